@@ -1,0 +1,31 @@
+"""LayerScope: what happens between the layers of a transformer.
+
+Everything public is reached from here and loads on first use, so that ``import layerscope`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from layerscope.version import __version__
+
+if TYPE_CHECKING:
+    from layerscope import figures
+    from layerscope.models.loading import load_model
+
+_HOME = {
+    "load_model": "layerscope.models.loading",
+}
+
+__all__ = ["__version__", "figures", "load_model"]  # noqa: F822
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module("layerscope.figures")
+    if name not in _HOME:
+        raise AttributeError(f"module 'layerscope' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

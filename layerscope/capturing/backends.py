@@ -1,0 +1,54 @@
+"""The backends, by name, and the families each declares. Data only; a backend's library loads when it is used."""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from layerscope.capturing.protocol import Backend
+from layerscope.errors import CaptureError, unknown_name
+from layerscope.models.architectures import ARCHITECTURES
+from layerscope.models.model import Model
+
+__all__ = ["BACKENDS", "BackendRecord", "backend_for"]
+
+
+@dataclass(frozen=True)
+class BackendRecord:
+    """A backend: its name on the command line, where it lives, and the families it runs."""
+
+    name: str
+    module: str
+    cls: str
+    families: frozenset[str]
+
+    def load(self) -> Backend:
+        """Import the backend and make one."""
+        backend: Backend = getattr(import_module(self.module), self.cls)()
+        return backend
+
+
+_ALL = frozenset(ARCHITECTURES)
+
+BACKENDS: dict[str, BackendRecord] = {
+    record.name: record
+    for record in (
+        BackendRecord("hooks", "layerscope.capturing.hooks", "HooksBackend", _ALL),
+    )
+}
+
+
+def backend_for(name: str, model: Model) -> Backend:
+    """Return the backend called `name`, if it runs the model's family.
+
+    Raises
+    ------
+    UsageError
+        No backend of that name.
+    CaptureError
+        The backend does not run this family.
+    """
+    if name not in BACKENDS:
+        raise unknown_name("backend", name, BACKENDS)
+    record = BACKENDS[name]
+    if model.architecture.family not in record.families:
+        raise CaptureError(f"{model.name}: the {name} backend does not run {model.architecture.family} models: use --backend hooks")
+    return record.load()

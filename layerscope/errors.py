@@ -1,0 +1,74 @@
+"""Every error LayerScope raises on purpose.
+
+The tree, with the exit code of the command line::
+
+    LayerScopeError        1
+    ├── UsageError         2   wrong use: an unknown name, an existing output, a malformed option
+    ├── ModelError         1   a model that is missing, corrupt, not understood
+    ├── TextsError         1   texts that are missing, empty, malformed
+    ├── CaptureError       1   a capture that cannot go on: NaN, overflow, disk, a second writer
+    ├── FileError          1   a file that is not what it should be: foreign, truncated, incomplete
+    └── MeasureError       1   states a measure cannot be computed on: too few, mismatched, constant
+
+A message is one or two lines: what is wrong, where, and what to do about it. This module knows nothing else of LayerScope.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "CaptureError",
+    "FileError",
+    "LayerScopeError",
+    "MeasureError",
+    "ModelError",
+    "TextsError",
+    "UsageError",
+    "unknown_name",
+]
+
+
+class LayerScopeError(Exception):
+    """Base of all errors that a user can mend."""
+
+    exit_code = 1
+
+
+class UsageError(LayerScopeError):
+    """The call itself is wrong."""
+
+    exit_code = 2
+
+
+class ModelError(LayerScopeError):
+    """The model cannot be found, read or understood."""
+
+
+class TextsError(LayerScopeError):
+    """The texts cannot be found, read or used."""
+
+
+class CaptureError(LayerScopeError):
+    """The capture cannot start or go on."""
+
+
+class FileError(LayerScopeError):
+    """A file is not what it should be."""
+
+
+class MeasureError(LayerScopeError):
+    """A measure has no meaning on these states."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Make the error for a name that is not known, with the nearest known one.
+
+    Examples
+    --------
+    >>> print(unknown_name("measure", "cosin", ["cosine", "cka"]))
+    unknown measure 'cosin': did you mean 'cosine'? Known: cosine, cka
+    """
+    known = list(known)
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known)}")

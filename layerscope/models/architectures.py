@@ -1,0 +1,73 @@
+"""The table of architectures: where a model family keeps its blocks, its norm and its head.
+
+Data only. One row is one family of the Hugging Face transformers library (its ``model_type``). Nothing here is trusted:
+`layerscope.models.causal` proves the row right on the loaded weights before anything is captured. How to add a row is told
+in ``docs/extending.md``.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["ARCHITECTURES", "Architecture"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Where one family keeps its parts; every path is relative to the trunk (the model without its head).
+
+    Attributes
+    ----------
+    family
+        The ``model_type`` of the configuration.
+    blocks
+        The module list whose items carry the residual stream from one state to the next.
+    final_norm
+        The norm after the last block, or None where the family has none (post-norm encoders).
+    head
+        The vocabulary head, relative to the whole model; None where it is no single module.
+    causal
+        True for decoders, in which no token sees a later one.
+    tuple_output
+        True where a block returns a tuple whose first item is the stream.
+    position_ids
+        True where the trunk takes ``position_ids``; False where it derives positions from the ids or the mask.
+    """
+
+    family: str
+    blocks: str
+    final_norm: str | None
+    head: str | None = "lm_head"
+    causal: bool = True
+    tuple_output: bool = False
+    position_ids: bool = True
+
+
+def _decoder(family: str, blocks: str = "layers", final_norm: str = "norm", **facts: bool) -> Architecture:
+    return Architecture(family, blocks, final_norm, **facts)
+
+
+def _encoder(family: str, blocks: str = "encoder.layer", **facts: bool) -> Architecture:
+    return Architecture(family, blocks, final_norm=None, head=None, causal=False, **facts)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.family: row
+    for row in (
+        _decoder("gpt_neox", final_norm="final_layer_norm"),
+        _decoder("llama"),
+        _decoder("mistral"),
+        _decoder("qwen2"),
+        _decoder("qwen3"),
+        _decoder("gemma2"),
+        _decoder("gemma3_text"),
+        _decoder("gpt2", "h", "ln_f"),
+        _decoder("opt", "decoder.layers", "decoder.final_layer_norm"),
+        _decoder("phi", final_norm="final_layernorm"),
+        _decoder("olmo2"),
+        _decoder("bloom", "h", "ln_f", tuple_output=True, position_ids=False),
+        _decoder("falcon", "h", "ln_f", tuple_output=True),
+        _encoder("bert"),
+        _encoder("roberta", position_ids=False),
+        _encoder("distilbert", "transformer.layer"),
+        _encoder("electra"),
+    )
+}

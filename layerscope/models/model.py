@@ -1,0 +1,127 @@
+"""The loaded model as the rest of LayerScope sees it: the module, its tokenizer, and where its parts are.
+
+Knows nothing of texts, files or measures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerscope.models.architectures import Architecture
+
+__all__ = ["Model", "stream_in", "stream_out"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A frozen Hugging Face model whose parts LayerScope has found and proved.
+
+    Attributes
+    ----------
+    module
+        The Hugging Face module, untouched.
+    tokenizer
+        Its tokenizer.
+    name
+        Hub id (with ``@revision`` when one was asked for), or the name of the folder or file.
+    architecture
+        Its row of the architecture table.
+    fingerprint
+        Called without arguments, names the exact weights: a hub commit or the hash of the files. It reads the files, so it
+        is asked for only when a capture records it.
+    """
+
+    module: nn.Module
+    tokenizer: Any
+    name: str
+    architecture: Architecture
+    fingerprint: Callable[[], str] = field(default=lambda: "", repr=False)
+
+    @cached_property
+    def trunk(self) -> nn.Module:
+        """The model without its head: running it never touches the vocabulary."""
+        trunk: nn.Module = self.module.base_model
+        return trunk
+
+    @cached_property
+    def blocks(self) -> list[nn.Module]:
+        """The blocks, in the order in which the model runs them."""
+        return list(self.trunk.get_submodule(self.architecture.blocks).children())
+
+    @cached_property
+    def final_norm(self) -> nn.Module | None:
+        """The norm after the last block; None for families or checkpoints without one."""
+        path = self.architecture.final_norm
+        if path is None:
+            return None
+        parent, _, name = path.rpartition(".")
+        norm: nn.Module | None = getattr(self.trunk.get_submodule(parent), name)
+        return norm
+
+    @property
+    def depth(self) -> int:
+        """T, the number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def width(self) -> int:
+        """Number of features of the residual stream."""
+        return int(self.module.config.hidden_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype the model computes in."""
+        return next(self.module.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence the model takes, in tokens; None where nothing limits it (ALiBi)."""
+        limit = getattr(self.module.config, "max_position_embeddings", None)
+        if limit is None:
+            return None
+        # RoBERTa counts its positions from padding_idx + 1 and spends the table's first rows on that.
+        reserved = self.module.config.pad_token_id + 1 if self.architecture.family == "roberta" else 0
+        return int(limit) - reserved
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills padded places; masked out, so any valid id will do."""
+        for pad in (self.module.config.pad_token_id, self.tokenizer.pad_token_id if self.tokenizer else None):
+            if isinstance(pad, int) and 0 <= pad < self.module.config.vocab_size:
+                return pad
+        return 0
+
+    def inputs(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
+    ) -> dict[str, Any]:
+        """Put one padded batch into the arguments of the trunk; no cache is built."""
+        arguments: dict[str, Any] = {
+            "input_ids": input_ids.to(self.device),
+            "attention_mask": attention_mask.to(self.device),
+        }
+        if position_ids is not None and self.architecture.position_ids:
+            arguments["position_ids"] = position_ids.to(self.device)
+        if self.architecture.causal:
+            arguments["use_cache"] = False
+        return arguments
+
+
+def stream_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """Return the residual stream from the arguments a block was called with."""
+    stream: torch.Tensor = args[0] if args else kwargs["hidden_states"]
+    return stream
+
+
+def stream_out(output: torch.Tensor | tuple[Any, ...]) -> torch.Tensor:
+    """Return the residual stream from what a block gave back."""
+    stream: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return stream

@@ -1,0 +1,57 @@
+"""What flows from the model to files and measures: token rows of all captured states.
+
+This module knows neither models nor files.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+__all__ = ["Sink", "StateRows"]
+
+
+@dataclass(frozen=True)
+class StateRows:
+    """Some token rows, each with the states of every captured layer.
+
+    Attributes
+    ----------
+    hidden
+        The residual stream, ``[token, layer, feature]``.
+    row
+        The number of each token's row in the capture as a whole (input order), whatever order rows arrive in.
+    sequence_index, position, token_id
+        Which sequence each token belongs to, where it stands in it (0-based), and its id.
+    """
+
+    hidden: Float[torch.Tensor, "token layer feature"]
+    row: Int[np.ndarray, " token"]
+    sequence_index: Int[np.ndarray, " token"]
+    position: Int[np.ndarray, " token"]
+    token_id: Int[np.ndarray, " token"]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def select(self, keep: np.ndarray) -> "StateRows":
+        """Return the rows where the boolean array `keep` holds."""
+        if keep.all():
+            return self
+        return StateRows(
+            self.hidden[torch.from_numpy(np.flatnonzero(keep)).to(self.hidden.device)],
+            self.row[keep],
+            self.sequence_index[keep],
+            self.position[keep],
+            self.token_id[keep],
+        )
+
+
+class Sink(Protocol):
+    """Anything that takes rows as they are captured: a file being written, an accumulator."""
+
+    def update(self, rows: StateRows) -> None:
+        """Take some rows; their order and chunking carry no meaning."""
+        ...
