@@ -1,0 +1,89 @@
+"""How many segments a similarity matrix holds, when nobody has said.
+
+Two questions, in this order. Which number of segments describes the matrix best: the one whose best partition has the
+highest mean silhouette (Rousseeuw 1987). And is there anything to describe at all: similarity falls with distance in
+depth in any deep network, and cutting such a steady drift into pieces gives a good silhouette too. So the partition is
+believed only if it is better than what drift alone gives: each diagonal of the matrix (all pairs equally far apart) is
+shuffled, which keeps the drift and destroys every boundary, and the silhouette must exceed those of 19 in 20 such
+matrices, and 0.25, below which Kaufman & Rousseeuw (1990) call a structure none. Otherwise the answer is one segment.
+
+Plain arrays in, one number out; the shuffles are seeded, so the answer never changes.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from layerscope.structure.partition import optimal_partitions
+
+__all__ = ["MOST_SEGMENTS", "choose_segments", "mean_silhouette"]
+
+MOST_SEGMENTS = 8
+_SHUFFLES = 199
+_LEVEL = 0.05
+_NO_STRUCTURE = 0.25
+_EQUAL = 1e-9
+
+
+def mean_silhouette(similarity: Float[np.ndarray, "layer layer"], starts: tuple[int, ...]) -> float:
+    """Return the mean over layers of ``(b - a) / max(a, b)``, with ``1 - S`` as the distance.
+
+    For a layer, ``a`` is its mean distance to the others of its segment and ``b`` the least of its mean distances to
+    another segment. A layer alone in its segment counts 0, as in scikit-learn.
+    """
+    layers = len(similarity)
+    bounds = np.array([0, *starts, layers])
+    sizes = np.diff(bounds)
+    own = np.repeat(np.arange(len(sizes)), sizes)
+    everyone = np.arange(layers)
+    sums = np.add.reduceat(1.0 - similarity, bounds[:-1], axis=1)
+    within = sums[everyone, own] / np.maximum(sizes[own] - 1, 1)
+    means = sums / sizes
+    means[everyone, own] = np.inf
+    nearest = means.min(axis=1)
+    larger = np.maximum(within, nearest)
+    silhouette = np.divide(nearest - within, larger, out=np.zeros(layers), where=larger > 0)
+    return float(np.where(sizes[own] > 1, silhouette, 0.0).mean())
+
+
+def _best(similarity: Float[np.ndarray, "layer layer"], most: int) -> tuple[float, int]:
+    """Return the highest mean silhouette over 2 … `most` segments and the least number that reaches it."""
+    values = [mean_silhouette(similarity, starts) for _, starts in optimal_partitions(similarity, most)[1:]]
+    best = max(values)
+    return best, 2 + next(index for index, value in enumerate(values) if value >= best - _EQUAL)
+
+
+def _drift_alone(
+    similarity: Float[np.ndarray, "layer layer"], generator: np.random.Generator
+) -> Float[np.ndarray, "layer layer"]:
+    """Shuffle each diagonal among itself: the similarity at every distance in depth stays, its place does not."""
+    layers = len(similarity)
+    shuffled = np.diag(np.diagonal(similarity)).astype(np.float64)
+    for distance in range(1, layers):
+        values = generator.permutation(np.diagonal(similarity, distance))
+        rows = np.arange(layers - distance)
+        shuffled[rows, rows + distance] = values
+        shuffled[rows + distance, rows] = values
+    return shuffled
+
+
+def choose_segments(similarity: Float[np.ndarray, "layer layer"]) -> int:
+    """Return the number of segments, 1 … 8, that the matrix supports; see the module's docstring for the rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> choose_segments(np.kron(np.eye(3), np.ones((4, 4))))
+    3
+    >>> depth = np.arange(12)
+    >>> choose_segments(np.exp(-np.abs(depth[:, None] - depth) / 6))
+    1
+    """
+    most = min(MOST_SEGMENTS, len(similarity) - 1)
+    if most < 2:
+        return 1
+    best, count = _best(similarity, most)
+    if best <= _NO_STRUCTURE:
+        return 1
+    generator = np.random.default_rng(0)
+    as_good = sum(_best(_drift_alone(similarity, generator), most)[0] >= best - _EQUAL for _ in range(_SHUFFLES))
+    return count if (1 + as_good) / (1 + _SHUFFLES) <= _LEVEL else 1

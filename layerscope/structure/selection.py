@@ -1,0 +1,131 @@
+"""One measure's matrix out of an analysis, ready to be segmented.
+
+An analysis (an `xarray.Dataset`) holds measures of both kinds: similarities, where a layer with itself is 1, and
+distances, where it is 0. Segments are found in similarities. This module tells the two apart by their own values and
+turns one into the other by their own ``range``; it reads the dataset alone and needs neither models nor measures.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from layerscope.errors import MeasureError, UsageError, unknown_name
+from layerscope.structure.segmentation import Segmentation, segment
+
+__all__ = ["is_distance", "pairwise_measures", "segment_measure", "similarity_of", "value_range"]
+
+_DERIVED = ("_low", "_high", "_bootstrap")
+_NUMBER = re.compile(r"[-−]?\s*(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+
+
+def pairwise_measures(result: xr.Dataset) -> list[str]:
+    """Return the names of an analysis' layer-by-layer matrices, intervals and replicates left out.
+
+    Examples
+    --------
+    >>> matrix = xr.DataArray(np.eye(2), dims=("layer", "layer_other"))
+    >>> pairwise_measures(xr.Dataset({"cosine": matrix, "cosine_low": matrix, "norm": ("layer", [1.0, 2.0])}))
+    ['cosine']
+    """
+    return [
+        str(name)
+        for name, variable in result.data_vars.items()
+        if variable.dims == ("layer", "layer_other") and not str(name).endswith(_DERIVED)
+    ]
+
+
+def value_range(attrs: Mapping[str, object]) -> tuple[float, float] | None:
+    """Return the lower and upper end of the ``range`` a variable declares, None if it declares none.
+
+    Examples
+    --------
+    >>> value_range({"range": "[-1, 1]"}), value_range({"range": "[0, inf)"}), value_range({})
+    ((-1.0, 1.0), (0.0, inf), None)
+    """
+    ends = _NUMBER.findall(str(attrs.get("range", "")))
+    if len(ends) != 2:
+        return None
+    low, high = (float(end.replace("−", "-").replace(" ", "")) for end in ends)
+    return low, high
+
+
+def is_distance(matrix: xr.DataArray) -> bool:
+    """Tell whether a layer with itself is 0 while others are apart: then the matrix is a distance.
+
+    Examples
+    --------
+    >>> is_distance(xr.DataArray([[0.0, 0.4], [0.4, 0.0]])), is_distance(xr.DataArray([[1.0, 0.4], [0.4, 1.0]]))
+    (True, False)
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
+        return False
+    return bool(np.abs(np.diagonal(values)).max() < 1e-6 < values.max())
+
+
+def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
+    """Return one measure of an analysis as a similarity.
+
+    A distance ``d`` becomes ``1 - d / d_max``, with ``d_max`` the upper end of its declared ``range``; a similarity is
+    returned as it is.
+
+    Raises
+    ------
+    UsageError
+        There is no such matrix in the analysis.
+    MeasureError
+        It is a distance without an upper end.
+
+    Examples
+    --------
+    >>> apart = xr.DataArray([[0.0, 0.5], [0.5, 0.0]], dims=("layer", "layer_other"), attrs={"range": "[0, 2]"})
+    >>> similarity_of(xr.Dataset({"procrustes": apart}), "procrustes").values
+    array([[1.  , 0.75], [0.75, 1.  ]])
+    """
+    known = pairwise_measures(result)
+    if not known:
+        raise UsageError(
+            "the analysis holds no matrix over pairs of layers: analyze again with a pairwise measure, as cosine"
+        )
+    if measure not in known:
+        raise unknown_name("measure in this analysis", measure, known)
+    matrix = result[measure]
+    return _from_distance(matrix, matrix) if is_distance(matrix) else matrix
+
+
+def segment_measure(result: xr.Dataset, measure: str = "cosine", segments: int | str = 3) -> Segmentation:
+    """Find the segments in one measure of an analysis, with their stability where it holds bootstrap replicates.
+
+    What ``layerscope segment`` does: `similarity_of`, then `layerscope.structure.segmentation.segment` with
+    ``<measure>_bootstrap`` as replicates.
+
+    Raises
+    ------
+    UsageError
+        There is no such matrix, or `segments` is no number of segments.
+    MeasureError
+        The matrix compares two captures, holds NaN, or has too few layers.
+
+    Examples
+    --------
+    >>> blocks = xr.DataArray(np.kron(np.eye(3), np.ones((2, 2))), dims=("layer", "layer_other"))
+    >>> segment_measure(xr.Dataset({"cosine": blocks})).sizes
+    (2, 2, 2)
+    """
+    similarity = similarity_of(result, measure)
+    replicates = result.get(f"{measure}_bootstrap")
+    if replicates is not None and is_distance(result[measure]):
+        replicates = _from_distance(replicates, result[measure])
+    return segment(similarity, segments, replicates=replicates)
+
+
+def _from_distance(values: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:
+    ends = value_range(measured.attrs)
+    if ends is None or not 0 < ends[1] < np.inf:
+        raise MeasureError(
+            f"{measured.name!r} is a distance without an upper end (range {measured.attrs.get('range', 'not given')}): "
+            "it has no similarity; take another measure"
+        )
+    return (1.0 - values / ends[1]).rename(measured.name).assign_attrs(measured.attrs)
