@@ -25,6 +25,8 @@ class StateRows:
         The number of each token's row in the capture as a whole (input order), whatever order rows arrive in.
     sequence_index, position, token_id
         Which sequence each token belongs to, where it stands in it (0-based), and its id.
+    final_norm
+        The output of the norm after the last block, where it was asked for.
     """
 
     hidden: Float[torch.Tensor, "token layer feature"]
@@ -32,6 +34,7 @@ class StateRows:
     sequence_index: Int[np.ndarray, " token"]
     position: Int[np.ndarray, " token"]
     token_id: Int[np.ndarray, " token"]
+    final_norm: Float[torch.Tensor, "token feature"] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -40,12 +43,14 @@ class StateRows:
         """Return the rows where the boolean array `keep` holds."""
         if keep.all():
             return self
+        kept = torch.from_numpy(np.flatnonzero(keep)).to(self.hidden.device)
         return StateRows(
-            self.hidden[torch.from_numpy(np.flatnonzero(keep)).to(self.hidden.device)],
+            self.hidden[kept],
             self.row[keep],
             self.sequence_index[keep],
             self.position[keep],
             self.token_id[keep],
+            None if self.final_norm is None else self.final_norm[kept],
         )
 
 

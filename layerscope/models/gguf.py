@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ import transformers
 from layerscope.cache import cache_root
 from layerscope.errors import ModelError
 from layerscope.models.reading import quiet, reading
+from layerscope.progress import progress
 
 __all__ = ["content_hash", "converted"]
 
@@ -61,7 +64,9 @@ def _convert(path: Path, folder: Path) -> None:
 
 def _write(path: Path, folder: Path) -> None:
     options = {"gguf_file": path.name, "local_files_only": True}
-    with reading(str(path)), quiet():
+    work = progress(f"converting {path.name}, once")
+    # The reader draws its own bar on standard error whatever it is told; ours, above, knows when not to.
+    with work, reading(str(path)), quiet(), redirect_stderr(StringIO()):
         module = transformers.AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **options)
         # What is left is an ordinary float32 model: without these marks it may be saved as one.

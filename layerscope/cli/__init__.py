@@ -1,0 +1,91 @@
+"""The command line: one module a command, which parses, calls and prints.
+
+Exit codes: 0 done, 1 failed on the data or the model, 2 wrong use, 130 interrupted. An error is one or two lines on standard
+error; ``--debug`` anywhere on the line adds the traceback. Commands import what they need when they run, so that
+``layerscope --help`` is quick.
+"""
+
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import typer
+
+# typer carries its own copy of click, and names its exceptions nowhere else.
+from typer._click.exceptions import Abort, ClickException, Exit, UsageError
+
+from layerscope.cli import analyze, capture, demo, info, listing, plot, segment
+from layerscope.errors import LayerScopeError
+from layerscope.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="layerscope",
+    help="Look between the layers of a transformer: capture states, measure how alike layers are, find where they change.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _command in (capture, analyze, segment, plot, listing, info, demo):
+    _command.register(app)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    debug = "--debug" in sys.argv
+    # The flag is meant anywhere on the line; typer would take it before the command only.
+    sys.argv = sys.argv[:1] + [argument for argument in sys.argv[1:] if argument != "--debug"]
+    warnings.showwarning = _note
+    sys.exit(_run(debug))
+
+
+def _run(debug: bool) -> int:
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "layerscope"
+        _complain(f"{error.format_message()}\nSee '{command} --help'.")
+        return 2
+    except Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, Abort):
+        _complain("interrupted")
+        return 130
+    except (LayerScopeError, ClickException) as error:
+        if debug:
+            traceback.print_exc()
+        _complain(str(error) if isinstance(error, LayerScopeError) else error.format_message())
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; nothing more can be said
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        _complain(f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it.")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> None:
+    print(f"layerscope: {message}", file=sys.stderr)
+
+
+def _note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print LayerScope's own notices as one line; leave those of libraries to their authors."""
+    if issubclass(category, UserWarning) and not issubclass(category, DeprecationWarning):
+        print(f"note: {message}", file=sys.stderr)

@@ -1,0 +1,46 @@
+"""``layerscope analyze``: measures of one capture, or between two."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Measure how alike the layers of a capture are, or those of two captures of the same tokens.
+
+Example: layerscope analyze run.h5 --measures cosine,cka,variance --bootstrap 200 --output run.nc
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("analyze", help=_EXAMPLE)(analyze)
+
+
+def analyze(
+    capture: Annotated[Path, typer.Argument(help="A capture file.")],
+    other: Annotated[Path | None, typer.Argument(help="A second capture of the same tokens.")] = None,
+    measures: Annotated[str | None, typer.Option(help="Names, comma between (see: layerscope list measures).")] = None,
+    exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
+    bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
+    memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="The analysis file (the capture's name with .nc).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Parse, call, print."""
+    from layerscope.cli.target import new_file
+    from layerscope.measures.analysis import analyze as run
+    from layerscope.measures.files import write_analysis
+
+    target = new_file(output or capture.with_suffix(".nc"), overwrite)
+    names = None if measures is None else [name.strip() for name in measures.split(",")]
+    result = run(
+        capture, other, measures=names, exclude_first=exclude_first, bootstrap=bootstrap, memory=memory, seed=seed
+    )
+    write_analysis(result, target)
+    if warning := result.attrs.get("massive_warning"):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{target}: {', '.join(str(name) for name in result.data_vars if not str(name).startswith('massive_'))}")

@@ -1,0 +1,75 @@
+"""``layerscope capture``: states of every layer into a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Capture the hidden states of every layer into an HDF5 file that xarray opens.
+
+Example: layerscope capture EleutherAI/pythia-70m --texts stories.jsonl --store-dtype bfloat16 --output run.h5
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("capture", help=_EXAMPLE)(capture)
+
+
+def capture(
+    model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
+    texts: Annotated[str, typer.Option(help="builtin:passages, .txt, .jsonl (also .gz), or hf:DATASET/SPLIT.")] = (
+        "builtin:passages"
+    ),
+    text_field: Annotated[str | None, typer.Option(help="Field of a .jsonl line that holds the text (text).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many texts.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Cut texts to so many tokens (the model's context).")] = None,
+    output: Annotated[Path | None, typer.Option(help="The capture file (cache/MODEL--TEXTS.h5).")] = None,
+    backend: Annotated[str, typer.Option(help="hooks, nnsight or transformer-lens.")] = "hooks",
+    dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
+    store_dtype: Annotated[str, typer.Option(help="Store as float32, bfloat16 or float16; same as computed.")] = "same",
+    layers: Annotated[str | None, typer.Option(help="States to keep, such as 0,5-10 (all).")] = None,
+    tokens: Annotated[str, typer.Option(help="Tokens of each text to keep: all, last, or sample:K.")] = "all",
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 2048,
+    final_norm: Annotated[bool, typer.Option("--final-norm", help="Also keep the state after the final norm.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of --tokens sample:K.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
+) -> None:
+    """Parse, call, print."""
+    from layerscope.capturing.capture import capture as run
+
+    report = run(
+        model,
+        texts,
+        output or _default_output(model, texts),
+        text_field=text_field,
+        limit=limit,
+        max_length=max_length,
+        backend=backend,
+        dtype=dtype,
+        store_dtype=store_dtype,
+        layers=layers,
+        tokens=tokens,
+        batch_tokens=batch_tokens,
+        final_norm=final_norm,
+        resume=resume,
+        overwrite=overwrite,
+        seed=seed,
+        device=device,
+    )
+    typer.echo(str(report))
+
+
+def _default_output(model: str, texts: str) -> Path:
+    from layerscope.cache import cache_root
+
+    model_name = Path(model).stem if model.endswith(".gguf") else model.strip("/").replace("/", "--")
+    texts_name = Path(texts.split(":")[-1]).name.split(".")[0]
+    folder = cache_root()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{model_name}--{texts_name}.h5"

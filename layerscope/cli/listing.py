@@ -1,0 +1,69 @@
+"""``layerscope list``: what there is to choose from."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+List the model families and backends, or the measures.
+
+Example: layerscope list measures
+"""
+
+
+class Catalogue(StrEnum):
+    """What can be listed."""
+
+    models = "models"
+    measures = "measures"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("list", help=_EXAMPLE)(listing)
+
+
+def listing(
+    what: Annotated[Catalogue, typer.Argument(help="models or measures.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Parse, call, print."""
+    rows = {Catalogue.models: _models, Catalogue.measures: _measures}[what]()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    widths = [max(len(str(row[column])) for row in rows) for column in rows[0]]
+    widths = [max(width, len(column)) for width, column in zip(widths, rows[0], strict=True)]
+    for line in ([*rows[0]], *([str(cell) for cell in row.values()] for row in rows)):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _models() -> list[dict[str, str]]:
+    from layerscope.capturing.backends import BACKENDS
+    from layerscope.models.architectures import ARCHITECTURES
+
+    return [
+        {"family": family, "kind": "decoder" if row.causal else "encoder"}
+        | {backend.name: "yes" if family in backend.families else "no" for backend in BACKENDS.values()}
+        for family, row in ARCHITECTURES.items()
+    ]
+
+
+def _measures() -> list[dict[str, str]]:
+    from layerscope.measures.catalogue import MEASURES
+
+    return [
+        {
+            "measure": measure.name,
+            "kind": measure.kind,
+            "range": str(measure.range),
+            "invariant to": ", ".join(sorted(law.value for law in measure.invariances)) or "nothing",
+            "passes": str(measure.passes),
+            "reference": measure.reference,
+        }
+        for measure in MEASURES.values()
+    ]

@@ -1,0 +1,51 @@
+"""``layerscope segment``: beginning, middle and ending layers of an analysis."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Find the beginning, middle and ending layers: the best cut of a similarity matrix into contiguous segments.
+
+Example: layerscope segment run.nc --measure cosine --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("segment", help=_EXAMPLE)(segment)
+
+
+def segment(
+    analysis: Annotated[Path, typer.Argument(help="An analysis file.")],
+    measure: Annotated[str, typer.Option(help="The similarity to cut.")] = "cosine",
+    segments: Annotated[str, typer.Option(help="How many segments, or auto.")] = "3",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Parse, call, print."""
+    from layerscope.errors import UsageError
+    from layerscope.measures.files import read_analysis
+    from layerscope.structure.clustering import agreement, segment_agglomerative
+    from layerscope.structure.segmentation import segment as cut
+    from layerscope.structure.selection import replicates_of, similarity_of
+
+    if segments != "auto" and not segments.isdecimal():
+        raise UsageError(f"--segments {segments!r}: give a number of 1 or more, or auto")
+    result = read_analysis(analysis)
+    similarity = similarity_of(result, measure)
+    found = cut(
+        similarity, segments if segments == "auto" else int(segments), replicates=replicates_of(result, measure)
+    )
+    if as_json:
+        typer.echo(found.to_json())
+        return
+    numbers = result["layer"].values
+    for place, (start, size, label) in enumerate(zip(found.starts, found.sizes, found.labels, strict=True)):
+        steady = "" if found.stability is None or place == 0 else f"  boundary stability {found.stability[place - 1]:.2f}"
+        typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){steady}")
+    clustered = segment_agglomerative(similarity, len(found.sizes))
+    score = "" if found.score is None else f"score {found.score:.3f} (mean similarity within minus between); "
+    typer.echo(f"{score}agglomerative clustering: sizes {clustered.sizes}, agreement {agreement(found, clustered):.2f}")

@@ -1,0 +1,33 @@
+"""What made a file: versions, machine, settings and the command, as one JSON attribute.
+
+No clock is read: two identical runs write identical files.
+"""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from layerscope.version import __version__
+
+__all__ = ["provenance"]
+
+_LIBRARIES = ("torch", "transformers", "numpy", "h5py", "transformer-lens", "nnsight", "scikit-learn", "xarray")
+
+
+def provenance(**facts: Any) -> str:
+    """Return the JSON text of versions, host facts, the command, and the given facts.
+
+    Examples
+    --------
+    >>> sorted(json.loads(provenance(seed=0)))
+    ['command', 'host', 'seed', 'versions']
+    """
+    versions = {"layerscope": __version__, "python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+    host = {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()}
+    # Only the program's name: a path tells of somebody's machine and of nothing else.
+    command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]) if sys.argv[0] else ""
+    return json.dumps({"versions": versions, "host": host, "command": command} | facts, sort_keys=True)
