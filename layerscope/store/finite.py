@@ -1,0 +1,102 @@
+"""NaN, Inf and values outside the storage type: found in one cheap pass, and only then looked for in earnest.
+
+The pass is one `torch.aminmax`: a NaN anywhere makes both ends NaN, and no array of booleans is made.
+This module knows no file: captures that only feed accumulators check their states here too.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+
+from layerscope.errors import CaptureError
+from layerscope.states import StateRows
+
+__all__ = ["all_finite", "check_finite"]
+
+
+def all_finite(states: Float[torch.Tensor, "..."]) -> bool:
+    """Say whether no number is NaN or infinite.
+
+    Examples
+    --------
+    >>> all_finite(torch.ones(2, 2)), all_finite(torch.tensor([1.0, float("nan")])), all_finite(torch.ones(0, 3))
+    (True, False, True)
+    """
+    if states.numel() == 0:
+        return True
+    low, high = torch.aminmax(states)
+    return math.isfinite(low.item()) and math.isfinite(high.item())
+
+
+def check_finite(
+    rows: StateRows,
+    *,
+    layer_name: Sequence[str],
+    sequence_id: Callable[[int], str],
+    store_dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse states that are not finite, or that would not be once stored.
+
+    Parameters
+    ----------
+    rows
+        The states, as computed.
+    layer_name
+        The name of each layer of `rows`.
+    sequence_id
+        Gives the id of a sequence from its index; asked only on trouble.
+    store_dtype
+        The storage type, or None when nothing is stored.
+
+    Raises
+    ------
+    CaptureError
+        Names what is wrong, the layer, the sequence and the token, of the first bad row; and the remedy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.array([0])
+    >>> rows = StateRows(torch.full((1, 2, 3), 1.2e5), row=one, sequence_index=one, position=one, token_id=one)
+    >>> check_finite(rows, layer_name=["embedding", "block.0"], sequence_id=str)
+    >>> check_finite(rows, layer_name=["embedding", "block.0"], sequence_id=str, store_dtype=torch.float16)
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.CaptureError: 1.2e+05 does not fit float16 (largest 65504): layer embedding, sequence '0',
+    position 0 (token id 0)
+    use --store-dtype bfloat16
+    """
+    if all_finite(rows.hidden) and (store_dtype is None or _fits(rows.hidden, store_dtype)):
+        return
+    trouble = rows.hidden if store_dtype is None else rows.hidden.to(store_dtype)
+    bad = ~torch.isfinite(trouble)
+    if not bad.any():
+        return
+    token, layer, feature = (int(place) for place in bad.nonzero()[0])
+    what, remedy = _diagnosis(rows.hidden[token, layer, feature].item(), store_dtype)
+    raise CaptureError(
+        f"{what}: layer {layer_name[layer]}, sequence {sequence_id(int(rows.sequence_index[token]))!r}, "
+        f"position {rows.position[token]} (token id {rows.token_id[token]})\n{remedy}"
+    )
+
+
+def _fits(states: Float[torch.Tensor, "..."], dtype: torch.dtype) -> bool:
+    """Say whether finite states certainly stay finite in `dtype`; a little above its largest number they still may."""
+    if states.numel() == 0 or torch.finfo(dtype).max >= torch.finfo(states.dtype).max:
+        return True
+    low, high = torch.aminmax(states)
+    return max(-low.item(), high.item()) <= torch.finfo(dtype).max
+
+
+def _diagnosis(value: float, store_dtype: torch.dtype | None) -> tuple[str, str]:
+    if math.isnan(value):
+        return "NaN in the states", "look at the model's weights, or compute with --dtype float32"
+    if math.isinf(value):
+        return "Inf in the states", "look at the model's weights, or compute with --dtype float32"
+    assert store_dtype is not None
+    wider = "bfloat16" if store_dtype == torch.float16 and abs(value) <= torch.finfo(torch.bfloat16).max else "float32"
+    name = str(store_dtype).removeprefix("torch.")
+    largest = torch.finfo(store_dtype).max
+    return f"{value:.3g} does not fit {name} (largest {largest:.5g})", f"use --store-dtype {wider}"

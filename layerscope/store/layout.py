@@ -1,0 +1,188 @@
+"""The capture file as it stands before the first row: everything but the rows.
+
+All of HDF5's bookkeeping is written here, once. The states get their place on disk at once (early allocation) and no
+fill value is written into it, so that rows can later be put in place without HDF5 changing any of its metadata: that is
+what makes a kill at any moment harmless. See `layerscope.store.writer`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import torch
+
+from layerscope.errors import CaptureError
+from layerscope.store.bfloat16 import file_type
+from layerscope.store.index import SequenceIndex
+from layerscope.store.schema import (
+    COMMITTED,
+    COMPLETE,
+    COORDINATES,
+    FEATURE,
+    FILE_ATTRIBUTES,
+    FINAL_NORM,
+    HIDDEN,
+    INDEX_DTYPES,
+    LAYER,
+    LAYER_NAME,
+    POSITION,
+    SEQUENCE,
+    SEQUENCE_ID,
+    SEQUENCE_INDEX,
+    SEQUENCE_LENGTH,
+    SETTINGS,
+    TOKEN,
+    TOKEN_ID,
+    Attribute,
+    chunk_tokens,
+    dimension_only,
+    plain_attributes,
+)
+from layerscope.store.space import forecast_bytes
+
+__all__ = ["CaptureLayout", "Setting", "lay_out"]
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class CaptureLayout:
+    """What a row of a capture consists of.
+
+    Attributes
+    ----------
+    layer
+        The numbers of the states stored.
+    layer_name
+        Their names: ``embedding``, ``block.0``, ….
+    width
+        Features of a state.
+    store_dtype
+        The storage type: float32, float16 or bfloat16.
+    final_norm
+        Whether the state after the final norm is stored too.
+
+    Examples
+    --------
+    >>> layout = CaptureLayout(layer=(0, 1), layer_name=("embedding", "block.0"), width=512, store_dtype=torch.bfloat16)
+    >>> layout.forecast_bytes(tokens=1000, sequences=10)
+    2180136
+    """
+
+    layer: tuple[int, ...]
+    layer_name: tuple[str, ...]
+    width: int
+    store_dtype: torch.dtype
+    final_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.layer) != len(self.layer_name) or not self.layer or self.width < 1:
+            raise ValueError(f"{len(self.layer)} layers, {len(self.layer_name)} names, width {self.width}")
+
+    def forecast_bytes(self, tokens: int, sequences: int) -> int:
+        """Return the bytes a file of so many rows and sequences will take."""
+        return forecast_bytes(
+            tokens, len(self.layer), self.width, self.store_dtype, final_norm=self.final_norm, sequences=sequences
+        )
+
+
+def lay_out(
+    path: str | os.PathLike[str],
+    layout: CaptureLayout,
+    index: SequenceIndex,
+    attributes: Mapping[str, Attribute],
+    settings: Mapping[str, Setting],
+) -> None:
+    """Write a capture file that has everything but its rows, and says that it is not complete.
+
+    Parameters
+    ----------
+    path
+        Replaced if it exists.
+    layout
+        What a row consists of.
+    index
+        The sequences and which of their tokens are rows.
+    attributes
+        The attributes of the contract, all but ``complete``.
+    settings
+        What a resumed capture must agree in; JSON values.
+
+    Raises
+    ------
+    CaptureError
+        There is no row to store.
+    """
+    if not index.rows:
+        raise CaptureError("the texts have no tokens to store\ngive texts that are not empty")
+    wanted = set(FILE_ATTRIBUTES) - {COMPLETE}
+    if wanted != set(attributes):
+        raise ValueError(f"attributes of a capture: missing or unknown {sorted(wanted ^ set(attributes))}")
+    with h5py.File(path, "w", libver="earliest") as file:
+        _write_dimensions(file, layout, index)
+        _write_index(file, index)
+        _allocate_states(file, layout, index.rows)
+        for name, value in plain_attributes(attributes).items():
+            file.attrs[name] = value
+        file.attrs[COMPLETE] = np.int64(0)
+        file[TOKEN].attrs[COMMITTED] = np.zeros(2, np.int64)
+        file[TOKEN].attrs[SETTINGS] = json.dumps(dict(settings), sort_keys=True)
+
+
+def _write_dimensions(file: h5py.File, layout: CaptureLayout, index: SequenceIndex) -> None:
+    file.create_dataset(LAYER, data=np.array(layout.layer), dtype=INDEX_DTYPES[LAYER]).make_scale(LAYER)
+    for name, size in ((TOKEN, index.rows), (FEATURE, layout.width), (SEQUENCE, index.sequences)):
+        # Never written to, so it takes no space: HDF5 allocates contiguous datasets with their first number.
+        file.create_dataset(name, shape=(size,), dtype=">f4").make_scale(dimension_only(size))
+    names = file.create_dataset(LAYER_NAME, data=list(layout.layer_name), dtype=h5py.string_dtype())
+    names.dims[0].attach_scale(file[LAYER])
+
+
+def _write_index(file: h5py.File, index: SequenceIndex) -> None:
+    for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID):
+        _on_dimensions(file, file.create_dataset(name, shape=(index.rows,), dtype=INDEX_DTYPES[name]), TOKEN)
+    names = file.create_dataset(SEQUENCE_ID, shape=(index.sequences,), dtype=h5py.string_dtype())
+    lengths = file.create_dataset(SEQUENCE_LENGTH, shape=(index.sequences,), dtype=INDEX_DTYPES[SEQUENCE_LENGTH])
+    _on_dimensions(file, names, SEQUENCE)
+    _on_dimensions(file, lengths, SEQUENCE)
+    for block in index.blocks():
+        rows = slice(block.first_row, block.first_row + len(block.position))
+        sequences = slice(block.first_sequence, block.first_sequence + len(block.sequence_id))
+        names[sequences] = block.sequence_id
+        lengths[sequences] = block.sequence_length
+        if len(block.position):
+            file[SEQUENCE_INDEX][rows] = block.sequence_index
+            file[POSITION][rows] = block.position
+            file[TOKEN_ID][rows] = block.token_id
+
+
+def _allocate_states(file: h5py.File, layout: CaptureLayout, tokens: int) -> None:
+    in_chunk = chunk_tokens(tokens, layout.width, layout.store_dtype.itemsize)
+    hidden = _allocated(file, HIDDEN, layout, (tokens, len(layout.layer), layout.width), (in_chunk, 1, layout.width))
+    _on_dimensions(file, hidden, TOKEN, LAYER, FEATURE)
+    if layout.final_norm:
+        _on_dimensions(
+            file, _allocated(file, FINAL_NORM, layout, (tokens, layout.width), (in_chunk, layout.width)), TOKEN, FEATURE
+        )
+
+
+def _allocated(
+    file: h5py.File, name: str, layout: CaptureLayout, shape: tuple[int, ...], chunk: tuple[int, ...]
+) -> h5py.Dataset:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk(chunk)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plan.set_obj_track_times(False)  # as h5py does: two equal captures are equal files
+    space = h5py.h5s.create_simple(shape)
+    states = h5py.Dataset(h5py.h5d.create(file.id, name.encode(), file_type(layout.store_dtype), space, plan))
+    states.attrs["coordinates"] = COORDINATES[name]
+    return states
+
+
+def _on_dimensions(file: h5py.File, dataset: h5py.Dataset, *dimensions: str) -> None:
+    for axis, name in enumerate(dimensions):
+        dataset.dims[axis].attach_scale(file[name])

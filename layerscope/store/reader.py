@@ -1,0 +1,38 @@
+"""A capture file as a lazy xarray.Dataset: what plain xarray gives, after making sure that it is a finished capture."""
+
+import os
+
+import xarray
+
+from layerscope.store.header import read_header, require_complete
+
+__all__ = ["open_capture"]
+
+
+def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> xarray.Dataset:
+    """Open a capture file lazily; nothing but the dimension ``layer`` is read before it is asked for.
+
+    The same as ``xarray.open_dataset(path, engine="h5netcdf")``, which needs no LayerScope, but sure to be a finished
+    capture.
+
+    Parameters
+    ----------
+    path
+        The file.
+    allow_incomplete
+        Open an unfinished capture too; rows not yet written then hold nothing meaningful.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``hidden(token, layer, feature)`` and its coordinates; a stored bfloat16 comes as float32. Close it after use.
+
+    Raises
+    ------
+    FileError
+        The file is missing, truncated, no capture, or unfinished.
+    """
+    header = read_header(path)
+    if not allow_incomplete:
+        require_complete(header)
+    return xarray.open_dataset(path, engine="h5netcdf")

@@ -1,0 +1,105 @@
+"""What a resumed capture must agree in: the settings it was begun with, and the texts, token by token."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from layerscope.errors import CaptureError
+from layerscope.store.index import IndexBlock, SequenceIndex
+from layerscope.store.layout import Setting
+from layerscope.store.schema import POSITION, SEQUENCE_ID, SEQUENCE_LENGTH, TOKEN_ID
+
+__all__ = ["check_index", "first_difference"]
+
+
+def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> str | None:
+    """Name the first setting in which an unfinished capture differs from the one asked for.
+
+    Parameters
+    ----------
+    stored
+        Of the file; its order counts for nothing.
+    wanted
+        Of the call, in the order in which differences are told.
+
+    Returns
+    -------
+    str or None
+        One clause, or None when they agree.
+
+    Examples
+    --------
+    >>> first_difference({"backend": "hooks", "seed": 0}, {"seed": 0, "backend": "nnsight"})
+    "stored with backend 'hooks', asked for 'nnsight'"
+    >>> first_difference({"seed": 0}, {"seed": 0}) is None
+    True
+    """
+    for name in [*wanted, *(name for name in stored if name not in wanted)]:
+        if name not in stored:
+            return f"stored without {name}, asked for {wanted[name]!r}"
+        if name not in wanted:
+            return f"stored with {name} {stored[name]!r}, asked for without"
+        if stored[name] != wanted[name]:
+            return f"stored with {name} {stored[name]!r}, asked for {wanted[name]!r}"
+    return None
+
+
+def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:
+    """Refuse texts other than those an unfinished capture was begun with.
+
+    Memory is that of one block, however many the texts.
+
+    Raises
+    ------
+    CaptureError
+        Names the first sequence that differs.
+    """
+    difference = _first_difference(file, index)
+    if difference is not None:
+        raise CaptureError(
+            f"{path} was begun with other texts: {difference}\n"
+            "give the same texts and options to --resume, or start anew with --overwrite"
+        )
+
+
+def _first_difference(file: h5py.File, index: SequenceIndex) -> str | None:
+    stored = len(file[SEQUENCE_ID])
+    for block in index.blocks():
+        if block.first_sequence + len(block.sequence_id) > stored:
+            break
+        difference = _difference_in(file, block)
+        if difference is not None:
+            return difference
+    if stored != index.sequences:
+        return f"stored with {stored:,} sequences, got {index.sequences:,}"
+    if len(file[TOKEN_ID]) != index.rows:
+        return f"stored with {len(file[TOKEN_ID]):,} rows, got {index.rows:,}"
+    return None
+
+
+def _difference_in(file: h5py.File, block: IndexBlock) -> str | None:
+    sequences = slice(block.first_sequence, block.first_sequence + len(block.sequence_id))
+    for name, stored, got in (
+        (SEQUENCE_ID, file[SEQUENCE_ID].asstr()[sequences], np.array(block.sequence_id, dtype=object)),
+        (SEQUENCE_LENGTH, file[SEQUENCE_LENGTH][sequences], block.sequence_length),
+    ):
+        wrong = np.flatnonzero(stored != got)
+        if wrong.size:
+            at = int(wrong[0])
+            return f"sequence {block.first_sequence + at} has {name} {stored[at]!r}, got {got[at]!r}"
+    rows = slice(block.first_row, block.first_row + len(block.position))
+    for name, stored, got in (
+        (POSITION, file[POSITION][rows], block.position),
+        (TOKEN_ID, file[TOKEN_ID][rows], block.token_id),
+    ):
+        if len(stored) != len(got):
+            return f"stored with {len(file[TOKEN_ID]):,} rows, got more"
+        wrong = np.flatnonzero(stored != got)
+        if wrong.size:
+            at = int(wrong[0])
+            sequence = int(block.sequence_index[at]) - block.first_sequence
+            where = f"sequence {block.sequence_id[sequence]!r}, row {block.first_row + at}"
+            return f"{where} has {name} {stored[at]}, got {got[at]}"
+    return None

@@ -1,0 +1,148 @@
+"""Names, dtypes and attributes of a capture file: the only place where they stand.
+
+A capture file is an HDF5 file that xarray opens without LayerScope::
+
+    hidden(token, layer, feature)    float32, float16 or bfloat16
+    final_norm(token, feature)       the same dtype; optional
+    layer(layer)                     int64   state numbers
+    layer_name(layer)                string  embedding, block.0, ...
+    sequence_index(token)            int64   which sequence a row belongs to
+    position(token)                  int32   0-based place within the sequence
+    token_id(token)                  int32
+    sequence_id(sequence)            string
+    sequence_length(sequence)        int32   tokens run, which may be more than rows stored
+    token, feature, sequence         dimension scales without values (netCDF's "dimension but not a variable")
+
+The attribute ``coordinates`` of the first two names what labels their axes.
+
+What only ``--resume`` needs, the committed rows and the settings, stands as attributes of the dimension scale
+``token``: there neither xarray nor netCDF4 shows it, and the attributes of the file remain those of the contract.
+This module knows nothing of files being open.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+__all__ = [
+    "COMMITTED",
+    "COMPLETE",
+    "COORDINATES",
+    "FEATURE",
+    "FILE_ATTRIBUTES",
+    "FINAL_NORM",
+    "HIDDEN",
+    "INDEX_DTYPES",
+    "LAYER",
+    "LAYER_NAME",
+    "POSITION",
+    "REQUIRED",
+    "SEQUENCE",
+    "SEQUENCE_ID",
+    "SEQUENCE_INDEX",
+    "SEQUENCE_LENGTH",
+    "SETTINGS",
+    "STORE_DTYPES",
+    "TOKEN",
+    "TOKEN_ID",
+    "VERSION",
+    "Attribute",
+    "chunk_tokens",
+    "dimension_only",
+    "plain_attributes",
+]
+
+Attribute = str | int | float
+
+TOKEN, LAYER, FEATURE, SEQUENCE = "token", "layer", "feature", "sequence"
+HIDDEN, FINAL_NORM = "hidden", "final_norm"
+LAYER_NAME = "layer_name"
+SEQUENCE_INDEX, POSITION, TOKEN_ID = "sequence_index", "position", "token_id"
+SEQUENCE_ID, SEQUENCE_LENGTH = "sequence_id", "sequence_length"
+
+REQUIRED = (HIDDEN, LAYER, LAYER_NAME, SEQUENCE_INDEX, POSITION, TOKEN_ID, SEQUENCE_ID, SEQUENCE_LENGTH)
+"""The datasets without which a file is no capture."""
+
+INDEX_DTYPES: dict[str, np.dtype[np.signedinteger]] = {
+    SEQUENCE_INDEX: np.dtype("<i8"),
+    POSITION: np.dtype("<i4"),
+    TOKEN_ID: np.dtype("<i4"),
+    SEQUENCE_LENGTH: np.dtype("<i4"),
+    LAYER: np.dtype("<i8"),
+}
+
+COORDINATES = {
+    HIDDEN: f"{LAYER_NAME} {SEQUENCE_INDEX} {POSITION} {TOKEN_ID}",
+    FINAL_NORM: f"{SEQUENCE_INDEX} {POSITION} {TOKEN_ID}",
+}
+"""The attribute ``coordinates`` of the two variables that hold states."""
+
+STORE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""What rows can be stored as, by the names of the command line."""
+
+COMPLETE = "complete"
+VERSION = "layerscope_version"
+FILE_ATTRIBUTES = (
+    VERSION,
+    "model",
+    "architecture",
+    "num_blocks",
+    "backend",
+    "compute_dtype",
+    "schedule",
+    "schedule_blocks",
+    "texts",
+    "truncated_sequences",
+    "skipped_texts",
+    COMPLETE,
+    "provenance",
+)
+"""The attributes every capture file has; `COMPLETE` is the writer's own, the others are given to it."""
+
+COMMITTED, SETTINGS = "committed", "settings"
+"""Attributes of the dimension scale ``token``: rows safely written, with the sum of their numbers; settings as JSON."""
+
+_CHUNK_TOKENS = 256
+_CHUNK_BYTES = 4 * 2**20
+
+
+def dimension_only(size: int) -> str:
+    """Return the name by which netCDF4 knows a dimension scale that has no values."""
+    return f"This is a netCDF dimension but not a netCDF variable.{size:10d}"
+
+
+def chunk_tokens(tokens: int, width: int, itemsize: int) -> int:
+    """Return how many tokens of one layer share a chunk: 256, fewer for short captures and for very wide models.
+
+    Examples
+    --------
+    >>> chunk_tokens(tokens=100_000, width=576, itemsize=2), chunk_tokens(tokens=7, width=576, itemsize=2)
+    (256, 7)
+    >>> chunk_tokens(tokens=100_000, width=16_384, itemsize=4)
+    64
+    """
+    return max(1, min(_CHUNK_TOKENS, tokens, _CHUNK_BYTES // (width * itemsize)))
+
+
+def plain_attributes(attributes: Mapping[str, object]) -> dict[str, Attribute]:
+    """Return the attributes as plain str, int and float; refuse anything else.
+
+    Raises
+    ------
+    TypeError
+        For a value of another type: a programming error, not a user's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain_attributes({"num_blocks": np.int64(6), "model": "tiny"})
+    {'num_blocks': 6, 'model': 'tiny'}
+    """
+    plain: dict[str, Attribute] = {}
+    for name, given in attributes.items():
+        value = given.item() if isinstance(given, np.generic) else given
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TypeError(f"attribute {name!r} is {type(given).__name__}: a capture file takes str, int and float")
+        plain[name] = value
+    return plain

@@ -1,0 +1,239 @@
+"""Consecutive rows of a capture as torch tensors, from a file or from any Dataset of the same shape.
+
+A path takes the raw-bits road: HDF5 hands over the stored bits and torch widens them, tens of times faster than HDF5's
+own conversion of bfloat16. A Dataset is read exactly as it stands, through xarray, whatever was done to it.
+"""
+
+import os
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+import h5py
+import numpy as np
+import torch
+import xarray
+from jaxtyping import Float, Int
+
+from layerscope.errors import FileError
+from layerscope.store.bfloat16 import read_raw
+from layerscope.store.header import opened, read_header, require_complete
+from layerscope.store.schema import (
+    FEATURE,
+    HIDDEN,
+    LAYER,
+    LAYER_NAME,
+    POSITION,
+    SEQUENCE_INDEX,
+    TOKEN,
+    TOKEN_ID,
+    Attribute,
+)
+
+__all__ = ["CaptureSource", "DatasetSource", "StateSource", "open_source"]
+
+
+@runtime_checkable
+class StateSource(Protocol):
+    """Token rows of all captured states, read in order and in pieces of any size.
+
+    Attributes
+    ----------
+    name
+        The path, or ``dataset``, for messages.
+    layer, layer_name
+        The numbers and names of the states.
+    width
+        Features of a state.
+    dtype
+        In which rows come: float64 if they are stored so, else float32.
+    sequence_index, position, token_id
+        Of every row.
+    attrs
+        Of the file or Dataset, as plain str, int and float.
+    """
+
+    name: str
+    layer: Int[np.ndarray, " layer"]
+    layer_name: list[str]
+    width: int
+    dtype: torch.dtype
+    sequence_index: Int[np.ndarray, " token"]
+    position: Int[np.ndarray, " token"]
+    token_id: Int[np.ndarray, " token"]
+    attrs: dict[str, Attribute]
+
+    def read(
+        self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
+    ) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the rows from `start` up to `stop`; in `out`, if given, which must have just that shape and `dtype`.
+
+        New memory costs more than the reading: whoever reads a file piece by piece gives the same `out` each time.
+        """
+        ...
+
+
+def open_source(capture: str | os.PathLike[str] | xarray.Dataset) -> "CaptureSource | DatasetSource":
+    """Open what a measure reads: a finished capture file, or a Dataset as it stands.
+
+    Raises
+    ------
+    FileError
+        The file is missing, truncated, no capture, or unfinished; the Dataset lacks something.
+    """
+    return DatasetSource(capture) if isinstance(capture, xarray.Dataset) else CaptureSource(capture)
+
+
+class CaptureSource:
+    """Rows of a finished capture file, by the raw-bits road. A `StateSource`; close it, or use it in a ``with``.
+
+    Raises
+    ------
+    FileError
+        The file is missing, truncated, no capture, or unfinished.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        header = read_header(path)
+        require_complete(header)
+        self.name = os.fspath(path)
+        self.layer = np.array(header.layout.layer, dtype=np.int64)
+        self.layer_name = list(header.layout.layer_name)
+        self.width = header.layout.width
+        self.attrs = header.attributes
+        self._stored = header.layout.store_dtype
+        self.dtype = torch.promote_types(self._stored, torch.float32)
+        with opened(path) as file:
+            self.sequence_index = file[SEQUENCE_INDEX][...]
+            self.position = file[POSITION][...]
+            self.token_id = file[TOKEN_ID][...]
+        self._file = h5py.File(path, "r")
+        self._hidden = self._file[HIDDEN]
+        self._buffer = torch.empty(0, dtype=self._stored)
+
+    def read(
+        self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
+    ) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the rows from `start` up to `stop`, widened to `dtype`; see `StateSource.read`.
+
+        Raises
+        ------
+        FileError
+            The disk does not give them.
+        """
+        start, stop = _bounded(start, stop, len(self.position))
+        shape = (stop - start, len(self.layer), self.width)
+        rows = torch.empty(shape, dtype=self.dtype) if out is None else out
+        if not rows.numel():
+            return rows
+        same = self._stored == self.dtype and rows.is_contiguous()
+        stored = rows if same else self._raw(shape)
+        try:
+            read_raw(self._hidden, start, stored)
+        except OSError as error:
+            raise FileError(
+                f"{self.name}: rows {start} to {stop} cannot be read ({error})\ncapture it again"
+            ) from error
+        return rows if same else rows.copy_(stored)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "CaptureSource":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _raw(self, shape: tuple[int, int, int]) -> Float[torch.Tensor, "token layer feature"]:
+        count = shape[0] * shape[1] * shape[2]
+        if count > self._buffer.numel():
+            with torch.inference_mode(False):
+                self._buffer = torch.empty(count, dtype=self._stored)
+        return self._buffer[:count].view(shape)
+
+
+class DatasetSource:
+    """Rows of a Dataset, through xarray. A `StateSource`.
+
+    Parameters
+    ----------
+    dataset
+        With floats ``hidden`` on token, layer and feature, in any order, and with ``layer``, ``layer_name``,
+        ``sequence_index``, ``position`` and ``token_id``. Lazy or in memory; selected, subset or computed as it may be.
+
+    Raises
+    ------
+    FileError
+        Something of this is missing.
+
+    Examples
+    --------
+    >>> token = ("token", [0, 0])
+    >>> coordinates = {"layer": [4], "layer_name": ("layer", ["block.3"])}
+    >>> coordinates |= {"sequence_index": token, "position": token, "token_id": token}
+    >>> hidden = (("token", "layer", "feature"), np.ones((2, 1, 3)))
+    >>> DatasetSource(xarray.Dataset({"hidden": hidden}, coordinates)).read(0, 1)
+    tensor([[[1., 1., 1.]]], dtype=torch.float64)
+    """
+
+    def __init__(self, dataset: xarray.Dataset) -> None:
+        _check_dataset(dataset)
+        self.name = "dataset"
+        self._hidden = dataset[HIDDEN].transpose(TOKEN, LAYER, FEATURE)
+        self.layer = dataset[LAYER].to_numpy().astype(np.int64)
+        self.layer_name = [str(name) for name in dataset[LAYER_NAME].to_numpy()]
+        self.width = self._hidden.sizes[FEATURE]
+        self.dtype = torch.float64 if self._hidden.dtype == np.float64 else torch.float32
+        self.sequence_index = dataset[SEQUENCE_INDEX].to_numpy().astype(np.int64)
+        self.position = dataset[POSITION].to_numpy()
+        self.token_id = dataset[TOKEN_ID].to_numpy()
+        plain = {str(key): v.item() if isinstance(v, np.generic) else v for key, v in dataset.attrs.items()}
+        self.attrs = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
+
+    def read(
+        self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
+    ) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the rows from `start` up to `stop`; see `StateSource.read`."""
+        start, stop = _bounded(start, stop, self._hidden.sizes[TOKEN])
+        numbers = self._hidden.isel({TOKEN: slice(start, stop)}).to_numpy()
+        wide = numbers.astype(np.float64 if self.dtype == torch.float64 else np.float32, copy=out is None)
+        rows = torch.from_numpy(np.ascontiguousarray(wide))
+        return rows if out is None else out.copy_(rows)
+
+    def close(self) -> None:
+        """Do nothing: who made the Dataset closes it."""
+
+    def __enter__(self) -> "DatasetSource":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check_dataset(dataset: xarray.Dataset) -> None:
+    dimensions = {
+        HIDDEN: {TOKEN, LAYER, FEATURE},
+        LAYER: {LAYER},
+        LAYER_NAME: {LAYER},
+        SEQUENCE_INDEX: {TOKEN},
+        POSITION: {TOKEN},
+        TOKEN_ID: {TOKEN},
+    }
+    for name, wanted in dimensions.items():
+        if name not in dataset.variables:
+            raise FileError(f"the dataset lacks {name!r}\ngive one opened with open_capture, or of the same shape")
+        if set(dataset[name].dims) != wanted:
+            raise FileError(f"the dataset has {name} on {dataset[name].dims}, expected {tuple(sorted(wanted))}")
+    if dataset[HIDDEN].dtype.kind != "f":
+        raise FileError(f"the dataset has hidden as {dataset[HIDDEN].dtype}, expected floats")
+
+
+def _bounded(start: int, stop: int, tokens: int) -> tuple[int, int]:
+    if not 0 <= start <= stop <= tokens:
+        raise IndexError(f"rows {start} to {stop} of {tokens}")
+    return start, stop

@@ -1,0 +1,293 @@
+"""A capture file being written: rows in any order, commits, resuming, finishing.
+
+The life of a file, as a driver sees it::
+
+    with CaptureTarget("run.h5") as target:                       # locked; a second capture is refused from here on
+        with SequenceIndex(target.folder) as index:
+            for sequence_id, token_ids in texts:
+                index.add(sequence_id, token_ids, positions)       # positions of the rows to store; None for all
+            layout = CaptureLayout(layer, layer_name, width, store_dtype, final_norm)
+            check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
+            with CaptureWriter.create(target, layout, index, attributes, settings) as writer:
+                for batch in plan(index):                          # index.lengths, index.token_ids, index.rows_of
+                    writer.update(rows, final_norm)                # rows: StateRows; the writer is a Sink
+                    writer.commit()
+                writer.finish()
+
+and, when ``read_header(target.path).complete`` is false and the capture is to go on::
+
+            with CaptureWriter.resume(target) as writer:
+                difference = first_difference(writer.settings, wanted)    # refuse if there is one
+                writer.check_index(index)                                 # the same texts, token by token
+                ...                                                       # go on after writer.committed_rows rows
+
+Rows are counted in the order in which they are written, so with the same plan of batches `committed_rows` says
+how many batches are in the file: the counter needs no other unit.
+
+Why a kill loses nothing. The file is laid out under a temporary name, closed, and only then put in the target's
+place. From then on HDF5's metadata never changes; rows go to places that exist. Two attributes change, each in place
+within one header block, in one write: ``committed`` after the rows it counts, and at the very end ``complete``. Rows
+of a batch that was cut short are written again by the resumed capture. Both attributes end the same whether or not
+there was a kill, so the finished files are equal.
+
+This module knows neither models nor texts.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from layerscope.errors import CaptureError
+from layerscope.states import StateRows
+from layerscope.store.finite import all_finite, check_finite
+from layerscope.store.header import read_header
+from layerscope.store.index import SequenceIndex
+from layerscope.store.layout import CaptureLayout, Setting, lay_out
+from layerscope.store.placing import RowPlacer
+from layerscope.store.resume import check_index
+from layerscope.store.schema import (
+    COMMITTED,
+    COMPLETE,
+    FINAL_NORM,
+    HIDDEN,
+    POSITION,
+    SEQUENCE_ID,
+    SEQUENCE_INDEX,
+    TOKEN,
+    TOKEN_ID,
+    Attribute,
+)
+from layerscope.store.target import CaptureTarget
+
+__all__ = ["CaptureWriter"]
+
+
+class CaptureWriter:
+    """An unfinished capture file, open for its rows; a `layerscope.states.Sink`. Made by `create` or `resume`.
+
+    Attributes
+    ----------
+    path
+        The file.
+    layout
+        What a row consists of.
+    settings
+        What the capture was begun with.
+    tokens
+        Rows the finished file has.
+    committed_rows
+        Rows known to be in the file, whatever happens.
+    """
+
+    def __init__(self, path: Path) -> None:
+        header = read_header(path)
+        if header.complete:
+            raise CaptureError(f"{path} is complete already: nothing to resume")
+        self.path = path
+        self.layout = header.layout
+        self.settings = header.settings
+        self.tokens = header.sizes[TOKEN]
+        with _told(path, "open"):
+            self._file = h5py.File(path, "r+", libver="earliest")
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())
+        self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
+        self._committed.read(self._written)
+        self.committed_rows = int(self._written[0])
+        self._hidden = RowPlacer(self._file[HIDDEN], self._descriptor)
+        self._final_norm = RowPlacer(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
+        self._index = {name: _mapped(path, self._file[name]) for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID)}
+
+    @classmethod
+    def create(
+        cls,
+        target: CaptureTarget,
+        layout: CaptureLayout,
+        index: SequenceIndex,
+        attributes: Mapping[str, Attribute],
+        settings: Mapping[str, Setting],
+    ) -> "CaptureWriter":
+        """Lay out a new file, put it in the target's place, whatever was there, and open it for its rows.
+
+        Parameters
+        ----------
+        target
+            Entered, so that its lock is held.
+        layout
+            What a row consists of.
+        index
+            The sequences and which of their tokens are rows.
+        attributes
+            The attributes of the contract (`schema.FILE_ATTRIBUTES`), all but ``complete``.
+        settings
+            What a resumed capture must agree in, by the names a user knows; see `resume.first_difference`.
+
+        Raises
+        ------
+        CaptureError
+            No rows to store, a full disk, a place that cannot be written. The target is then untouched.
+        """
+        with _told(target.path, "write"):
+            lay_out(target.temporary, layout, index, attributes, settings)
+            target.adopt()
+        return cls(target.path)
+
+    @classmethod
+    def resume(cls, target: CaptureTarget) -> "CaptureWriter":
+        """Open the unfinished file at the target for the rest of its rows.
+
+        Raises
+        ------
+        CaptureError
+            The file is complete, open elsewhere, or cannot be written.
+        FileError
+            The file is missing, truncated, or no capture that can be resumed.
+        """
+        return cls(target.path)
+
+    def update(self, rows: StateRows, final_norm: Float[torch.Tensor, "token feature"] | None = None) -> None:
+        """Write rows in their places, cast to the storage type.
+
+        Parameters
+        ----------
+        rows
+            In any order; each must be, by sequence, position and token id, the one the file expects under its number.
+        final_norm
+            The same tokens after the final norm, where the layout has it.
+
+        Raises
+        ------
+        CaptureError
+            NaN, Inf, or a number outside the storage type (layer, sequence and token are named); rows other than the
+            file expects; a full disk. What was committed stays; the capture can be resumed.
+        """
+        if not len(rows):
+            return
+        if (final_norm is None) != (self._final_norm is None):
+            raise ValueError(f"final_norm is {'missing' if final_norm is None else 'not part of this capture'}")
+        self._check_rows(rows)
+        self._store(self._hidden, rows, self.layout.layer_name)
+        if self._final_norm is not None and final_norm is not None:
+            self._store(self._final_norm, replace(rows, hidden=final_norm[:, None, :]), (FINAL_NORM,))
+        self._written += (len(rows), int(rows.row.sum()))
+
+    def commit(self) -> None:
+        """Count all rows written so far as safely written: a resumed capture goes on after them."""
+        with _told(self.path, "write"):
+            self._committed.write(self._written)
+            self._file.flush()
+        self.committed_rows = int(self._written[0])
+
+    def finish(self) -> None:
+        """Make sure that every row is there and on disk, mark the file complete, and close it.
+
+        Raises
+        ------
+        CaptureError
+            Rows are missing or were written twice; or the disk reports that it lost some.
+        """
+        if self._written.tolist() != [self.tokens, self.tokens * (self.tokens - 1) // 2]:
+            raise CaptureError(
+                f"{self.path}: {self._written[0]:,} rows were written for {self.tokens:,}, or some twice\n"
+                "capture it again with --overwrite"
+            )
+        self.commit()
+        with _told(self.path, "write"):
+            os.fsync(self._descriptor)
+            h5py.h5a.open(self._file.id, COMPLETE.encode()).write(np.array(1, np.int64))
+            self._file.flush()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; without `finish` it stays unfinished, ready to be resumed."""
+        if self._file:
+            self._index.clear()
+            os.close(self._descriptor)
+            with _told(self.path, "close"):
+                self._file.close()
+
+    def check_index(self, index: SequenceIndex) -> None:
+        """Refuse to resume with other texts, or the same tokenized otherwise.
+
+        Raises
+        ------
+        CaptureError
+            Names the first sequence that differs.
+        """
+        check_index(self._file, index, self.path)
+
+    def __enter__(self) -> "CaptureWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The first error is the one to tell; that the file cannot be closed either is its consequence.
+        with suppress(CaptureError) if error is not None else _nothing():
+            self.close()
+
+    def _check_rows(self, rows: StateRows) -> None:
+        for name, expected in self._index.items():
+            got = getattr(rows, name)
+            wrong = np.flatnonzero(expected[rows.row] != got)
+            if wrong.size:
+                first = int(wrong[0])
+                raise CaptureError(
+                    f"row {rows.row[first]} of {self.path} has {name} {expected[rows.row[first]]}, "
+                    f"got {got[first]}\ncapture it again with --overwrite"
+                )
+
+    def _store(self, placer: RowPlacer, rows: StateRows, layer_name: tuple[str, ...]) -> None:
+        turned = placer.cast(rows.hidden)
+        if not all_finite(turned):
+            check_finite(rows, layer_name=layer_name, sequence_id=self._sequence_id, store_dtype=placer.dtype)
+        with _told(self.path, "write"):
+            placer.place(rows.row, turned)
+
+    def _sequence_id(self, sequence: int) -> str:
+        return str(self._file[SEQUENCE_ID].asstr()[sequence])
+
+
+def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:
+    """Return a contiguous dataset without holding it in memory."""
+    return np.memmap(path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """Say in our words what the system or HDF5 raises when a file cannot be written."""
+    try:
+        yield
+    except BlockingIOError as error:
+        raise CaptureError(f"{path} is open in another program\nclose it there, and go on with --resume") from error
+    except (OSError, RuntimeError) as error:
+        number = error.errno if isinstance(error, OSError) and error.errno else _errno_within(str(error))
+        if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            remedy = "free some disk, and go on with --resume"
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "give a file that can be written to --output"
+        else:
+            remedy = "see to the disk, and go on with --resume"
+        reason = os.strerror(number) if number else str(error)
+        raise CaptureError(f"cannot {what} {path}: {reason}\n{remedy}") from error
+
+
+def _errno_within(message: str) -> int:
+    """Return the error number that HDF5 only mentions in its text, or 0."""
+    _, found, rest = message.partition("errno = ")
+    digits = rest.partition(",")[0].strip() if found else ""
+    return int(digits) if digits.isdigit() else 0
