@@ -32,6 +32,13 @@ BACKENDS: dict[str, BackendRecord] = {
     record.name: record
     for record in (
         BackendRecord("hooks", "layerscope.capturing.hooks", "HooksBackend", _ALL),
+        BackendRecord("nnsight", "layerscope.capturing.nnsight_backend", "NNsightBackend", _ALL),
+        BackendRecord(
+            "transformer-lens",
+            "layerscope.capturing.transformer_lens_backend",
+            "TransformerLensBackend",
+            _ALL - {"distilbert", "electra"},
+        ),
     )
 }
 
@@ -50,5 +57,7 @@ def backend_for(name: str, model: Model) -> Backend:
         raise unknown_name("backend", name, BACKENDS)
     record = BACKENDS[name]
     if model.architecture.family not in record.families:
-        raise CaptureError(f"{model.name}: the {name} backend does not run {model.architecture.family} models: use --backend hooks")
+        raise CaptureError(
+            f"{model.name}: the {name} backend does not run {model.architecture.family} models: use --backend hooks"
+        )
     return record.load()
