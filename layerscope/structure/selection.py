@@ -62,7 +62,8 @@ def is_distance(matrix: xr.DataArray) -> bool:
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
         return False
-    return bool(np.abs(np.diagonal(values)).max() < 1e-6 < values.max())
+    itself, others = np.abs(np.diagonal(values)), values[np.isfinite(values)]
+    return bool((itself[np.isfinite(itself)] < 1e-6).all() and others.max(initial=0.0) > 1e-6)
 
 
 def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:

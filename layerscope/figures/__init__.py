@@ -1,0 +1,39 @@
+"""Figures for papers: arrays in, matplotlib out.
+
+- `heatmap`: one matrix over pairs of layers, with its segments;
+- `panel`: the four cosines side by side on one scale;
+- `profile`: the per-layer statistics over depth;
+- `save`: write any of them as PDF, SVG or PNG.
+
+Every figure is a `layerscope.figures.canvas.Figure`, a matplotlib figure that shows itself in a notebook, opens no
+window and looks the same whatever the user's own matplotlib settings. Nothing here knows models, torch or captures.
+matplotlib loads on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layerscope.figures.matrices import heatmap
+    from layerscope.figures.panels import panel
+    from layerscope.figures.profiles import profile
+    from layerscope.figures.saving import save
+
+_HOME = {
+    "heatmap": "layerscope.figures.matrices",
+    "panel": "layerscope.figures.panels",
+    "profile": "layerscope.figures.profiles",
+    "save": "layerscope.figures.saving",
+}
+
+__all__ = ["heatmap", "panel", "profile", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'layerscope.figures' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

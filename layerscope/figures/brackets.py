@@ -1,0 +1,147 @@
+"""Segments on a heatmap: boxes on the diagonal, and named brackets beside it.
+
+It knows a segmentation and axes, not where either comes from.
+"""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Stroke
+
+from layerscope.errors import UsageError
+from layerscope.figures.canvas import text_width
+from layerscope.figures.style import GREY, LINE, SMALL
+from layerscope.structure.segmentation import Segmentation
+
+__all__ = ["check_segments", "draw_boxes", "draw_brackets", "names_width", "segment_names", "spread"]
+
+_POINTS = 72.0
+_LINE_HEIGHT = 1.3
+_DISTANCES = (0.04, 0.08, 0.20)  # inches right of the axes: the bracket's ends, its back, the end of the line
+_APART = 0.03  # inches between line and name
+
+
+def check_segments(matrix: xr.DataArray, segments: Segmentation | None, two: bool) -> None:
+    """Refuse segments that are not those of the matrix."""
+    if segments is None:
+        return
+    if two:
+        raise UsageError("the matrix compares two captures and has no segments: leave them out")
+    if sum(segments.sizes) != len(matrix):
+        raise UsageError(
+            f"the segments are of {sum(segments.sizes)} layers, the matrix of {len(matrix)}: "
+            "segment the matrix that is drawn"
+        )
+
+
+def draw_boxes(axes: Axes, segments: Segmentation) -> None:
+    """Frame each segment's block on the diagonal: white on a dark edge, to be seen on any colour."""
+    for start, size in zip(segments.starts, segments.sizes, strict=True):
+        box = Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor="white", linewidth=0.6)
+        box.set_path_effects([Stroke(linewidth=1.3, foreground="black"), Stroke(linewidth=0.6, foreground="white")])
+        box.set_joinstyle("miter")
+        axes.add_patch(box)
+
+
+def draw_brackets(axes: Axes, segments: Segmentation, numbers: np.ndarray, height: float) -> None:
+    """Name the segments right of the axes: a bracket along its rows, then its name and the layers it goes over.
+
+    Names too close to each other, as those of segments of one or two layers are, are moved apart and tied to their
+    brackets by a line.
+
+    Parameters
+    ----------
+    axes
+        Those of the heatmap, rows being layers.
+    segments
+        What to name.
+    numbers
+        The state numbers of the rows.
+    height
+        The height of the axes in inches.
+    """
+    rows_an_inch = len(numbers) / height
+    gap = SMALL * _LINE_HEIGHT / _POINTS * rows_an_inch
+    middles = [start + (size - 1) / 2 for start, size in zip(segments.starts, segments.sizes, strict=True)]
+    places = spread(middles, gap)
+    along = axes.get_yaxis_transform()
+    # The axes are square: an inch across is as large a part of them as an inch down.
+    near, bend, far = (1.0 + distance / height for distance in _DISTANCES)
+    end = min(0.3, 0.012 * rows_an_inch)
+    for name, start, size, middle, place in zip(
+        segment_names(segments, numbers), segments.starts, segments.sizes, middles, places, strict=True
+    ):
+        top, bottom = start - 0.5 + end, start + size - 0.5 - end
+        axes.plot(
+            [near, bend, bend, near],
+            [top, top, bottom, bottom],
+            transform=along,
+            color="black",
+            linewidth=LINE,
+            clip_on=False,
+            solid_capstyle="butt",
+        )
+        axes.plot(
+            [bend, far],
+            [middle, place],
+            transform=along,
+            color=GREY,
+            linewidth=LINE * 0.8,
+            clip_on=False,
+        )
+        axes.text(
+            far + _APART / height,
+            place,
+            name,
+            transform=along,
+            fontsize=SMALL,
+            verticalalignment="center_baseline",
+        )
+
+
+def spread(middles: list[float], gap: float) -> list[float]:
+    """Move places apart until neighbours are at least `gap` from each other, all together as little as possible.
+
+    Least squares under the order: places that collide form a group, which is centred on the mean of what its members
+    want.
+
+    Examples
+    --------
+    >>> spread([0.0, 1.0, 10.0], 3.0)
+    [-1.0, 2.0, 10.0]
+    """
+    groups: list[tuple[float, int]] = []  # mean wanted place of the first member, members
+    for index, middle in enumerate(middles):
+        wanted, members = middle - index * gap, 1
+        while groups and groups[-1][0] >= wanted:
+            mean, others = groups.pop()
+            wanted = (mean * others + wanted * members) / (others + members)
+            members += others
+        groups.append((wanted, members))
+    firsts = [wanted for wanted, members in groups for _ in range(members)]
+    return [first + index * gap for index, first in enumerate(firsts)]
+
+
+def names_width(segments: Segmentation, numbers: np.ndarray) -> float:
+    """Return the inches that brackets and names take at the right of the axes."""
+    widest = max(text_width(name, SMALL) for name in segment_names(segments, numbers))
+    return _DISTANCES[-1] + _APART + widest
+
+
+def segment_names(segments: Segmentation, numbers: np.ndarray) -> list[str]:
+    """Return for each segment its label and the states it goes over.
+
+    Examples
+    --------
+    >>> segments = Segmentation("", (2, 6), (2, 4, 1), ("beginning", "middle", "ending"), 0.7, None)
+    >>> segment_names(segments, np.arange(7))
+    ['beginning (0–1)', 'middle (2–5)', 'ending (6)']
+    """
+    names = []
+    for label, start, size in zip(segments.labels, segments.starts, segments.sizes, strict=True):
+        first, last = numbers[start], numbers[start + size - 1]
+        names.append(
+            f"{label.replace('_', ' ')} ({first})" if size == 1 else f"{label.replace('_', ' ')} ({first}–{last})"
+        )
+    return names

@@ -1,0 +1,95 @@
+"""The figure that all plots return, and places on it measured in inches.
+
+No pyplot: no window opens, no back end is chosen, nothing is kept alive behind the user's back.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.textpath import TextPath
+
+from layerscope.errors import UsageError
+from layerscope.figures.style import TEXT, applied
+
+__all__ = ["Figure", "figure_of", "longest_fitting", "place_axes", "size_of", "text_width", "wrapped"]
+
+_NOTEBOOK_DPI = 200
+
+
+class Figure(MatplotlibFigure):
+    """A matplotlib figure drawn and saved in LayerScope's style, that shows itself in a notebook.
+
+    Everything of `matplotlib.figure.Figure` works: add to the axes, change labels, ``savefig``.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw in LayerScope's style: ticks, for one, take their look only now."""
+        with applied():
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Save in LayerScope's style, with fonts embedded as text; see matplotlib's own for the options."""
+        with applied():
+            super().savefig(fname, **options)
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=_NOTEBOOK_DPI)
+        return picture.getvalue()
+
+
+def place_axes(figure: MatplotlibFigure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add axes at a place given in inches from the figure's top left corner."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes((left / across, 1.0 - (top + height) / down, width / across, height / down))
+
+
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Return the width and height of axes in inches, as they are after `apply_aspect`."""
+    place, (across, down) = axes.get_position(), figure_of(axes).get_size_inches()
+    return float(place.width * across), float(place.height * down)
+
+
+def figure_of(axes: Axes) -> MatplotlibFigure:
+    """Return the figure that axes stand in, the outermost where figures are nested.
+
+    Raises
+    ------
+    UsageError
+        They were removed from theirs.
+    """
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise UsageError("the axes belong to no figure: give axes that do")
+    return figure
+
+
+def text_width(text: str, points: float) -> float:
+    """Return the inches a line of text takes at a size."""
+    return float(TextPath((0, 0), text, size=points).get_extents().width) / 72.0
+
+
+def wrapped(text: str, points: float, room: float) -> list[str]:
+    """Break a text into lines that fit into so many inches; a word too long for a line stands alone.
+
+    Examples
+    --------
+    >>> wrapped("cosine of whole sequences", 7.0, 0.8)
+    ['cosine of', 'whole', 'sequences']
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_width(f"{lines[-1]} {word}", points) <= room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def longest_fitting(names: Sequence[str], room: float) -> str:
+    """Return the first of some names, given longest first, that fits into so many inches; the last if none does."""
+    return next((name for name in names if text_width(name, TEXT) <= room), names[-1])

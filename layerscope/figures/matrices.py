@@ -1,0 +1,118 @@
+"""A heatmap of layers against layers, with its segments.
+
+A matrix in, a figure out. Sizes are counted in inches from the top left: a figure has exactly the
+width asked for and the height its square matrix needs.
+"""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as MatplotlibFigure
+
+from layerscope.errors import UsageError
+from layerscope.figures.brackets import check_segments, draw_boxes, draw_brackets, names_width
+from layerscope.figures.canvas import Figure, figure_of, longest_fitting, place_axes, size_of, wrapped
+from layerscope.figures.cells import Scale, compares_two, draw_bar, draw_cells, layer_axis_names, name_of, scale_of
+from layerscope.figures.style import TEXT, applied, inches
+from layerscope.structure.segmentation import Segmentation, layer_numbers
+
+__all__ = ["heatmap"]
+
+_LEFT, _RIGHT = 0.42, 0.10  # inches: ticks and name of the rows; nothing
+_TALLEST = 1.5  # height over width of the tallest matrix between two captures
+_TITLE, _TOP = 0.22, 0.08
+_BELOW = 0.36  # inches: ticks and name of the columns
+_BAR, _BAR_BELOW, _SHORTEST_BAR = 0.08, 0.34, 1.6
+_LINE_APART = 0.12
+
+
+def heatmap(
+    similarity: xr.DataArray | np.ndarray,
+    segments: Segmentation | None = None,
+    *,
+    width: str | float = "single",
+    title: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    axes: Axes | None = None,
+) -> MatplotlibFigure:
+    """Draw one matrix over pairs of layers, with its segments.
+
+    Parameters
+    ----------
+    similarity
+        ``[layer, layer_other]``, of one capture or between two; from an analysis ``result["cosine"]``.
+    segments
+        What `layerscope.structure.segmentation.segment` returned for it: framed on the diagonal, named at the right.
+    width
+        ``single`` (3.33 inches, one column), ``double`` (6.9) or inches.
+    title
+        Above the matrix; none by default, as a paper has captions.
+    low, high
+        Ends of the colour scale; see `layerscope.figures.cells.scale_of` for the default.
+    axes
+        Draw into these axes of a figure of yours, without a colour bar; leave an inch at their right for the names of
+        segments.
+
+    Returns
+    -------
+    layerscope.figures.canvas.Figure
+        Or, with `axes`, the figure they belong to.
+
+    Raises
+    ------
+    UsageError
+        It is no matrix; the segments are of another number of layers, or the matrix compares two captures; `width` or
+        the colour scale are impossible.
+
+    Examples
+    --------
+    >>> figure = heatmap(np.eye(4), title="nothing alike")
+    >>> figure.get_figwidth()
+    3.33
+    """
+    matrix = _labelled(similarity)
+    two = compares_two(matrix)
+    check_segments(matrix, segments, two)
+    with applied():
+        scale = scale_of([matrix], low, high)
+        if axes is not None:
+            _fill(axes, matrix, scale, segments, two)
+            return figure_of(axes)
+        across = inches(width)
+        beside = 0.0 if segments is None else names_width(segments, layer_numbers(matrix))
+        side = across - _LEFT - beside - _RIGHT
+        rows, columns = matrix.shape
+        cell = min(side / columns, _TALLEST * side / rows)
+        side, tall = cell * columns, cell * rows
+        top = _TOP if title is None else _TITLE
+        bar_width = max(side, _SHORTEST_BAR)
+        name = wrapped(name_of(matrix), TEXT, bar_width)
+        below = _BAR_BELOW + (len(name) - 1) * _LINE_APART
+        figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + below))
+        axes = place_axes(figure, _LEFT, top, side, tall)
+        _fill(axes, matrix, scale, segments, two)
+        if title is not None:
+            axes.set_title(title, pad=4.0)
+        bar = place_axes(figure, _LEFT, top + tall + _BELOW, bar_width, _BAR)
+        draw_bar(figure, bar, scale, "\n".join(name))
+    return figure
+
+
+def _fill(axes: Axes, matrix: xr.DataArray, scale: Scale, segments: Segmentation | None, two: bool) -> None:
+    """Draw cells, names of the axes and segments."""
+    draw_cells(axes, matrix, scale)
+    axes.apply_aspect()
+    width, height = size_of(axes)
+    axes.set_xlabel(longest_fitting(layer_axis_names(matrix, 1, two), width))
+    axes.set_ylabel(longest_fitting(layer_axis_names(matrix, 0, two), height))
+    if segments is not None:
+        draw_boxes(axes, segments)
+        draw_brackets(axes, segments, layer_numbers(matrix), height)
+
+
+def _labelled(similarity: xr.DataArray | np.ndarray) -> xr.DataArray:
+    matrix = similarity if isinstance(similarity, xr.DataArray) else xr.DataArray(similarity)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise UsageError(f"a heatmap needs a matrix over pairs of layers, got an array of shape {matrix.shape}")
+    return matrix
