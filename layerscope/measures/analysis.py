@@ -1,0 +1,176 @@
+"""The front door: an analysis of a capture, or of two, as a labelled Dataset.
+
+It joins a source, the engine and the labels; it knows no formula.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+import xarray
+
+from layerscope.errors import UsageError
+from layerscope.measures.catalogue import find_measures
+from layerscope.measures.engine import Engine, RowPair
+from layerscope.measures.labelling import label
+from layerscope.measures.massive_report import report_massive
+from layerscope.measures.reading import Reader
+from layerscope.measures.study import Study
+from layerscope.progress import progress as progress_bar
+from layerscope.provenance import provenance
+from layerscope.store.source import StateSource, open_source
+from layerscope.version import __version__
+
+__all__ = ["analyze", "analyze_source", "parse_memory"]
+
+CARRIED = ("model", "architecture", "num_blocks", "schedule", "texts")
+
+
+def analyze(
+    capture: str | os.PathLike[str] | xarray.Dataset,
+    other: str | os.PathLike[str] | xarray.Dataset | None = None,
+    *,
+    measures: Iterable[str] | None = None,
+    exclude_first: int = 0,
+    bootstrap: int = 0,
+    memory: str | int = "4GB",
+    seed: int = 0,
+    progress: bool = False,
+) -> xarray.Dataset:
+    """Measure how alike the layers of a capture are, and what each is like.
+
+    Parameters
+    ----------
+    capture
+        A capture file, read by the raw-bits road, or a Dataset, analysed exactly as it stands.
+    other
+        A second capture of the same tokens: ``layer_other`` then belongs to it.
+    measures
+        Names (see `layerscope.measures.MEASURES`); None for the default ones.
+    exclude_first
+        How many positions to leave out at the start of each sequence.
+    bootstrap
+        How many replicates to draw for 95 % intervals over sequences; 0 for none.
+    memory
+        About how much the estimators may hold, as ``"4GB"`` or in bytes. One minibatch is always held.
+    seed
+        Of minibatches, samples and replicates.
+    progress
+        Whether to show a bar when standard error is a terminal.
+
+    Returns
+    -------
+    xarray.Dataset
+        A variable ``(layer, layer_other)`` per pairwise measure and ``(layer,)`` per statistic (``<name>_other`` of the second
+        capture), ``<name>_low`` and ``<name>_high`` when bootstrapped, with ``<name>_bootstrap(replicate, layer,
+        layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes say how each was
+        made.
+
+    Raises
+    ------
+    UsageError
+        For an unknown measure or an impossible number.
+    MeasureError
+        For states a measure has no meaning on, and captures of different tokens.
+    FileError
+        For a file that is no finished capture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> token = ("token", np.array([0, 0, 1, 1]))
+    >>> states = np.array([[[1.0, 0.0], [1.0, 1.0]]] * 4)
+    >>> capture = xarray.Dataset(
+    ...     {"hidden": (("token", "layer", "feature"), states)},
+    ...     {"layer": [0, 1], "layer_name": ("layer", ["embedding", "block.0"])}
+    ...     | {"sequence_index": token, "position": token, "token_id": token},
+    ... )
+    >>> analyze(capture, measures=["cosine"])["cosine"].round(4).values
+    array([[1.    , 0.7071],
+           [0.7071, 1.    ]])
+    """
+    records = find_measures(measures)
+    with open_source(capture) as source:
+        options = {
+            "exclude_first": exclude_first,
+            "bootstrap": bootstrap,
+            "memory": parse_memory(memory),
+            "seed": seed,
+        }
+        if other is None:
+            return analyze_source(source, None, [measure.name for measure in records], progress=progress, **options)
+        with open_source(other) as second:
+            return analyze_source(source, second, [measure.name for measure in records], progress=progress, **options)
+
+
+def analyze_source(
+    source: StateSource,
+    other: StateSource | None = None,
+    measures: Iterable[str] | None = None,
+    *,
+    exclude_first: int = 0,
+    bootstrap: int = 0,
+    memory: int = 4_000_000_000,
+    seed: int = 0,
+    progress: bool = False,
+) -> xarray.Dataset:
+    """Analyse anything that gives rows; see `analyze`."""
+    for option, value, least in (("exclude-first", exclude_first, 0), ("bootstrap", bootstrap, 0), ("seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"--{option} is {value}, expected at least {least}")
+    records = find_measures(measures)
+    reader = Reader(source, other, exclude_first)
+    first, second = reader.axes()
+    study = Study(first, second, reader.dtype, reader.rows, reader.sequences, exclude_first, bootstrap, memory, seed)
+    engine = Engine(study, records)
+    engine.run(lambda: _shown(reader, progress))
+    options = {
+        "measures": [measure.name for measure in engine.measures],
+        "exclude_first": exclude_first,
+        "bootstrap": bootstrap,
+        "memory": memory,
+        "seed": seed,
+    }
+    dataset = label(study, engine.estimates(), report_massive(engine.products))
+    return dataset.assign_attrs(describe([source.attrs] + ([] if other is None else [other.attrs]), options))
+
+
+def describe(captures: list[dict[str, str | int | float]], options: dict[str, object]) -> dict[str, str | int | float]:
+    """Make the attributes of an analysis: what the captures say of themselves, and how the analysis was made."""
+    attributes: dict[str, str | int | float] = {"layerscope_version": __version__}
+    for attrs, suffix in zip(captures, ("", "_other"), strict=False):
+        attributes |= {f"{name}{suffix}": attrs[name] for name in CARRIED if name in attrs}
+    made = [json.loads(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
+    return attributes | {"provenance": provenance(analysis=options, captures=made)}
+
+
+def parse_memory(memory: str | int) -> int:
+    """Return a number of bytes written as ``4GB``, ``500MB``, ``2GiB`` or a plain number.
+
+    Raises
+    ------
+    UsageError
+        When it is not one.
+
+    Examples
+    --------
+    >>> parse_memory("4GB"), parse_memory("1.5 MiB"), parse_memory(1000)
+    (4000000000, 1572864, 1000)
+    """
+    text = str(memory).strip()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise UsageError(f"--memory is {text!r}, expected a size like 4GB, 500MB or 2GiB")
+    power = " KMGT".index(match[2].upper() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def _shown(reader: Reader, show: bool) -> Iterator[RowPair]:
+    if not show:
+        yield from reader
+        return
+    with progress_bar("analysing", len(reader.rows)) as advance:
+        for rows, other in reader:
+            yield rows, other
+            advance(len(rows))

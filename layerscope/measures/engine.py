@@ -1,0 +1,123 @@
+"""The passes over the rows: every family that needs a pass is fed by the same read.
+
+This module knows families and rows; it knows no formula, no labels and no files.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+
+from layerscope.errors import MeasureError
+from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.family import Family
+from layerscope.measures.products import Products
+from layerscope.measures.record import Measure
+from layerscope.measures.row_sample import RowSample
+from layerscope.measures.study import Estimate, Study
+from layerscope.states import StateRows
+
+__all__ = ["Engine", "RowPair"]
+
+RowPair = tuple[StateRows, StateRows | None]
+
+
+class Engine:
+    """Accumulators for the measures asked for, and their results.
+
+    Parameters
+    ----------
+    study
+        What is analysed.
+    measures
+        What to compute.
+
+    Attributes
+    ----------
+    products
+        The family that is always there, with what the massive-activation report needs.
+    """
+
+    def __init__(self, study: Study, measures: Iterable[Measure]) -> None:
+        self.study = study
+        self.measures = _with_companions(measures)
+        _refuse_widths(study, self.measures)
+        wanted = frozenset(measure.name for measure in self.measures)
+        self.sample = RowSample(study, whole="cka" in wanted)
+        self.products = Products(study, self.sample, wanted)
+        self._families: dict[str, Family] = {MEASURES["cosine"].family: self.products}
+        for measure in self.measures:
+            if measure.family not in self._families:
+                self._families[measure.family] = _load(measure.family)(study, self.sample, wanted)
+        self._open = list(self._families.values())
+        self._passes = 0
+
+    def update(self, rows: StateRows, other: StateRows | None = None) -> None:
+        """Take some rows of the pass."""
+        if not len(rows):
+            return
+        if not self._passes:
+            self.sample.update(rows, other)
+        for family in self._open:
+            family.update(rows, other)
+
+    def end_pass(self) -> bool:
+        """Close the pass; say whether another is needed."""
+        if not self._passes:
+            self._refuse_few()
+        self._passes += 1
+        self._open = [family for family in self._open if family.end_pass()]
+        return bool(self._open)
+
+    def run(self, read: Callable[[], Iterator[RowPair]]) -> None:
+        """Read the rows as often as needed."""
+        more = True
+        while more:
+            for rows, other in read():
+                self.update(rows, other)
+            more = self.end_pass()
+
+    def estimates(self) -> Iterator[tuple[Measure, Estimate]]:
+        """Compute the measures, in the order they were asked for."""
+        for measure in self.measures:
+            yield measure, self._families[measure.family].estimate(measure.name)
+
+    def _refuse_few(self) -> None:
+        tokens = self.products.tokens
+        for measure in self.measures:
+            if tokens < measure.least_tokens:
+                excluded = (
+                    f" after leaving out {self.study.exclude_first} at each start" if self.study.exclude_first else ""
+                )
+                raise MeasureError(
+                    f"{measure.name} needs at least {measure.least_tokens} tokens, got {tokens}{excluded}: "
+                    "capture more texts, or leave the measure out"
+                )
+
+
+def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:
+    """Add the sequence cosine without first tokens to that with them: it costs nothing and is read beside it."""
+    chosen = {measure.name: measure for measure in measures}
+    if "cosine_sequence" in chosen:
+        companion = MEASURES["cosine_sequence_without_first"]
+        chosen.setdefault(companion.name, companion)
+    return tuple(chosen.values())
+
+
+def _refuse_widths(study: Study, measures: Iterable[Measure]) -> None:
+    widths = (study.first.width, study.other.width)
+    if widths[0] == widths[1]:
+        return
+    for measure in measures:
+        if measure.same_width and measure.kind == "pairwise":
+            fit = ", ".join(
+                name for name, known in MEASURES.items() if known.kind == "pairwise" and not known.same_width
+            )
+            raise MeasureError(
+                f"{measure.name} compares states of one width, got {widths[0]} and {widths[1]} features: "
+                f"between these captures take --measures {fit.replace(' ', '')}"
+            )
+
+
+def _load(family: str) -> type[Family]:
+    module, name = family.split(":")
+    found: type[Family] = getattr(import_module(module), name)
+    return found

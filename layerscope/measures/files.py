@@ -1,0 +1,57 @@
+"""Analysis files: netCDF-4 through h5netcdf, written whole or not at all.
+
+This module knows Datasets and files; it knows no measure.
+"""
+
+import os
+
+import xarray
+
+from layerscope.errors import FileError
+
+__all__ = ["read_analysis", "write_analysis"]
+
+
+def write_analysis(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write an analysis to a netCDF-4 file, replacing what is there only when it is complete.
+
+    Raises
+    ------
+    FileError
+        When it cannot be written.
+    """
+    path = os.fspath(path)
+    partial = f"{path}.partial"
+    try:
+        dataset.to_netcdf(partial, engine="h5netcdf", format="NETCDF4")
+        os.replace(partial, path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        if os.path.exists(partial):
+            os.unlink(partial)
+
+
+def read_analysis(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """Read an analysis file into memory.
+
+    Raises
+    ------
+    FileError
+        When it is missing, truncated or no analysis.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileError(f"{path} does not exist")
+    try:
+        with xarray.open_dataset(path, engine="h5netcdf") as lazy:
+            dataset = lazy.load()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(
+            f"{path} is no analysis file, or a truncated one ({error})\nmake it again with layerscope analyze"
+        ) from error
+    if "layer_other" not in dataset.dims or "provenance" not in dataset.attrs:
+        raise FileError(
+            f"{path} is no analysis file: it has no dimension layer_other\nmake one with layerscope analyze"
+        )
+    return dataset

@@ -1,0 +1,96 @@
+"""The one place where arrays become labelled arrays, with attributes that say how they were made.
+
+This module knows estimates and xarray; it knows no formula and no file.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray
+from jaxtyping import Float
+
+from layerscope.measures.bootstrap import percentiles
+from layerscope.measures.massive_report import MassiveReport
+from layerscope.measures.record import Kind, Measure
+from layerscope.measures.study import Estimate, Study
+
+__all__ = ["label"]
+
+Attributes = dict[str, str | int | float]
+
+
+def label(study: Study, estimates: Iterable[tuple[Measure, Estimate]], report: MassiveReport) -> xarray.Dataset:
+    """Lift the estimates and the massive-activation report to a Dataset.
+
+    Parameters
+    ----------
+    study
+        Whose layers are the coordinates.
+    estimates
+        The arrays of each measure.
+    report
+        Its table becomes variables over ``rank``, its facts attributes of the Dataset.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions ``layer`` and ``layer_other`` with the state numbers, coordinates ``layer_name`` and ``layer_name_other``.
+    """
+    dataset = xarray.Dataset(
+        coords={
+            "layer": ("layer", study.first.layer, {"long_name": "state"}),
+            "layer_other": ("layer_other", study.other.layer, {"long_name": "state"}),
+            "layer_name": ("layer", np.array(study.first.layer_name, dtype=object)),
+            "layer_name_other": ("layer_other", np.array(study.other.layer_name, dtype=object)),
+        }
+    )
+    for measure, estimate in estimates:
+        attributes = _attributes(study, measure, estimate)
+        if measure.kind is Kind.PAIRWISE:
+            dims = ("layer", "layer_other")
+            _place(dataset, measure.name, dims, attributes, estimate.value, estimate.replicates, estimate.interval)
+            if estimate.replicates is not None:
+                dataset[f"{measure.name}_bootstrap"] = (
+                    ("replicate", *dims),
+                    estimate.replicates.astype(np.float32),
+                    attributes
+                    | {"long_name": f"{measure.long_name}, bootstrap replicates", "interval": estimate.interval},
+                )
+            continue
+        _place(dataset, measure.name, ("layer",), attributes, estimate.value, estimate.replicates, estimate.interval)
+        if estimate.value_other is not None:
+            name, replicates = f"{measure.name}_other", estimate.replicates_other
+            _place(dataset, name, ("layer_other",), attributes, estimate.value_other, replicates, estimate.interval)
+    for name, column in report.table.items():
+        dataset[name] = ("rank", column)
+    return dataset.assign_attrs(report.facts)
+
+
+def _attributes(study: Study, measure: Measure, estimate: Estimate) -> Attributes:
+    attributes: Attributes = {
+        "long_name": measure.long_name,
+        "range": measure.range,
+        "estimator": estimate.estimator,
+        "reference": measure.reference,
+        "tokens": estimate.tokens,
+        "excluded_first": study.exclude_first,
+        **estimate.chosen,
+    }
+    return attributes | ({"units": measure.units} if measure.units else {})
+
+
+def _place(
+    dataset: xarray.Dataset,
+    name: str,
+    dims: tuple[str, ...],
+    attributes: Attributes,
+    value: Float[np.ndarray, "..."],
+    replicates: Float[np.ndarray, "..."] | None,
+    interval: str,
+) -> None:
+    dataset[name] = (dims, value, attributes)
+    if replicates is None:
+        return
+    for bound, ends in zip(("low", "high"), percentiles(replicates), strict=True):
+        words = {"long_name": f"{attributes['long_name']}, 95 % interval, {bound}", "interval": interval}
+        dataset[f"{name}_{bound}"] = (dims, ends, attributes | words)

@@ -1,0 +1,158 @@
+"""Variance, and the cosines of states without their layers' means.
+
+The means are what both need: the variance comes with them in the first pass, the centred cosines in a second. This module
+knows moments and pair sums; it knows no labels and no files.
+"""
+
+import numpy as np
+import torch
+
+from layerscope.errors import MeasureError
+from layerscope.measures.bootstrap import RESAMPLED, sequence_weights
+from layerscope.measures.cosines import resample, token_cosines
+from layerscope.measures.family import Family
+from layerscope.measures.layer_moments import LayerMoments, SequenceMoments, centred
+from layerscope.measures.pair_sums import PairSums
+from layerscope.measures.row_sample import RowSample
+from layerscope.measures.study import Estimate, Study
+from layerscope.states import StateRows
+
+__all__ = ["Moments"]
+
+
+class Moments(Family):
+    """Means and variances in the first pass, centred cosines in the second.
+
+    Where the sample holds all tokens, or rows are seen only once, the centred cosines come from the sample instead.
+
+    Parameters
+    ----------
+    study
+        What is analysed.
+    sample
+        Rows held.
+    wanted
+        Names of the measures that will be asked for.
+    """
+
+    def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(study, sample, wanted)
+        self.axes = [axis for axis in (study.first, study.second) if axis is not None]
+        self.moments = [LayerMoments.empty(len(axis), axis.width) for axis in self.axes]
+        self.sequences = [
+            SequenceMoments(len(axis), axis.width, self._weights())
+            for axis in self.axes
+            if study.bootstrap and "variance" in wanted
+        ]
+        self.seen: set[int] = set()
+        self.pairs: PairSums | None = None
+        self.centre = "cosine_centered" in wanted
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take some rows: for the moments in the first pass, for the products in the second."""
+        sides = [rows] if other is None else [rows, other]
+        if self.pairs is not None:
+            self._multiply([side.hidden for side in sides], rows.sequence_index, rows.position == 0)
+            return
+        for moments, side in zip(self.moments, sides, strict=True):
+            moments.merge(LayerMoments.of(side.hidden))
+        for sequences, side in zip(self.sequences, sides, strict=False):
+            sequences.update(side.hidden, rows.sequence_index)
+        self.seen.update(np.unique(rows.sequence_index).tolist())
+
+    def merge(self, part: "Moments") -> None:
+        """Add what another has taken in this pass."""
+        if self.pairs is not None and part.pairs is not None:
+            self.pairs.merge(part.pairs)
+            return
+        for moments, part_moments in zip(self.moments, part.moments, strict=True):
+            moments.merge(part_moments)
+        for sequences, part_sequences in zip(self.sequences, part.sequences, strict=True):
+            sequences.merge(part_sequences)
+        self.seen |= part.seen
+
+    def fresh(self) -> "Moments":
+        """Make an empty accumulator of the same pass, with the same centre."""
+        part = Moments(self.study, self.sample, self.wanted)
+        if self.pairs is not None:
+            part.moments = self.moments
+            part.pairs = self.pairs.fresh()
+        return part
+
+    def end_pass(self) -> bool:
+        """Fix the centre after the first pass; another is needed where the sample does not hold all tokens."""
+        if not self.centre or self.pairs is not None:
+            return False
+        self._refuse_constant()
+        second = None if self.study.second is None else len(self.study.second)
+        self.pairs = PairSums(
+            len(self.study.first), second, self.study.dtype, sequences=self.study.sequences, whole=False
+        )
+        if not self.sample.complete and self.study.rows is not None:
+            return True
+        sequence = self.sample.sequence_index
+        for start in range(0, len(sequence), 128):
+            part = slice(start, start + 128)
+            states = [self.sample.hidden(side)[part] for side in range(len(self.axes))]
+            self._multiply(states, sequence[part], np.zeros(len(sequence[part]), bool))
+        return False
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute one of the family's measures."""
+        if name == "variance":
+            return self._variance()
+        assert self.pairs is not None
+        total, count = token_cosines(self.pairs, self.study, name)
+        value, replicates = resample(total, count, self.study)
+        tokens = int(count.sum())
+        chosen: dict[str, int | float | str] = (
+            {} if tokens == self.tokens else {"zero_state_tokens": self.tokens - tokens}
+        )
+        estimator = "mean over tokens, about the layers' means over all tokens"
+        if self.study.rows is None and not self.sample.complete:
+            chosen = {"sample": tokens, "sample_seed": self.study.seed}
+            estimator += ", of a seeded sample of tokens"
+        interval = f"{RESAMPLED}; the centre stays the mean of the full sample"
+        return Estimate(value, tokens, estimator, chosen, replicates=replicates, interval=interval)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were taken."""
+        return self.moments[0].count
+
+    def _variance(self) -> Estimate:
+        values: list[np.ndarray] = [moments.variance() for moments in self.moments]
+        replicates: list[np.ndarray] = []
+        if self.study.bootstrap:
+            present = np.array(sorted(self.seen), np.int64)
+            weights = sequence_weights(len(present), self.study.bootstrap, self.study.seed)
+            replicates = [sequences.variances(present, weights) for sequences in self.sequences]
+        return Estimate(
+            values[0],
+            self.tokens,
+            "mean over features of the variance over tokens (ddof 0)",
+            value_other=values[1] if len(values) > 1 else None,
+            replicates=replicates[0] if replicates else None,
+            replicates_other=replicates[1] if len(replicates) > 1 else None,
+            interval=RESAMPLED,
+        )
+
+    def _multiply(self, states: list[torch.Tensor], slot: np.ndarray, at_start: np.ndarray) -> None:
+        assert self.pairs is not None
+        about = [centred(hidden, moments.mean) for hidden, moments in zip(states, self.moments, strict=True)]
+        self.pairs.update(about[0], about[1] if len(about) > 1 else None, slot, at_start)
+
+    def _weights(self) -> torch.Tensor | None:
+        """Draw the replicates beforehand where they are fewer than the sequences; their sums then take less room."""
+        study = self.study
+        if study.rows is None or not 0 < study.bootstrap < study.sequences:
+            return None
+        return torch.from_numpy(sequence_weights(study.sequences, study.bootstrap, study.seed))
+
+    def _refuse_constant(self) -> None:
+        for axis, moments in zip(self.axes, self.moments, strict=True):
+            for index in moments.constant().tolist():
+                raise MeasureError(
+                    f"{axis.describe(index)} is the same for every token: cosine_centered has no meaning there; "
+                    "leave it out with --measures or --layers"
+                )

@@ -1,0 +1,156 @@
+"""Sums over tokens of the products of all pairs of layers, kept per sequence.
+
+For a token t the matrix X_t X_t' (layer by layer) holds everything that cosines and norms need: dividing by the roots of its
+diagonal gives the token's cosines, adding it up over a sequence gives the cosine of the flattened sequence. The sums of
+each sequence are tiny, so resampling sequences afterwards is exact and free.
+
+This module knows token rows; it knows no measure, no labels, no files.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+__all__ = ["PairSums", "TokenProducts"]
+
+
+class TokenProducts(NamedTuple):
+    """The products of all pairs of layers, token by token; valid until the next update.
+
+    Attributes
+    ----------
+    dots
+        Inner products of the states.
+    squares, squares_other
+        Squared norms of the states on either side.
+    """
+
+    dots: Float[torch.Tensor, "token layer layer_other"]
+    squares: Float[torch.Tensor, "token layer"]
+    squares_other: Float[torch.Tensor, "token layer_other"]
+
+
+class PairSums:
+    """Per-sequence sums of cosines, dot products and norms.
+
+    A token with an all-zero state has no direction: it is left out of all its cosines, and counted in `zero`.
+
+    Parameters
+    ----------
+    layers, layers_other
+        How many states a token has on either side; `layers_other` None for one capture against itself.
+    dtype
+        Of the products. The sums are float64.
+    sequences
+        How many sequences to make room for; it grows as needed.
+    whole
+        Keep the dot products that whole sequences need, beside the cosines.
+
+    Attributes
+    ----------
+    sums
+        Float64 sums by sequence: ``tokens`` taken ``[sequence, 2]``, ``count`` of those with cosines, ``cosine`` ``[sequence,
+        layer, layer_other]``, ``norm`` and ``norm_other`` ``[sequence, layer]``; of whole sequences ``dots``, ``squares`` and
+        ``squares_other`` ``[sequence, 2, …]``. Where there are two, position 0 of the sequence is apart, at index 1.
+    zero
+        Tokens with an all-zero state, for each layer of the first side, then of the other.
+    """
+
+    def __init__(
+        self, layers: int, layers_other: int | None, dtype: torch.dtype, *, sequences: int = 1, whole: bool = True
+    ) -> None:
+        self.alone = layers_other is None
+        self.dtype = dtype
+        self.whole = whole
+        other = layers if layers_other is None else layers_other
+        shapes: dict[str, tuple[int, ...]] = {"tokens": (2,), "count": (), "cosine": (layers, other), "norm": (layers,)}
+        if whole:
+            shapes |= {"dots": (2, layers, other), "squares": (2, layers)}
+        if not self.alone:
+            shapes |= {"norm_other": (other,), **({"squares_other": (2, other)} if whole else {})}
+        self.sums = {
+            name: torch.zeros(max(sequences, 1), *shape, dtype=torch.float64) for name, shape in shapes.items()
+        }
+        self.zero = torch.zeros(layers + other, dtype=torch.int64)
+        self._buffers: dict[tuple[str, torch.Size], torch.Tensor] = {}
+
+    def update(
+        self,
+        hidden: Float[torch.Tensor, "token layer feature"],
+        hidden_other: Float[torch.Tensor, "token layer_other feature"] | None,
+        slot: Int[np.ndarray, " token"],
+        at_start: Bool[np.ndarray, " token"],
+    ) -> TokenProducts:
+        """Add some tokens: the states, the number of each token's sequence, and whether it is its sequence's position 0."""
+        self._grow(int(slot.max(initial=-1)) + 1)
+        products = self._multiply(hidden, hidden_other)
+        index = torch.from_numpy(slot)
+        wide = self._buffer("wide", products.dots.shape, torch.float64).copy_(products.dots)
+        squares, squares_other = products.squares.double(), products.squares_other.double()
+        twofold = torch.from_numpy(slot * 2 + at_start)
+        self._add("tokens", twofold, torch.ones(len(index), dtype=torch.float64))
+        if self.whole:
+            self._add("dots", twofold, wide)
+            self._add("squares", twofold, squares)
+            if not self.alone:
+                self._add("squares_other", twofold, squares_other)
+        usable = (squares > 0).all(1) & (squares_other > 0).all(1)
+        scale, scale_other = squares.rsqrt(), squares_other.rsqrt()
+        if not usable.all():
+            scale, scale_other = scale.where(usable[:, None], 0), scale_other.where(usable[:, None], 0)
+            self.zero += torch.cat([(squares == 0).sum(0), (squares_other == 0).sum(0)])
+        self._add("cosine", index, wide.mul_(scale[:, :, None]).mul_(scale_other[:, None, :]))
+        self._add("count", index, usable.double())
+        self._add("norm", index, squares.sqrt())
+        if not self.alone:
+            self._add("norm_other", index, squares_other.sqrt())
+        return products
+
+    def merge(self, part: "PairSums") -> None:
+        """Add the sums of another accumulator."""
+        sequences = len(part.sums["count"])
+        self._grow(sequences)
+        for name, total in self.sums.items():
+            total[:sequences] += part.sums[name]
+        self.zero += part.zero
+
+    def fresh(self) -> "PairSums":
+        """Make empty sums of the same kind."""
+        room, layers, other = self.sums["cosine"].shape
+        return PairSums(layers, None if self.alone else other, self.dtype, sequences=room, whole=self.whole)
+
+    def _multiply(
+        self,
+        hidden: Float[torch.Tensor, "token layer feature"],
+        hidden_other: Float[torch.Tensor, "token layer_other feature"] | None,
+    ) -> TokenProducts:
+        right = hidden if hidden_other is None else hidden_other
+        shape = torch.Size((len(hidden), hidden.shape[1], right.shape[1]))
+        dots = torch.bmm(hidden, right.mT, out=self._buffer("dots", shape, self.dtype))
+        if hidden_other is None:
+            squares = dots.diagonal(dim1=1, dim2=2).clone()
+            return TokenProducts(dots, squares, squares)
+        return TokenProducts(dots, hidden.square().sum(-1), right.square().sum(-1))
+
+    def _add(self, name: str, index: torch.Tensor, values: torch.Tensor) -> None:
+        total = self.sums[name]
+        total.view(-1, *values.shape[1:]).index_add_(0, index, values)
+
+    def _grow(self, sequences: int) -> None:
+        room = len(self.sums["count"])
+        if sequences <= room:
+            return
+        for name, total in self.sums.items():
+            grown = torch.zeros(max(sequences, 2 * room), *total.shape[1:], dtype=torch.float64)
+            grown[:room] = total
+            self.sums[name] = grown
+
+    def _buffer(self, name: str, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+        key = (name, shape)
+        if key not in self._buffers:
+            # One shape at a time is in use: the last, shorter chunk of a file replaces nothing worth keeping.
+            self._buffers = {known: buffer for known, buffer in self._buffers.items() if known[0] != name}
+            self._buffers[key] = torch.empty(shape, dtype=dtype)
+        return self._buffers[key]

@@ -1,0 +1,108 @@
+"""Rows of one capture, or of two in step, as the engine takes them.
+
+This module knows sources; it knows no measure.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from layerscope.errors import MeasureError
+from layerscope.measures.study import Axis
+from layerscope.states import StateRows
+from layerscope.store.source import StateSource
+
+__all__ = ["Reader", "chunk_rows"]
+
+_CHUNK_BYTES = 8_000_000
+
+
+def chunk_rows(row_bytes: int) -> int:
+    """Return how many rows to read at once: what stays in the processor's cache while it is multiplied."""
+    return max(16, min(1024, _CHUNK_BYTES // row_bytes // 16 * 16))
+
+
+class Reader:
+    """The rows of a source, without the first positions of each sequence, as often as asked for.
+
+    Parameters
+    ----------
+    source, other
+        The capture, and another of the same tokens if two are compared.
+    exclude_first
+        Rows at positions below it are left out.
+
+    Attributes
+    ----------
+    rows
+        The numbers of the rows read.
+    sequences
+        How many sequences they belong to.
+
+    Raises
+    ------
+    MeasureError
+        When the two captures do not hold the same tokens, or no row is left.
+    """
+
+    def __init__(self, source: StateSource, other: StateSource | None, exclude_first: int) -> None:
+        self.sources = [source] if other is None else [source, other]
+        if other is not None:
+            _require_same_tokens(source, other)
+        self._keep = source.position >= exclude_first
+        self.rows: Int[np.ndarray, " token"] = np.flatnonzero(self._keep)
+        if not len(self.rows):
+            raise MeasureError(
+                f"{source.name}: none of its {len(source.position)} tokens is left after leaving out {exclude_first} at each "
+                "start: take a lower --exclude-first"
+            )
+        present, slot = np.unique(source.sequence_index[self._keep], return_inverse=True)
+        self.sequences = len(present)
+        # Sequences are numbered anew, without gaps: sums are kept for those that have rows only.
+        self._slot = np.zeros(len(source.position), np.int64)
+        self._slot[self._keep] = slot
+        self.dtype = max((each.dtype for each in self.sources), key=lambda dtype: dtype.itemsize)
+
+    def axes(self) -> tuple[Axis, Axis | None]:
+        """Return the layers of the captures."""
+        first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
+        return first, rest[0] if rest else None
+
+    def __iter__(self) -> Iterator[tuple[StateRows, StateRows | None]]:
+        source = self.sources[0]
+        step = chunk_rows(sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize)
+        buffers = [torch.empty(step, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
+        for start in range(0, len(source.position), step):
+            stop = min(start + step, len(source.position))
+            if not self._keep[start:stop].any():
+                continue
+            first, *rest = (
+                self._rows(each, start, stop, buffer) for each, buffer in zip(self.sources, buffers, strict=True)
+            )
+            yield first, rest[0] if rest else None
+
+    def _rows(self, source: StateSource, start: int, stop: int, buffer: torch.Tensor) -> StateRows:
+        hidden = source.read(start, stop, out=buffer[: stop - start]).to(self.dtype)
+        part = slice(start, stop)
+        rows = StateRows(hidden, np.arange(start, stop), self._slot[part], source.position[part], source.token_id[part])
+        return rows.select(self._keep[part])
+
+
+def _require_same_tokens(source: StateSource, other: StateSource) -> None:
+    for what in ("sequence_index", "position", "token_id"):
+        here, there = getattr(source, what), getattr(other, what)
+        common = min(len(here), len(there))
+        differ = np.flatnonzero(here[:common] != there[:common])
+        if len(differ):
+            row = int(differ[0])
+            raise MeasureError(
+                f"{source.name} and {other.name} hold different tokens: row {row} has {what} {here[row]} and {there[row]}\n"
+                "compare captures of the same texts, tokenizer, --max-length and --tokens"
+            )
+    if len(source.position) != len(other.position):
+        raise MeasureError(
+            f"{source.name} and {other.name} hold different tokens: {len(source.position)} and {len(other.position)} rows\n"
+            "compare captures of the same texts, tokenizer, --max-length and --tokens"
+        )

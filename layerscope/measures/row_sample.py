@@ -1,0 +1,134 @@
+"""A seeded sample of token rows that depends neither on their order nor on their chunking.
+
+Every row has a priority, a hash of the seed and its number; the sample is the rows of lowest priority. When all rows fit
+it is all of them. This module knows rows, not what they are for.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt64
+
+from layerscope.measures.study import EXACT_TOKENS, Study
+from layerscope.states import StateRows
+
+__all__ = ["RowSample", "row_priority"]
+
+
+def row_priority(row: Int[np.ndarray, " token"], seed: int) -> UInt64[np.ndarray, " token"]:
+    """Hash row numbers and a seed to 64 evenly spread bits (the finalizer of splitmix64).
+
+    Examples
+    --------
+    >>> bool((row_priority(np.arange(3), 0) == row_priority(np.arange(3), 0)).all())
+    True
+    """
+    with np.errstate(over="ignore"):
+        bits = row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(
+            (seed + 1) * 0xD1342543DE82EF95 % 2**64
+        )
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        bits ^= bits >> np.uint64(31)
+    return bits
+
+
+class RowSample:
+    """The states of up to 4,096 tokens, drawn with a seed.
+
+    Parameters
+    ----------
+    study
+        Whose rows they are; a quarter of its memory, but at least 256 rows, may be held, unless `whole` says otherwise.
+    whole
+        Hold all 4,096 whatever the budget, because an exact estimator needs them.
+    """
+
+    def __init__(self, study: Study, *, whole: bool = False) -> None:
+        room = EXACT_TOKENS if whole else min(EXACT_TOKENS, max(256, study.memory // 4 // max(study.row_bytes, 1)))
+        self.study = study
+        self.size = room if study.tokens is None else min(room, study.tokens)
+        self.seen = 0
+        self._filled = 0
+        self._limit = np.uint64(2**64 - 1)
+        if study.rows is not None and self.size < len(study.rows):
+            self._limit = np.partition(row_priority(study.rows, study.seed), self.size - 1)[self.size - 1]
+        self._priority = np.empty(self.size, np.uint64)
+        self._row = np.empty(self.size, np.int64)
+        self._sequence = np.empty(self.size, np.int64)
+        self._hidden = [
+            torch.empty(self.size, len(axis), axis.width, dtype=study.dtype)
+            for axis in (study.first, study.second)
+            if axis is not None
+        ]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the sample is all there is."""
+        return self.seen <= self.size
+
+    @property
+    def row(self) -> Int[np.ndarray, " token"]:
+        """The numbers of the sampled rows, ascending."""
+        return np.sort(self._row[: self._filled])
+
+    @property
+    def sequence_index(self) -> Int[np.ndarray, " token"]:
+        """The sequence of each sampled row."""
+        sequence: np.ndarray = self._sequence[: self._filled][self._order()]
+        return sequence
+
+    def hidden(self, side: int = 0) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the states in the order of their rows, of the first (0) or the second (1) capture."""
+        held = self._hidden[side][: self._filled]
+        order = self._order()
+        return held if (np.diff(order) == 1).all() else held[torch.from_numpy(order)]
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take those of the rows that belong to the sample."""
+        self.seen += len(rows)
+        priority = row_priority(rows.row, self.study.seed)
+        wanted = np.flatnonzero(priority <= self._limit)
+        states = [part.hidden for part in (rows, other) if part is not None]
+        self._take(priority, rows.row, rows.sequence_index, states, wanted)
+
+    def merge(self, part: "RowSample") -> None:
+        """Take those of another sample's rows that belong to the sample of both."""
+        self.seen += part.seen
+        wanted = np.flatnonzero(part._priority[: part._filled] <= self._limit)
+        self._take(part._priority, part._row, part._sequence, part._hidden, wanted)
+
+    def _take(
+        self,
+        priority: UInt64[np.ndarray, " row"],
+        row: Int[np.ndarray, " row"],
+        sequence: Int[np.ndarray, " row"],
+        states: list[torch.Tensor],
+        wanted: Int[np.ndarray, " wanted"],
+    ) -> None:
+        if not len(wanted):
+            return
+        slots, wanted = self._make_room(priority, wanted)
+        self._priority[slots], self._row[slots], self._sequence[slots] = priority[wanted], row[wanted], sequence[wanted]
+        places, chosen = torch.from_numpy(slots), torch.from_numpy(wanted)
+        for held, hidden in zip(self._hidden, states, strict=True):
+            held[places] = hidden[chosen].to(held.dtype)
+
+    def _make_room(
+        self, priority: UInt64[np.ndarray, " row"], wanted: Int[np.ndarray, " wanted"]
+    ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"]]:
+        """Choose which of the wanted rows stay and which places they take, the worst of the old ones giving way."""
+        filled = self._filled
+        contest = np.concatenate([self._priority[:filled], priority[wanted]])
+        if len(contest) <= self.size:
+            self._filled = len(contest)
+            return np.arange(filled, self._filled), wanted
+        keep = np.argpartition(contest, self.size - 1)[: self.size]
+        stay = np.zeros(len(contest), bool)
+        stay[keep] = True
+        self._filled = self.size
+        self._limit = min(self._limit, contest[keep].max())
+        free = np.concatenate([np.flatnonzero(~stay[:filled]), np.arange(filled, self.size)])
+        return free, wanted[np.flatnonzero(stay[filled:])]
+
+    def _order(self) -> Int[np.ndarray, " token"]:
+        return np.argsort(self._row[: self._filled], kind="stable")
