@@ -164,6 +164,6 @@ class Alignment(Family):
         for axis, own in ((self.study.first, mean.own[0]), (self.study.other, mean.own_other[0])):
             for index in np.flatnonzero(~(own > 0)).tolist():
                 raise MeasureError(
-                    f"{axis.describe(index)} is the same for every token: cka has no meaning there; "
-                    "leave it out with --measures or --layers"
+                    f"{axis.describe(index)}: cka has no meaning there, because its tokens are all equally alike "
+                    "(the debiased similarity with itself is zero); leave cka out"
                 )

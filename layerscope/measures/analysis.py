@@ -22,7 +22,7 @@ from layerscope.provenance import provenance
 from layerscope.store.source import StateSource, open_source
 from layerscope.version import __version__
 
-__all__ = ["analyze", "analyze_source", "parse_memory"]
+__all__ = ["analyze", "analyze_source", "finish", "parse_memory"]
 
 CARRIED = ("model", "architecture", "num_blocks", "schedule", "texts")
 
@@ -116,33 +116,45 @@ def analyze_source(
     progress: bool = False,
 ) -> xarray.Dataset:
     """Analyse anything that gives rows; see `analyze`."""
-    for option, value, least in (("exclude-first", exclude_first, 0), ("bootstrap", bootstrap, 0), ("seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"--{option} is {value}, expected at least {least}")
+    require_counts(exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
     records = find_measures(measures)
     reader = Reader(source, other, exclude_first)
     first, second = reader.axes()
     study = Study(first, second, reader.dtype, reader.rows, reader.sequences, exclude_first, bootstrap, memory, seed)
     engine = Engine(study, records)
     engine.run(lambda: _shown(reader, progress))
-    options = {
-        "measures": [measure.name for measure in engine.measures],
-        "exclude_first": exclude_first,
-        "bootstrap": bootstrap,
-        "memory": memory,
-        "seed": seed,
-    }
+    return finish(engine, [source.attrs] if other is None else [source.attrs, other.attrs])
+
+
+def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarray.Dataset:
+    """Compute what the engine has taken, and label it with what the captures say of themselves."""
+    study = engine.study
     dataset = label(study, engine.estimates(), report_massive(engine.products))
-    return dataset.assign_attrs(describe([source.attrs] + ([] if other is None else [other.attrs]), options))
-
-
-def describe(captures: list[dict[str, str | int | float]], options: dict[str, object]) -> dict[str, str | int | float]:
-    """Make the attributes of an analysis: what the captures say of themselves, and how the analysis was made."""
     attributes: dict[str, str | int | float] = {"layerscope_version": __version__}
     for attrs, suffix in zip(captures, ("", "_other"), strict=False):
         attributes |= {f"{name}{suffix}": attrs[name] for name in CARRIED if name in attrs}
+    options = {
+        "measures": [measure.name for measure in engine.measures],
+        "exclude_first": study.exclude_first,
+        "bootstrap": study.bootstrap,
+        "memory": study.memory,
+        "seed": study.seed,
+    }
     made = [json.loads(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
-    return attributes | {"provenance": provenance(analysis=options, captures=made)}
+    return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))
+
+
+def require_counts(**options: int) -> None:
+    """Refuse negative numbers where there can be none.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    for name, value in options.items():
+        if value < 0:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}, expected 0 or more")
 
 
 def parse_memory(memory: str | int) -> int:

@@ -59,10 +59,18 @@ class Engine:
         for family in self._open:
             family.update(rows, other)
 
+    def merge(self, part: "Engine") -> None:
+        """Add what another engine of the same study and measures has taken in this pass."""
+        if not self._passes:
+            self.sample.merge(part.sample)
+        for family, other in zip(self._open, part._open, strict=True):
+            family.merge(other)
+
     def end_pass(self) -> bool:
         """Close the pass; say whether another is needed."""
         if not self._passes:
             self._refuse_few()
+            self._refuse_constant()
         self._passes += 1
         self._open = [family for family in self._open if family.end_pass()]
         return bool(self._open)
@@ -91,6 +99,16 @@ class Engine:
                     f"{measure.name} needs at least {measure.least_tokens} tokens, got {tokens}{excluded}: "
                     "capture more texts, or leave the measure out"
                 )
+
+    def _refuse_constant(self) -> None:
+        constant = [(peak.axis, index) for peak in self.products.peaks for index in peak.constant()]
+        undefined = [measure.name for measure in self.measures if measure.needs_variation]
+        if constant and undefined:
+            axis, index = constant[0]
+            raise MeasureError(
+                f"{axis.describe(index)} is the same for every token: {', '.join(undefined)} has no meaning there; "
+                "leave it out with --measures, or the layer at the capture with --layers"
+            )
 
 
 def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:

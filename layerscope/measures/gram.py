@@ -158,6 +158,9 @@ class GramSums:
                 (t + o / ((count - 1) * (count - 2)) - 2 / (count - 2) * i) / (count * (count - 3))
                 for t, i, o in zip(traces, inner, outer, strict=True)
             ]
+            # Where all tokens are equally alike, nothing but rounding is left: that is zero, not a direction.
+            noise = 100 * torch.finfo(self.first.states.dtype).eps / (count * (count - 3))
+            found[1:] = [own.where(own > noise * trace, 0.0) for own, trace in zip(found[1:], traces[1:], strict=True)]
         return found[0], found[1], found[2]
 
     def _multiply(self) -> None:

@@ -71,11 +71,6 @@ class LayerMoments:
         """Compute the mean over features of the variance over tokens (ddof 0)."""
         return (self.squared.clamp(min=0) / self.count / self.mean.shape[1]).numpy()
 
-    def constant(self) -> Int[np.ndarray, " layer"]:
-        """Return the indices of the layers that are the same for every token."""
-        scale = self.mean.square().sum(-1) * self.count
-        return np.flatnonzero((self.squared <= 1e-24 * scale).numpy() | (self.squared <= 0).numpy())
-
 
 class SequenceMoments:
     """What the variance of any weighting of sequences needs.

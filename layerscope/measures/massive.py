@@ -71,12 +71,14 @@ class Peaks:
         shape = (len(axis), axis.width)
         self.magnitude = torch.zeros(shape, dtype=torch.float64)
         self.value = torch.zeros(shape, dtype=torch.float64)
+        self.high = torch.full(shape, -float("inf"), dtype=torch.float64)
+        self.low = torch.full(shape, float("inf"), dtype=torch.float64)
         self.row, self.position, self.token_id = (torch.full(shape, -1, dtype=torch.int64) for _ in range(3))
 
     def update(self, rows: StateRows) -> Float[torch.Tensor, "layer feature"]:
         """Take some rows; return their own largest absolute values."""
-        highest = rows.hidden.amax(0)
-        chunk = torch.maximum(highest, rows.hidden.amin(0).neg_())
+        high, low = rows.hidden.amax(0), rows.hidden.amin(0)
+        chunk = torch.maximum(high, -low)
         if not chunk.isfinite().all():
             self._refuse(rows)
         hot = (chunk > 0) & (chunk >= self.magnitude) & (chunk >= self._floor()[:, None])
@@ -94,7 +96,12 @@ class Peaks:
             )
             self._raise(layer, feature, *found)
         torch.maximum(self.magnitude, chunk.double(), out=self.magnitude)
+        self._widen(high.double(), low.double())
         return chunk
+
+    def constant(self) -> list[int]:
+        """Return the indices of the layers that are the same for every token."""
+        return torch.nonzero((self.high <= self.low).all(1)).flatten().tolist()
 
     def merge(self, part: "Peaks") -> None:
         """Take another's peaks where they are higher."""
@@ -102,6 +109,11 @@ class Peaks:
         at = (layer, feature)
         self._raise(*at, part.value[at], part.row[at], part.position[at], part.token_id[at])
         torch.maximum(self.magnitude, part.magnitude, out=self.magnitude)
+        self._widen(part.high, part.low)
+
+    def _widen(self, high: Float[torch.Tensor, "layer feature"], low: Float[torch.Tensor, "layer feature"]) -> None:
+        torch.maximum(self.high, high, out=self.high)
+        torch.minimum(self.low, low, out=self.low)
 
     def _raise(
         self,

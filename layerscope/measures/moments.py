@@ -7,7 +7,6 @@ knows moments and pair sums; it knows no labels and no files.
 import numpy as np
 import torch
 
-from layerscope.errors import MeasureError
 from layerscope.measures.bootstrap import RESAMPLED, sequence_weights
 from layerscope.measures.cosines import resample, token_cosines
 from layerscope.measures.family import Family
@@ -83,7 +82,6 @@ class Moments(Family):
         """Fix the centre after the first pass; another is needed where the sample does not hold all tokens."""
         if not self.centre or self.pairs is not None:
             return False
-        self._refuse_constant()
         second = None if self.study.second is None else len(self.study.second)
         self.pairs = PairSums(
             len(self.study.first), second, self.study.dtype, sequences=self.study.sequences, whole=False
@@ -148,11 +146,3 @@ class Moments(Family):
         if study.rows is None or not 0 < study.bootstrap < study.sequences:
             return None
         return torch.from_numpy(sequence_weights(study.sequences, study.bootstrap, study.seed))
-
-    def _refuse_constant(self) -> None:
-        for axis, moments in zip(self.axes, self.moments, strict=True):
-            for index in moments.constant().tolist():
-                raise MeasureError(
-                    f"{axis.describe(index)} is the same for every token: cosine_centered has no meaning there; "
-                    "leave it out with --measures or --layers"
-                )

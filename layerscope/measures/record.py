@@ -63,6 +63,8 @@ class Measure:
         All transforms of `Invariance` that leave the value as it is; those not named change it.
     least_tokens
         The fewest tokens it can be computed on.
+    needs_variation
+        Whether it has no meaning for a layer that is the same for every token.
     same_width
         Whether both layers of a pair must have the same number of features.
     passes, memory, cost, bootstrap
@@ -86,6 +88,7 @@ class Measure:
     invariances: frozenset[Invariance]
     least_tokens: int
     same_width: bool
+    needs_variation: bool
     passes: str
     memory: str
     cost: str

@@ -67,6 +67,11 @@ class RowSample:
         return self.seen <= self.size
 
     @property
+    def kept(self) -> int:
+        """How many rows are held."""
+        return self._filled
+
+    @property
     def row(self) -> Int[np.ndarray, " token"]:
         """The numbers of the sampled rows, ascending."""
         return np.sort(self._row[: self._filled])
