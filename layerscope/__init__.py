@@ -10,13 +10,21 @@ from layerscope.version import __version__
 
 if TYPE_CHECKING:
     from layerscope import figures
+    from layerscope.capturing.capture import capture
+    from layerscope.measures.analysis import analyze
     from layerscope.models.loading import load_model
+    from layerscope.store.reader import open_capture
+    from layerscope.structure.segmentation import segment
 
 _HOME = {
+    "analyze": "layerscope.measures.analysis",
+    "capture": "layerscope.capturing.capture",
     "load_model": "layerscope.models.loading",
+    "open_capture": "layerscope.store.reader",
+    "segment": "layerscope.structure.segmentation",
 }
 
-__all__ = ["__version__", "figures", "load_model"]  # noqa: F822
+__all__ = ["__version__", "analyze", "capture", "figures", "load_model", "open_capture", "segment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,9 @@ def provenance(**facts: Any) -> str:
     >>> sorted(json.loads(provenance(seed=0)))
     ['command', 'host', 'seed', 'versions']
     """
-    versions = {"layerscope": __version__, "python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+    versions = {"layerscope": __version__, "python": platform.python_version()} | {
+        name: version(name) for name in _LIBRARIES
+    }
     host = {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()}
     # Only the program's name: a path tells of somebody's machine and of nothing else.
     command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]) if sys.argv[0] else ""

@@ -4,7 +4,7 @@ This module knows neither models nor files.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class StateRows:
         )
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Anything that takes rows as they are captured: a file being written, an accumulator."""
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import filelock
 import pytest
+
 from layerscope.cache import cache_root
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.models.packaged import fetch
-
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 

@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 import transformers as tf
+
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 
@@ -34,9 +35,13 @@ CONFIGS = {
     "qwen3": lambda: tf.Qwen3Config(**_GROUPED, head_dim=8),
     "gemma2": lambda: tf.Gemma2Config(**_GROUPED, head_dim=8, sliding_window=5),
     "gemma3_text": lambda: tf.Gemma3TextConfig(**_GROUPED, head_dim=8, sliding_window=5),
-    "gpt2": lambda: tf.GPT2Config(n_embd=32, n_layer=DEPTH, n_head=4, vocab_size=VOCABULARY, n_positions=64, **_SPECIAL),
+    "gpt2": lambda: tf.GPT2Config(
+        n_embd=32, n_layer=DEPTH, n_head=4, vocab_size=VOCABULARY, n_positions=64, **_SPECIAL
+    ),
     "opt": lambda: tf.OPTConfig(
-        **_SIZE, ffn_dim=64, word_embed_proj_dim=32,
+        **_SIZE,
+        ffn_dim=64,
+        word_embed_proj_dim=32,
     ),
     "phi": lambda: tf.PhiConfig(**_WIDE),
     "olmo2": lambda: tf.Olmo2Config(**_WIDE),
@@ -45,7 +50,13 @@ CONFIGS = {
     "bert": lambda: tf.BertConfig(**_WIDE),
     "roberta": lambda: tf.RobertaConfig(**_WIDE | {"pad_token_id": 1}),
     "distilbert": lambda: tf.DistilBertConfig(
-        dim=32, n_layers=DEPTH, n_heads=4, hidden_dim=64, vocab_size=VOCABULARY, max_position_embeddings=64, pad_token_id=0
+        dim=32,
+        n_layers=DEPTH,
+        n_heads=4,
+        hidden_dim=64,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=64,
+        pad_token_id=0,
     ),
     "electra": lambda: tf.ElectraConfig(**_WIDE, embedding_size=16),
 }

@@ -23,7 +23,7 @@ __all__ = ["plan_rows", "run"]
 _WINDOW = 4096
 """Sequences among which those of like length are brought together: what is held in memory of the lengths at a time."""
 
-Take = Callable[[int, StateRows], None]
+Take = Callable[[StateRows], None]
 
 
 def plan_rows(index: SequenceIndex, batch_tokens: int) -> Iterator[BatchRows]:
@@ -45,7 +45,14 @@ def _batch_rows(index: SequenceIndex, sequences: Int[np.ndarray, " sequence"]) -
 
 
 def run(
-    model: Model, backend: Backend, wanted: Wanted, index: SequenceIndex, *, batch_tokens: int, done: int, take: Take
+    model: Model,
+    backend: Backend,
+    wanted: Wanted,
+    index: SequenceIndex,
+    *,
+    batch_tokens: int,
+    done_rows: int,
+    take: Take,
 ) -> None:
     """Run the model over all sequences and hand each batch's rows to `take`, in a thread of its own.
 
@@ -57,23 +64,24 @@ def run(
         The sequences and which of their tokens become rows.
     batch_tokens
         Tokens of a batch, padding included; a longer sequence makes a batch of its own.
-    done
-        How many leading batches an earlier run has already captured.
+    done_rows
+        How many rows an earlier run has already captured; the batches that gave them are passed over.
     take
-        Called with the number of the batch and its rows.
+        Called with the rows of each batch.
     """
 
-    def hand_over(item: tuple[int, BatchRows, BatchStates]) -> None:
-        number, batch, states = item
-        take(number, gather(states, batch))
+    def hand_over(item: tuple[BatchStates, BatchRows]) -> None:
+        take(gather(*item))
 
     with (
         backend.session(model, wanted) as session,
         progress("capturing", total=index.tokens) as advance,
         Worker(hand_over) as worker,
     ):
-        for number, batch in enumerate(plan_rows(index, batch_tokens)):
-            if number >= done:
+        rows = 0
+        for batch in plan_rows(index, batch_tokens):
+            rows += batch.rows
+            if rows > done_rows:
                 input_ids, attention_mask = pad_batch(batch.token_ids, model.pad_id, "right")
-                worker.put((number, batch, session(input_ids, attention_mask, None)))
-            advance(batch.tokens_run)
+                worker.put((session(input_ids, attention_mask, None), batch))
+            advance(batch.tokens)

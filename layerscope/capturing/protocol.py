@@ -7,7 +7,7 @@ texts, rows or files; what it returns is the residual stream as the model comput
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -57,6 +57,8 @@ Session = Callable[
 """Runs one batch: ``session(input_ids, attention_mask, position_ids)``; `position_ids` None means 0, 1, 2, …"""
 
 
+@runtime_checkable
+@runtime_checkable
 class Backend(Protocol):
     """One way of reading the states of a model while it runs."""
 

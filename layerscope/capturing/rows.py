@@ -29,14 +29,19 @@ class BatchRows:
     """
 
     sequences: Int[np.ndarray, " sequence"]
-    token_ids: list[Int[np.ndarray, " position"]]
-    positions: list[Int[np.ndarray, " token"]]
+    token_ids: list[Int[np.ndarray, " _"]]
+    positions: list[Int[np.ndarray, " _"]]
     first_row: Int[np.ndarray, " sequence"]
 
     @property
-    def tokens_run(self) -> int:
+    def tokens(self) -> int:
         """Number of tokens the model is run on, without padding."""
         return sum(map(len, self.token_ids))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows they give."""
+        return sum(map(len, self.positions))
 
 
 def gather(states: BatchStates, batch: BatchRows) -> StateRows:
@@ -55,7 +60,7 @@ def gather(states: BatchStates, batch: BatchRows) -> StateRows:
         kept, until = batch.positions[line], at + counts[line]
         # A slice where it can be: all tokens, or the last one, are consecutive.
         whole = kept[-1] - kept[0] + 1 == len(kept)
-        where = slice(int(kept[0]), int(kept[-1]) + 1) if whole else torch.from_numpy(kept)
+        where = slice(int(kept[0]), int(kept[-1]) + 1) if whole else torch.tensor(kept)
         for layer, stream in enumerate(states.hidden):
             hidden[at:until, layer] = stream[line, where]
         if normed is not None and states.final_norm is not None:

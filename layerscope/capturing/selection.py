@@ -35,10 +35,14 @@ def parse_layers(spec: str | None, depth: int) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise UsageError(f"--layers {spec!r}: {part.strip()!r} is no state number or rising range; write for instance 0,5-10")
+            raise UsageError(
+                f"--layers {spec!r}: {part.strip()!r} is no state number or rising range; write for instance 0,5-10"
+            )
         chosen.update(range(first, last + 1))
     if max(chosen) > depth:
-        raise CaptureError(f"--layers {spec}: there is no state {max(chosen)}; a model of {depth} blocks has states 0 to {depth}")
+        raise CaptureError(
+            f"--layers {spec}: there is no state {max(chosen)}; a model of {depth} blocks has states 0 to {depth}"
+        )
     return tuple(sorted(chosen))
 
 

@@ -45,17 +45,21 @@ class TransformerLensBackend:
         CaptureError
             When TransformerLens does not take the checkpoint, or computes other states from it.
         """
-        every = Wanted(tuple(range(model.depth + 1)), wanted.final_norm)
-        clone = replace(model, module=_eager_clone(model.module))
-        with HooksBackend().session(clone, every) as run:
-            expected = run(*_sample(model), None)
-        bridge = _bridge(clone)
-        # The bridge's parts now stand in the clone where the model's own stood: its trunk is the bridge without the head.
-        clone = replace(clone)
-        with _reading(clone, bridge, every) as run:
-            _agree(model, expected, run(*_sample(model), None))
+        clone, bridge = _proved_bridge(model, Wanted(tuple(range(model.depth + 1)), wanted.final_norm))
         with _reading(clone, bridge, wanted) as run:
             yield run
+
+
+def _proved_bridge(model: Model, every: Wanted) -> tuple[Model, TransformerBridge]:
+    clone = replace(model, module=_eager_clone(model.module))
+    with HooksBackend().session(clone, every) as run:
+        expected = run(*_sample(model), None)
+    bridge = _bridge(clone)
+    # The bridge's parts now stand in the clone where the model's own stood: its trunk is the bridge without the head.
+    clone = replace(clone)
+    with _reading(clone, bridge, every) as run:
+        _agree(model, expected, run(*_sample(model), None))
+    return clone, bridge
 
 
 @contextmanager

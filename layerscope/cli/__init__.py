@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 # typer carries its own copy of click, and names its exceptions nowhere else.
-from typer._click.exceptions import Abort, ClickException, Exit, UsageError
+from typer._click.exceptions import ClickException, UsageError
 
 from layerscope.cli import analyze, capture, demo, info, listing, plot, segment
 from layerscope.errors import LayerScopeError
@@ -60,23 +60,25 @@ def _run(debug: bool) -> int:
         command = error.ctx.command_path if error.ctx else "layerscope"
         _complain(f"{error.format_message()}\nSee '{command} --help'.")
         return 2
-    except Exit as stop:
-        return stop.exit_code
-    except (KeyboardInterrupt, Abort):
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         return 130
     except (LayerScopeError, ClickException) as error:
         if debug:
             traceback.print_exc()
         _complain(str(error) if isinstance(error, LayerScopeError) else error.format_message())
-        return error.exit_code
+        return int(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left; nothing more can be said
         return 1
     except Exception as error:
         if debug:
             raise
-        _complain(f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it.")
+        _complain(
+            f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it."
+        )
         return 1
     return code if isinstance(code, int) else 0
 

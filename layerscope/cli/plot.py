@@ -46,17 +46,24 @@ def plot(
 ) -> None:
     """Parse, call, print."""
     from layerscope import figures
+    from layerscope.cli.numbers import segment_count
     from layerscope.cli.target import new_file
     from layerscope.measures.files import read_analysis
+    from layerscope.structure.selection import segment_measure, similarity_of
 
+    count = None if segments == "none" else segment_count(segments)
     target = new_file(output or analysis.with_name(f"{analysis.stem}-{kind}.pdf"), overwrite)
     result = read_analysis(analysis)
-    options = {} if width is None else {"width": str(width)}
-    if kind is Plot.heatmap:
-        figure = figures.heatmap(result[_checked(result, measure)], segments=_segments(result, measure, segments), **options)
-    elif kind is Plot.panel:
-        figure = figures.panel(result, **options)
+    size = str(width or ("single" if kind is Plot.heatmap else "double"))
+    if kind is Plot.panel:
+        figure = figures.panel(result, width=size)
     else:
-        figure = figures.profile(result, **options)
+        within_one = "layer_name_other" not in result.coords
+        found = None if count is None or not within_one else segment_measure(result, measure, count)
+        if kind is Plot.heatmap:
+            similarity_of(result, measure)
+            figure = figures.heatmap(result[measure], segments=found, width=size)
+        else:
+            figure = figures.profile(result, segments=found, width=size)
     figures.save(figure, target)
     typer.echo(str(target))

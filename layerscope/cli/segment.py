@@ -26,26 +26,23 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
-    from layerscope.errors import UsageError
+    from layerscope.cli.numbers import segment_count
     from layerscope.measures.files import read_analysis
     from layerscope.structure.clustering import agreement, segment_agglomerative
-    from layerscope.structure.segmentation import segment as cut
-    from layerscope.structure.selection import replicates_of, similarity_of
+    from layerscope.structure.selection import segment_measure, similarity_of
 
-    if segments != "auto" and not segments.isdecimal():
-        raise UsageError(f"--segments {segments!r}: give a number of 1 or more, or auto")
+    count = segment_count(segments)
     result = read_analysis(analysis)
-    similarity = similarity_of(result, measure)
-    found = cut(
-        similarity, segments if segments == "auto" else int(segments), replicates=replicates_of(result, measure)
-    )
+    found = segment_measure(result, measure, count)
     if as_json:
         typer.echo(found.to_json())
         return
     numbers = result["layer"].values
     for place, (start, size, label) in enumerate(zip(found.starts, found.sizes, found.labels, strict=True)):
-        steady = "" if found.stability is None or place == 0 else f"  boundary stability {found.stability[place - 1]:.2f}"
+        steady = (
+            "" if found.stability is None or place == 0 else f"  boundary stability {found.stability[place - 1]:.2f}"
+        )
         typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){steady}")
-    clustered = segment_agglomerative(similarity, len(found.sizes))
+    clustered = segment_agglomerative(similarity_of(result, measure), len(found.sizes))
     score = "" if found.score is None else f"score {found.score:.3f} (mean similarity within minus between); "
     typer.echo(f"{score}agglomerative clustering: sizes {clustered.sizes}, agreement {agreement(found, clustered):.2f}")

@@ -46,7 +46,7 @@ def prove(model: Model) -> None:
     ModelError
         When the weights are not finite, or when one of the five facts does not hold.
     """
-    ids = torch.arange(5, 5 + _TOKENS).remainder(model.module.config.vocab_size)[None].to(model.device)
+    ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
     training = model.module.training
     model.module.eval()
     try:
@@ -118,7 +118,7 @@ def _prove_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.
 
 def _prove_direction(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     changed = ids.clone()
-    changed[:, -1] = (ids[:, -1] + 1) % model.module.config.vocab_size
+    changed[:, -1] = (ids[:, -1] + 1) % model.config.vocab_size
     other, _ = _traced(model, changed)
     before, after = trace.states[-1][:, :-1], other.states[-1][:, :-1]
     if not before.isfinite().all():
@@ -153,14 +153,18 @@ def _with_last_state(model: Model, ids: torch.Tensor, state: torch.Tensor) -> to
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Compare bit for bit, so that a NaN equals itself."""
-    return one.shape == other.shape and torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
+    return one.shape == other.shape and torch.equal(
+        one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)
+    )
 
 
 def _refuse_bad_weights(model: Model) -> None:
     for name, tensor in model.module.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             kind = "NaN" if tensor.isnan().any() else "Inf"
-            raise ModelError(f"{model.name}: the weights hold {kind}, first in {name}. The checkpoint is damaged: fetch it again.")
+            raise ModelError(
+                f"{model.name}: the weights hold {kind}, first in {name}. The checkpoint is damaged: fetch it again."
+            )
 
 
 def _fail(model: Model, what: str) -> None:

@@ -74,7 +74,8 @@ def load_model(
     where = _device(device)
     path = Path(source)
     if path.suffix == ".gguf":
-        folder, name, revision = gguf.converted(path), path.stem, None
+        folder: Path | str = gguf.converted(path)
+        name, revision = path.stem, None
         fingerprint: Callable[[], str] = partial(gguf.content_hash, path)
     elif path.is_dir():
         folder, name, revision = path, path.resolve().name, None
@@ -108,9 +109,7 @@ def wrap_module(
     Examples
     --------
     >>> import transformers
-    >>> config = transformers.GPTNeoXConfig(
-    ...     hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, vocab_size=32, bos_token_id=0, eos_token_id=0
-    ... )
+    >>> config = transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, vocab_size=32, bos_token_id=0, eos_token_id=0)
     >>> model = wrap_module(transformers.AutoModelForCausalLM.from_config(config), name="tiny")
     >>> model.depth, model.width
     (2, 8)
@@ -144,7 +143,9 @@ def _module(
     )
     missing = sorted(key for key in report["missing_keys"] if not _is_head(key, row))
     if missing:
-        raise ModelError(f"{name}: the checkpoint lacks {len(missing)} weights, the first is {missing[0]}. Fetch it again.")
+        raise ModelError(
+            f"{name}: the checkpoint lacks {len(missing)} weights, the first is {missing[0]}. Fetch it again."
+        )
     return module  # type: ignore[no-any-return]
 
 

@@ -63,6 +63,11 @@ class Model:
         return norm
 
     @property
+    def config(self) -> Any:
+        """The Hugging Face configuration."""
+        return self.module.config
+
+    @property
     def depth(self) -> int:
         """T, the number of blocks."""
         return len(self.blocks)
@@ -70,7 +75,7 @@ class Model:
     @property
     def width(self) -> int:
         """Number of features of the residual stream."""
-        return int(self.module.config.hidden_size)
+        return int(self.config.hidden_size)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -85,18 +90,18 @@ class Model:
     @property
     def context(self) -> int | None:
         """The longest sequence the model takes, in tokens; None where nothing limits it (ALiBi)."""
-        limit = getattr(self.module.config, "max_position_embeddings", None)
+        limit = getattr(self.config, "max_position_embeddings", None)
         if limit is None:
             return None
         # RoBERTa counts its positions from padding_idx + 1 and spends the table's first rows on that.
-        reserved = self.module.config.pad_token_id + 1 if self.architecture.family == "roberta" else 0
+        reserved = self.config.pad_token_id + 1 if self.architecture.family == "roberta" else 0
         return int(limit) - reserved
 
     @property
     def pad_id(self) -> int:
         """The id that fills padded places; masked out, so any valid id will do."""
-        for pad in (self.module.config.pad_token_id, self.tokenizer.pad_token_id if self.tokenizer else None):
-            if isinstance(pad, int) and 0 <= pad < self.module.config.vocab_size:
+        for pad in (self.config.pad_token_id, self.tokenizer.pad_token_id if self.tokenizer else None):
+            if isinstance(pad, int) and 0 <= pad < self.config.vocab_size:
                 return pad
         return 0
 

