@@ -64,7 +64,7 @@ def draw_brackets(axes: Axes, segments: Segmentation, numbers: np.ndarray, heigh
     rows_an_inch = len(numbers) / height
     gap = SMALL * _LINE_HEIGHT / _POINTS * rows_an_inch
     middles = [start + (size - 1) / 2 for start, size in zip(segments.starts, segments.sizes, strict=True)]
-    places = spread(middles, gap)
+    places = spread(middles, gap, (gap - 1) / 2, len(numbers) - (gap + 1) / 2)
     along = axes.get_yaxis_transform()
     # The axes are square: an inch across is as large a part of them as an inch down.
     near, bend, far = (1.0 + distance / height for distance in _DISTANCES)
@@ -100,18 +100,20 @@ def draw_brackets(axes: Axes, segments: Segmentation, numbers: np.ndarray, heigh
         )
 
 
-def spread(middles: list[float], gap: float) -> list[float]:
+def spread(middles: list[float], gap: float, first: float, last: float) -> list[float]:
     """Move places apart until neighbours are at least `gap` from each other, all together as little as possible.
 
     Least squares under the order: places that collide form a group, which is centred on the mean of what its members
-    want.
+    want. None comes before `first`, nor, as long as there is room, after `last`.
 
     Examples
     --------
-    >>> spread([0.0, 1.0, 10.0], 3.0)
-    [-1.0, 2.0, 10.0]
+    >>> spread([4.0, 5.0, 10.0], 3.0, 0.0, 20.0)
+    [3.0, 6.0, 10.0]
+    >>> spread([0.0, 1.0, 10.0], 3.0, 0.0, 20.0)
+    [0.0, 3.0, 10.0]
     """
-    groups: list[tuple[float, int]] = []  # mean wanted place of the first member, members
+    groups: list[tuple[float, int]] = []  # where the first member would stand, and the number of members
     for index, middle in enumerate(middles):
         wanted, members = middle - index * gap, 1
         while groups and groups[-1][0] >= wanted:
@@ -119,8 +121,9 @@ def spread(middles: list[float], gap: float) -> list[float]:
             wanted = (mean * others + wanted * members) / (others + members)
             members += others
         groups.append((wanted, members))
-    firsts = [wanted for wanted, members in groups for _ in range(members)]
-    return [first + index * gap for index, first in enumerate(firsts)]
+    latest = last - (len(middles) - 1) * gap
+    origins = [max(first, min(wanted, latest)) for wanted, members in groups for _ in range(members)]
+    return [origin + index * gap for index, origin in enumerate(origins)]
 
 
 def names_width(segments: Segmentation, numbers: np.ndarray) -> float:

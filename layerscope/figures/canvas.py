@@ -8,12 +8,12 @@ from io import BytesIO
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure as MatplotlibFigure
-from matplotlib.textpath import TextPath
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from layerscope.errors import UsageError
-from layerscope.figures.style import TEXT, applied
+from layerscope.figures.style import FONT, TEXT, applied
 
 __all__ = ["Figure", "figure_of", "longest_fitting", "place_axes", "size_of", "text_width", "wrapped"]
 
@@ -26,7 +26,7 @@ class Figure(MatplotlibFigure):
     Everything of `matplotlib.figure.Figure` works: add to the axes, change labels, ``savefig``.
     """
 
-    def draw(self, renderer: RendererBase) -> None:
+    def draw(self, renderer: Any) -> None:
         """Draw in LayerScope's style: ticks, for one, take their look only now."""
         with applied():
             super().draw(renderer)
@@ -70,7 +70,10 @@ def figure_of(axes: Axes) -> MatplotlibFigure:
 
 def text_width(text: str, points: float) -> float:
     """Return the inches a line of text takes at a size."""
-    return float(TextPath((0, 0), text, size=points).get_extents().width) / 72.0
+    width, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(family=FONT, size=points), ismath=False
+    )
+    return float(width) / 72.0
 
 
 def wrapped(text: str, points: float, room: float) -> list[str]:
@@ -78,7 +81,7 @@ def wrapped(text: str, points: float, room: float) -> list[str]:
 
     Examples
     --------
-    >>> wrapped("cosine of whole sequences", 7.0, 0.8)
+    >>> wrapped("cosine of whole sequences", 7.0, 0.6)
     ['cosine of', 'whole', 'sequences']
     """
     lines: list[str] = []

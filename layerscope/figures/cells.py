@@ -49,7 +49,8 @@ def scale_of(matrices: Sequence[xr.DataArray], low: float | None = None, high: f
 
     The ends are those of the measures' declared ``range``, so that figures of one measure can be laid side by side.
     Two exceptions keep the colours telling: a range that goes below 0 starts at 0 if the values (almost) do, and
-    otherwise at the least value, rounded down to a quarter; an end without bound is the outermost value.
+    otherwise at the least value, rounded down to a quarter; an end without bound is the outermost value. Values
+    without a range that lie within -1 … 1 are taken as cosines are.
 
     Raises
     ------
@@ -70,6 +71,8 @@ def scale_of(matrices: Sequence[xr.DataArray], low: float | None = None, high: f
     declared = [ends for matrix in matrices if (ends := value_range(matrix.attrs)) is not None]
     bottom = min((ends[0] for ends in declared), default=-np.inf)
     top = max((ends[1] for ends in declared), default=np.inf)
+    if not declared and least >= -1 and most <= 1:
+        bottom, top = -1.0, 1.0
     if bottom < 0:
         bottom = 0.0 if least >= _CLEARLY_NEGATIVE and top <= 1 else max(bottom, np.floor(least / _GRAIN) * _GRAIN)
     bottom = float(bottom) if low is None else low
@@ -119,7 +122,8 @@ def draw_bar(
     bar.set_label(name, size=TEXT)
     bar.outline.set_linewidth(LINE)
     if bar.solids is not None:
-        bar.solids.set_edgecolor("face")
+        # matplotlib would make an image of so many colours, and leaves seams between them.
+        bar.solids.set(rasterized=False, edgecolor="face")
 
 
 def tick_places(numbers: np.ndarray, most: int) -> list[int]:

@@ -68,7 +68,7 @@ def heatmap(
     Examples
     --------
     >>> figure = heatmap(np.eye(4), title="nothing alike")
-    >>> figure.get_figwidth()
+    >>> float(figure.get_figwidth())
     3.33
     """
     matrix = _labelled(similarity)

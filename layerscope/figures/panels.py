@@ -23,7 +23,7 @@ _TITLES = {
     "cosine_sequence_without_first": ("whole sequence", "first token left out"),
     "cosine_centered": ("per token", "centred"),
 }
-_TWO_BY_TWO_BELOW = 5.0  # inches of width
+_ROOM_FOR = {5.0: 4, 3.0: 2}  # from so many inches on, so many matrices in a row; below, one
 _LEFT, _ABOVE, _BELOW = 0.42, 0.32, 0.38  # inches round the matrices: ticks and names
 _ACROSS, _DOWN = 0.12, 0.14  # inches between them
 _BAR_GAP, _BAR, _BAR_NAMES = 0.10, 0.08, 0.42
@@ -86,7 +86,7 @@ def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: st
 
 def _arrange(across: float, count: int, shape: tuple[int, ...]) -> tuple[Figure, list[Axes], Axes, int]:
     """Make the figure, the axes of `count` matrices in rows, and those of the colour bar at their right."""
-    in_a_row = min(count, 2 if across < _TWO_BY_TWO_BELOW else 4)
+    in_a_row = min(count, next((most for least, most in _ROOM_FOR.items() if across >= least), 1))
     rows = -(-count // in_a_row)
     room = across - _LEFT - _BAR_GAP - _BAR - _BAR_NAMES - (in_a_row - 1) * _ACROSS
     side = room / in_a_row

@@ -17,6 +17,7 @@ from layerscope.errors import UsageError
 __all__ = [
     "BAND",
     "FIRST",
+    "FONT",
     "GREY",
     "LINE",
     "MISSING",
@@ -32,6 +33,9 @@ __all__ = [
 
 WIDTHS = {"single": 3.33, "double": 6.9}
 """Inches: one column, and both."""
+
+FONT = "DejaVu Sans"
+"""It comes with matplotlib."""
 
 TEXT = 7.0
 """Points: labels and titles."""
@@ -49,7 +53,7 @@ BAND = 0.25
 """Opacity of an interval's band."""
 
 _SETTINGS = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": TEXT,
     "axes.labelsize": TEXT,
     "axes.titlesize": TEXT,
