@@ -112,10 +112,10 @@ def opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     path = Path(path)
     _require_hdf5(path)
     with _translated(path):
-        try:
-            file = h5py.File(path, "r")
-        except BlockingIOError:  # its writer holds HDF5's lock; what is read here only ever changes in place
+        try:  # neither kept out by a capture that is writing nor in its way: what is read only ever changes in place
             file = h5py.File(path, "r", locking=False)
+        except OSError:  # HDF5 allows one way of locking in a process, and this one has the file open in the usual way
+            file = h5py.File(path, "r")
     with file, _translated(path):
         missing = [name for name in REQUIRED if not isinstance(file.get(name), h5py.Dataset)]
         missing += [name for name in (VERSION, COMPLETE) if name not in file.attrs]
@@ -141,12 +141,12 @@ def _require_hdf5(path: Path) -> None:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Say in our words what HDF5 raises on a damaged file (OSError, and RuntimeError or KeyError deeper down)."""
+    """Say in our words what a damaged file raises: in HDF5 (OSError, RuntimeError), h5py (KeyError), JSON (ValueError)."""
     try:
         yield
-    except BlockingIOError:
-        raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except BlockingIOError as error:
+        raise FileError(f"{path} is being written by another program\nwait for it") from error
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
             raise FileError(f"{path} cannot be read: permission denied") from error
         what = "is truncated" if "truncated" in str(error) else "is damaged"

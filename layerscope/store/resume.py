@@ -88,7 +88,8 @@ def _difference_in(file: h5py.File, block: IndexBlock) -> str | None:
         wrong = np.flatnonzero(stored != got)
         if wrong.size:
             at = int(wrong[0])
-            return f"sequence {block.first_sequence + at} has {name} {stored[at]!r}, got {got[at]!r}"
+            was, now = stored.tolist()[at], got.tolist()[at]
+            return f"sequence {block.first_sequence + at} has {name} {was!r}, got {now!r}"
     rows = slice(block.first_row, block.first_row + len(block.position))
     for name, stored, got in (
         (POSITION, file[POSITION][rows], block.position),

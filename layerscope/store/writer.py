@@ -14,12 +14,11 @@ The life of a file, as a driver sees it::
                     writer.commit()
                 writer.finish()
 
-and, when ``read_header(target.path).complete`` is false and the capture is to go on::
+and, when ``header = read_header(target.path)`` says that it is not complete and the capture is to go on::
 
-            with CaptureWriter.resume(target) as writer:
-                difference = first_difference(writer.settings, wanted)    # refuse if there is one
-                writer.check_index(index)                                 # the same texts, token by token
-                ...                                                       # go on after writer.committed_rows rows
+            difference = first_difference(header.settings, wanted)         # refuse if there is one
+            with CaptureWriter.resume(target, index) as writer:            # refuses other texts
+                ...                                                        # go on after writer.committed_rows rows
 
 Rows are counted in the order in which they are written, so with the same plan of batches `committed_rows` says
 how many batches are in the file: the counter needs no other unit.
@@ -36,7 +35,7 @@ This module knows neither models nor texts.
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -96,16 +95,18 @@ class CaptureWriter:
         self.layout = header.layout
         self.settings = header.settings
         self.tokens = header.sizes[TOKEN]
-        with _told(path, "open"):
-            self._file = h5py.File(path, "r+", libver="earliest")
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())
         self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
-        self._committed.read(self._written)
+        with ExitStack() as opened, _told(path, "open"):
+            self._file = opened.enter_context(h5py.File(path, "r+", libver="earliest"))
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            opened.callback(os.close, self._descriptor)
+            self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())
+            self._committed.read(self._written)
+            self._hidden = RowPlacer(self._file[HIDDEN], self._descriptor)
+            self._final_norm = RowPlacer(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
+            self._index = {name: _mapped(path, self._file[name]) for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID)}
+            self._opened = opened.pop_all()
         self.committed_rows = int(self._written[0])
-        self._hidden = RowPlacer(self._file[HIDDEN], self._descriptor)
-        self._final_norm = RowPlacer(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
-        self._index = {name: _mapped(path, self._file[name]) for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID)}
 
     @classmethod
     def create(
@@ -142,17 +143,32 @@ class CaptureWriter:
         return cls(target.path)
 
     @classmethod
-    def resume(cls, target: CaptureTarget) -> "CaptureWriter":
+    def resume(cls, target: CaptureTarget, index: SequenceIndex | None = None) -> "CaptureWriter":
         """Open the unfinished file at the target for the rest of its rows.
+
+        Parameters
+        ----------
+        target
+            Entered, so that its lock is held.
+        index
+            Of the texts given now, which must be those the capture was begun with, token by token.
 
         Raises
         ------
         CaptureError
-            The file is complete, open elsewhere, or cannot be written.
+            The texts differ (the first sequence that does is named); the file is complete, open elsewhere, or cannot be
+            written.
         FileError
             The file is missing, truncated, or no capture that can be resumed.
         """
-        return cls(target.path)
+        writer = cls(target.path)
+        try:
+            if index is not None:
+                check_index(writer._file, index, writer.path)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     def update(self, rows: StateRows, final_norm: Float[torch.Tensor, "token feature"] | None = None) -> None:
         """Write rows in their places, cast to the storage type.
@@ -170,6 +186,8 @@ class CaptureWriter:
             NaN, Inf, or a number outside the storage type (layer, sequence and token are named); rows other than the
             file expects; a full disk. What was committed stays; the capture can be resumed.
         """
+        if not self._file:
+            raise ValueError(f"{self.path} is closed")
         if not len(rows):
             return
         if (final_norm is None) != (self._final_norm is None):
@@ -209,20 +227,12 @@ class CaptureWriter:
 
     def close(self) -> None:
         """Close the file; without `finish` it stays unfinished, ready to be resumed."""
-        if self._file:
-            self._index.clear()
-            os.close(self._descriptor)
-            with _told(self.path, "close"):
-                self._file.close()
+        self._index.clear()
+        with _told(self.path, "close"):
+            self._opened.close()
 
     def check_index(self, index: SequenceIndex) -> None:
-        """Refuse to resume with other texts, or the same tokenized otherwise.
-
-        Raises
-        ------
-        CaptureError
-            Names the first sequence that differs.
-        """
+        """TODO: goes, `resume` does it."""
         check_index(self._file, index, self.path)
 
     def __enter__(self) -> "CaptureWriter":
