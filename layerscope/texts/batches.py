@@ -1,0 +1,113 @@
+"""Which sequences run together, and how they are laid into one tensor.
+
+Pure functions of numbers: no texts, no tokenizer, no model.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int, Int64
+
+from layerscope.errors import UsageError
+
+__all__ = ["pad_batch", "plan_batches", "position_ids"]
+
+
+def plan_batches(
+    lengths: Int[np.ndarray, " sequence"], batch_tokens: int, window: int = 4096
+) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Group sequences of like length into batches under a token budget.
+
+    Within each run of `window` consecutive sequences, they are ordered by length, longest first (equals in input order),
+    and cut greedily into batches with ``count * longest <= batch_tokens``. A sequence longer than the budget runs alone.
+    The plan depends on nothing but the arguments, so a run taken up again makes the same batches.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of each sequence, ``[sequence]``.
+    batch_tokens
+        The most tokens of a batch, padding included.
+    window
+        The most sequences sorted together: the greatest distance a sequence travels from its place in the input.
+
+    Yields
+    ------
+    ndarray
+        The indices of one batch's sequences, longest first; over all batches each index comes exactly once.
+
+    Raises
+    ------
+    UsageError
+        A budget or window below 1.
+
+    Examples
+    --------
+    >>> [batch.tolist() for batch in plan_batches(np.array([3, 1, 9, 2, 3]), batch_tokens=6)]
+    [[2], [0, 4], [3, 1]]
+    """
+    if batch_tokens < 1:
+        raise UsageError(f"batch_tokens {batch_tokens}: must be 1 or more")
+    if window < 1:
+        raise UsageError(f"window {window}: must be 1 or more")
+    return _batches(lengths, batch_tokens, window)
+
+
+def _batches(
+    lengths: Int[np.ndarray, " sequence"], batch_tokens: int, window: int
+) -> Iterator[Int[np.ndarray, " batch"]]:
+    for start in range(0, len(lengths), window):
+        order = start + np.argsort(-lengths[start : start + window], kind="stable")
+        while len(order):
+            longest = max(1, int(lengths[order[0]]))
+            count = max(1, batch_tokens // longest)
+            yield order[:count]
+            order = order[count:]
+
+
+def pad_batch(
+    sequences: Sequence[Int[np.ndarray, " _"]], pad_id: int, side: Literal["right", "left"]
+) -> tuple[Int64[torch.Tensor, "batch position"], Int64[torch.Tensor, "batch position"]]:
+    """Lay sequences into one tensor, the shorter ones filled up with padding.
+
+    Parameters
+    ----------
+    sequences
+        Token ids, one array a sequence; at least one.
+    pad_id
+        The token id that fills.
+    side
+        Where the padding goes.
+
+    Returns
+    -------
+    input_ids, attention_mask
+        int64, ``[batch, position]``; the mask is 1 at real tokens and 0 at padding.
+
+    Examples
+    --------
+    >>> input_ids, mask = pad_batch([np.array([5, 6, 7]), np.array([8])], pad_id=0, side="left")
+    >>> input_ids.tolist(), mask.tolist()
+    ([[5, 6, 7], [0, 0, 8]], [[1, 1, 1], [0, 0, 1]])
+    """
+    longest = max(map(len, sequences))
+    input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    for row, sequence in enumerate(sequences):
+        start = 0 if side == "right" else longest - len(sequence)
+        input_ids[row, start : start + len(sequence)] = sequence
+        attention_mask[row, start : start + len(sequence)] = 1
+    return torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+
+
+def position_ids(attention_mask: Int64[torch.Tensor, "batch position"]) -> Int64[torch.Tensor, "batch position"]:
+    """Return the 0-based position of each real token in its own sequence; padding gets 0.
+
+    Examples
+    --------
+    >>> position_ids(torch.tensor([[1, 1, 0], [0, 1, 1]])).tolist()
+    [[0, 1, 0], [0, 0, 1]]
+    """
+    return (attention_mask.cumsum(dim=1) - 1) * attention_mask

@@ -1,0 +1,112 @@
+"""One text, and how a record of a file or a dataset becomes one.
+
+Knows nothing of files: whoever reads a record says where it stands, for the error messages.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from layerscope.errors import TextsError
+
+__all__ = ["Text", "encodable", "from_record", "kind_of"]
+
+DEFAULT_FIELD = "text"
+
+_KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+
+
+class Text(NamedTuple):
+    """A text and what it is called.
+
+    Attributes
+    ----------
+    id
+        The record's own ``id``, else the 0-based number of its line, as a string.
+    text
+        The text as it stands, without its line end.
+    """
+
+    id: str
+    text: str
+
+
+def kind_of(value: object) -> str:
+    """Say in words what a JSON value is.
+
+    Examples
+    --------
+    >>> kind_of(3), kind_of(None), kind_of(b"")
+    ('a number', 'null', 'a bytes')
+    """
+    return "null" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def encodable(text: Text, place: str) -> Text:
+    """Return `text` if neither tokenizers nor files will choke on it.
+
+    Raises
+    ------
+    TextsError
+        Half a surrogate pair in the text or the id (JSON can spell one, UTF-8 cannot), or a NUL in the id (HDF5 ends
+        strings there).
+
+    Examples
+    --------
+    >>> encodable(Text("7", "plain"), "a.jsonl: line 8").text
+    'plain'
+    """
+    for part, value in zip(Text._fields, text, strict=True):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            code = f"\\u{ord(value[error.start]):04x}"
+            raise TextsError(
+                f"{place}: the {part} holds {code}, half of a surrogate pair; write the whole pair"
+            ) from error
+    if "\0" in text.id:
+        raise TextsError(f"{place}: the id {text.id!r} holds a NUL character; take it out")
+    return text
+
+
+def from_record(record: object, number: int, field: str, place: str) -> Text:
+    """Take the text and the id out of one record.
+
+    Parameters
+    ----------
+    record
+        What a line of JSON or a row of a dataset holds; must be a mapping.
+    number
+        The 0-based number of the line or row: the id where the record has none.
+    field
+        The field that holds the text.
+    place
+        Where the record stands, for messages.
+
+    Raises
+    ------
+    TextsError
+        Not a mapping, no such field, a text that is not a string, an id that is neither a string nor a number.
+
+    Examples
+    --------
+    >>> from_record({"id": 12, "text": "plain"}, 0, "text", "a.jsonl: line 1")
+    Text(id='12', text='plain')
+    >>> from_record({"body": "plain"}, 0, "body", "a.jsonl: line 1")
+    Text(id='0', text='plain')
+    """
+    if not isinstance(record, Mapping):
+        raise TextsError(f'{place}: {kind_of(record)}, not an object; each line must read like {{"{field}": "..."}}')
+    if field not in record:
+        present = ", ".join(map(repr, record)) or "none"
+        raise TextsError(
+            f"{place}: no field {field!r}; fields present: {present}. Name the right one with --text-field"
+        )
+    text = record[field]
+    if not isinstance(text, str):
+        raise TextsError(f"{place}: field {field!r} is {kind_of(text)}, not a string")
+    given = record.get("id")
+    if given is None:
+        given = str(number)
+    elif isinstance(given, bool) or not isinstance(given, str | int | float):
+        raise TextsError(f"{place}: field 'id' is {kind_of(given)}, not a string or a number")
+    return encodable(Text(str(given), text), place)

@@ -1,0 +1,146 @@
+"""Where texts come from: the front door to files, datasets, built-in passages and plain iterables.
+
+Knows nothing of tokens.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from importlib import resources
+
+from layerscope.errors import TextsError, UsageError, unknown_name
+from layerscope.texts.files import file_reader, read_json_lines
+from layerscope.texts.hub import hub_reader
+from layerscope.texts.records import DEFAULT_FIELD, Text, encodable
+
+__all__ = ["BUILTIN", "Text", "TextSource", "open_texts"]
+
+BUILTIN = ("passages",)
+"""The names after ``builtin:``; each is a ``.jsonl`` beside this module."""
+
+
+class TextSource:
+    """Texts that are not blank, one after another, read as they are asked for.
+
+    Attributes
+    ----------
+    name
+        The source as given; ``iterable`` for texts handed over in Python.
+    once
+        True when the texts can be read only one time, as those of a generator.
+    skipped
+        Blank texts left out by the last iteration (so far, while it runs).
+
+    Raises
+    ------
+    TextsError
+        While iterating: what is wrong with the texts, and where; at the end, that there was not one.
+    UsageError
+        A second iteration where only one is possible.
+
+    Examples
+    --------
+    >>> texts = open_texts(["one", "", "three"])
+    >>> [text.id for text in texts], texts.skipped
+    (['0', '2'], 1)
+    """
+
+    def __init__(
+        self, name: str, read: Callable[[], Iterator[Text]], *, limit: int | None = None, once: bool = False
+    ) -> None:
+        self.name = name
+        self.once = once
+        self.skipped = 0
+        self._read = read
+        self._limit = limit
+        self._begun = False
+
+    def __iter__(self) -> Iterator[Text]:
+        if self.once and self._begun:
+            raise UsageError(
+                f"{self.name}: these texts come from an iterator and were read before; give them as a list"
+            )
+        self._begun = True
+        self.skipped = 0
+        return self._present()
+
+    def _present(self) -> Iterator[Text]:
+        """Yield the texts that are not blank; stop at the limit without reading one more."""
+        skipped = taken = 0
+        for text in self._read():
+            if not text.text.strip():
+                skipped += 1
+                self.skipped = skipped
+                continue
+            taken += 1
+            yield text
+            if taken == self._limit:
+                return
+        if not taken:
+            found = f"{skipped} blank and no other" if skipped else "it is empty"
+            raise TextsError(f"{self.name}: no text ({found}); give at least one")
+
+
+def open_texts(
+    source: str | os.PathLike[str] | Iterable[str], *, field: str | None = None, limit: int | None = None
+) -> TextSource:
+    r"""Open a source of texts.
+
+    Nothing is read yet, beyond what it takes to find a missing file or dataset early.
+
+    Parameters
+    ----------
+    source
+        ``builtin:passages``; the path of a ``.txt`` (a text a line) or ``.jsonl`` (an object a line), either also
+        gzipped; ``hf:DATASET/SPLIT``, also ``hf:owner/name:config/split``; or the texts themselves, as an iterable of str.
+        Files are UTF-8; only ``\n`` or ``\r\n`` ends a line.
+    field
+        The field that holds the text in ``.jsonl`` and datasets: ``text`` unless said.
+    limit
+        How many texts to take at most, blank ones not counted.
+
+    Returns
+    -------
+    TextSource
+        Iterable as often as wanted, unless `source` is itself an iterator.
+
+    Raises
+    ------
+    UsageError
+        An unknown built-in name, extension or ``hf:`` form; a limit below 1; a field where there are none.
+    TextsError
+        No such file, a directory, a dataset that cannot be opened.
+
+    Examples
+    --------
+    >>> texts = open_texts("builtin:passages", limit=2)
+    >>> [text.id for text in texts]
+    ['p001', 'p002']
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: must be 1 or more; leave it out to take every text")
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        return TextSource(name, _reader(source, name, field), limit=limit)
+    if field is not None:
+        raise UsageError(f"texts given as an iterable have no field {field!r}; a field is for .jsonl and hf:")
+    return TextSource("iterable", lambda: _read_strings(source), limit=limit, once=isinstance(source, Iterator))
+
+
+def _reader(source: str | os.PathLike[str], name: str, field: str | None) -> Callable[[], Iterator[Text]]:
+    scheme, colon, rest = name.partition(":")
+    # A path object is always a path, even one that begins like a scheme.
+    if not isinstance(source, str) or not colon or scheme not in ("builtin", "hf"):
+        return file_reader(name, field)
+    if scheme == "hf":
+        return hub_reader(name, field)
+    if rest not in BUILTIN:
+        raise unknown_name("built-in texts", name, [f"builtin:{known}" for known in BUILTIN])
+    resource = resources.files("layerscope.texts") / f"{rest}.jsonl"
+    return lambda: read_json_lines(lambda: resource.open("rb"), name, DEFAULT_FIELD if field is None else field)
+
+
+def _read_strings(strings: Iterable[object]) -> Iterator[Text]:
+    for number, text in enumerate(strings):
+        if not isinstance(text, str):
+            raise TextsError(f"texts[{number}] is of type {type(text).__name__}, not str")
+        yield encodable(Text(str(number), text), f"texts[{number}]")
