@@ -5,6 +5,7 @@ The hooks stand only while a batch runs, so between batches, and for sessions ne
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,26 +40,22 @@ class HooksBackend:
 @contextmanager
 def _hooks(model: Model, wanted: Wanted, kept: Kept) -> Iterator[None]:
     with ExitStack() as placed:
-        if 0 in wanted.layers:
-            placed.enter_context(model.blocks[0].register_forward_pre_hook(_before(kept), with_kwargs=True))
         for layer in wanted.layers:
-            if layer > 0:
-                placed.enter_context(model.blocks[layer - 1].register_forward_hook(_after(kept, layer)))
+            if layer == 0:
+                reading = partial(_keep_input, kept)
+                placed.enter_context(model.blocks[0].register_forward_pre_hook(reading, with_kwargs=True))
+            else:
+                reading = partial(_keep_output, kept, layer)
+                placed.enter_context(model.blocks[layer - 1].register_forward_hook(reading))
         if wanted.final_norm:
             assert model.final_norm is not None  # the driver refuses --final-norm for models without one
-            placed.enter_context(model.final_norm.register_forward_hook(_after(kept, "final_norm")))
+            placed.enter_context(model.final_norm.register_forward_hook(partial(_keep_output, kept, "final_norm")))
         yield
 
 
-def _before(kept: Kept) -> Any:
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept.keep_until_last(0, stream_in(args, kwargs))
-
-    return hook
+def _keep_input(kept: Kept, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    kept.keep_until_last(0, stream_in(args, kwargs))
 
 
-def _after(kept: Kept, place: Place) -> Any:
-    def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        kept.keep_until_last(place, stream_out(output))
-
-    return hook
+def _keep_output(kept: Kept, place: Place, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+    kept.keep_until_last(place, stream_out(output))

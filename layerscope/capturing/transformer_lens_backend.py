@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,15 +75,13 @@ def _reading(clone: Model, bridge: TransformerBridge, wanted: Wanted) -> Iterato
             clone.trunk(**clone.inputs(input_ids, attention_mask, position_ids))
         return kept.states()
 
-    with bridge.hooks(fwd_hooks=[(name, _keeping(kept, place)) for name, place in _hook_points(bridge, clone, wanted)]):
+    points = _hook_points(bridge, clone, wanted)
+    with bridge.hooks(fwd_hooks=[(name, partial(_keep, kept, place)) for name, place in points]):
         yield run
 
 
-def _keeping(kept: Kept, place: Place) -> Any:
-    def keep(stream: torch.Tensor, hook: Any) -> None:
-        kept.keep_until_last(place, stream)
-
-    return keep
+def _keep(kept: Kept, place: Place, stream: torch.Tensor, hook: Any) -> None:
+    kept.keep_until_last(place, stream)
 
 
 def _hook_points(bridge: TransformerBridge, clone: Model, wanted: Wanted) -> list[tuple[str, Place]]:

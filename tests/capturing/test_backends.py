@@ -1,0 +1,541 @@
+"""The conformance suite: what every backend does, for every family that it declares."""
+
+import functools
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import torch
+import transformers as tf
+from torch.nn.modules.module import register_module_forward_pre_hook
+from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+from layerscope.capturing import nnsight_backend, transformer_lens_backend
+from layerscope.capturing.backends import BACKENDS, BackendRecord, backend_for
+from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.errors import CaptureError, UsageError
+from layerscope.models.architectures import ARCHITECTURES
+from layerscope.models.loading import wrap_module
+from layerscope.models.model import Model
+from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_module
+
+PAIRS = [(record.name, family) for record in BACKENDS.values() for family in FAMILIES if family in record.families]
+each_pair = pytest.mark.parametrize(("backend", "family"), PAIRS)
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+lens_families = pytest.mark.parametrize("family", [family for name, family in PAIRS if name == "transformer-lens"])
+
+# The four sequences have these lengths; sliding windows are 5 tokens long, so that they bite.
+LENGTHS = (9, 4, 7, 1)
+# Relative to the largest value of a state.
+ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-10}
+# TransformerLens splits these families' joint projections, or adds their biases, in another order than the model does.
+RESPLIT = ("gpt2", "bloom", "falcon")
+# Of these, TransformerLens needs a copy of the joint projection.
+COPIES_QKV = ("gpt_neox", "bloom", "falcon")
+
+
+def make_model(family: str, dtype: torch.dtype = torch.float32, attention: str | None = None) -> Model:
+    """Make a fresh model whose norms and biases are not at their initial ones and zeros."""
+    module = tiny_module(family)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for parameter in module.parameters():
+            if parameter.ndim == 1:
+                parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+    if attention is not None:
+        module.set_attn_implementation(attention)
+    return wrap_module(module.to(dtype), name=f"tiny-{family}")
+
+
+@functools.cache
+def shared_model(family: str, dtype: torch.dtype = torch.float32) -> Model:
+    return make_model(family, dtype)
+
+
+def every_state(model: Model) -> Wanted:
+    return Wanted(tuple(range(DEPTH + 1)), final_norm=model.final_norm is not None)
+
+
+class OpenSessions:
+    """Sessions that want every state, opened once and closed together."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.opened: dict[tuple[str, str, torch.dtype], Session] = {}
+
+    def __call__(self, backend: str, family: str, dtype: torch.dtype = torch.float32) -> Session:
+        key = (backend, family, dtype)
+        if key not in self.opened:
+            model = shared_model(family, dtype)
+            session = backend_for(backend, model).session(model, every_state(model))
+            self.opened[key] = self.stack.enter_context(session)
+        return self.opened[key]
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[OpenSessions]:
+    with ExitStack() as stack:
+        yield OpenSessions(stack)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def block_runs() -> Iterator[list[torch.nn.Module]]:
+    """Collect every run of a block's forward, of whatever copy of the model."""
+    runs = []
+    with pytest.MonkeyPatch.context() as patch:
+        for block in {type(make_model(family).blocks[0]) for family in FAMILIES}:
+
+            def counted(self, *args, _forward=block.forward, **kwargs):
+                runs.append(self)
+                return _forward(self, *args, **kwargs)
+
+            patch.setattr(block, "forward", functools.wraps(block.forward)(counted))
+        yield runs
+
+
+@pytest.fixture
+def kept_bridges(monkeypatch):
+    """Build each bridge once: what a session wants changes only what is read from it."""
+    monkeypatch.setattr(transformer_lens_backend, "_proved_bridge", proved_bridge)
+
+
+proved_bridge = functools.cache(transformer_lens_backend._proved_bridge)
+
+
+def batch(model: Model, side: str = "right") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids, mask and positions of four random sequences, padded at one side."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.full((len(LENGTHS), max(LENGTHS)), model.pad_id)
+    mask, positions = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, length in enumerate(LENGTHS):
+        place = slice(0, length) if side == "right" else slice(max(LENGTHS) - length, None)
+        ids[row, place] = torch.randint(2, VOCABULARY, (length,), generator=generator)
+        mask[row, place] = 1
+        positions[row, place] = torch.arange(length)
+    return ids, mask, positions
+
+
+def streams(states: BatchStates) -> list[torch.Tensor]:
+    return states.hidden + ([] if states.final_norm is None else [states.final_norm])
+
+
+def distance(one: BatchStates, other: BatchStates, mask: torch.Tensor, other_mask: torch.Tensor | None = None) -> float:
+    """Return the largest difference on real tokens, relative to the largest value of its state; NaN anywhere gives NaN."""
+    other_mask = mask if other_mask is None else other_mask
+    pairs = zip(streams(one), streams(other), strict=True)
+    off = [(a[mask == 1] - b[other_mask == 1]).abs().max() / b[other_mask == 1].abs().max() for a, b in pairs]
+    return float(torch.stack(off).max())
+
+
+def assert_same_bits(one: BatchStates, other: BatchStates) -> None:
+    for a, b in zip(streams(one), streams(other), strict=True):
+        assert torch.equal(a, b)
+
+
+# Which states
+
+
+def test_every_family_of_the_table_has_a_tiny_model():
+    assert set(FAMILIES) == set(ARCHITECTURES)
+    assert all(record.families <= set(ARCHITECTURES) for record in BACKENDS.values())
+    assert BACKENDS["hooks"].families == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hooks_states_are_those_the_model_itself_reports(opened, family):
+    model = shared_model(family)
+    ids, mask, _ = batch(model)
+    states = opened("hooks", family)(ids, mask, None)
+    with torch.no_grad():
+        output = model.trunk(**model.inputs(ids, mask), output_hidden_states=True)
+    for state, reported in zip(states.hidden[:-1], output.hidden_states[:-1], strict=True):
+        assert torch.equal(state, reported)
+    # What the library reports last is after the final norm, which is why it is never used for the last state.
+    last = states.hidden[-1] if states.final_norm is None else states.final_norm
+    assert torch.equal(last, output.last_hidden_state)
+    if model.final_norm is not None:
+        assert torch.equal(model.final_norm(states.hidden[-1]), output.last_hidden_state)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nnsight_states_are_the_hooks_states_bit_for_bit(opened, family):
+    ids, mask, _ = batch(shared_model(family))
+    assert_same_bits(opened("nnsight", family)(ids, mask, None), opened("hooks", family)(ids, mask, None))
+
+
+@lens_families
+def test_transformer_lens_states_are_the_hooks_states_up_to_rounding(opened, family):
+    ids, mask, _ = batch(shared_model(family))
+    got, expected = opened("transformer-lens", family)(ids, mask, None), opened("hooks", family)(ids, mask, None)
+    assert distance(got, expected, mask) < ROUNDING[torch.float32]
+    unpadded = torch.ones_like(mask)  # the model then leaves its mask out altogether
+    got, expected = (
+        opened("transformer-lens", family)(ids, unpadded, None),
+        opened("hooks", family)(ids, unpadded, None),
+    )
+    assert distance(got, expected, unpadded) < ROUNDING[torch.float32]
+
+
+@lens_families
+def test_transformer_lens_differs_from_an_eager_model_by_nothing_or_by_rounding(family):
+    dtype, bound = (torch.float64, 1e-14) if family in RESPLIT else (torch.float32, 0)
+    # Falcon cannot switch: in float64 its own attention does without the float32 softmax of eager attention, as its bridge does.
+    model = make_model(family, dtype, attention=None if family == "falcon" else "eager")
+    ids, mask, _ = batch(model)
+    got, expected = (run_once(name, model, ids, mask) for name in ("transformer-lens", "hooks"))
+    assert distance(got, expected, mask) <= bound
+
+
+def run_once(backend: str, model: Model, ids: torch.Tensor, mask: torch.Tensor) -> BatchStates:
+    with backend_for(backend, model).session(model, every_state(model)) as run:
+        return run(ids, mask, None)
+
+
+@each_backend
+def test_states_come_in_the_dtype_of_the_model(backend):
+    model = make_model("llama", torch.bfloat16)
+    ids, mask, _ = batch(model)
+    assert {stream.dtype for stream in streams(run_once(backend, model, ids, mask))} == {torch.bfloat16}
+
+
+@pytest.mark.real
+def test_backends_agree_on_a_real_model(smollm2):
+    ids = torch.randint(100, 40_000, (2, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    wanted = Wanted(tuple(range(smollm2.depth + 1)), final_norm=True)
+    states = {}
+    for name in BACKENDS:
+        with backend_for(name, smollm2).session(smollm2, wanted) as run:
+            states[name] = run(ids, mask, None)
+    assert_same_bits(states["nnsight"], states["hooks"])
+    assert distance(states["transformer-lens"], states["hooks"], mask) < 1e-5
+
+
+# Which tokens
+
+
+def strictest_dtype(backend: str, family: str) -> torch.dtype:
+    """Return float64, save with eager attention, which takes its softmax in float32 and so has no finite float64 mask."""
+    eager = backend == "transformer-lens" or shared_model(family).config._attn_implementation == "eager"
+    return torch.float32 if eager else torch.float64
+
+
+@each_pair
+def test_padding_side_is_irrelevant(opened, backend, family):
+    dtype = strictest_dtype(backend, family)
+    run, model = opened(backend, family, dtype), shared_model(family, dtype)
+    ids, mask, positions = batch(model, "right")
+    left_ids, left_mask, left_positions = batch(model, "left")
+    right, left = run(ids, mask, positions), run(left_ids, left_mask, left_positions)
+    assert distance(left, right, left_mask, mask) < ROUNDING[dtype]
+    assert distance(right, run(ids, mask, None), mask) == 0
+
+
+@each_pair
+def test_a_sequence_does_not_depend_on_its_batch(opened, backend, family):
+    dtype = strictest_dtype(backend, family)
+    run, model = opened(backend, family, dtype), shared_model(family, dtype)
+    ids, mask, _ = batch(model)
+    together = run(ids, mask, None)
+    for row, length in enumerate(LENGTHS):
+        alone = run(ids[row : row + 1, :length], mask[row : row + 1, :length], None)
+        for stream, lone in zip(streams(together), streams(alone), strict=True):
+            off = (stream[row, :length] - lone[0]).abs().max() / stream[mask == 1].abs().max()
+            assert off < ROUNDING[dtype]
+
+
+# How much runs
+
+
+@contextmanager
+def called_modules() -> Iterator[list[torch.nn.Module]]:
+    """Collect every module that is called, of whatever copy of the model."""
+    called: list[torch.nn.Module] = []
+    with register_module_forward_pre_hook(lambda module, _: called.append(module)):
+        yield called
+
+
+def is_head(module: torch.nn.Module, model: Model) -> bool:
+    head = model.module.get_output_embeddings()
+    embeds = "Embedding" in type(module).__name__  # where the weight is shared with the input embedding
+    owns = any(parameter is head.weight for parameter in module._parameters.values()) and not embeds
+    return owns or type(module) is type(model.module) or type(module).__name__ == "UnembeddingBridge"
+
+
+@pytest.mark.parametrize(("layers", "final_norm"), [((0,), False), ((DEPTH,), False), ((0, 3), False), ((2,), True)])
+@each_pair
+def test_only_what_is_needed_runs(opened, block_runs, kept_bridges, backend, family, layers, final_norm):
+    model = shared_model(family)
+    final_norm = final_norm and model.final_norm is not None
+    ids, mask, _ = batch(model)
+    everything = opened(backend, family)(ids, mask, None)
+    with backend_for(backend, model).session(model, Wanted(layers, final_norm)) as run, called_modules() as called:
+        block_runs.clear()
+        called.clear()
+        states = run(ids, mask, None)
+    assert_same_bits(
+        states,
+        BatchStates([everything.hidden[layer] for layer in layers], everything.final_norm if final_norm else None),
+    )
+    assert len(block_runs) == (DEPTH if final_norm else layers[-1])
+    assert not any(is_head(module, model) for module in called)
+    ran_norm = any(module is model.final_norm for module in called)
+    assert ran_norm == (final_norm and backend != "transformer-lens")  # which runs the norm of its clone
+
+
+def test_counting_sees_blocks_and_heads(block_runs):
+    model = make_model("gpt2")
+    block_runs.clear()
+    with called_modules() as called:
+        model.module(**model.inputs(*batch(model)[:2]))
+    assert block_runs == model.blocks
+    assert any(is_head(module, model) for module in called)
+
+
+@each_pair
+def test_no_gradients(opened, backend, family):
+    model = shared_model(family)
+    assert all(parameter.requires_grad for parameter in model.module.parameters())
+    ids, mask, _ = batch(model)
+    with torch.enable_grad():
+        states = opened(backend, family)(ids, mask, None)
+        assert torch.is_grad_enabled()
+    assert not any(stream.requires_grad or stream.grad_fn for stream in streams(states))
+    with torch.inference_mode():
+        assert_same_bits(opened(backend, family)(ids, mask, None), states)
+
+
+# What is left behind
+
+
+def snapshot(model: Model) -> dict[str, object]:
+    """Return all that a session must leave as it was."""
+    parts = dict(model.module.named_modules())
+    return {
+        "tensors": [(name, tensor.data_ptr(), tensor.dtype) for name, tensor in model.module.state_dict().items()],
+        "values": [tensor.clone() for tensor in model.module.state_dict().values()],
+        "requires_grad": [parameter.requires_grad for parameter in model.module.parameters()],
+        "grad": [parameter.grad for parameter in model.module.parameters()],
+        "modules": [(name, id(part), type(part)) for name, part in parts.items()],
+        "training": [part.training for part in parts.values()],
+        "attributes": [(name, sorted(vars(part))) for name, part in parts.items()],
+        "hooks": [[len(hooks) for key, hooks in vars(part).items() if "hooks" in key] for part in parts.values()],
+        "config": model.config.to_dict() | {"attention": model.config._attn_implementation},
+        "random": torch.get_rng_state(),
+        "filters": list(warnings.filters),
+    }
+
+
+def assert_as_it_was(model: Model, before: dict[str, object]) -> None:
+    after = snapshot(model)
+    assert "forward" not in {name for _, attributes in after["attributes"] for name in attributes}
+    for key in before:
+        if key in ("values", "random"):
+            assert all(torch.equal(a, b) for a, b in zip(before[key], after[key], strict=True)), key
+        else:
+            assert before[key] == after[key], key
+
+
+class Trouble(Exception):
+    pass
+
+
+@each_pair
+def test_the_model_is_left_as_it_was(opened, backend, family):
+    model = make_model(family)
+    model.module.train()
+    model.blocks[1].eval()
+    model.blocks[0].requires_grad_(False)
+    ids, mask, _ = batch(model)
+    before = snapshot(model)
+    with backend_for(backend, model).session(model, every_state(model)) as run:
+        states, again = run(ids, mask, None), run(ids, mask, None)
+    assert_as_it_was(model, before)
+    assert_same_bits(states, again)
+    # Dropout was off, though the model was in training.
+    assert_same_bits(states, opened(backend, family)(ids, mask, None))
+
+
+@each_pair
+def test_the_model_is_left_as_it_was_after_a_block_fails(backend, family):
+    model = make_model(family)
+    ids, mask, _ = batch(model)
+    armed = []
+
+    def fail(*_):
+        if armed:
+            raise Trouble
+
+    model.blocks[2].register_forward_pre_hook(fail)
+    before = snapshot(model)
+    with pytest.raises(Trouble), backend_for(backend, model).session(model, every_state(model)) as run:
+        expected = run(ids, mask, None)
+        armed.append(True)
+        with pytest.raises(Trouble):
+            run(ids, mask, None)
+        armed.clear()
+        assert_same_bits(run(ids, mask, None), expected)
+        armed.append(True)
+        run(ids, mask, None)
+    assert_as_it_was(model, before)
+
+
+@each_backend
+def test_between_batches_the_model_runs_as_ever(backend):
+    model = make_model("gpt2")
+    ids, mask, _ = batch(model)
+    expected = model.module(**model.inputs(ids, mask)).logits
+    with backend_for(backend, model).session(model, Wanted((0,))) as run:
+        run(ids, mask, None)
+        assert torch.equal(model.module(**model.inputs(ids, mask)).logits, expected)
+
+
+@pytest.mark.parametrize("inner", BACKENDS)
+@pytest.mark.parametrize("outer", BACKENDS)
+def test_sessions_nest(outer, inner):
+    model = make_model("bert")
+    ids, mask, _ = batch(model)
+    before = snapshot(model)
+    with backend_for(outer, model).session(model, every_state(model)) as run_outer:
+        expected = run_outer(ids, mask, None)
+        with backend_for(inner, model).session(model, Wanted((0, 2))) as run_inner:
+            within = run_inner(ids, mask, None)
+            assert_same_bits(run_outer(ids, mask, None), expected)
+            assert_same_bits(run_inner(ids, mask, None), within)
+        assert_same_bits(run_outer(ids, mask, None), expected)
+    assert_as_it_was(model, before)
+    assert distance(within, BatchStates([expected.hidden[0], expected.hidden[2]]), mask) < ROUNDING[torch.float32]
+
+
+@lens_families
+def test_transformer_lens_copies_no_weights(monkeypatch, family):
+    bridges = []
+
+    def build(*args, **kwargs):
+        bridges.append(build_bridge_from_module(*args, **kwargs))
+        return bridges[-1]
+
+    monkeypatch.setattr(transformer_lens_backend, "build_bridge_from_module", build)
+    model = make_model(family)
+    with backend_for("transformer-lens", model).session(model, Wanted((1,))):
+        pass
+    weights = storages(model.module)
+    shared = storages(bridges[0].original_model)
+    assert set(weights) <= set(shared)
+    # A joint projection that is split into three is copied, where its rows are interleaved; absent biases become zeros.
+    extra = sum(size for pointer, size in shared.items() if pointer not in weights)
+    assert extra < (0.4 if family in COPIES_QKV else 0.01) * sum(weights.values())
+
+
+def storages(module: torch.nn.Module) -> dict[int, int]:
+    tensors = [tensor.untyped_storage() for tensor in (*module.parameters(), *module.buffers())]
+    return {storage.data_ptr(): storage.nbytes() for storage in tensors}
+
+
+# What is refused
+
+
+@each_backend
+def test_writing_into_a_kept_stream_is_refused(backend):
+    model = make_model("llama")
+    ids, mask, _ = batch(model)
+    armed = []
+
+    def write(_, args):
+        if armed:
+            args[0].mul_(2)
+
+    model.blocks[2].register_forward_pre_hook(write)
+    with backend_for(backend, model).session(model, every_state(model)) as run:
+        run(ids, mask, None)
+        armed.append(True)
+        with pytest.raises(CaptureError, match=r"^tiny-llama: state 2 was written into in place"):
+            run(ids, mask, None)
+
+
+def test_unknown_backend():
+    with pytest.raises(UsageError, match="unknown backend 'nsight': did you mean 'nnsight'"):
+        backend_for("nsight", shared_model("llama"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "family"), [(name, family) for name in BACKENDS for family in FAMILIES if (name, family) not in PAIRS]
+)
+def test_a_family_not_declared_is_refused(backend, family):
+    with pytest.raises(CaptureError) as error:
+        backend_for(backend, shared_model(family))
+    assert str(error.value) == (
+        f"tiny-{family}: the {backend} backend does not run {family} models: use --backend hooks"
+    )
+
+
+SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": VOCABULARY}
+NOT_FOR_TRANSFORMER_LENS = {
+    "headless": (
+        lambda: tf.BertModel(tf.BertConfig(**SIZE, intermediate_size=64)),
+        r"does not take this checkpoint \(ValueError: Unsupported architecture: BertModel\)",
+    ),
+    "new-falcon": (
+        lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, new_decoder_architecture=True, num_kv_heads=2)),
+        r"does not take this checkpoint \(RuntimeError: split_with_sizes expects .*\)",
+    ),
+    "alibi-falcon": (
+        lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, alibi=True, multi_query=False)),
+        r"computes state 1 otherwise than the model does \(relative difference \d\.\de-\d+\)",
+    ),
+    "projecting-opt": (
+        lambda: tf.OPTForCausalLM(tf.OPTConfig(**SIZE, ffn_dim=64, word_embed_proj_dim=16)),
+        r"has no ln_final\.hook_out for this checkpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FOR_TRANSFORMER_LENS)
+def test_a_checkpoint_transformer_lens_refuses_or_misreads(name):
+    make, why = NOT_FOR_TRANSFORMER_LENS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = make()
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            parameter.data.mul_(3)
+    model = wrap_module(module, name=name)
+    wanted = Wanted((0, 2), final_norm=model.final_norm is not None)
+    before = snapshot(model)
+    backend = backend_for("transformer-lens", model)
+    with pytest.raises(CaptureError, match=rf"^{name}: TransformerLens {why}\.\nUse --backend hooks\.$"):
+        with backend.session(model, wanted):
+            pass
+    assert_as_it_was(model, before)
+    with backend_for("nnsight", model).session(model, wanted) as run:  # the others take it
+        assert len(run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).hidden) == 2
+
+
+def test_transformer_lens_without_a_final_norm_where_none_is_wanted():
+    model = wrap_module(NOT_FOR_TRANSFORMER_LENS["projecting-opt"][0](), name="opt")
+    with backend_for("transformer-lens", model).session(model, Wanted((2,))) as run:
+        assert run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).final_norm is None
+
+
+def test_only_the_known_warning_of_nnsight_is_silenced(monkeypatch):
+    def wrap(trunk):
+        warnings.warn(
+            "Module 'model' has a submodule named 'output', which nnsight already serves on every module. …",
+            stacklevel=1,
+        )
+        warnings.warn("something else", stacklevel=1)
+
+    monkeypatch.setattr(nnsight_backend, "NNsight", wrap)
+    model = shared_model("llama")
+    with (
+        pytest.raises(UserWarning, match="something else"),
+        nnsight_backend.NNsightBackend().session(model, Wanted((0,))),
+    ):
+        pass
+
+
+def test_a_record_loads_its_backend():
+    record = BackendRecord("again", "layerscope.capturing.hooks", "HooksBackend", frozenset())
+    assert type(record.load()).__name__ == "HooksBackend"
