@@ -67,9 +67,9 @@ class Alignment(Family):
         for buffer, held in zip(self._buffers, part._buffers, strict=True):
             buffer[torch.from_numpy(filled)] = held[torch.from_numpy(filled)]
 
-    def fresh(self) -> "Alignment":
+    def fresh(self, sample: RowSample) -> "Alignment":
         """Make an empty accumulator that collects the same batches."""
-        part = Alignment(self.study, self.sample, self.wanted)
+        part = Alignment(self.study, sample, self.wanted)
         if self.minibatches:
             part._turn = self._turn
             part._begin()
@@ -96,7 +96,7 @@ class Alignment(Family):
 
     def estimate(self, name: str) -> Estimate:
         """Compute the alignment from the batches' criteria."""
-        mean = Criterion(*(np.mean([getattr(part, name) for part in self.found], axis=0) for name in Criterion._fields))
+        mean = self._mean()
         self._refuse_undefined(mean)
         alignment = mean.alignment()
         if self.study.second is None:
@@ -117,6 +117,17 @@ class Alignment(Family):
         return Estimate(
             alignment[0], tokens, estimator, chosen, replicates=replicates, interval=HALVES.format(groups=self._groups)
         )
+
+    def _mean(self) -> Criterion:
+        """Average over batches; a half-sample with fewer than four tokens in a batch has no criterion there."""
+        stacked = [np.stack([getattr(part, name) for part in self.found]) for name in Criterion._fields]
+        undefined = np.isnan(stacked[0]).any((2, 3)).all(0)
+        if undefined.any():
+            raise MeasureError(
+                "cka: half of the sequences hold fewer than 4 tokens, too few for an interval: capture more texts, "
+                "or leave --bootstrap out"
+            )
+        return Criterion(*(np.nanmean(values, axis=0) for values in stacked))
 
     def _deal(self) -> None:
         assert self.study.rows is not None
@@ -146,11 +157,6 @@ class Alignment(Family):
         masks = np.ones((1, self._groups))
         if self.study.bootstrap:
             masks = np.concatenate([masks, half_masks(self._groups, self.study.bootstrap, self.study.seed)])
-            if (masks @ sums.count).min() < 4:
-                raise MeasureError(
-                    f"cka: a half-sample of {len(sequence)} tokens holds fewer than 4: capture more texts, "
-                    "or leave --bootstrap out"
-                )
         self.found.append(sums.criterion(masks, debiased=True))
         self.batch_sizes.append(len(sequence))
 

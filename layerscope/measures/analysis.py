@@ -140,7 +140,7 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
         "memory": study.memory,
         "seed": study.seed,
     }
-    made = [json.loads(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
+    made = [_parsed(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
     return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))
 
 
@@ -186,3 +186,11 @@ def _shown(reader: Reader, show: bool) -> Iterator[RowPair]:
         for rows, other in reader:
             yield rows, other
             advance(len(rows))
+
+
+def _parsed(text: str) -> object:
+    """Nest a capture's provenance, unless it is a Dataset's own idea of one."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

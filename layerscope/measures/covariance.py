@@ -69,9 +69,9 @@ class Covariance(Family):
         if self.sums is not None and part.sums is not None:
             self.sums.merge(part.sums)
 
-    def fresh(self) -> "Covariance":
+    def fresh(self, sample: RowSample) -> "Covariance":
         """Make an empty accumulator for the same group of layers."""
-        part = Covariance(self.study, self.sample, self.wanted)
+        part = Covariance(self.study, sample, self.wanted)
         part.turns = self.turns
         part.sums = None if self.sums is None else self.sums.fresh()
         return part

@@ -4,6 +4,7 @@ This module knows families and rows; it knows no formula, no labels and no files
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from importlib import import_module
 
 from layerscope.errors import MeasureError
@@ -16,6 +17,8 @@ from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
 
 __all__ = ["Engine", "RowPair"]
+
+_PRODUCTS = MEASURES["cosine"].family
 
 RowPair = tuple[StateRows, StateRows | None]
 
@@ -30,10 +33,6 @@ class Engine:
     measures
         What to compute.
 
-    Attributes
-    ----------
-    products
-        The family that is always there, with what the massive-activation report needs.
     """
 
     def __init__(self, study: Study, measures: Iterable[Measure]) -> None:
@@ -41,14 +40,20 @@ class Engine:
         self.measures = _with_companions(measures)
         _refuse_widths(study, self.measures)
         wanted = frozenset(measure.name for measure in self.measures)
-        self.sample = RowSample(study, whole="cka" in wanted)
-        self.products = Products(study, self.sample, wanted)
-        self._families: dict[str, Family] = {MEASURES["cosine"].family: self.products}
+        self.sample = self._empty_sample()
+        self._families: dict[str, Family] = {_PRODUCTS: Products(study, self.sample, wanted)}
         for measure in self.measures:
             if measure.family not in self._families:
                 self._families[measure.family] = _load(measure.family)(study, self.sample, wanted)
         self._open = list(self._families.values())
         self._passes = 0
+
+    @property
+    def products(self) -> Products:
+        """The family that is always there, with what the massive-activation report needs."""
+        family = self._families[_PRODUCTS]
+        assert isinstance(family, Products)
+        return family
 
     def update(self, rows: StateRows, other: StateRows | None = None) -> None:
         """Take some rows of the pass."""
@@ -58,6 +63,17 @@ class Engine:
             self.sample.update(rows, other)
         for family in self._open:
             family.update(rows, other)
+
+    def fresh(self) -> "Engine":
+        """Make an engine in the same pass that has taken nothing, to take a share of the rows and be merged."""
+        part = copy(self)
+        part.sample = self._empty_sample()
+        part._families = {
+            name: family.fresh(part.sample) if family in self._open else family
+            for name, family in self._families.items()
+        }
+        part._open = [family for name, family in part._families.items() if self._families[name] in self._open]
+        return part
 
     def merge(self, part: "Engine") -> None:
         """Add what another engine of the same study and measures has taken in this pass."""
@@ -87,6 +103,13 @@ class Engine:
         """Compute the measures, in the order they were asked for."""
         for measure in self.measures:
             yield measure, self._families[measure.family].estimate(measure.name)
+
+    def _empty_sample(self) -> RowSample:
+        return RowSample(
+            self.study,
+            exact=any(measure.name == "cka" for measure in self.measures),
+            medians_only=not any(measure.on_sample for measure in self.measures),
+        )
 
     def _refuse_few(self) -> None:
         tokens = self.products.tokens

@@ -47,9 +47,9 @@ class Family(ABC):
     def estimate(self, name: str) -> Estimate:
         """Compute one of the family's measures from what was taken."""
 
-    def fresh(self: _Own) -> _Own:
+    def fresh(self: _Own, sample: RowSample) -> _Own:
         """Make an empty accumulator of the same study and pass, to take a share of the rows and be merged."""
-        return type(self)(self.study, self.sample, self.wanted)
+        return type(self)(self.study, sample, self.wanted)
 
     def end_pass(self) -> bool:
         """Say whether the rows are needed once more; all of them were seen once now."""

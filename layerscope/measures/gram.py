@@ -115,7 +115,7 @@ class GramSums:
         masks
             Rows of zeros and ones: which groups to take.
         debiased
-            Which of the two.
+            Which of the two. The debiased one is NaN for fewer than four tokens.
         """
         chosen = torch.from_numpy(masks)
         count = chosen @ torch.from_numpy(self.count)
@@ -127,6 +127,10 @@ class GramSums:
         ]
         results = [np.empty(tuple(trace.shape)) for trace in traces]
         for index in range(selections):
+            if debiased and count[index] < 4:
+                for result in results:
+                    result[index] = np.nan
+                continue
             found = self._criterion(chosen[index], float(count[index]), [trace[index] for trace in traces], debiased)
             for result, values in zip(results, found, strict=True):
                 result[index] = values.numpy()

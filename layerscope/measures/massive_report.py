@@ -45,7 +45,9 @@ def report_massive(products: Products) -> MassiveReport:
     sample = products.sample
     facts: dict[str, int | float | str] = {
         "massive_criterion": f"at least {LEAST_MAGNITUDE:g} and {LEAST_RATIO:g} times the layer's median absolute value",
-        "massive_median": "of all tokens" if sample.complete else f"of a seeded sample of {sample.size} tokens",
+        "massive_median": "of all tokens"
+        if sample.complete
+        else f"of a seeded sample of {len(sample.fewest())} tokens",
         "massive_tokens": 0 if found is None else len(found),
         "massive_positions": "" if found is None else _positions(found.position),
     }
@@ -56,18 +58,17 @@ def report_massive(products: Products) -> MassiveReport:
 
 def _table(peaks: Peaks, medians: Float[np.ndarray, " layer"]) -> dict[str, Shaped[np.ndarray, " rank"]]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = peaks.magnitude.numpy() / medians[:, None]
+        ratio = peaks.magnitude / medians[:, None]
     # A peak whose place was not kept is below its layer's 16th, so below the table's.
-    kept = (peaks.row.numpy() >= 0) & (peaks.value.abs() == peaks.magnitude).numpy()
-    layer, feature = np.nonzero(kept)
+    layer, feature = np.nonzero(peaks.kept & (peaks.magnitude > 0))
     order = np.lexsort((feature, layer, -ratio[layer, feature]))[:RANKS]
     at = (layer[order], feature[order])
     return {
         "massive_layer": peaks.axis.layer[at[0]],
         "massive_feature": at[1],
-        "massive_token_id": peaks.token_id.numpy()[at],
-        "massive_position": peaks.position.numpy()[at],
-        "massive_value": peaks.value.numpy()[at],
+        "massive_token_id": peaks.token_id[at],
+        "massive_position": peaks.position[at],
+        "massive_value": peaks.value[at],
         "massive_ratio": ratio[at],
     }
 

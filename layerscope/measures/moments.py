@@ -70,9 +70,9 @@ class Moments(Family):
             sequences.merge(part_sequences)
         self.seen |= part.seen
 
-    def fresh(self) -> "Moments":
+    def fresh(self, sample: RowSample) -> "Moments":
         """Make an empty accumulator of the same pass, with the same centre."""
-        part = Moments(self.study, self.sample, self.wanted)
+        part = Moments(self.study, sample, self.wanted)
         if self.pairs is not None:
             part.moments = self.moments
             part.pairs = self.pairs.fresh()

@@ -64,7 +64,12 @@ class Products(Family):
         peaks = [peak.update(side) for peak, side in zip(self.peaks, sides, strict=True)]
         slot, at_start = rows.sequence_index, rows.position == 0
         # Captures of two widths have norms, but no cosines: none is ever asked for, so zeros may stand in.
-        states = [pad(side.hidden, (0, self.width - side.hidden.shape[2])) for side in sides]
+        states = [
+            side.hidden
+            if side.hidden.shape[2] == self.width
+            else pad(side.hidden, (0, self.width - side.hidden.shape[2]))
+            for side in sides
+        ]
         products = self.sums.update(states[0], states[1] if len(states) > 1 else None, slot, at_start)
         self.massive.update(rows, other, peaks, products)
         if self.last is not None:
@@ -97,7 +102,7 @@ class Products(Family):
             case "norm":
                 return self._norm()
             case "max_abs":
-                values = [peak.magnitude.amax(1).numpy() for peak in self.peaks]
+                values = [peak.magnitude.max(1) for peak in self.peaks]
                 return _per_layer([Resampled(value, None) for value in values], self.tokens, "maximum over tokens")
         raise KeyError(name)
 

@@ -17,6 +17,9 @@ from layerscope.store.source import StateSource
 __all__ = ["Reader", "chunk_rows"]
 
 _CHUNK_BYTES = 8_000_000
+_READ_BYTES = 64_000_000
+_STORED_TOGETHER = 256
+"""Rows that a capture file stores in one piece of each layer: reading fewer reads the piece twice."""
 
 
 def chunk_rows(row_bytes: int) -> int:
@@ -72,22 +75,30 @@ class Reader:
 
     def __iter__(self) -> Iterator[tuple[StateRows, StateRows | None]]:
         source = self.sources[0]
-        step = chunk_rows(sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize)
-        buffers = [torch.empty(step, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
-        for start in range(0, len(source.position), step):
-            stop = min(start + step, len(source.position))
+        row_bytes = sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize
+        block = _STORED_TOGETHER * max(1, min(4, _READ_BYTES // (row_bytes * _STORED_TOGETHER)))
+        step = chunk_rows(row_bytes)
+        buffers = [torch.empty(block, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
+        for start in range(0, len(source.position), block):
+            stop = min(start + block, len(source.position))
             if not self._keep[start:stop].any():
                 continue
-            first, *rest = (
-                self._rows(each, start, stop, buffer) for each, buffer in zip(self.sources, buffers, strict=True)
-            )
-            yield first, rest[0] if rest else None
+            sides = [self._rows(each, start, stop, buffer) for each, buffer in zip(self.sources, buffers, strict=True)]
+            for first in range(0, len(sides[0]), step):
+                parts = [_part(side, slice(first, first + step)) for side in sides]
+                yield parts[0], parts[1] if len(parts) > 1 else None
 
     def _rows(self, source: StateSource, start: int, stop: int, buffer: torch.Tensor) -> StateRows:
         hidden = source.read(start, stop, out=buffer[: stop - start]).to(self.dtype)
         part = slice(start, stop)
         rows = StateRows(hidden, np.arange(start, stop), self._slot[part], source.position[part], source.token_id[part])
         return rows.select(self._keep[part])
+
+
+def _part(rows: StateRows, part: slice) -> StateRows:
+    return StateRows(
+        rows.hidden[part], rows.row[part], rows.sequence_index[part], rows.position[part], rows.token_id[part]
+    )
 
 
 def _require_same_tokens(source: StateSource, other: StateSource) -> None:

@@ -67,6 +67,8 @@ class Measure:
         Whether it has no meaning for a layer that is the same for every token.
     same_width
         Whether both layers of a pair must have the same number of features.
+    on_sample
+        Whether its estimator may fall back on a sample of rows held in memory.
     passes, memory, cost, bootstrap
         In words: how often the file is read, what is held, what it costs, how intervals are made.
     reference
@@ -89,6 +91,7 @@ class Measure:
     least_tokens: int
     same_width: bool
     needs_variation: bool
+    on_sample: bool
     passes: str
     memory: str
     cost: str

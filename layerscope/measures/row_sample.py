@@ -13,6 +13,8 @@ from layerscope.states import StateRows
 
 __all__ = ["RowSample", "row_priority"]
 
+FEWEST = 1024
+
 
 def row_priority(row: Int[np.ndarray, " token"], seed: int) -> UInt64[np.ndarray, " token"]:
     """Hash row numbers and a seed to 64 evenly spread bits (the finalizer of splitmix64).
@@ -38,15 +40,21 @@ class RowSample:
     Parameters
     ----------
     study
-        Whose rows they are; a quarter of its memory, but at least 256 rows, may be held, unless `whole` says otherwise.
-    whole
-        Hold all 4,096 whatever the budget, because an exact estimator needs them.
+        Whose rows they are.
+    exact
+        Whether an estimator needs all of up to 4,096 rows whatever the memory; else a quarter of it may be taken.
+    medians_only
+        Whether nothing but medians is wanted of the sample, which 1,024 tokens give where they are not all.
     """
 
-    def __init__(self, study: Study, *, whole: bool = False) -> None:
-        room = EXACT_TOKENS if whole else min(EXACT_TOKENS, max(256, study.memory // 4 // max(study.row_bytes, 1)))
-        self.study = study
+    def __init__(self, study: Study, *, exact: bool = False, medians_only: bool = False) -> None:
+        room = EXACT_TOKENS
+        if medians_only and study.tokens is not None and study.tokens > EXACT_TOKENS:
+            room = FEWEST
+        if not exact:
+            room = min(room, max(256, study.memory // 4 // study.row_bytes))
         self.size = room if study.tokens is None else min(room, study.tokens)
+        self.study = study
         self.seen = 0
         self._filled = 0
         self._limit = np.uint64(2**64 - 1)
@@ -87,6 +95,13 @@ class RowSample:
         held = self._hidden[side][: self._filled]
         order = self._order()
         return held if (np.diff(order) == 1).all() else held[torch.from_numpy(order)]
+
+    def fewest(self, side: int = 0) -> Float[torch.Tensor, "token layer feature"]:
+        """Return all states if all tokens are held, else those of 1,024: enough for a median, whatever else is sampled."""
+        if self.complete or self._filled <= FEWEST:
+            return self.hidden(side)
+        chosen = np.argpartition(self._priority[: self._filled], FEWEST)[:FEWEST]
+        return self._hidden[side][torch.from_numpy(chosen)]
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take those of the rows that belong to the sample."""
