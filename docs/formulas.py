@@ -1,0 +1,55 @@
+"""Formulas on the site: LaTeX in, MathML out, at build time.
+
+Browsers draw MathML themselves, so no script and no font is fetched to read a page. Written as ``$…$`` in a line, ``$$…$$``
+on its own, or, in docstrings, ``.. math:: …``. A formula that cannot be converted fails the build. mkdocs loads this file as
+a hook; it knows nothing of LayerScope.
+"""
+
+import re
+from typing import Any
+
+from latex2mathml.converter import convert
+from markdown import Extension, Markdown
+from markdown.inlinepatterns import InlineProcessor
+from markdown.preprocessors import Preprocessor
+
+_ABOVE_ESCAPES = 185  # a backslash belongs to the formula; code in backticks (190) is none
+_DOCSTRING_FORM = re.compile(r"^(\s*)\.\. math::\s*(.+)$")
+
+
+class _Formula(InlineProcessor):
+    """Turns one LaTeX formula into MathML."""
+
+    def __init__(self, pattern: str, md: Markdown, display: str) -> None:
+        super().__init__(pattern, md)
+        self.display = display
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802
+        """Convert; sums keep their limits above and below, in a line too."""
+        drawn = convert(m[1].replace("\n", " "), display=self.display)
+        drawn = drawn.replace("<math ", '<math displaystyle="true" ', 1)
+        return self.md.htmlStash.store(drawn), m.start(0), m.end(0)
+
+
+class _DocstringForm(Preprocessor):
+    """Rewrites ``.. math:: …``, as numpydoc has it, as ``$$…$$``."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        """Rewrite the lines that are formulas."""
+        return [_DOCSTRING_FORM.sub(r"\1$$\2$$", line) for line in lines]
+
+
+class Formulas(Extension):
+    """Adds the three forms to Markdown."""
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+        """Register them."""
+        md.preprocessors.register(_DocstringForm(md), "docstring-formula", 35)
+        md.inlinePatterns.register(_Formula(r"\$\$(.+?)\$\$", md, "block"), "display-formula", _ABOVE_ESCAPES + 1)
+        md.inlinePatterns.register(_Formula(r"\$(?!\s)([^$]+?)(?<!\s)\$", md, "inline"), "formula", _ABOVE_ESCAPES)
+
+
+def on_config(config: Any) -> Any:
+    """Let the site's own pages and the docstrings have formulas."""
+    config.markdown_extensions.append(Formulas())
+    return config
