@@ -18,6 +18,7 @@ from layerscope.figures.style import FONT, TEXT, applied
 __all__ = ["Figure", "figure_of", "longest_fitting", "place_axes", "size_of", "text_width", "wrapped"]
 
 _NOTEBOOK_DPI = 200
+_OVERHANG = 0.1  # inches that the name of an axis may be longer than the axis
 
 
 class Figure(MatplotlibFigure):
@@ -94,5 +95,5 @@ def wrapped(text: str, points: float, room: float) -> list[str]:
 
 
 def longest_fitting(names: Sequence[str], room: float) -> str:
-    """Return the first of some names, given longest first, that fits into so many inches; the last if none does."""
-    return next((name for name in names if text_width(name, TEXT) <= room), names[-1])
+    """Return the first of some names, longest first, that fits along so many inches of axis; the last if none does."""
+    return next((name for name in names if text_width(name, TEXT) <= room + _OVERHANG), names[-1])

@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import size_of
@@ -27,6 +28,7 @@ _ROUND = (1, 2, 5, 10, 20, 50, 100)
 _CLEARLY_NEGATIVE = -0.05
 _GRAIN = 0.25
 _TICK_APART = 0.2  # inches
+_ARROW = 0.07  # inches: the end of a colour bar beyond which values lie
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,10 @@ def draw_bar(
 ) -> None:
     """Draw the colour bar of a scale into axes of its own and name it."""
     mappable = ScalarMappable(scale.norm(), colours(scale.distance))
-    bar = figure.colorbar(mappable, cax=axes, orientation=orientation, extend=scale.beyond)
+    width, height = size_of(axes)
+    length, apart = (width, 0.3) if orientation == "horizontal" else (height, 0.2)
+    bar = figure.colorbar(mappable, cax=axes, orientation=orientation, extend=scale.beyond, extendfrac=_ARROW / length)
+    bar.locator = MaxNLocator(nbins=max(2, min(8, int(length / apart))), steps=[1, 2, 5, 10])
     bar.set_label(name, size=TEXT)
     bar.outline.set_linewidth(LINE)
     if bar.solids is not None:

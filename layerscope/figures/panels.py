@@ -136,8 +136,9 @@ def _name_axes(places: list[Axes], in_a_row: int, matrix: xr.DataArray, two: boo
 
 
 def _excluded(result: xr.Dataset) -> int:
-    """Return how many tokens at each sequence's start the analysis left out."""
-    return max((int(result[name].attrs.get("excluded_first", 0)) for name in _TITLES if name in result), default=0)
+    """Return how many tokens at each sequence's start the whole analysis left out."""
+    names = [name for name in _TITLES if name in result and name != "cosine_sequence_without_first"]
+    return max((int(result[name].attrs.get("excluded_first", 0)) for name in names), default=0)
 
 
 def _wording(name: str, excluded: int) -> tuple[str, str]:

@@ -201,4 +201,13 @@ def _key(figure: Figure, two: bool, segments: Segmentation | None, layer: np.nda
         numbers = [str(number) for number in range(2, len(names) + 1, 2)]
         words = names[1] if len(numbers) == 1 else f"segments {', '.join(numbers)}"
         handles.append(Patch(color=SHADE, label=words))
-    figure.legend(handles=handles, loc="upper left", ncols=3, borderaxespad=0.2, handlelength=2.2)
+    corner = (_LEFT / figure.get_figwidth(), 1.0)
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=corner,
+        ncols=3,
+        borderpad=0.0,
+        borderaxespad=0.6,
+        handlelength=2.2,
+    )

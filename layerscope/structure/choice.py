@@ -7,6 +7,10 @@ believed only if it is better than what drift alone gives: each diagonal of the 
 shuffled, which keeps the drift and destroys every boundary, and the silhouette must exceed those of 19 in 20 such
 matrices, and 0.25, below which Kaufman & Rousseeuw (1990) call a structure none. Otherwise the answer is one segment.
 
+What this rule cannot do: where a steep drift and sharp boundaries meet it may cut the drift too, and a single layer
+that stands apart at one end of a steep drift may go unseen, for the few pairs furthest apart leave little to shuffle.
+Three segments, the default, ask the paper's question; this rule asks whether the matrix would have said three.
+
 Plain arrays in, one number out; the shuffles are seeded, so the answer never changes.
 """
 

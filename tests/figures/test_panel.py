@@ -72,6 +72,12 @@ def test_an_analysis_without_first_tokens_is_not_called_the_papers(excluded, rem
     assert_readable(figures.panel(cosines([3, 8, 2], excluded), width="single"))
 
 
+def test_the_third_matrix_may_say_itself_that_it_leaves_the_first_token_out():
+    result = cosines([3, 8, 2])
+    result["cosine_sequence_without_first"].attrs["excluded_first"] = 1
+    assert titles(figures.panel(result))[0] == ("a", "whole sequence", "as in the paper")
+
+
 def test_segments_are_framed_in_each():
     result = cosines([3, 8, 2])
     figure = figures.panel(result, segment(result["cosine"]))
