@@ -21,6 +21,8 @@ from layerscope.version import __version__
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="layerscope",
     help="Look between the layers of a transformer: capture states, measure how alike layers are, find where they change.",
@@ -61,10 +63,12 @@ def _run(debug: bool) -> int:
         _complain(f"{error.format_message()}\nSee '{command} --help'.")
         return 2
     except typer.Exit as stop:
+        if stop.exit_code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            _complain("interrupted")
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
-        return 130
+        return _INTERRUPTED
     except (LayerScopeError, ClickException) as error:
         if debug:
             traceback.print_exc()

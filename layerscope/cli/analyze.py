@@ -38,7 +38,14 @@ def analyze(
     target = new_file(output or capture.with_suffix(".nc"), overwrite)
     names = None if measures is None else [name.strip() for name in measures.split(",")]
     result = run(
-        capture, other, measures=names, exclude_first=exclude_first, bootstrap=bootstrap, memory=memory, seed=seed
+        capture,
+        other,
+        measures=names,
+        exclude_first=exclude_first,
+        bootstrap=bootstrap,
+        memory=memory,
+        seed=seed,
+        progress=True,
     )
     write_analysis(result, target)
     if warning := result.attrs.get("massive_warning"):

@@ -40,7 +40,7 @@ def demo(
     run = folder / "run.h5"
     report = capture(loaded, "builtin:passages", run, limit=limit, overwrite=True)
     typer.echo(str(report))
-    result = analyze(run, bootstrap=200)
+    result = analyze(run, bootstrap=200, progress=True)
     write_analysis(result, folder / "run.nc")
     segments = {name: segment_measure(result, name) for name in ("cosine", "cosine_sequence", "cosine_centered", "cka")}
     drawn = {

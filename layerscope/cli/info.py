@@ -45,7 +45,9 @@ def _capture(path: Path) -> dict[str, Any]:
         "complete": header.complete,
         "committed_rows": header.committed_rows,
         **header.sizes,
-        "layers": f"{layers[0]}-{layers[-1]}" if len(layers) == layers[-1] - layers[0] + 1 else ",".join(map(str, layers)),
+        "layers": f"{layers[0]}-{layers[-1]}"
+        if len(layers) == layers[-1] - layers[0] + 1
+        else ",".join(map(str, layers)),
         "store_dtype": str(header.layout.store_dtype).removeprefix("torch."),
         "final_norm": header.layout.final_norm,
         "bytes": header.file_bytes,

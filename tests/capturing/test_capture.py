@@ -52,7 +52,11 @@ def content(path):
                 elif key not in ("DIMENSION_LIST", "REFERENCE_LIST"):
                     found[name, key] = np.asarray(value).tolist()
             if isinstance(thing, h5py.Dataset):
-                found[name] = (thing.shape, str(thing.dtype), thing[...].tobytes() if thing.dtype != object else thing[...].tolist())
+                found[name] = (
+                    thing.shape,
+                    str(thing.dtype),
+                    thing[...].tobytes() if thing.dtype != object else thing[...].tolist(),
+                )
     return found
 
 

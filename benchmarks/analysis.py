@@ -1,0 +1,96 @@
+"""What an analysis costs over just reading the file, and over a plain loop over the pairs of layers.
+
+Times the pass that gives cosine, cosine_sequence and norms; CKA against the time its matrix products alone would take at the
+speed this machine's matrix product reaches. Run with nothing else on the machine::
+
+    python benchmarks/analysis.py [--rounds 5]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from layerscope.capturing.capture import capture
+from layerscope.measures.analysis import analyze
+from layerscope.models.packaged import fetch
+from layerscope.store.source import CaptureSource
+
+CHUNK = 1024
+
+
+def read_only(path: Path) -> None:
+    """Read all rows as the analysis reads them, into one buffer, and do nothing."""
+    with CaptureSource(path) as source:
+        tokens = len(source.position)
+        buffer = torch.empty(CHUNK, len(source.layer), source.width, dtype=source.dtype)
+        for start in range(0, tokens, CHUNK):
+            stop = min(start + CHUNK, tokens)
+            source.read(start, stop, out=buffer[: stop - start])
+
+
+def pair_loop(states: torch.Tensor) -> torch.Tensor:
+    """The plain way: torch's cosine for every pair of layers."""
+    layers = states.shape[1]
+    result = torch.empty(layers, layers)
+    for one in range(layers):
+        for other in range(layers):
+            result[one, other] = torch.nn.functional.cosine_similarity(states[:, one], states[:, other], dim=-1).mean()
+    return result
+
+
+def seconds(job: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def matmul_speed() -> float:
+    """Best floating point operations a second of a large float32 matrix product."""
+    one, other = torch.randn(4096, 4096), torch.randn(4096, 4096)
+    return 2 * 4096**3 / min(seconds(lambda: one @ other) for _ in range(5))
+
+
+def report(name: str, ratios: list[float]) -> None:
+    print(f"{name:66} {statistics.median(ratios):8.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.h5"
+        print(capture(fetch("smollm2-135m"), "builtin:passages", path, store_dtype="bfloat16"))
+        over_reading, over_loop, whole = [], [], []
+        with CaptureSource(path) as source:
+            tokens, layers, width = len(source.position), len(source.layer), source.width
+            some = source.read(0, 512)
+        sums = ["cosine", "cosine_sequence", "norm"]
+        for turn in range(options.rounds + 1):
+            reading = seconds(lambda: read_only(path))
+            one_pass = seconds(lambda: analyze(path, measures=sums))
+            loop = seconds(lambda: pair_loop(some)) * tokens / len(some)
+            default = seconds(lambda: analyze(path))
+            if turn:
+                over_reading.append(one_pass / reading)
+                over_loop.append(loop / one_pass)
+                whole.append(default / reading)
+        print(f"{tokens:,} tokens, {layers} layers, {width} features, {path.stat().st_size / 1e6:.0f} MB of bfloat16")
+        report("analyze cosine, cosine_sequence, norm: times reading alone", over_reading)
+        report("loop of torch cosine_similarity over pairs: times that analysis", over_loop)
+        report("analyze with the default measures: times reading alone", whole)
+        speed = matmul_speed()
+        batches = max(1, tokens // 1024) if tokens > 4096 else 1
+        gram = 2 * batches * (tokens / batches) ** 2 * layers * (width + layers)
+        cka = min(seconds(lambda: analyze(path, measures=["cka"])) for _ in range(options.rounds))
+        print(f"matrix product: {speed / 1e9:.0f} GFLOP/s; CKA needs {gram / 1e9:.0f} GFLOP")
+        print(f"CKA: {cka:.2f} s, {cka / (gram / speed):.1f} times its matrix products at that speed")
+
+
+if __name__ == "__main__":
+    main()

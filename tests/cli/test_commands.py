@@ -1,0 +1,287 @@
+"""The command line as a user meets it: exit codes, one-line errors, what is left behind."""
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import xarray
+
+from layerscope.cli import main
+from tests.families import tiny_module
+from tests.tokenizers import word_tokenizer
+
+
+class Done(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+PROGRAM = [sys.executable, "-m", "layerscope"]
+
+
+def run(*arguments, cwd=None, code=0):
+    """Run ``layerscope`` as the console script does, but in this process: torch loads once for all of them."""
+    stdout, stderr = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", ["layerscope", *map(str, arguments)])
+        patch.setattr(warnings, "showwarning", warnings.showwarning)  # which the program replaces
+        patch.setenv("COLUMNS", "200")
+        if cwd:
+            patch.chdir(cwd)
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert stop.value.code == code, stdout.getvalue() + stderr.getvalue()
+    assert "Traceback" not in stderr.getvalue()
+    return Done(stdout.getvalue(), stderr.getvalue())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a tiny model, texts, a capture and its analysis."""
+    place = tmp_path_factory.mktemp("cli")
+    tiny_module("llama").save_pretrained(place / "model")
+    word_tokenizer().save_pretrained(place / "model")
+    (place / "some.txt").write_text("\n".join(f"w{n} w{n + 1} w{2 * n} w5 w7 w{n + 3}" for n in range(12)))
+    (place / "some.jsonl").write_text('{"story": "w1 w2"}\n{"story": "w3"}\n')
+    run("capture", "model", "--texts", "some.txt", "--output", "run.h5", cwd=place)
+    run("analyze", "run.h5", "--bootstrap", "20", "--output", "run.nc", cwd=place)
+    return place
+
+
+def test_help_names_every_command_with_an_example():
+    commands = ["capture", "analyze", "segment", "plot", "list", "info", "demo"]
+    text = run("--help").stdout
+    for command in commands:
+        assert command in text
+        assert "Example: layerscope" in run(command, "--help").stdout
+
+
+def test_capture_opens_in_xarray_alone(place):
+    ds = xarray.open_dataset(place / "run.h5", engine="h5netcdf")
+    assert dict(ds.sizes) == {"token": 72, "layer": 5, "feature": 32, "sequence": 12}
+    assert ds.attrs["complete"] == 1
+    assert json.loads(ds.attrs["provenance"])["command"].endswith("capture model --texts some.txt --output run.h5")
+
+
+def test_analysis_holds_the_default_measures_with_intervals(place):
+    result = xarray.open_dataset(place / "run.nc", engine="h5netcdf")
+    for name in ("cosine", "cosine_sequence", "cosine_centered", "cka"):
+        assert result[name].dims == ("layer", "layer_other")
+        assert (result[f"{name}_low"] <= result[f"{name}_high"]).all()
+        assert {"long_name", "range", "estimator", "reference", "tokens", "excluded_first"} <= set(result[name].attrs)
+    for name in ("variance", "norm", "max_abs"):
+        assert result[name].dims == ("layer",)
+
+
+def test_segment_json(place):
+    found = json.loads(run("segment", "run.nc", "--measure", "cosine", "--json", cwd=place).stdout)
+    assert list(found) == ["measure", "boundaries", "sizes", "labels", "score", "stability"]
+    assert found["labels"] == ["beginning", "middle", "ending"]
+    assert sum(found["sizes"]) == 5
+    assert len(found["stability"]) == len(found["boundaries"]) == 2
+
+
+def test_segment_for_people(place):
+    text = run("segment", "run.nc", cwd=place).stdout
+    assert "beginning" in text
+    assert "agglomerative clustering: sizes" in text
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "panel", "profile"])
+@pytest.mark.parametrize(("suffix", "magic"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_plot(place, tmp_path, kind, suffix, magic):
+    run("plot", "run.nc", "--kind", kind, "--output", tmp_path / f"figure.{suffix}", cwd=place)
+    assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(magic)
+
+
+def test_list_and_info(place):
+    assert "gpt_neox" in run("list", "models").stdout
+    assert {row["measure"] for row in json.loads(run("list", "measures", "--json").stdout)} >= {
+        "cosine",
+        "cka",
+        "procrustes",
+    }
+    facts = json.loads(run("info", "run.h5", "--json", cwd=place).stdout)
+    assert (facts["complete"], facts["token"], facts["layers"], facts["model"]) == (True, 72, "0-4", "model")
+    assert "analysis" in run("info", "run.nc", cwd=place).stdout
+
+
+def test_resume_of_a_complete_file_does_nothing(place):
+    before = (place / "run.h5").read_bytes()
+    text = run("capture", "model", "--texts", "some.txt", "--output", "run.h5", "--resume", cwd=place).stdout
+    assert "complete already" in text
+    assert (place / "run.h5").read_bytes() == before
+
+
+def test_two_captures(place, tmp_path):
+    run("capture", "model", "--texts", "some.txt", "--layers", "0,2", "--output", tmp_path / "two.h5", cwd=place)
+    run(
+        "analyze",
+        "run.h5",
+        tmp_path / "two.h5",
+        "--measures",
+        "cosine,cka,norm",
+        "--output",
+        tmp_path / "two.nc",
+        cwd=place,
+    )
+    result = xarray.open_dataset(tmp_path / "two.nc", engine="h5netcdf")
+    assert result.cosine.shape == (5, 2)
+    assert result.norm_other.dims == ("layer_other",)
+    run("plot", tmp_path / "two.nc", "--output", tmp_path / "two.png", cwd=place)
+
+
+WRONG_USE = [
+    (["capture", "model"], "--no-such-option"),
+    (["capture", "model", "--texts", "some.txt", "--output", "run.h5"], "exists already"),
+    (["capture", "model", "--texts", "some.txt", "--output", "model"], "is a directory"),
+    (["capture", "model", "--texts", "builtin:passage", "--output", "new.h5"], "did you mean"),
+    (["capture", "model", "--texts", "some.doc", "--output", "new.h5"], "some.doc"),
+    (
+        ["capture", "model", "--texts", "some.txt", "--tokens", "none", "--output", "new.h5"],
+        "choose all, last, or sample:K",
+    ),
+    (["capture", "model", "--texts", "some.txt", "--dtype", "int4", "--output", "new.h5"], "unknown dtype"),
+    (["capture", "model", "--texts", "some.txt", "--limit", "0", "--output", "new.h5"], "limit"),
+    (
+        ["analyze", "run.h5", "--measures", "cosin", "--output", "new.nc"],
+        "unknown measure 'cosin': did you mean 'cosine'?",
+    ),
+    (["analyze", "run.h5", "--output", "run.nc"], "exists already"),
+    (["analyze", "run.h5", "--exclude-first", "-1", "--output", "new.nc"], "--exclude-first"),
+    (["analyze", "run.h5", "--memory", "much", "--output", "new.nc"], "--memory"),
+    (["segment", "run.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
+    (["segment", "run.nc", "--segments", "few"], "give a number of 1 or more, or auto"),
+    (["plot", "run.nc", "--output", "figure.gif"], "figure.gif"),
+    (["plot", "run.nc", "--kind", "pie"], "pie"),
+    (["list", "everything"], "everything"),
+    (["nonsense"], "nonsense"),
+]
+
+FAILED = [
+    (["capture", "no/such/folder/model", "--texts", "some.txt", "--output", "new.h5"], "there is no such folder"),
+    (["capture", "none.gguf", "--texts", "some.txt", "--output", "new.h5"], "there is no such file"),
+    (["capture", "model", "--texts", "none.txt", "--output", "new.h5"], "none.txt"),
+    (["capture", "model", "--texts", "empty.txt", "--output", "new.h5"], "empty.txt"),
+    (["capture", "model", "--texts", "latin.txt", "--output", "new.h5"], "latin.txt"),
+    (["capture", "model", "--texts", "some.jsonl", "--output", "new.h5"], "story"),
+    (["capture", "model", "--texts", "broken.jsonl", "--output", "new.h5"], "line 2"),
+    (["capture", "model", "--texts", "some.txt", "--layers", "0-9", "--output", "new.h5"], "there is no state 9"),
+    (["capture", "model", "--texts", "some.txt", "--output", "nowhere/new.h5"], "nowhere"),
+    (
+        ["capture", "model", "--texts", "some.jsonl", "--text-field", "story", "--output", "run.h5", "--resume"],
+        "stored with texts",
+    ),
+    (["analyze", "none.h5", "--output", "new.nc"], "none.h5"),
+    (["analyze", "some.txt", "--output", "new.nc"], "some.txt"),
+    (["analyze", "cut.h5", "--output", "new.nc"], "truncated"),
+    (["analyze", "run.h5", "--exclude-first", "50", "--output", "new.nc"], "exclude-first"),
+    (["segment", "run.h5"], "run.h5"),
+    (["segment", "run.nc", "--segments", "9"], "9"),
+    (["info", "none.h5"], "none.h5"),
+]
+
+
+@pytest.fixture(scope="module")
+def damaged(place, tmp_path_factory):
+    damaged = tmp_path_factory.mktemp("damaged") / "place"
+    shutil.copytree(place, damaged)
+    (damaged / "empty.txt").write_text("\n  \n")
+    (damaged / "latin.txt").write_bytes(b"w1 \xe9t\xe9\n")
+    (damaged / "broken.jsonl").write_text('{"text": "w1"}\n{"text": \n')
+    (damaged / "cut.h5").write_bytes((place / "run.h5").read_bytes()[:-5000])
+    return damaged
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "said"), [(2, *case) for case in WRONG_USE] + [(1, *case) for case in FAILED]
+)
+def test_bad_input_gets_two_lines_and_leaves_nothing(damaged, code, arguments, said):
+    if said == "--no-such-option":
+        arguments = [*arguments, said]
+    before = {path: path.stat().st_mtime_ns for path in damaged.rglob("*")}
+    done = run(*arguments, cwd=damaged, code=code)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("note:")]
+    assert said in done.stderr
+    assert lines[0].startswith("layerscope: ")
+    assert len(lines) <= 2
+    assert {path: path.stat().st_mtime_ns for path in damaged.rglob("*") if path.is_file()} == {
+        path: time for path, time in before.items() if path.is_file()
+    }
+
+
+def test_debug_shows_the_traceback():
+    done = subprocess.run([*PROGRAM, "info", "none.h5", "--debug"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_nothing_is_drawn_on_standard_error_when_piped(place, tmp_path):
+    done = run("capture", "model", "--texts", "some.txt", "--output", tmp_path / "run.h5", cwd=place)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+LIGHT = """
+import sys, time
+started = time.perf_counter()
+{code}
+heavy = {{"torch", "transformers", "nnsight", "transformer_lens", "xarray", "h5py", "sklearn", "scipy", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize("code", ["import layerscope", "import layerscope.cli", "import layerscope; dir(layerscope)"])
+def test_nothing_heavy_is_imported_before_it_is_used(code):
+    subprocess.run([sys.executable, "-c", LIGHT.format(code=code)], check=True)
+
+
+def test_interrupt_exits_130_and_leaves_an_unfinished_file(place, tmp_path):
+    import signal
+
+    from layerscope.store.header import read_header
+
+    (tmp_path / "many.txt").write_text("\n".join(["w1 w2 w3 w4 w5 w6 w7 w8"] * 20_000))
+    output = tmp_path / "run.h5"
+    process = subprocess.Popen(
+        [
+            *PROGRAM,
+            "capture",
+            place / "model",
+            "--texts",
+            tmp_path / "many.txt",
+            "--output",
+            output,
+            "--batch-tokens",
+            "64",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not output.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert said.strip() == "layerscope: interrupted"
+    assert not read_header(output).complete
+
+
+@pytest.mark.real
+def test_demo_on_the_real_model(tmp_path):
+    text = run("demo", "--limit", "12", "--output", tmp_path / "demo").stdout
+    assert "Massive activations:" in text
+    assert "beginning" in text
+    made = {path.name for path in Path(tmp_path / "demo").iterdir()}
+    assert made == {"run.h5", "run.nc"} | {
+        f"{kind}.{suffix}" for kind in ("heatmap", "panel", "profile") for suffix in ("pdf", "png")
+    }
