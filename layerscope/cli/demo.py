@@ -1,9 +1,13 @@
 """``layerscope demo``: the main job, on a real model, in one command."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from layerscope.structure.segmentation import Segmentation
 
 __all__ = ["register"]
 
@@ -54,17 +58,16 @@ def demo(
     _print_table(loaded.name, result.attrs, segments, sorted(folder.iterdir()))
 
 
-def _print_table(model: str, attrs: dict[str, object], segments: dict[str, object], files: list[Path]) -> None:
+def _print_table(
+    model: str, attrs: dict[str, object], segments: "Mapping[str, Segmentation]", files: list[Path]
+) -> None:
     from rich.console import Console
     from rich.table import Table
-
-    from layerscope.structure.segmentation import Segmentation
 
     table = Table(title=f"Layers of {model}", title_justify="left")
     for column in ("similarity", "beginning", "middle", "ending", "within - between"):
         table.add_column(column)
     for name, found in segments.items():
-        assert isinstance(found, Segmentation)
         sizes = [str(size) for size in found.sizes]
         table.add_row(name, *sizes, "" if found.score is None else f"{found.score:.3f}")
     console = Console()

@@ -2,9 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["register"]
 
@@ -56,7 +59,7 @@ def plot(
     result = read_analysis(analysis)
     size = str(width or ("single" if kind is Plot.heatmap else "double"))
     if kind is Plot.panel:
-        figure = figures.panel(result, width=size)
+        figure: Figure = figures.panel(result, width=size)
     else:
         within_one = "layer_name_other" not in result.coords
         found = None if count is None or not within_one else segment_measure(result, measure, count)

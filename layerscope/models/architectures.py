@@ -6,6 +6,7 @@ in ``docs/extending.md``.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["ARCHITECTURES", "Architecture"]
 
@@ -41,11 +42,11 @@ class Architecture:
     position_ids: bool = True
 
 
-def _decoder(family: str, blocks: str = "layers", final_norm: str = "norm", **facts: bool) -> Architecture:
+def _decoder(family: str, blocks: str = "layers", final_norm: str = "norm", **facts: Any) -> Architecture:
     return Architecture(family, blocks, final_norm, **facts)
 
 
-def _encoder(family: str, blocks: str = "encoder.layer", **facts: bool) -> Architecture:
+def _encoder(family: str, blocks: str = "encoder.layer", **facts: Any) -> Architecture:
     return Architecture(family, blocks, final_norm=None, head=None, causal=False, **facts)
 
 

@@ -44,7 +44,8 @@ class Model:
     @cached_property
     def trunk(self) -> nn.Module:
         """The model without its head: running it never touches the vocabulary."""
-        trunk: nn.Module = self.module.base_model
+        module: Any = self.module  # its base class knows nothing of trunks
+        trunk: nn.Module = module.base_model
         return trunk
 
     @cached_property

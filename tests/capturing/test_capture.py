@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 import xarray
+
 from layerscope.capturing.capture import capture
 from layerscope.errors import CaptureError, TextsError, UsageError
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.store.header import read_header
 from layerscope.texts.sources import open_texts
-
 from tests.families import tiny_module
 from tests.tokenizers import WORDS, word_tokenizer
 
@@ -333,7 +333,7 @@ def test_impossible_numbers_stop_the_capture_and_name_the_place(tmp_path, value,
 
 
 def test_impossible_numbers_stop_statistics_too():
-    with pytest.raises(CaptureError, match="NaN in the states: layer block.2, sequence '1', position 2"):
+    with pytest.raises(CaptureError, match=r"NaN in the states: layer block\.2, sequence '1', position 2"):
         capture(broken(float("nan")), ["w1 w2", "w3 w4 w5 w6", "w8"], sinks=[Keeping()])
 
 

@@ -235,8 +235,8 @@ LIGHT = """
 import sys, time
 started = time.perf_counter()
 {code}
-heavy = {{"torch", "transformers", "nnsight", "transformer_lens", "xarray", "h5py", "sklearn", "scipy", "matplotlib"}} & set(sys.modules)
-assert not heavy, heavy
+heavy = "torch transformers nnsight transformer_lens xarray h5py sklearn scipy matplotlib".split()
+assert not set(heavy) & set(sys.modules), set(heavy) & set(sys.modules)
 """
 
 
