@@ -10,8 +10,11 @@ The parts, each importing only from those above it::
     layout      the file as it stands before the first row: everything but the rows
     target      one place on disk, locked against a second writer
     header      what a file says of itself, and whether it is a capture at all
-    placing     rows put in their places on disk, past HDF5
+    chunks      where on disk the rows lie
+    placing     rows put in their places there, past HDF5
+    fetching    rows brought from there and widened, past HDF5
     resume      what a resumed capture must agree in
+    failures    a file that cannot be written, told in words that say what to do
     writer      the life of a file: rows, commits, resuming, finishing; read its docstring first
     reader      a file as a lazy xarray.Dataset
     source      consecutive rows as torch tensors, from a file or a Dataset

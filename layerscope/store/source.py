@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from layerscope.errors import FileError
 from layerscope.store.bfloat16 import read_raw
+from layerscope.store.fetching import RowFetcher
 from layerscope.store.header import opened, read_header, require_complete
 from layerscope.store.schema import (
     FEATURE,
@@ -107,8 +108,8 @@ class CaptureSource:
             self.position = file[POSITION][...]
             self.token_id = file[TOKEN_ID][...]
         self._file = h5py.File(path, "r")
-        self._hidden = self._file[HIDDEN]
-        self._buffer = torch.empty(0, dtype=self._stored)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fetcher = RowFetcher.of(self._file[HIDDEN], self._descriptor)
 
     def read(
         self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
@@ -125,19 +126,19 @@ class CaptureSource:
         rows = torch.empty(shape, dtype=self.dtype) if out is None else out
         if not rows.numel():
             return rows
-        same = self._stored == self.dtype and rows.is_contiguous()
-        stored = rows if same else self._raw(shape)
         try:
-            read_raw(self._hidden, start, stored)
+            self._fill(rows, start)
         except OSError as error:
             raise FileError(
                 f"{self.name}: rows {start} to {stop} cannot be read ({error})\ncapture it again"
             ) from error
-        return rows if same else rows.copy_(stored)
+        return rows
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file:
+            self._file.close()
+            os.close(self._descriptor)
 
     def __enter__(self) -> "CaptureSource":
         return self
@@ -147,12 +148,15 @@ class CaptureSource:
     ) -> None:
         self.close()
 
-    def _raw(self, shape: tuple[int, int, int]) -> Float[torch.Tensor, "token layer feature"]:
-        count = shape[0] * shape[1] * shape[2]
-        if count > self._buffer.numel():
-            with torch.inference_mode(False):
-                self._buffer = torch.empty(count, dtype=self._stored)
-        return self._buffer[:count].view(shape)
+    def _fill(self, rows: Float[torch.Tensor, "token layer feature"], start: int) -> None:
+        if not self._file:
+            raise ValueError(f"{self.name} is closed")
+        if self._fetcher is not None:
+            self._fetcher.fetch(start, rows)
+        else:  # saved again by another program, packed perhaps: HDF5 knows how to read it
+            stored = torch.empty(rows.shape, dtype=self._stored)
+            read_raw(self._file[HIDDEN], start, stored)
+            rows.copy_(stored)
 
 
 class DatasetSource:

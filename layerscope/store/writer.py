@@ -10,7 +10,7 @@ The life of a file, as a driver sees it::
             check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
             with CaptureWriter.create(target, layout, index, attributes, settings) as writer:
                 for batch in plan(index):                          # index.lengths, index.token_ids, index.rows_of
-                    writer.update(rows, final_norm)                # rows: StateRows; the writer is a Sink
+                    writer.update(rows)                            # rows: StateRows; the writer is a Sink
                     writer.commit()
                 writer.finish()
 
@@ -32,7 +32,6 @@ there was a kill, so the finished files are equal.
 This module knows neither models nor texts.
 """
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -47,6 +46,7 @@ from jaxtyping import Float
 
 from layerscope.errors import CaptureError
 from layerscope.states import StateRows
+from layerscope.store.failures import told
 from layerscope.store.finite import all_finite, check_finite
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
@@ -96,7 +96,7 @@ class CaptureWriter:
         self.settings = header.settings
         self.tokens = header.sizes[TOKEN]
         self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
-        with ExitStack() as opened, _told(path, "open"):
+        with ExitStack() as opened, told(path, "open"):
             self._file = opened.enter_context(h5py.File(path, "r+", libver="earliest"))
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             opened.callback(os.close, self._descriptor)
@@ -137,7 +137,7 @@ class CaptureWriter:
         CaptureError
             No rows to store, a full disk, a place that cannot be written. The target is then untouched.
         """
-        with _told(target.path, "write"):
+        with told(target.path, "write"):
             lay_out(target.temporary, layout, index, attributes, settings)
             target.adopt()
         return cls(target.path)
@@ -151,7 +151,8 @@ class CaptureWriter:
         target
             Entered, so that its lock is held.
         index
-            Of the texts given now, which must be those the capture was begun with, token by token.
+            Of the texts given now, which must be those the capture was begun with, token by token; without it, that is left
+            to `check_index`.
 
         Raises
         ------
@@ -178,7 +179,7 @@ class CaptureWriter:
         rows
             In any order; each must be, by sequence, position and token id, the one the file expects under its number.
         final_norm
-            The same tokens after the final norm, where the layout has it.
+            The same tokens after the final norm, where the layout has it; without it, `rows` has them.
 
         Raises
         ------
@@ -190,17 +191,18 @@ class CaptureWriter:
             raise ValueError(f"{self.path} is closed")
         if not len(rows):
             return
+        final_norm = rows.final_norm if final_norm is None else final_norm
         if (final_norm is None) != (self._final_norm is None):
             raise ValueError(f"final_norm is {'missing' if final_norm is None else 'not part of this capture'}")
         self._check_rows(rows)
         self._store(self._hidden, rows, self.layout.layer_name)
         if self._final_norm is not None and final_norm is not None:
-            self._store(self._final_norm, replace(rows, hidden=final_norm[:, None, :]), (FINAL_NORM,))
+            self._store(self._final_norm, replace(rows, hidden=final_norm[:, None, :], final_norm=None), (FINAL_NORM,))
         self._written += (len(rows), int(rows.row.sum()))
 
     def commit(self) -> None:
         """Count all rows written so far as safely written: a resumed capture goes on after them."""
-        with _told(self.path, "write"):
+        with told(self.path, "write"):
             self._committed.write(self._written)
             self._file.flush()
         self.committed_rows = int(self._written[0])
@@ -219,7 +221,7 @@ class CaptureWriter:
                 "capture it again with --overwrite"
             )
         self.commit()
-        with _told(self.path, "write"):
+        with told(self.path, "write"):
             os.fsync(self._descriptor)
             h5py.h5a.open(self._file.id, COMPLETE.encode()).write(np.array(1, np.int64))
             self._file.flush()
@@ -228,11 +230,17 @@ class CaptureWriter:
     def close(self) -> None:
         """Close the file; without `finish` it stays unfinished, ready to be resumed."""
         self._index.clear()
-        with _told(self.path, "close"):
+        with told(self.path, "close"):
             self._opened.close()
 
     def check_index(self, index: SequenceIndex) -> None:
-        """TODO: goes, `resume` does it."""
+        """Refuse to go on with other texts, or the same tokenized otherwise.
+
+        Raises
+        ------
+        CaptureError
+            Names the first sequence that differs.
+        """
         check_index(self._file, index, self.path)
 
     def __enter__(self) -> "CaptureWriter":
@@ -260,7 +268,7 @@ class CaptureWriter:
         turned = placer.cast(rows.hidden)
         if not all_finite(turned):
             check_finite(rows, layer_name=layer_name, sequence_id=self._sequence_id, store_dtype=placer.dtype)
-        with _told(self.path, "write"):
+        with told(self.path, "write"):
             placer.place(rows.row, turned)
 
     def _sequence_id(self, sequence: int) -> str:
@@ -275,29 +283,3 @@ def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
-
-
-@contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
-    """Say in our words what the system or HDF5 raises when a file cannot be written."""
-    try:
-        yield
-    except BlockingIOError as error:
-        raise CaptureError(f"{path} is open in another program\nclose it there, and go on with --resume") from error
-    except (OSError, RuntimeError) as error:
-        number = error.errno if isinstance(error, OSError) and error.errno else _errno_within(str(error))
-        if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            remedy = "free some disk, and go on with --resume"
-        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            remedy = "give a file that can be written to --output"
-        else:
-            remedy = "see to the disk, and go on with --resume"
-        reason = os.strerror(number) if number else str(error)
-        raise CaptureError(f"cannot {what} {path}: {reason}\n{remedy}") from error
-
-
-def _errno_within(message: str) -> int:
-    """Return the error number that HDF5 only mentions in its text, or 0."""
-    _, found, rest = message.partition("errno = ")
-    digits = rest.partition(",")[0].strip() if found else ""
-    return int(digits) if digits.isdigit() else 0

@@ -66,7 +66,7 @@ def write_capture(
         fill(index, [len(hidden)] if lengths is None else lengths)
         with CaptureWriter.create(target, of, index, ATTRIBUTES, SETTINGS) as writer:
             for batch in [np.arange(len(hidden))] if batches is None else batches:
-                writer.update(rows_of(index, hidden, batch, final), None if final is None else final[batch])
+                writer.update(rows_of(index, hidden, batch, final))
                 writer.commit()
             if finish:
                 writer.finish()

@@ -50,7 +50,7 @@ def capture(path: Path, pause: float = 0.0) -> None:
             for batch in batches():
                 rows += len(batch)
                 if rows > writer.committed_rows:
-                    writer.update(rows_of(index, hidden, batch, final), final[batch])
+                    writer.update(rows_of(index, hidden, batch, final))
                     time.sleep(pause)
                     writer.commit()
             writer.finish()

@@ -1,6 +1,8 @@
+import os
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,44 @@ def test_a_dataset_of_another_shape() -> None:
         open_source(one_layer)
     with pytest.raises(FileError, match="hidden as int64, expected floats"):
         open_source(computed(hidden=(("token", "layer", "feature"), np.zeros((3, 2, 4), np.int64))))
+
+
+def test_a_file_packed_by_another_program_is_read_all_the_same(tmp_path: Path) -> None:
+    of = layout(dtype=torch.float32)
+    hidden = states(300, of)
+    path = write_capture(tmp_path / "run.h5", hidden, of)
+    for options in ({"compression": "gzip"}, {"chunks": (100, 3, 5)}, {"chunks": None}, {"dtype": ">f4"}):
+        with h5py.File(path, "r+") as file:
+            del file["hidden"]
+            file.create_dataset("hidden", data=hidden.numpy(), **{"chunks": (256, 1, 5), **options})
+        with open_source(path) as source:
+            assert torch.equal(source.read(250, 290), hidden[250:290])
+
+
+def test_a_file_cut_short_while_it_is_read(tmp_path: Path) -> None:
+    of = layout(dtype=torch.float32, width=512)
+    path = write_capture(tmp_path / "run.h5", states(600, of), of)
+    with open_source(path) as source:
+        os.truncate(path, 500_000)
+        with pytest.raises(
+            FileError, match=r"rows 0 to 600 cannot be read \(the file ends before its rows do\)\ncapture it"
+        ):
+            source.read(0, 600)
+
+
+def test_a_closed_source_reads_nothing(tmp_path: Path) -> None:
+    of = layout()
+    source = open_source(write_capture(tmp_path / "run.h5", states(6, of), of))
+    source.close()
+    source.close()
+    with pytest.raises(ValueError, match=r"run\.h5 is closed"):
+        source.read(0, 6)
+
+
+def test_a_disk_that_gives_a_part_at_a_time(
+    capture: tuple[Path, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.preadv
+    monkeypatch.setattr("os.preadv", lambda file, into, offset: whole(file, [into[0][:7]], offset))
+    with open_source(capture[0]) as source:
+        assert torch.equal(source.read(100, 300), capture[1][100:300])

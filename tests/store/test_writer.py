@@ -1,4 +1,5 @@
 import filecmp
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerscope.errors import CaptureError
+from layerscope.errors import CaptureError, FileError
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.source import open_source
@@ -129,10 +130,10 @@ def test_a_finished_file_is_the_same_to_the_byte_after_interruptions(tmp_path: P
             assert writer.committed_rows == sum(map(len, batches[:3]))
             assert (writer.settings, writer.layout) == (SETTINGS, of)
             # Rows that were written but not committed when it died are written again, with whatever was there gone.
-            writer.update(rows_of(index, hidden + 1, batches[3]), final[batches[3]])
+            writer.update(rows_of(index, hidden + 1, batches[3], final))
         with CaptureWriter.resume(target, index) as writer:
             for batch in batches[3:]:
-                writer.update(rows_of(index, hidden, batch), final[batch])
+                writer.update(rows_of(index, hidden, batch, final))
             writer.finish()
     assert filecmp.cmp(path, undisturbed, shallow=False)
 
@@ -233,3 +234,25 @@ def test_only_the_last_token_stored_of_texts_run_whole(tmp_path: Path) -> None:
         assert source.token_id.tolist() == [5, 1000, 2003]
     with h5py.File(tmp_path / "run.h5") as file:
         assert file["sequence_length"][...].tolist() == [6, 1, 4]
+
+
+def test_a_disk_that_takes_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda file, content, offset: whole(file, content.cast("B")[:7], offset))
+    of = layout()
+    hidden = states(300, of)
+    path = write_capture(tmp_path / "run.h5", hidden, of)
+    assert np.array_equal(stored_bits(path, "hidden"), bits_of(hidden.to(torch.bfloat16)))
+
+
+def test_a_file_that_is_not_laid_out_for_rows_cannot_be_resumed(tmp_path: Path) -> None:
+    of = layout(dtype=torch.float32)
+    path = write_capture(tmp_path / "run.h5", states(10, of), of, finish=False)
+    with h5py.File(path, "r+") as file:
+        packed = file["hidden"][...]
+        del file["hidden"]
+        file.create_dataset("hidden", data=packed, compression="gzip")
+    with CaptureTarget(path) as target, SequenceIndex(target.folder) as index:
+        fill(index, [10])
+        with pytest.raises(FileError, match=r"run\.h5: hidden was not laid out by a capture\nstart anew"):
+            CaptureWriter.resume(target, index)

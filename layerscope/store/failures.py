@@ -1,0 +1,54 @@
+"""A file that cannot be written: what the system or HDF5 raises, in words that say what to do."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from layerscope.errors import CaptureError
+
+__all__ = ["told"]
+
+
+@contextmanager
+def told(path: Path, what: str) -> Iterator[None]:
+    """Turn what goes wrong inside into a CaptureError.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What is being done to it: open, write, close.
+
+    Examples
+    --------
+    >>> with told(Path("run.h5"), "write"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.CaptureError: cannot write run.h5: No space left on device
+    free some disk, and go on with --resume
+    """
+    try:
+        yield
+    except BlockingIOError as error:
+        raise CaptureError(f"{path} is open in another program\nclose it there, and go on with --resume") from error
+    except (OSError, RuntimeError) as error:
+        number = error.errno if isinstance(error, OSError) and error.errno else _errno_within(str(error))
+        if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            remedy = "free some disk, and go on with --resume"
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "give a file that can be written to --output"
+        else:
+            remedy = "see to the disk, and go on with --resume"
+        reason = os.strerror(number) if number else str(error)
+        raise CaptureError(f"cannot {what} {path}: {reason}\n{remedy}") from error
+
+
+def _errno_within(message: str) -> int:
+    """Return the error number that HDF5 only mentions in its text, or 0."""
+    _, found, rest = message.partition("errno = ")
+    digits = rest.partition(",")[0].strip() if found else ""
+    return int(digits) if digits.isdigit() else 0
