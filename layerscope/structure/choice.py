@@ -5,7 +5,7 @@ highest mean silhouette (Rousseeuw 1987). And is there anything to describe at a
 depth in any deep network, and cutting such a steady drift into pieces gives a good silhouette too. So the partition is
 believed only if it is better than what drift alone gives: each diagonal of the matrix (all pairs equally far apart) is
 shuffled, which keeps the drift and destroys every boundary, and the silhouette must exceed those of 19 in 20 such
-matrices, and 0.25, below which Kaufman & Rousseeuw (1990) call a structure none. Otherwise the answer is one segment.
+matrices. Otherwise the answer is one segment.
 
 What this rule cannot do: where a steep drift and sharp boundaries meet it may cut the drift too, and a single layer
 that stands apart at one end of a steep drift may go unseen, for the few pairs furthest apart leave little to shuffle.
@@ -24,7 +24,6 @@ __all__ = ["MOST_SEGMENTS", "choose_segments", "mean_silhouette"]
 MOST_SEGMENTS = 8
 _SHUFFLES = 199
 _ALLOWED = 9  # (1 + 9) of (1 + 199) is 1 in 20
-_NO_STRUCTURE = 0.25
 _EQUAL = 1e-9
 
 
@@ -86,8 +85,6 @@ def choose_segments(similarity: Float[np.ndarray, "layer layer"]) -> int:
     if most < 2:
         return 1
     best, count = _best(similarity, most)
-    if best <= _NO_STRUCTURE:
-        return 1
     generator = np.random.default_rng(0)
     as_good = 0
     for _ in range(_SHUFFLES):

@@ -11,7 +11,7 @@ from PIL import Image
 from layerscope import figures
 from layerscope.errors import FileError, UsageError
 from layerscope.structure.segmentation import segment
-from tests.figures.drawing import cosines, labelled, statistics
+from tests.figures.drawing import cosines, drawn, labelled, statistics
 from tests.structure.matrices import planted
 
 MAGIC = {".pdf": b"%PDF-", ".svg": b"<?xml", ".png": b"\x89PNG\r\n\x1a\n"}
@@ -114,23 +114,36 @@ def test_impossible_paths_are_wrong_use(tmp_path, name, message):
     assert [path.name for path in tmp_path.iterdir()] == ["folder.pdf"]
 
 
+OWN_SETTINGS = {
+    "font.size": 30.0,
+    "axes.facecolor": "black",
+    "lines.linewidth": 9.0,
+    "xtick.direction": "in",
+    "xtick.labelsize": 20.0,
+    "image.cmap": "jet",
+    "savefig.bbox": "tight",
+    "svg.fonttype": "path",
+    "axes.grid": True,
+    "path.sketch": (5.0, 20.0, 2.0),
+    "text.hinting": "none",
+}
+
+
 def test_the_users_settings_neither_matter_nor_change(tmp_path):
     plain = [figures.save(make(), tmp_path / "plain.svg").read_bytes() for make in (heatmap, profile)]
-    own = {
-        "font.size": 30.0,
-        "axes.facecolor": "black",
-        "lines.linewidth": 9.0,
-        "xtick.direction": "in",
-        "image.cmap": "jet",
-        "savefig.bbox": "tight",
-        "svg.fonttype": "path",
-        "axes.grid": True,
-    }
-    with matplotlib.rc_context(own):
+    with matplotlib.rc_context(OWN_SETTINGS):
         before = dict(matplotlib.rcParams)
         theirs = [figures.save(make(), tmp_path / "theirs.svg").read_bytes() for make in (heatmap, profile)]
         assert dict(matplotlib.rcParams) == before
     assert theirs == plain
+
+
+def test_nor_where_the_user_draws_the_figure_alone():
+    figure = profile()
+    plain = bytes(drawn(figure).buffer_rgba())
+    figure = profile()
+    with matplotlib.rc_context(OWN_SETTINGS):
+        assert bytes(drawn(figure).buffer_rgba()) == plain
 
 
 def test_savefig_of_the_figure_itself_is_in_style_too(tmp_path):

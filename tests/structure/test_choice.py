@@ -32,6 +32,10 @@ def test_noise_has_no_segments_but_for_one_in_twenty(layers, within, noise):
     assert sum(count > 1 for count in chosen) <= 2
 
 
+def test_blocks_are_found_however_slight_the_difference_if_nothing_else_is_there():
+    assert choose_segments(planted([5, 7], within=0.25, between=0.1)) == 2
+
+
 def test_blocks_on_top_of_a_drift_are_found():
     assert choose_segments(planted([6, 15, 9], 0.95, 0.4) * drift(30, 60.0)) == 3
 
