@@ -20,6 +20,8 @@ __all__ = ["LEAST_MAGNITUDE", "LEAST_RATIO", "RANKS", "Candidates", "MassiveToke
 
 LEAST_MAGNITUDE = 100.0
 LEAST_RATIO = 1000.0
+MOST_CANDIDATES = 4096
+"""Tokens held whose values are large, before those that cannot be massive are dropped."""
 RANKS = 16
 """How many entries the table has at most."""
 
@@ -214,7 +216,7 @@ class MassiveTokens:
         self.sample = sample
         self._parts: list[Candidates] = []
         self._held = 0
-        self._prune_at = 4096
+        self._prune_at = MOST_CANDIDATES
 
     def update(
         self,
@@ -272,4 +274,4 @@ class MassiveTokens:
             kept = self.find(self.medians(), LEAST_RATIO / 2)
             self._parts = [] if kept is None else [kept]
             self._held = 0 if kept is None else len(kept)
-            self._prune_at = max(4096, 2 * self._held)
+            self._prune_at = max(MOST_CANDIDATES, 2 * self._held)

@@ -127,11 +127,12 @@ def _warning(
     facts: dict[str, int | float | str], table: dict[str, Shaped[np.ndarray, " rank"]], products: Products
 ) -> str:
     change, tokens = float(facts["massive_cosine_sequence_change"]), int(facts["massive_tokens"])
+    positions = str(facts["massive_positions"])
     if not tokens or not (change > MATTERS or np.isnan(change)):
         return ""
     layer = int(np.flatnonzero(products.study.first.layer == table["massive_layer"][0])[0])
     what = (
-        f"{tokens} token{'s' if tokens > 1 else ''} (position{'s' if tokens > 1 else ''} {facts['massive_positions']}) carry "
+        f"{tokens} token{'s' if tokens > 1 else ''} (position{'s' if ',' in positions else ''} {positions}) carry "
         f"massive activations, up to {table['massive_ratio'][0]:,.0f} times the median of their layer "
         f"({products.study.first.describe(layer)}, feature {table['massive_feature'][0]})"
     )

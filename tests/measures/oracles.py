@@ -42,7 +42,7 @@ def hsic_1(K: np.ndarray, L: np.ndarray) -> float:
     K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
     one = np.ones(n)
     whole = (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2))
-    return float((np.trace(K @ L) + whole - 2 / (n - 2) * (one @ K @ L @ one)) / (n * (n - 3)))
+    return float((np.sum(K * L.T) + whole - 2 / (n - 2) * (one @ K @ (L @ one))) / (n * (n - 3)))
 
 
 def cka(X, Y, lengths):

@@ -105,12 +105,12 @@ def test_sums_of_products_between_layers(dealt: list[list[np.ndarray]]):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)
 
 
-def few_rows(patch: pytest.MonkeyPatch) -> None:
+def few_rows(patch: pytest.MonkeyPatch, exact: int = 8) -> None:
     """Set the thresholds between all at once and streaming to a few tokens."""
     from layerscope.measures import alignment, cross_covariance, row_sample
 
     for module in (study_module, alignment, row_sample):
-        patch.setattr(module, "EXACT_TOKENS", 8)
+        patch.setattr(module, "EXACT_TOKENS", exact)
     patch.setattr(alignment, "MINIBATCH", 10)
     patch.setattr(row_sample, "FEWEST", 8)
     patch.setattr(cross_covariance, "_AT_ONCE", 7)

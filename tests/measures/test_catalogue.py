@@ -1,0 +1,61 @@
+"""The records are complete and consistent, and listing them costs nothing."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from layerscope.errors import UsageError
+from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures
+from layerscope.measures.family import Family
+from layerscope.measures.record import Invariance, Kind, Measure
+from tests.measures.oracles import ORACLES
+
+by_name = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
+
+
+@by_name
+def test_record_is_complete(measure: Measure):
+    words = (measure.long_name, measure.definition, measure.passes, measure.memory, measure.cost, measure.bootstrap)
+    assert all(words)
+    assert measure.reference
+    assert measure.name in ORACLES
+    assert measure.least_tokens >= 1
+    assert (measure.self_value is not None) == (measure.kind is Kind.PAIRWISE)
+    assert measure.range.startswith("[")
+
+
+@by_name
+def test_family_exists(measure: Measure):
+    module, name = measure.family.split(":")
+    assert issubclass(getattr(import_module(module), name), Family)
+
+
+@by_name
+def test_invariances_imply_each_other(measure: Measure):
+    if Invariance.ROTATION in measure.invariances:
+        assert {Invariance.COMMON_ROTATION, Invariance.PERMUTATION} <= measure.invariances
+    if Invariance.TOKEN_SCALE in measure.invariances or Invariance.INVERTIBLE_LINEAR in measure.invariances:
+        assert Invariance.SCALE in measure.invariances
+
+
+def test_defaults_are_those_of_the_contract():
+    assert DEFAULT_MEASURES == ("cosine", "cosine_sequence", "cosine_centered", "cka", "variance", "norm", "max_abs")
+    assert [measure.name for measure in find_measures()] == list(DEFAULT_MEASURES)
+    assert [measure.name for measure in find_measures(["norm", "cka", "norm"])] == ["norm", "cka"]
+
+
+def test_unknown_measure():
+    with pytest.raises(UsageError, match="unknown measure 'ckaa': did you mean 'cka'") as refusal:
+        find_measures(["ckaa"])
+    assert refusal.value.exit_code == 2
+
+
+def test_listing_loads_no_array_library():
+    code = (
+        "import sys, layerscope.measures; print([m for m in ('numpy', 'torch', 'xarray', 'h5py') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
