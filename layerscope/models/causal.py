@@ -1,18 +1,20 @@
 """The causal check: the row of the architecture table is proved on the loaded weights, not believed.
 
-Five facts are shown on a handful of tokens:
+The parts that the row names must be there and every weight finite; then six facts are shown on a handful of tokens:
 
-1. each block's input is the previous block's output, so the listed blocks are the whole residual stream, in order;
-2. blocks return a tuple exactly where the table says so, and the final norm, where there is one, reads the last state;
-3. replaying the blocks from state 0 gives the model's own output bit for bit;
-4. leaving one block out of the replay changes that output;
-5. a change of the last token reaches earlier tokens if and only if the family is an encoder.
+1. the blocks run once each, in the order listed, each one's input the previous one's output and as wide as the model;
+2. blocks return a tuple exactly where the table says so;
+3. what follows the last state is the final norm, or, where the table has none, nothing: the trunk returns the last state;
+4. state 0 of a token depends on no other token, so no block runs before the first one listed;
+5. a change of one token reaches the last state of earlier tokens if and only if the family is an encoder;
+6. replaying the blocks from state 0 gives the model's own output bit for bit, and leaving one block out changes it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -23,15 +25,19 @@ from layerscope.models.model import Model, stream_in, stream_out
 __all__ = ["prove"]
 
 _TOKENS = 7
+_CHANGED = 3  # the token that is changed, with tokens before and after it
+_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass
 class _Trace:
-    """What one forward pass showed: every block's call and result, and the final norm's input."""
+    """What one forward pass showed: every block's call and result, the final norm's, and the trunk's result."""
 
+    order: list[int] = field(default_factory=list)
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
-    normed: torch.Tensor | None = None
+    normed: list[tuple[Any, Any]] = field(default_factory=list)
+    trunk: list[Any] = field(default_factory=list)
 
     @property
     def states(self) -> list[torch.Tensor]:
@@ -44,21 +50,42 @@ def prove(model: Model) -> None:
     Raises
     ------
     ModelError
-        When the weights are not finite, or when one of the five facts does not hold.
+        When a weight is not finite, a part is missing, or one of the six facts does not hold.
     """
+    _prove_parts(model)
+    _refuse_bad_weights(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
     training = model.module.training
     model.module.eval()
     try:
         with torch.no_grad():
             trace, output = _traced(model, ids)
-            if not output.isfinite().all():
-                _refuse_bad_weights(model)
             _prove_chain(model, trace)
+            _prove_end(model, trace)
+            _prove_reach(model, ids, trace)
             _prove_replay(model, ids, trace, output)
-            _prove_direction(model, ids, trace)
     finally:
         model.module.train(training)
+
+
+def _prove_parts(model: Model) -> None:
+    try:
+        blocks, _ = model.blocks, model.final_norm
+    except AttributeError as error:
+        _fail(model, str(error))
+    if not blocks:
+        _fail(model, f"there are no blocks in {model.architecture.blocks!r}")
+
+
+def _refuse_bad_weights(model: Model) -> None:
+    for name, parameter in model.module.named_parameters():
+        if parameter.dtype in _FLOATS and parameter.numel():
+            extremes = torch.stack(torch.aminmax(parameter.detach()))  # both NaN where any value is; one pass, no copy
+            if not extremes.isfinite().all():
+                kind = "NaN" if extremes.isnan().any() else "Inf"
+                raise ModelError(
+                    f"{model.name}: the weights hold {kind}, first in {name}. The checkpoint is damaged: fetch it again."
+                )
 
 
 def _forward(model: Model, ids: torch.Tensor) -> torch.Tensor:
@@ -79,32 +106,91 @@ def _hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
 
 def _traced(model: Model, ids: torch.Tensor) -> tuple[_Trace, torch.Tensor]:
     trace = _Trace()
-
-    def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        trace.calls.append((args, kwargs))
-        trace.outputs.append(output)
-
-    def at_norm(_: nn.Module, args: tuple[Any, ...]) -> None:
-        trace.normed = args[0]
-
-    handles = [block.register_forward_hook(after, with_kwargs=True) for block in model.blocks]
+    handles = [
+        block.register_forward_hook(partial(_at_block, trace, index), with_kwargs=True)
+        for index, block in enumerate(model.blocks)
+    ]
     if model.final_norm is not None:
-        handles.append(model.final_norm.register_forward_pre_hook(at_norm))
+        handles.append(model.final_norm.register_forward_hook(partial(_at_norm, trace)))
+    handles.append(model.trunk.register_forward_hook(partial(_at_end, trace)))
     with _hooks(*handles):
         output = _forward(model, ids)
     return trace, output
 
 
+def _at_block(
+    trace: _Trace, index: int, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> None:
+    trace.order.append(index)
+    trace.calls.append((args, kwargs))
+    trace.outputs.append(output)
+
+
+def _at_norm(trace: _Trace, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    trace.normed.append((args[0] if args else None, output))
+
+
+def _at_end(trace: _Trace, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+    trace.trunk.append(output[0])
+
+
 def _prove_chain(model: Model, trace: _Trace) -> None:
-    if len(trace.outputs) != model.depth:
-        _fail(model, f"one forward pass called {len(trace.outputs)} blocks, the table lists {model.depth}")
+    if sorted(trace.order) != list(range(model.depth)):
+        _fail(model, f"one forward pass ran {len(trace.order)} blocks, the table lists {model.depth}")
+    if trace.order != list(range(model.depth)):
+        _fail(model, f"the model runs its blocks in another order than the table lists them: {trace.order}")
+    for index, (args, kwargs) in enumerate(trace.calls):
+        if not args and "hidden_states" not in kwargs:
+            _fail(model, f"block {index} takes no hidden_states, but {', '.join(kwargs) or 'nothing'}")
+        if isinstance(trace.outputs[index], tuple) != model.architecture.tuple_output:
+            _fail(model, f"block {index} returns a {type(trace.outputs[index]).__name__}, the table says otherwise")
+        for stream in (stream_in(args, kwargs), stream_out(trace.outputs[index])):
+            if not isinstance(stream, torch.Tensor):
+                _fail(model, f"block {index} passes on a {type(stream).__name__}, not a tensor")
     for index, call in enumerate(trace.calls):
         if not _same_bits(stream_in(*call), trace.states[index]):
             _fail(model, f"block {index} does not read what block {index - 1} gave")
-        if isinstance(trace.outputs[index], tuple) != model.architecture.tuple_output:
-            _fail(model, f"block {index} returns a {type(trace.outputs[index]).__name__}, the table says otherwise")
-    if trace.normed is not None and not _same_bits(trace.normed, trace.states[-1]):
-        _fail(model, f"{model.architecture.final_norm} does not read the last block's output")
+    for index, state in enumerate(trace.states):
+        if state.shape != (1, _TOKENS, model.width):
+            _fail(
+                model,
+                f"state {index} has the shape {tuple(state.shape)}, not {_TOKENS} tokens of {model.width} features",
+            )
+
+
+def _prove_end(model: Model, trace: _Trace) -> None:
+    last, norm = trace.states[-1], model.architecture.final_norm
+    if norm is None:
+        if not _same_bits(trace.trunk[0], last):
+            _fail(model, "something follows the last block, the table says final_norm=None")
+    elif model.final_norm is not None:  # some checkpoints of a family leave the norm out
+        read, given = trace.normed[0] if len(trace.normed) == 1 else (None, None)
+        if not isinstance(read, torch.Tensor) or not _same_bits(read, last):
+            _fail(model, f"{norm} does not read the last block's output")
+        if not isinstance(given, torch.Tensor) or given.shape != last.shape:
+            _fail(model, f"{norm} does not return a tensor of the shape of a state")
+
+
+def _prove_reach(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
+    if not trace.states[-1].isfinite().all():
+        return  # finite weights that overflow in half precision: the capture will say where
+    changed = ids.clone()
+    changed[:, _CHANGED] = (ids[:, _CHANGED] + 1) % model.config.vocab_size
+    other, _ = _traced(model, changed)
+    moved = _moved(trace.states[0], other.states[0])
+    if moved[:_CHANGED].any() or moved[_CHANGED + 1 :].any():
+        _fail(model, f"state 0 of a token depends on other tokens, so blocks run before {model.architecture.blocks}.0")
+    sees = bool(_moved(trace.states[-1], other.states[-1])[:_CHANGED].any())
+    if sees == model.architecture.causal:
+        seen = "sees" if sees else "never sees"
+        _fail(model, f"an earlier token {seen} a later one, the table says causal={model.architecture.causal}")
+
+
+def _moved(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Return for each token whether it differs by more than rounding."""
+    before, after = before[0].float(), after[0].float()
+    moved: torch.Tensor = (after - before).norm(dim=-1) > 1e-3 * before.norm(dim=-1)
+    return moved
 
 
 def _prove_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.Tensor) -> None:
@@ -114,19 +200,6 @@ def _prove_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.
     without = _replay(model, trace, left_out=model.depth // 2)
     if _same_bits(_with_last_state(model, ids, without), output) and output.isfinite().all():
         _fail(model, f"leaving out block {model.depth // 2} changes nothing")
-
-
-def _prove_direction(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
-    changed = ids.clone()
-    changed[:, -1] = (ids[:, -1] + 1) % model.config.vocab_size
-    other, _ = _traced(model, changed)
-    before, after = trace.states[-1][:, :-1], other.states[-1][:, :-1]
-    if not before.isfinite().all():
-        return
-    unchanged = torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
-    if unchanged != model.architecture.causal:
-        seen = "never sees" if unchanged else "sees"
-        _fail(model, f"an earlier token {seen} a later one, the table says causal={model.architecture.causal}")
 
 
 def _replay(model: Model, trace: _Trace, left_out: int | None = None) -> torch.Tensor:
@@ -143,12 +216,12 @@ def _replay(model: Model, trace: _Trace, left_out: int | None = None) -> torch.T
 
 def _with_last_state(model: Model, ids: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     """Run the model with the last block's output replaced by `state`."""
-
-    def replace(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        return (state, *output[1:]) if isinstance(output, tuple) else state
-
-    with _hooks(model.blocks[-1].register_forward_hook(replace)):
+    with _hooks(model.blocks[-1].register_forward_hook(partial(_replace, state))):
         return _forward(model, ids)
+
+
+def _replace(state: torch.Tensor, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+    return (state, *output[1:]) if isinstance(output, tuple) else state
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -158,16 +231,7 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     )
 
 
-def _refuse_bad_weights(model: Model) -> None:
-    for name, tensor in model.module.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            kind = "NaN" if tensor.isnan().any() else "Inf"
-            raise ModelError(
-                f"{model.name}: the weights hold {kind}, first in {name}. The checkpoint is damaged: fetch it again."
-            )
-
-
-def _fail(model: Model, what: str) -> None:
+def _fail(model: Model, what: str) -> NoReturn:
     raise ModelError(
         f"{model.name}: the architecture table is wrong for this {model.architecture.family} model: {what}.\n"
         "Mend its row in layerscope/models/architectures.py (docs/extending.md), or report the model."

@@ -1,0 +1,252 @@
+"""The causal check passes for every family and refuses every wrong row."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import transformers as tf
+from torch import nn
+
+from layerscope.errors import ModelError
+from layerscope.models.architectures import ARCHITECTURES
+from layerscope.models.causal import prove
+from layerscope.models.loading import wrap_module
+from layerscope.models.model import Model
+from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_module
+
+NO_SDPA = ("gemma2", "bloom")  # these families' code in transformers is eager only
+
+
+def model_with(family: str, module: nn.Module | None = None, **facts: object) -> Model:
+    """Return an unproved model whose row has some facts changed."""
+    module = tiny_module(family) if module is None else module
+    return Model(module.eval(), None, f"tiny-{family}", replace(ARCHITECTURES[family], **facts))
+
+
+def refusal(model: Model) -> str:
+    with pytest.raises(ModelError) as error:
+        prove(model)
+    return str(error.value)
+
+
+# Right rows
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_row_is_proved(family, attention, dtype):
+    module = tiny_module(family).to(dtype)
+    if not (attention == "sdpa" and family in NO_SDPA) and family != "falcon":
+        module.set_attn_implementation(attention)
+    elif family == "falcon":  # chooses when it is made, not later
+        module = type(module)._from_config(module.config, attn_implementation=attention).to(dtype)
+    model = wrap_module(module, name=f"tiny-{family}")
+    assert model.config._attn_implementation == ("eager" if family in NO_SDPA else attention)
+    assert model.depth == DEPTH
+    assert model.dtype == dtype
+
+
+SIZE = {"hidden_size": 32, "num_attention_heads": 4, "vocab_size": VOCABULARY}
+VARIANTS = {
+    "one block": lambda: tf.LlamaForCausalLM(tf.LlamaConfig(**SIZE, num_hidden_layers=1, intermediate_size=64)),
+    "without a head": lambda: tf.LlamaModel(tf.LlamaConfig(**SIZE, num_hidden_layers=2, intermediate_size=64)),
+    "encoder without a head": lambda: tf.BertModel(tf.BertConfig(**SIZE, num_hidden_layers=2, intermediate_size=64)),
+    "without a pooler": lambda: tf.BertModel(
+        tf.BertConfig(**SIZE, num_hidden_layers=2, intermediate_size=64), add_pooling_layer=False
+    ),
+    "sequential": lambda: tf.GPTNeoXForCausalLM(
+        tf.GPTNeoXConfig(**SIZE, num_hidden_layers=2, intermediate_size=64, use_parallel_residual=False)
+    ),
+    "alibi": lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, num_hidden_layers=2, alibi=True, multi_query=False)),
+    "projected, without a norm": lambda: tf.OPTForCausalLM(
+        tf.OPTConfig(**SIZE, num_hidden_layers=2, ffn_dim=64, word_embed_proj_dim=16, do_layer_norm_before=False)
+    ),
+    "projected": lambda: tf.OPTForCausalLM(
+        tf.OPTConfig(**SIZE, num_hidden_layers=2, ffn_dim=64, word_embed_proj_dim=16)
+    ),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_within_a_family_are_proved(variant):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        wrap_module(VARIANTS[variant](), name=variant)
+
+
+def test_the_model_is_left_as_it_was():
+    module = tiny_module("gpt2").train()
+    before = [(name, sorted(vars(part)), part.training) for name, part in module.named_modules()]
+    prove(Model(module, None, "tiny", ARCHITECTURES["gpt2"]))
+    with pytest.raises(ModelError):
+        prove(Model(module, None, "tiny", replace(ARCHITECTURES["gpt2"], causal=False)))
+    assert before == [(name, sorted(vars(part)), part.training) for name, part in module.named_modules()]
+    hooks = [hooks for part in module.modules() for name, hooks in vars(part).items() if "hooks" in name]
+    assert not any(hooks)
+
+
+# Wrong rows
+
+WRONG_BLOCKS = {
+    ("llama", "no.such.list"): "LlamaModel has no attribute `no`",
+    ("llama", "norm"): "there are no blocks in 'norm'",
+    ("llama", ""): "one forward pass ran 3 blocks, the table lists 4",
+    ("llama", "layers.1.self_attn"): "block 1 does not read what block 0 gave",
+    ("llama", "layers.1.mlp"): "another order than the table lists them: [0, 3, 1, 2]",
+    ("gpt2", "h.3.mlp"): "another order than the table lists them: [0, 2, 1, 3]",
+    ("bert", "encoder.layer.3"): "block 0 returns a tuple, the table says otherwise",
+    ("bert", "encoder.layer.3.intermediate"): "state 1 has the shape (1, 7, 64), not 7 tokens of 32 features",
+    ("bert", "encoder.layer.0.output"): "another order than the table lists them: [0, 2, 1]",
+    ("roberta", "encoder.layer.3.attention.self"): "one forward pass ran 3 blocks, the table lists 4",
+    ("bert", "embeddings"): "another order than the table lists them",
+    ("distilbert", "transformer.layer.0.ffn"): "another order than the table lists them",
+}
+
+
+@pytest.mark.parametrize(("family", "blocks"), WRONG_BLOCKS)
+def test_a_wrong_list_of_blocks(family, blocks):
+    assert WRONG_BLOCKS[family, blocks] in refusal(model_with(family, blocks=blocks))
+
+
+@pytest.mark.parametrize(
+    ("family", "part", "why"),
+    [
+        ("llama", slice(2, None), "state 0 of a token depends on other tokens, so blocks run before part.0"),
+        ("bert", slice(1, None), "state 0 of a token depends on other tokens, so blocks run before part.0"),
+        ("llama", slice(0, 2), "norm does not read the last block's output"),
+        ("bert", slice(0, 3), "something follows the last block, the table says final_norm=None"),
+        ("llama", slice(None, None, 2), "block 1 does not read what block 0 gave"),
+        ("llama", slice(None, None, -1), "another order than the table lists them: [3, 2, 1, 0]"),
+    ],
+)
+def test_a_list_of_only_some_blocks_or_in_another_order(family, part, why):
+    module = tiny_module(family)
+    blocks = Model(module, None, family, ARCHITECTURES[family]).blocks
+    module.base_model.part = nn.ModuleList(blocks[part])
+    assert why in refusal(model_with(family, module, blocks="part"))
+
+
+def test_a_list_that_names_a_block_twice():
+    module = tiny_module("llama")
+    module.model.part = nn.ModuleList([*module.model.layers, module.model.layers[0]])
+    # `children` names a module once, so this is the list as it should be.
+    prove(model_with("llama", module, blocks="part"))
+
+
+@pytest.mark.parametrize("family", ["llama", "bloom", "falcon", "bert"])
+def test_a_wrong_kind_of_output(family):
+    right = ARCHITECTURES[family].tuple_output
+    said = refusal(model_with(family, tuple_output=not right))
+    assert f"block 0 returns a {'tuple' if right else 'Tensor'}, the table says otherwise" in said
+
+
+@pytest.mark.parametrize(
+    ("family", "final_norm", "why"),
+    [
+        ("llama", None, "something follows the last block, the table says final_norm=None"),
+        ("llama", "layers.3.input_layernorm", "layers.3.input_layernorm does not read the last block's output"),
+        ("llama", "layers.3.self_attn", "layers.3.self_attn does not read the last block's output"),
+        ("llama", "layers", "layers does not read the last block's output"),  # a list that is never run
+        ("llama", "no_norm", "'LlamaModel' object has no attribute 'no_norm'"),
+        ("gpt2", "wte", "wte does not read the last block's output"),
+        ("bert", "embeddings.LayerNorm", "embeddings.LayerNorm does not read the last block's output"),
+    ],
+)
+def test_a_wrong_final_norm(family, final_norm, why):
+    assert why in refusal(model_with(family, final_norm=final_norm))
+
+
+def test_a_pooler_is_no_final_norm():
+    module = VARIANTS["encoder without a head"]()
+    said = refusal(model_with("bert", module, final_norm="pooler"))
+    assert "pooler does not return a tensor of the shape of a state" in said
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text", "bloom", "bert", "electra"])
+def test_a_wrong_direction(family):
+    right = ARCHITECTURES[family].causal
+    said = refusal(model_with(family, causal=not right))
+    assert (
+        f"an earlier token {'never sees' if right else 'sees'} a later one, the table says causal={not right}" in said
+    )
+
+
+class Passing(nn.Module):
+    def forward(self, hidden_states, **_):
+        return hidden_states
+
+
+class Wrapping(nn.Module):
+    """A block that takes and gives what no table can describe."""
+
+    def __init__(self, block, give):
+        super().__init__()
+        self.block, self.give = block, give
+
+    def forward(self, hidden_states, **kwargs):
+        return self.give(self.block(hidden_states, **kwargs))
+
+
+def test_a_block_that_does_nothing():
+    module = tiny_module("llama")
+    module.model.layers[DEPTH // 2] = Passing()
+    assert "leaving out block 2 changes nothing" in refusal(model_with("llama", module))
+    # The same, with weights of zero where a block adds to the stream.
+    module = tiny_module("llama")
+    module.model.layers[2].self_attn.o_proj.weight.data.zero_()
+    module.model.layers[2].mlp.down_proj.weight.data.zero_()
+    assert "leaving out block 2 changes nothing" in refusal(model_with("llama", module))
+
+
+def test_a_block_that_is_not_what_it_was_at_the_next_call():
+    module = tiny_module("llama")
+    calls = []
+
+    def stateful(output):
+        calls.append(None)
+        return output + 1e-5 * len(calls)
+
+    module.model.layers[1] = Wrapping(module.model.layers[1], stateful)
+    assert "replaying the blocks from state 0 does not give the model's own output" in refusal(
+        model_with("llama", module)
+    )
+
+
+def test_a_refusal_says_where_and_what_to_do():
+    assert refusal(model_with("llama", causal=False)) == (
+        "tiny-llama: the architecture table is wrong for this llama model: "
+        "an earlier token never sees a later one, the table says causal=False.\n"
+        "Mend its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
+    )
+
+
+# Weights
+
+
+@pytest.mark.parametrize(
+    ("family", "parameter", "value", "kind"),
+    [
+        ("llama", "model.layers.1.mlp.up_proj.weight", float("nan"), "NaN"),
+        ("llama", "model.embed_tokens.weight", float("nan"), "NaN"),  # in the row of a token that the check never runs
+        ("gpt2", "transformer.h.0.ln_1.bias", float("inf"), "Inf"),
+        ("opt", "model.decoder.layers.2.fc1.bias", -float("inf"), "Inf"),  # the relu behind it hides it
+        ("bert", "cls.predictions.bias", float("nan"), "NaN"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_finite(family, parameter, value, kind, dtype):
+    module = tiny_module(family).to(dtype)
+    module.get_parameter(parameter).data.view(-1)[-1] = value
+    assert refusal(model_with(family, module)) == (
+        f"tiny-{family}: the weights hold {kind}, first in {parameter}. The checkpoint is damaged: fetch it again."
+    )
+
+
+def test_finite_weights_that_overflow_are_left_to_the_capture():
+    module = tiny_module("llama").half()
+    for weight in (module.model.layers[1].mlp.up_proj.weight.data, module.model.layers[1].mlp.down_proj.weight.data):
+        weight.div_(weight.abs().max()).mul_(60_000)
+    model = model_with("llama", module)
+    prove(model)
+    assert not model.trunk(torch.arange(5, 12)[None]).last_hidden_state.isfinite().all()
