@@ -61,7 +61,7 @@ class Kept:
             raise LastWantedReached
 
     def states(self) -> BatchStates:
-        """Return what was kept, in the order wanted.
+        """Return what was kept, in the order wanted, and forget it.
 
         Raises
         ------
@@ -69,7 +69,9 @@ class Kept:
             When a stream was written into after it was kept.
         """
         hidden = [self._untouched(layer) for layer in self._wanted.layers]
-        return BatchStates(hidden, self._untouched("final_norm") if self._wanted.final_norm else None)
+        normed = self._untouched("final_norm") if self._wanted.final_norm else None
+        self.clear()
+        return BatchStates(hidden, normed)
 
     def _untouched(self, place: Place) -> torch.Tensor:
         stream, version = self._streams[place]

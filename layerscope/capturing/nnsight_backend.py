@@ -5,7 +5,7 @@ nnsight leaves a ``forward`` and a state of its own in every module that it wrap
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from nnsight import NNsight
 from nnsight.intervention.source import STATE
 from torch import nn
 
-from layerscope.capturing.keeping import Kept, evaluating, recording_nothing
+from layerscope.capturing.keeping import Kept, LastWantedReached, evaluating, recording_nothing
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.models.model import Model, stream_in, stream_out
 
@@ -39,14 +39,12 @@ class NNsightBackend:
                 kept = Kept(model.name, wanted)
                 inputs = model.inputs(input_ids, attention_mask, position_ids)
                 # nnsight reads the body from this source and runs it beside the model: a read waits until the model is there.
-                with recording_nothing(), trunk.trace(**inputs) as tracer:
+                # Not tracer.stop(): its exception refers to itself, and so holds the streams until the garbage collector runs.
+                with recording_nothing(), suppress(LastWantedReached), trunk.trace(**inputs):
                     for layer in wanted.layers:
-                        kept.keep(
-                            layer, stream_out(blocks[layer - 1].output) if layer else stream_in(*blocks[0].inputs)
-                        )
-                    if wanted.final_norm:
-                        kept.keep("final_norm", norm.output)
-                    tracer.stop()
+                        stream = stream_out(blocks[layer - 1].output) if layer else stream_in(*blocks[0].inputs)
+                        kept.keep_until_last(layer, stream)
+                    kept.keep_until_last("final_norm", norm.output)
                 return kept.states()
 
             yield run
