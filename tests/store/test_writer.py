@@ -1,6 +1,7 @@
 import filecmp
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -84,6 +85,27 @@ def test_states_in_another_dtype_or_not_contiguous_or_with_gradients_are_taken(t
     for number, given_states in enumerate((given_half, turned)):
         path = write_capture(tmp_path / f"{number}.h5", given_states, of)
         assert np.array_equal(stored_bits(path, "hidden"), bits_of(given_states.detach().float()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_states_that_lie_layer_by_layer_are_stored_just_the_same(
+    tmp_path: Path, dtype: torch.dtype, gradients: bool
+) -> None:
+    of = layout(dtype=dtype, final_norm=True)
+    hidden, final = states(300, of).to(dtype), torch.randn(300, 5)
+    with CaptureTarget(tmp_path / "run.h5") as target, SequenceIndex(target.folder) as index:
+        fill(index, [300])
+        with CaptureWriter.create(target, of, index, ATTRIBUTES, SETTINGS) as writer:
+            for batch in (np.arange(7, 300), np.arange(7)):
+                rows = rows_of(index, hidden, batch, final)
+                by_layer = rows.hidden.transpose(0, 1).contiguous()
+                taken = by_layer.clone()
+                writer.update(replace(rows, hidden=by_layer.requires_grad_(gradients).transpose(0, 1)))
+                assert torch.equal(by_layer, taken), "what was given is not written to"
+            writer.finish()
+    assert np.array_equal(stored_bits(tmp_path / "run.h5", "hidden"), bits_of(hidden))
+    assert np.array_equal(stored_bits(tmp_path / "run.h5", "final_norm"), bits_of(final.to(dtype)))
 
 
 def test_a_huge_width_is_stored_in_chunks_of_fewer_tokens(tmp_path: Path) -> None:
