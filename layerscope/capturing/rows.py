@@ -53,7 +53,8 @@ def gather(states: BatchStates, batch: BatchRows) -> StateRows:
     counts = [len(kept) for kept in batch.positions]
     order = np.argsort(batch.first_row)
     width = states.hidden[0].shape[-1]
-    hidden = torch.empty(sum(counts), len(states.hidden), width, dtype=states.hidden[0].dtype)
+    # Layer by layer in memory, as the model gives them and as the file takes them, seen as token rows.
+    hidden = torch.empty(len(states.hidden), sum(counts), width, dtype=states.hidden[0].dtype).transpose(0, 1)
     normed = None if states.final_norm is None else torch.empty(sum(counts), width, dtype=hidden.dtype)
     at = 0
     for line in order:

@@ -49,12 +49,21 @@ class RowPlacer:
 
     @torch.no_grad()
     def cast(self, states: Float[torch.Tensor, "token layer feature"]) -> Float[torch.Tensor, "layer token feature"]:
-        """Return the states in the storage type, layer by layer, in a buffer that the next call uses again."""
+        """Return the states in the storage type, layer by layer.
+
+        States that lie layer by layer in memory already, as a capture gathers them, are cast in one straight copy, or not
+        copied at all; otherwise a buffer takes them that the next call uses again.
+        """
+        by_layer = states.transpose(0, 1)
+        if by_layer.is_cpu and by_layer.dtype == self.dtype and by_layer.is_contiguous():
+            return by_layer
         if states.numel() > self._buffer.numel():
             with torch.inference_mode(False):  # else it could not be written outside inference mode
                 self._buffer = torch.empty(states.numel(), dtype=self.dtype)
         turned = self._buffer[: states.numel()].view(self._layers, len(states), self._width)
-        if states.is_cpu:
+        if by_layer.is_cpu and by_layer.is_contiguous():
+            turned.copy_(by_layer)
+        elif states.is_cpu:
             for start in range(0, len(states), _CAST_TOKENS):
                 block = slice(start, start + _CAST_TOKENS)
                 turned[:, block].transpose(0, 1).copy_(states[block])
