@@ -209,6 +209,22 @@ def test_backends_agree_on_a_real_model(smollm2):
     assert distance(states["transformer-lens"], states["hooks"], mask) < 1e-5
 
 
+@pytest.mark.real
+def test_backends_on_a_real_encoder_without_a_head(minilm):
+    ids = torch.randint(1000, 20_000, (2, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    wanted = Wanted(tuple(range(minilm.depth + 1)))
+    with (
+        backend_for("hooks", minilm).session(minilm, wanted) as hooks,
+        backend_for("nnsight", minilm).session(minilm, wanted) as nnsight,
+    ):
+        assert_same_bits(nnsight(ids, mask, None), hooks(ids, mask, None))
+    refused = backend_for("transformer-lens", minilm).session(minilm, wanted)
+    with pytest.raises(CaptureError, match=r"Unsupported architecture: BertModel.*\nUse --backend hooks"), refused:
+        pass
+
+
 # Which tokens
 
 
