@@ -1,8 +1,10 @@
-"""Write the pages that are made from the code: the measures from their records, the models from the tables.
+"""Write the pages that are made from the code: the measures from their records, the models from the tables, the notebooks.
 
 Run before the site is built (``make docs`` does); the pages are not kept under version control, so they cannot be stale.
 """
 
+import json
+import shutil
 from pathlib import Path
 
 from layerscope.capturing.backends import BACKENDS
@@ -125,6 +127,21 @@ def main() -> None:
     """Write the pages beside this file."""
     for name, page in (("measures.md", measures_page()), ("models.md", models_page())):
         (DOCS / name).write_text(page, encoding="utf-8")
+    copies = DOCS / "notebooks"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir()
+    for notebook in sorted((DOCS.parent / "analyses").glob("*.ipynb")):
+        (copies / notebook.name).write_text(_without_widgets(notebook.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _without_widgets(notebook: str) -> str:
+    """Keep a notebook as it was executed, with xarray's plain form instead of its folding one, which a page cannot style."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        for output in cell.get("outputs", []):
+            if "xr-wrap" in "".join(output.get("data", {}).get("text/html", [])):
+                del output["data"]["text/html"]
+    return json.dumps(content)
 
 
 if __name__ == "__main__":
