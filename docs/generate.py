@@ -88,6 +88,7 @@ def _measure(measure: Measure) -> str:
     facts = [
         ["range", measure.range + (f", {measure.units}" if measure.units else "")],
         ["fewest tokens", str(measure.least_tokens)],
+        ["a layer that is the same for every token", "refused" if measure.needs_variation else "taken"],
         ["passes over the file", measure.passes],
         ["memory", measure.memory],
         ["cost", measure.cost],
