@@ -20,6 +20,8 @@ __all__ = ["LEAST_MAGNITUDE", "LEAST_RATIO", "RANKS", "Candidates", "MassiveToke
 
 LEAST_MAGNITUDE = 100.0
 LEAST_RATIO = 1000.0
+LEAST_PROBE = 4096
+"""A chunk of fewer values of a layer is not asked for its median."""
 MOST_CANDIDATES = 4096
 """Tokens held whose values are large, before those that cannot be massive are dropped."""
 RANKS = 16
@@ -43,6 +45,13 @@ def _median(values: Float[np.ndarray, " value"]) -> float:
     halves = np.partition(values, middle)
     upper = float(halves[middle])
     return upper if len(values) % 2 else (float(halves[:middle].max()) + upper) / 2
+
+
+def _sixteenth(peaks: Float[np.ndarray, "layer feature"]) -> Float[np.ndarray, "layer 1"]:
+    """Return each layer's 16th largest peak: what is below it cannot enter the table."""
+    ranks = min(RANKS, peaks.shape[1])
+    floor: np.ndarray = np.partition(peaks, -ranks, axis=1)[:, -ranks, None]
+    return floor
 
 
 class Peaks:
@@ -99,7 +108,7 @@ class Peaks:
         chunk: np.ndarray = np.maximum(high, -low)
         if not np.isfinite(chunk).all():
             self._refuse(rows)
-        layer, feature = np.nonzero(chunk >= self._line)
+        layer, feature = np.nonzero(chunk >= (self._line if self._line.any() else _sixteenth(chunk)))
         if len(layer):
             column = hidden[:, layer, feature]
             ties = np.abs(column) == chunk[layer, feature]
@@ -107,7 +116,7 @@ class Peaks:
             best = column[lowest, np.arange(len(layer))].astype(np.float64)
             self._raise((layer, feature), best, rows.row[lowest], rows.position[lowest], rows.token_id[lowest])
         self._widen(high, low)
-        if len(layer):
+        if (chunk > self._line).any():
             self._redraw()
         return chunk
 
@@ -145,9 +154,7 @@ class Peaks:
     def _redraw(self) -> None:
         """Draw the line below which a value cannot enter the table: the peak itself, and its layer's 16th peak."""
         peaks = self.magnitude
-        ranks = min(RANKS, peaks.shape[1])
-        floor = np.partition(peaks, -ranks, axis=1)[:, -ranks]
-        self._line = np.maximum(peaks, floor[:, None])
+        self._line = np.maximum(peaks, _sixteenth(peaks))
 
     def _refuse(self, rows: StateRows) -> None:
         token, layer, _ = (~rows.hidden.isfinite()).nonzero()[0].tolist()
@@ -202,14 +209,14 @@ class Candidates:
 class MassiveTokens:
     """The tokens that carry a massive value in some layer, of either capture, with their products.
 
-    Which values are massive is known only at the end, when the medians are: until then every token with a value of 100 or
-    more is a candidate. Where these grow many (some models have such values everywhere), those under half the ratio, by the
-    medians so far, are dropped.
+    Which values are massive is known only at the end, when the medians are. Until then tokens with a value of at least 100 and
+    at least 250 times its layer's median in some chunk are candidates. Where candidates pile up all the same, those under 500
+    times are dropped.
 
     Parameters
     ----------
     sample
-        Gives the medians.
+        Gives the medians at the end.
     """
 
     def __init__(self, sample: RowSample) -> None:
@@ -217,6 +224,9 @@ class MassiveTokens:
         self._parts: list[Candidates] = []
         self._held = 0
         self._prune_at = MOST_CANDIDATES
+        self._large, self._next_probe = 0, 1
+        axes = [axis for axis in (sample.study.first, sample.study.second) if axis is not None]
+        self._lowest = [np.full(len(axis), np.inf) for axis in axes]
 
     def update(
         self,
@@ -226,25 +236,25 @@ class MassiveTokens:
         products: TokenProducts,
     ) -> None:
         """Take the candidates among some rows, given the rows' peaks and products."""
-        if all(peak.max(initial=0) < LEAST_MAGNITUDE for peak in peaks):
-            return
         sides = [rows.hidden] if other is None else [rows.hidden, other.hidden]
+        self._probe(sides)
         high = np.zeros(len(rows), bool)
-        for hidden, peak in zip(sides, peaks, strict=True):
-            layer, feature = np.nonzero(peak >= LEAST_MAGNITUDE)
-            high |= (np.abs(hidden.numpy()[:, layer, feature]) >= LEAST_MAGNITUDE).any(1)
-        chosen = torch.from_numpy(np.flatnonzero(high))
-        magnitude = torch.cat([hidden[chosen].abs().amax(-1) for hidden in sides], dim=1)
-        part = Candidates(
-            rows.row[high],
-            rows.sequence_index[high],
-            rows.position[high],
-            magnitude,
-            products.dots[chosen],
-            products.squares[chosen],
-            products.squares_other[chosen],
-        )
-        self._append(part)
+        for hidden, peak, line in zip(sides, peaks, self._lines(), strict=True):
+            layer, feature = np.nonzero(peak >= line[:, None])
+            high |= (np.abs(hidden.numpy()[:, layer, feature]) >= line[layer]).any(1)
+        if high.any():
+            chosen = torch.from_numpy(np.flatnonzero(high))
+            self._append(
+                Candidates(
+                    rows.row[high],
+                    rows.sequence_index[high],
+                    rows.position[high],
+                    torch.cat([hidden[chosen].abs().amax(-1) for hidden in sides], dim=1),
+                    products.dots[chosen],
+                    products.squares[chosen],
+                    products.squares_other[chosen],
+                )
+            )
 
     def merge(self, part: "MassiveTokens") -> None:
         """Take another's candidates."""
@@ -254,7 +264,7 @@ class MassiveTokens:
     def medians(self) -> Float[np.ndarray, " layers"]:
         """Return the median absolute values: the first capture's layers, then the second's."""
         sides = 1 if self.sample.study.second is None else 2
-        return np.concatenate([median_magnitude(self.sample.fewest(side)) for side in range(sides)])
+        return np.concatenate([median_magnitude(self.sample.for_medians(side)) for side in range(sides)])
 
     def find(self, medians: Float[np.ndarray, " layers"], ratio: float = LEAST_RATIO) -> Candidates | None:
         """Return the tokens with a value of at least `ratio` times its layer's median; None if there are none."""
@@ -267,11 +277,27 @@ class MassiveTokens:
             return None
         return Candidates.join(found)
 
+    def _probe(self, sides: list[Float[torch.Tensor, "token _layer _feature"]]) -> None:
+        """Take the medians of large chunks 1, 8, 64, …, and keep the lowest: no token is lost to one unusual chunk."""
+        if min(side.shape[0] * side.shape[2] for side in sides) < LEAST_PROBE:
+            return
+        self._large += 1
+        if self._large == self._next_probe:
+            self._next_probe *= 8
+            self._lowest = [
+                np.minimum(lowest, median_magnitude(side)) for lowest, side in zip(self._lowest, sides, strict=True)
+            ]
+
+    def _lines(self) -> list[Float[np.ndarray, " _layer"]]:
+        """Return for each layer the magnitude from which on a value may be massive."""
+        known = [np.where(np.isfinite(lowest), lowest, 0) for lowest in self._lowest]
+        return [np.maximum(LEAST_RATIO / 4 * lowest, LEAST_MAGNITUDE) for lowest in known]
+
     def _append(self, part: Candidates) -> None:
         self._parts.append(part)
         self._held += len(part)
-        if self._held > self._prune_at:
-            kept = self.find(self.medians(), LEAST_RATIO / 2)
+        if self._held > self._prune_at and self._large:
+            kept = self.find(np.concatenate(self._lowest), LEAST_RATIO / 2)
             self._parts = [] if kept is None else [kept]
             self._held = 0 if kept is None else len(kept)
             self._prune_at = max(MOST_CANDIDATES, 2 * self._held)

@@ -45,9 +45,7 @@ def report_massive(products: Products) -> MassiveReport:
     sample = products.sample
     facts: dict[str, int | float | str] = {
         "massive_criterion": f"at least {LEAST_MAGNITUDE:g} and {LEAST_RATIO:g} times the layer's median absolute value",
-        "massive_median": "of all tokens"
-        if sample.complete
-        else f"of a seeded sample of {len(sample.fewest())} tokens",
+        "massive_median": "of all tokens" if sample.complete else f"of a seeded sample of {sample.kept} tokens",
         "massive_tokens": 0 if found is None else len(found),
         "massive_positions": "" if found is None else _positions(found.position),
     }

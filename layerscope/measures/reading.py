@@ -4,6 +4,7 @@ This module knows sources; it knows no measure.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -74,19 +75,28 @@ class Reader:
         return first, rest[0] if rest else None
 
     def __iter__(self) -> Iterator[tuple[StateRows, StateRows | None]]:
-        source = self.sources[0]
+        """Give the rows in chunks that stay in the processor's cache; the next block is read meanwhile, by another thread."""
         row_bytes = sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize
         block = _STORED_TOGETHER * max(1, min(4, _READ_BYTES // (row_bytes * _STORED_TOGETHER)))
         step = chunk_rows(row_bytes)
-        buffers = [torch.empty(block, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
-        for start in range(0, len(source.position), block):
-            stop = min(start + block, len(source.position))
-            if not self._keep[start:stop].any():
-                continue
-            sides = [self._rows(each, start, stop, buffer) for each, buffer in zip(self.sources, buffers, strict=True)]
-            for first in range(0, len(sides[0]), step):
-                parts = [_part(side, slice(first, first + step)) for side in sides]
-                yield parts[0], parts[1] if len(parts) > 1 else None
+        buffers = [
+            [torch.empty(block, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
+            for _ in range(2)
+        ]
+        starts = [start for start in range(0, len(self._keep), block) if self._keep[start : start + block].any()]
+        with ThreadPoolExecutor(1, thread_name_prefix="reading") as reading:
+            coming = reading.submit(self._block, starts[0], buffers[0])
+            for turn in range(len(starts)):
+                sides = coming.result()
+                if turn + 1 < len(starts):
+                    coming = reading.submit(self._block, starts[turn + 1], buffers[(turn + 1) % 2])
+                for first in range(0, len(sides[0]), step):
+                    parts = [_part(side, slice(first, first + step)) for side in sides]
+                    yield parts[0], parts[1] if len(parts) > 1 else None
+
+    def _block(self, start: int, buffers: list[torch.Tensor]) -> list[StateRows]:
+        stop = min(start + len(buffers[0]), len(self._keep))
+        return [self._rows(each, start, stop, into) for each, into in zip(self.sources, buffers, strict=True)]
 
     def _rows(self, source: StateSource, start: int, stop: int, buffer: torch.Tensor) -> StateRows:
         hidden = source.read(start, stop, out=buffer[: stop - start]).to(self.dtype)

@@ -4,6 +4,8 @@ Every row has a priority, a hash of the seed and its number; the sample is the r
 it is all of them. This module knows rows, not what they are for.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt64
@@ -13,7 +15,8 @@ from layerscope.states import StateRows
 
 __all__ = ["RowSample", "row_priority"]
 
-FEWEST = 1024
+PARTS = 8
+"""Into how many parts features are split where only medians are wanted."""
 
 
 def row_priority(row: Int[np.ndarray, " token"], seed: int) -> UInt64[np.ndarray, " token"]:
@@ -44,13 +47,13 @@ class RowSample:
     exact
         Whether an estimator needs all of up to 4,096 rows whatever the memory; else a quarter of it may be taken.
     medians_only
-        Whether nothing but medians is wanted of the sample, which 1,024 tokens give where they are not all.
+        Whether nothing but medians is wanted of the sample. Where it is not all there is, an eighth of each token's features is
+        then held: another one for each token, so that all features are seen alike.
     """
 
     def __init__(self, study: Study, *, exact: bool = False, medians_only: bool = False) -> None:
         room = EXACT_TOKENS
-        if medians_only and study.tokens is not None and study.tokens > EXACT_TOKENS:
-            room = FEWEST
+        self.thin = medians_only and study.tokens is not None and study.tokens > EXACT_TOKENS
         if not exact:
             room = min(room, max(256, study.memory // 4 // study.row_bytes))
         self.size = room if study.tokens is None else min(room, study.tokens)
@@ -64,7 +67,7 @@ class RowSample:
         self._row = np.empty(self.size, np.int64)
         self._sequence = np.empty(self.size, np.int64)
         self._hidden = [
-            torch.empty(self.size, len(axis), axis.width, dtype=study.dtype)
+            torch.empty(self.size, len(axis), _part_width(axis.width) if self.thin else axis.width, dtype=study.dtype)
             for axis in (study.first, study.second)
             if axis is not None
         ]
@@ -96,12 +99,12 @@ class RowSample:
         order = self._order()
         return held if (np.diff(order) == 1).all() else held[torch.from_numpy(order)]
 
-    def fewest(self, side: int = 0) -> Float[torch.Tensor, "token layer feature"]:
-        """Return all states if all tokens are held, else those of 1,024: enough for a median, whatever else is sampled."""
-        if self.complete or self._filled <= FEWEST:
-            return self.hidden(side)
-        chosen = np.argpartition(self._priority[: self._filled], FEWEST)[:FEWEST]
-        return self._hidden[side][torch.from_numpy(chosen)]
+    def for_medians(self, side: int = 0) -> Float[torch.Tensor, "token layer _feature"]:
+        """Return values for the medians: all if all tokens are held, else the eighth of each that a thin sample holds."""
+        held = self._hidden[side][: self._filled]
+        if self.thin or self.complete:
+            return held
+        return _eighths(held, np.arange(self._filled), self._priority[: self._filled])
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take those of the rows that belong to the sample."""
@@ -109,13 +112,14 @@ class RowSample:
         priority = row_priority(rows.row, self.study.seed)
         wanted = np.flatnonzero(priority <= self._limit)
         states = [part.hidden for part in (rows, other) if part is not None]
-        self._take(priority, rows.row, rows.sequence_index, states, wanted)
+        pick = _eighths if self.thin else _whole
+        self._take(priority, rows.row, rows.sequence_index, states, wanted, pick)
 
     def merge(self, part: "RowSample") -> None:
         """Take those of another sample's rows that belong to the sample of both."""
         self.seen += part.seen
         wanted = np.flatnonzero(part._priority[: part._filled] <= self._limit)
-        self._take(part._priority, part._row, part._sequence, part._hidden, wanted)
+        self._take(part._priority, part._row, part._sequence, part._hidden, wanted, _whole)
 
     def _take(
         self,
@@ -124,14 +128,15 @@ class RowSample:
         sequence: Int[np.ndarray, " row"],
         states: list[torch.Tensor],
         wanted: Int[np.ndarray, " wanted"],
+        pick: Callable[[torch.Tensor, np.ndarray, np.ndarray], torch.Tensor],
     ) -> None:
         if not len(wanted):
             return
         slots, wanted = self._make_room(priority, wanted)
         self._priority[slots], self._row[slots], self._sequence[slots] = priority[wanted], row[wanted], sequence[wanted]
-        places, chosen = torch.from_numpy(slots), torch.from_numpy(wanted)
+        places = torch.from_numpy(slots)
         for held, hidden in zip(self._hidden, states, strict=True):
-            held[places] = hidden[chosen].to(held.dtype)
+            held[places] = pick(hidden, wanted, priority[wanted]).to(held.dtype)
 
     def _make_room(
         self, priority: UInt64[np.ndarray, " row"], wanted: Int[np.ndarray, " wanted"]
@@ -152,3 +157,32 @@ class RowSample:
 
     def _order(self) -> Int[np.ndarray, " token"]:
         return np.argsort(self._row[: self._filled], kind="stable")
+
+
+def _part_width(width: int) -> int:
+    return -(-width // PARTS)
+
+
+def _whole(
+    hidden: Float[torch.Tensor, "token layer feature"],
+    chosen: Int[np.ndarray, " chosen"],
+    priority: UInt64[np.ndarray, " chosen"],
+) -> Float[torch.Tensor, "chosen layer feature"]:
+    return hidden[torch.from_numpy(chosen)]
+
+
+def _eighths(
+    hidden: Float[torch.Tensor, "token layer feature"],
+    chosen: Int[np.ndarray, " chosen"],
+    priority: UInt64[np.ndarray, " chosen"],
+) -> Float[torch.Tensor, "chosen layer part"]:
+    """Take an eighth of the features of each chosen token, which one its priority says."""
+    width = hidden.shape[2]
+    size = _part_width(width)
+    part = (priority % np.uint64(PARTS)).astype(np.int64)
+    taken = torch.empty(len(chosen), hidden.shape[1], size, dtype=hidden.dtype)
+    for number in np.unique(part).tolist():
+        start = min(number * size, width - size)
+        here = np.flatnonzero(part == number)
+        taken[torch.from_numpy(here)] = hidden[:, :, start : start + size][torch.from_numpy(chosen[here])]
+    return taken

@@ -112,5 +112,4 @@ def few_rows(patch: pytest.MonkeyPatch, exact: int = 8) -> None:
     for module in (study_module, alignment, row_sample):
         patch.setattr(module, "EXACT_TOKENS", exact)
     patch.setattr(alignment, "MINIBATCH", 10)
-    patch.setattr(row_sample, "FEWEST", 8)
     patch.setattr(cross_covariance, "_AT_ONCE", 7)

@@ -120,7 +120,7 @@ def test_many_large_values_do_not_pile_up_nor_hide_massive_ones(monkeypatch: pyt
 def test_median_of_a_sample_is_close_and_said():
     states = walk(6000, 2, 16)
     result = analyze(capture(states, [60] * 100), measures=["norm"])
-    assert result.attrs["massive_median"] == "of a seeded sample of 1024 tokens"
+    assert result.attrs["massive_median"] == "of a seeded sample of 4096 tokens"
     ratio = np.abs(states).max((0, 2)) / np.median(np.abs(states), axis=(0, 2))
     assert result["massive_ratio"][0].item() == pytest.approx(ratio.max(), rel=0.03)
     few = analyze(capture(states[:4080], [60] * 68), measures=["norm"])
