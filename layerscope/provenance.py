@@ -30,6 +30,6 @@ def provenance(**facts: Any) -> str:
         name: version(name) for name in _LIBRARIES
     }
     host = {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()}
-    # Only the program's name: a path tells of somebody's machine and of nothing else.
+    # The program by its name alone; the arguments as they were typed.
     command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]) if sys.argv[0] else ""
     return json.dumps({"versions": versions, "host": host, "command": command} | facts, sort_keys=True)

@@ -50,4 +50,8 @@ def analyze(
     write_analysis(result, target)
     if warning := result.attrs.get("massive_warning"):
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{target}: {', '.join(str(name) for name in result.data_vars if not str(name).startswith('massive_'))}")
+    derived = ("_low", "_high", "_bootstrap")
+    measured = [
+        str(name) for name in result.data_vars if not str(name).endswith(derived) and "rank" not in result[name].dims
+    ]
+    typer.echo(f"{target}: {', '.join(measured)}")
