@@ -1,5 +1,6 @@
 """Reading checkpoints: whatever goes wrong becomes one line with a remedy, and the library keeps quiet."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,7 +42,7 @@ def quiet() -> Iterator[None]:
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub_level = hub_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity(hub_logging.ERROR)  # which else announces every retry of a hub that is out of reach
+    hub_logging.set_verbosity(logging.ERROR)  # which else announces every retry of a hub that is out of reach
     transformers_logging.disable_progress_bar()
     try:
         yield
