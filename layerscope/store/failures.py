@@ -36,7 +36,7 @@ def told(path: Path, what: str) -> Iterator[None]:
     except BlockingIOError as error:
         raise CaptureError(f"{path} is open in another program\nclose it there, and go on with --resume") from error
     except (OSError, RuntimeError) as error:
-        number = error.errno if isinstance(error, OSError) and error.errno else _errno_within(str(error))
+        number = error.errno if isinstance(error, OSError) else None  # h5py finds it in what HDF5 says
         if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             remedy = "free some disk, and go on with --resume"
         elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -45,10 +45,3 @@ def told(path: Path, what: str) -> Iterator[None]:
             remedy = "see to the disk, and go on with --resume"
         reason = os.strerror(number) if number else str(error)
         raise CaptureError(f"cannot {what} {path}: {reason}\n{remedy}") from error
-
-
-def _errno_within(message: str) -> int:
-    """Return the error number that HDF5 only mentions in its text, or 0."""
-    _, found, rest = message.partition("errno = ")
-    digits = rest.partition(",")[0].strip() if found else ""
-    return int(digits) if digits.isdigit() else 0

@@ -55,6 +55,10 @@ def test_other_numbers_are_not_taken_for_bfloat16(tmp_path: Path) -> None:
         for name in ("int16", "uint16", "float16", "int32"):
             assert not is_bfloat16(file.create_dataset(name, data=np.zeros(2, name)).id.get_type())
         assert stored_dtype(file["int16"]) is None
+        seven = file_type(torch.bfloat16).copy()
+        seven.set_fields(15, 8, 7, 0, 8)  # one exponent bit fewer, one mantissa bit more
+        assert seven.get_ebias() == 127
+        assert not is_bfloat16(seven)
         assert stored_dtype(file.create_dataset("text", data="text")) is None
 
 

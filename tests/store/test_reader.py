@@ -82,6 +82,8 @@ def test_the_file_itself_keeps_to_the_contract(tmp_path: Path) -> None:
         assert set(file.attrs) == {*ATTRIBUTES, "complete"}
         assert file["hidden"].attrs["coordinates"] == "layer_name sequence_index position token_id"
         assert (file["hidden"].chunks, file["hidden"].compression) == ((256, 1, 5), None)
+        plan = file["hidden"].id.get_create_plist()
+        assert (plan.get_alloc_time(), plan.get_fill_time()) == (h5py.h5d.ALLOC_TIME_EARLY, h5py.h5d.FILL_TIME_NEVER)
         assert {name: file[name].dtype.name for name in ("layer", "sequence_index", "position", "token_id")} == {
             "layer": "int64",
             "sequence_index": "int64",

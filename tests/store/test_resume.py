@@ -80,6 +80,11 @@ def test_other_rows_of_the_same_texts_are_refused(unfinished: Path) -> None:
             resumed(unfinished, TEXTS, keep)
 
 
+def test_rows_left_out_at_the_very_end_are_missed(unfinished: Path) -> None:
+    with pytest.raises(CaptureError, match="was begun with other texts: stored with 10 rows, got 9\n"):
+        resumed(unfinished, TEXTS, lambda ids: ids[:0] if ids == [10] else list(range(len(ids))))
+
+
 def test_more_rows_of_the_same_texts_are_refused(tmp_path: Path) -> None:
     of = layout()
     path = write_capture(
