@@ -137,6 +137,6 @@ def _warning(
     if np.isnan(change):
         return f"{what}. There is no sequence cosine without them."
     return (
-        f"{what}. Without them cosine_sequence changes by up to {change:.2f}: read it beside cosine and "
-        "cosine_sequence_without_first, or leave the first tokens out with --exclude-first."
+        f"{what}. Without them cosine_sequence changes by up to {change:.2f}; cosine_centered and cka lean on the same tokens. "
+        "Read them beside cosine and cosine_sequence_without_first, or leave the first tokens out with --exclude-first."
     )
