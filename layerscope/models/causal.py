@@ -139,12 +139,15 @@ def _prove_chain(model: Model, trace: _Trace) -> None:
         _fail(model, f"one forward pass ran {len(trace.order)} blocks, the table lists {model.depth}")
     if trace.order != list(range(model.depth)):
         _fail(model, f"the model runs its blocks in another order than the table lists them: {trace.order}")
-    for index, (args, kwargs) in enumerate(trace.calls):
+    for index, ((args, kwargs), output) in enumerate(zip(trace.calls, trace.outputs, strict=True)):
         if not args and "hidden_states" not in kwargs:
             _fail(model, f"block {index} takes no hidden_states, but {', '.join(kwargs) or 'nothing'}")
-        if isinstance(trace.outputs[index], tuple) != model.architecture.tuple_output:
-            _fail(model, f"block {index} returns a {type(trace.outputs[index]).__name__}, the table says otherwise")
-        for stream in (stream_in(args, kwargs), stream_out(trace.outputs[index])):
+        if isinstance(output, tuple) != model.architecture.tuple_output:
+            _fail(model, f"block {index} returns a {type(output).__name__}, the table says otherwise")
+        for stream in (
+            args[0] if args else kwargs["hidden_states"],
+            output[0] if isinstance(output, tuple) else output,
+        ):
             if not isinstance(stream, torch.Tensor):
                 _fail(model, f"block {index} passes on a {type(stream).__name__}, not a tensor")
     for index, call in enumerate(trace.calls):

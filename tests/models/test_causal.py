@@ -188,6 +188,47 @@ class Wrapping(nn.Module):
         return self.give(self.block(hidden_states, **kwargs))
 
 
+class Outer(nn.Module):
+    """A block around an inner one that takes and gives the stream in a way of its own."""
+
+    def __init__(self, block, inner, name, unpack):
+        super().__init__()
+        self.inner, self.name, self.unpack = inner(block), name, unpack
+
+    def forward(self, hidden_states, **kwargs):
+        return self.unpack(self.inner(**{self.name: hidden_states}, **kwargs))
+
+
+class Renaming(Wrapping):
+    def forward(self, stream, **kwargs):
+        return super().forward(stream, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("inner", "name", "unpack", "why"),
+    [
+        (
+            lambda block: Renaming(block, lambda output: output),
+            "stream",
+            lambda output: output,
+            "block 0 takes no hidden_states, but stream, ",
+        ),
+        (
+            lambda block: Wrapping(block, lambda output: {"stream": output}),
+            "hidden_states",
+            lambda output: output["stream"],
+            "block 0 passes on a dict, not a tensor",
+        ),
+    ],
+)
+def test_blocks_whose_stream_cannot_be_found(inner, name, unpack, why):
+    module = tiny_module("llama")
+    layers = [Outer(layer, inner, name, unpack) for layer in module.model.layers]
+    module.model.layers = nn.ModuleList(layers)
+    module.model.part = nn.ModuleList([layer.inner for layer in layers])
+    assert why in refusal(model_with("llama", module, blocks="part"))
+
+
 def test_a_block_that_does_nothing():
     module = tiny_module("llama")
     module.model.layers[DEPTH // 2] = Passing()
