@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt64
+from numpy.lib.stride_tricks import sliding_window_view
 
 from layerscope.measures.study import EXACT_TOKENS, Study
 from layerscope.states import StateRows
@@ -104,7 +105,7 @@ class RowSample:
         held = self._hidden[side][: self._filled]
         if self.thin or self.complete:
             return held
-        return _eighths(held, np.arange(self._filled), self._priority[: self._filled])
+        return torch.from_numpy(_eighths(held, np.arange(self._filled), self._priority[: self._filled]))
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take those of the rows that belong to the sample."""
@@ -128,15 +129,14 @@ class RowSample:
         sequence: Int[np.ndarray, " row"],
         states: list[torch.Tensor],
         wanted: Int[np.ndarray, " wanted"],
-        pick: Callable[[torch.Tensor, np.ndarray, np.ndarray], torch.Tensor],
+        pick: Callable[[torch.Tensor, np.ndarray, np.ndarray], np.ndarray],
     ) -> None:
         if not len(wanted):
             return
         slots, wanted = self._make_room(priority, wanted)
         self._priority[slots], self._row[slots], self._sequence[slots] = priority[wanted], row[wanted], sequence[wanted]
-        places = torch.from_numpy(slots)
         for held, hidden in zip(self._hidden, states, strict=True):
-            held[places] = pick(hidden, wanted, priority[wanted]).to(held.dtype)
+            held.numpy()[slots] = pick(hidden, wanted, priority[wanted])
 
     def _make_room(
         self, priority: UInt64[np.ndarray, " row"], wanted: Int[np.ndarray, " wanted"]
@@ -167,22 +167,18 @@ def _whole(
     hidden: Float[torch.Tensor, "token layer feature"],
     chosen: Int[np.ndarray, " chosen"],
     priority: UInt64[np.ndarray, " chosen"],
-) -> Float[torch.Tensor, "chosen layer feature"]:
-    return hidden[torch.from_numpy(chosen)]
+) -> Float[np.ndarray, "chosen layer feature"]:
+    rows: np.ndarray = hidden.numpy()[chosen]
+    return rows
 
 
 def _eighths(
     hidden: Float[torch.Tensor, "token layer feature"],
     chosen: Int[np.ndarray, " chosen"],
     priority: UInt64[np.ndarray, " chosen"],
-) -> Float[torch.Tensor, "chosen layer part"]:
+) -> Float[np.ndarray, "chosen layer part"]:
     """Take an eighth of the features of each chosen token, which one its priority says."""
-    width = hidden.shape[2]
-    size = _part_width(width)
-    part = (priority % np.uint64(PARTS)).astype(np.int64)
-    taken = torch.empty(len(chosen), hidden.shape[1], size, dtype=hidden.dtype)
-    for number in np.unique(part).tolist():
-        start = min(number * size, width - size)
-        here = np.flatnonzero(part == number)
-        taken[torch.from_numpy(here)] = hidden[:, :, start : start + size][torch.from_numpy(chosen[here])]
-    return taken
+    size = _part_width(hidden.shape[2])
+    start = np.minimum((priority % np.uint64(PARTS)).astype(np.int64) * size, hidden.shape[2] - size)
+    parts: np.ndarray = sliding_window_view(hidden.numpy(), size, axis=2)[chosen, :, start]
+    return parts
