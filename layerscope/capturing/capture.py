@@ -259,9 +259,7 @@ def _opened(
     request: CaptureRequest, target: CaptureTarget, index: SequenceIndex, stream: TokenStream, going_on: bool
 ) -> CaptureWriter:
     if going_on:
-        writer = CaptureWriter.resume(target)
-        writer.check_index(index)
-        return writer
+        return CaptureWriter.resume(target, index)
     layout = request.layout
     check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
     return CaptureWriter.create(target, layout, index, request.attributes(stream), request.settings)
@@ -287,7 +285,7 @@ class _Keeper:
         self._committed = time.monotonic()
 
     def __call__(self, rows: StateRows) -> None:
-        self._writer.update(rows, rows.final_norm)
+        self._writer.update(rows)
         for sink in self._sinks:
             sink.update(rows)
         if time.monotonic() - self._committed > _COMMIT_SECONDS:
