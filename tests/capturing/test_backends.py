@@ -9,56 +9,34 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
-import transformers as tf
 from torch.nn.modules.module import register_module_forward_pre_hook
-from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from layerscope.capturing import nnsight_backend, transformer_lens_backend
 from layerscope.capturing.backends import BACKENDS, BackendRecord, backend_for
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.errors import CaptureError, UsageError
 from layerscope.models.architectures import ARCHITECTURES
-from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
-from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_module
+from tests.capturing.conformance import (
+    LENGTHS,
+    OWN_ARITHMETIC,
+    PAIRS,
+    ROUNDING,
+    assert_as_it_was,
+    assert_same_bits,
+    batch,
+    distance,
+    every_state,
+    make_model,
+    run_once,
+    shared_model,
+    snapshot,
+    streams,
+)
+from tests.families import DEPTH, FAMILIES
 
-PAIRS = [(record.name, family) for record in BACKENDS.values() for family in FAMILIES if family in record.families]
 each_pair = pytest.mark.parametrize(("backend", "family"), PAIRS)
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
-lens_families = pytest.mark.parametrize("family", [family for name, family in PAIRS if name == "transformer-lens"])
-
-# The four sequences have these lengths; sliding windows are 5 tokens long, so that they bite.
-LENGTHS = (9, 4, 7, 1)
-# Relative to the largest value of a state.
-ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-10}
-# The backends that do not run the model's own code, and how far their states may be from the hooks'.
-OWN_ARITHMETIC = {"transformer-lens": ROUNDING[torch.float32]}
-# TransformerLens splits these families' joint projections, or adds their biases, in another order than the model does.
-RESPLIT = ("gpt2", "bloom", "falcon")
-# Of these, TransformerLens needs a copy of the joint projection.
-COPIES_QKV = ("gpt_neox", "bloom", "falcon")
-
-
-def make_model(family: str, dtype: torch.dtype = torch.float32, attention: str | None = None) -> Model:
-    """Make a fresh model whose norms and biases are not at their initial ones and zeros."""
-    module = tiny_module(family)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        for parameter in module.parameters():
-            if parameter.ndim == 1:
-                parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
-    if attention is not None:
-        module.set_attn_implementation(attention)
-    return wrap_module(module.to(dtype), name=f"tiny-{family}")
-
-
-@functools.cache
-def shared_model(family: str, dtype: torch.dtype = torch.float32) -> Model:
-    return make_model(family, dtype)
-
-
-def every_state(model: Model) -> Wanted:
-    return Wanted(tuple(range(DEPTH + 1)), final_norm=model.final_norm is not None)
 
 
 class OpenSessions:
@@ -107,36 +85,6 @@ def kept_bridges(monkeypatch):
 proved_bridge = functools.cache(transformer_lens_backend._proved_bridge)
 
 
-def batch(model: Model, side: str = "right") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return ids, mask and positions of four random sequences, padded at one side."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.full((len(LENGTHS), max(LENGTHS)), model.pad_id)
-    mask, positions = torch.zeros_like(ids), torch.zeros_like(ids)
-    for row, length in enumerate(LENGTHS):
-        place = slice(0, length) if side == "right" else slice(max(LENGTHS) - length, None)
-        ids[row, place] = torch.randint(2, VOCABULARY, (length,), generator=generator)
-        mask[row, place] = 1
-        positions[row, place] = torch.arange(length)
-    return ids, mask, positions
-
-
-def streams(states: BatchStates) -> list[torch.Tensor]:
-    return states.hidden + ([] if states.final_norm is None else [states.final_norm])
-
-
-def distance(one: BatchStates, other: BatchStates, mask: torch.Tensor, other_mask: torch.Tensor | None = None) -> float:
-    """Return the largest difference on real tokens, relative to the largest value of its state; NaN anywhere gives NaN."""
-    other_mask = mask if other_mask is None else other_mask
-    pairs = zip(streams(one), streams(other), strict=True)
-    off = [(a[mask == 1] - b[other_mask == 1]).abs().max() / b[other_mask == 1].abs().max() for a, b in pairs]
-    return float(torch.stack(off).max())
-
-
-def assert_same_bits(one: BatchStates, other: BatchStates) -> None:
-    for a, b in zip(streams(one), streams(other), strict=True):
-        assert torch.equal(a, b)
-
-
 # Which states
 
 
@@ -171,21 +119,6 @@ def test_states_are_the_hooks_states(opened, backend, family):
     unpadded = torch.ones_like(mask)  # the model may then leave its mask out altogether
     got, expected = opened(backend, family)(ids, unpadded, None), opened("hooks", family)(ids, unpadded, None)
     assert distance(got, expected, unpadded) <= allowed
-
-
-@lens_families
-def test_transformer_lens_differs_from_an_eager_model_by_nothing_or_by_rounding(family):
-    dtype, bound = (torch.float64, 1e-14) if family in RESPLIT else (torch.float32, 0)
-    # Falcon cannot switch: in float64 its own attention does without the float32 softmax of eager attention, as its bridge does.
-    model = make_model(family, dtype, attention=None if family == "falcon" else "eager")
-    ids, mask, _ = batch(model)
-    got, expected = (run_once(name, model, ids, mask) for name in ("transformer-lens", "hooks"))
-    assert distance(got, expected, mask) <= bound
-
-
-def run_once(backend: str, model: Model, ids: torch.Tensor, mask: torch.Tensor) -> BatchStates:
-    with backend_for(backend, model).session(model, every_state(model)) as run:
-        return run(ids, mask, None)
 
 
 @each_backend
@@ -322,34 +255,6 @@ def test_no_gradients(opened, backend, family):
 # What is left behind
 
 
-def snapshot(model: Model) -> dict[str, object]:
-    """Return all that a session must leave as it was."""
-    parts = dict(model.module.named_modules())
-    return {
-        "tensors": [(name, tensor.data_ptr(), tensor.dtype) for name, tensor in model.module.state_dict().items()],
-        "values": [tensor.clone() for tensor in model.module.state_dict().values()],
-        "requires_grad": [parameter.requires_grad for parameter in model.module.parameters()],
-        "grad": [parameter.grad for parameter in model.module.parameters()],
-        "modules": [(name, id(part), type(part)) for name, part in parts.items()],
-        "training": [part.training for part in parts.values()],
-        "attributes": [(name, sorted(vars(part))) for name, part in parts.items()],
-        "hooks": [[len(hooks) for key, hooks in vars(part).items() if "hooks" in key] for part in parts.values()],
-        "config": model.config.to_dict() | {"attention": model.config._attn_implementation},
-        "random": torch.get_rng_state(),
-        "filters": list(warnings.filters),
-    }
-
-
-def assert_as_it_was(model: Model, before: dict[str, object]) -> None:
-    after = snapshot(model)
-    assert "forward" not in {name for _, attributes in after["attributes"] for name in attributes}
-    for key in before:
-        if key in ("values", "random"):
-            assert all(torch.equal(a, b) for a, b in zip(before[key], after[key], strict=True)), key
-        else:
-            assert before[key] == after[key], key
-
-
 class Trouble(Exception):
     pass
 
@@ -438,31 +343,6 @@ def test_nothing_of_a_batch_outlives_it(opened, backend):
         gc.enable()
 
 
-@lens_families
-def test_transformer_lens_copies_no_weights(monkeypatch, family):
-    bridges = []
-
-    def build(*args, **kwargs):
-        bridges.append(build_bridge_from_module(*args, **kwargs))
-        return bridges[-1]
-
-    monkeypatch.setattr(transformer_lens_backend, "build_bridge_from_module", build)
-    model = make_model(family)
-    with backend_for("transformer-lens", model).session(model, Wanted((1,))):
-        pass
-    weights = storages(model.module)
-    shared = storages(bridges[0].original_model)
-    assert set(weights) <= set(shared)
-    # A joint projection that is split into three is copied, where its rows are interleaved; absent biases become zeros.
-    extra = sum(size for pointer, size in shared.items() if pointer not in weights)
-    assert extra < (0.4 if family in COPIES_QKV else 0.01) * sum(weights.values())
-
-
-def storages(module: torch.nn.Module) -> dict[int, int]:
-    tensors = [tensor.untyped_storage() for tensor in (*module.parameters(), *module.buffers())]
-    return {storage.data_ptr(): storage.nbytes() for storage in tensors}
-
-
 # What is refused
 
 
@@ -498,54 +378,6 @@ def test_a_family_not_declared_is_refused(backend, family):
     assert str(error.value) == (
         f"tiny-{family}: the {backend} backend does not run {family} models: use --backend hooks"
     )
-
-
-SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": VOCABULARY}
-NOT_FOR_TRANSFORMER_LENS = {
-    "headless": (
-        lambda: tf.BertModel(tf.BertConfig(**SIZE, intermediate_size=64)),
-        r"does not take this checkpoint \(ValueError: Unsupported architecture: BertModel\)",
-    ),
-    "new-falcon": (
-        lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, new_decoder_architecture=True, num_kv_heads=2)),
-        r"does not take this checkpoint \(RuntimeError: split_with_sizes expects .*\)",
-    ),
-    "alibi-falcon": (
-        lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, alibi=True, multi_query=False)),
-        r"computes state 1 otherwise than the model does \(relative difference \d\.\de-\d+\)",
-    ),
-    "projecting-opt": (
-        lambda: tf.OPTForCausalLM(tf.OPTConfig(**SIZE, ffn_dim=64, word_embed_proj_dim=16)),
-        r"has no ln_final\.hook_out for this checkpoint",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NOT_FOR_TRANSFORMER_LENS)
-def test_a_checkpoint_transformer_lens_refuses_or_misreads(name):
-    make, why = NOT_FOR_TRANSFORMER_LENS[name]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = make()
-    for parameter in module.parameters():
-        if parameter.ndim > 1:
-            parameter.data.mul_(3)
-    model = wrap_module(module, name=name)
-    wanted = Wanted((0, 2), final_norm=model.final_norm is not None)
-    before = snapshot(model)
-    backend = backend_for("transformer-lens", model)
-    message = rf"^{name}: TransformerLens {why}\.\nUse --backend hooks\.$"
-    with pytest.raises(CaptureError, match=message), backend.session(model, wanted):
-        pass
-    assert_as_it_was(model, before)
-    with backend_for("nnsight", model).session(model, wanted) as run:  # the others take it
-        assert len(run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).hidden) == 2
-
-
-def test_transformer_lens_without_a_final_norm_where_none_is_wanted():
-    model = wrap_module(NOT_FOR_TRANSFORMER_LENS["projecting-opt"][0](), name="opt")
-    with backend_for("transformer-lens", model).session(model, Wanted((2,))) as run:
-        assert run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).final_norm is None
 
 
 def test_only_the_known_warning_of_nnsight_is_silenced(monkeypatch):
