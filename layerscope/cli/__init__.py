@@ -62,13 +62,8 @@ def _run(debug: bool) -> int:
         command = error.ctx.command_path if error.ctx else "layerscope"
         _complain(f"{error.format_message()}\nSee '{command} --help'.")
         return 2
-    except typer.Exit as stop:
-        if stop.exit_code == _INTERRUPTED:  # what typer makes of Ctrl-C
-            _complain("interrupted")
-        return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
-        return _INTERRUPTED
+        code = _INTERRUPTED
     except (LayerScopeError, ClickException) as error:
         if debug:
             traceback.print_exc()
@@ -84,6 +79,8 @@ def _run(debug: bool) -> int:
             f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it."
         )
         return 1
+    if code == _INTERRUPTED:  # typer gives it back as a number for Ctrl-C
+        _complain("interrupted")
     return code if isinstance(code, int) else 0
 
 

@@ -11,22 +11,31 @@ matplotlib loads on first use.
 """
 
 from importlib import import_module
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layerscope.figures.matrices import heatmap
     from layerscope.figures.panels import panel
     from layerscope.figures.profiles import profile
-    from layerscope.figures.saving import save
 
 _HOME = {
     "heatmap": "layerscope.figures.matrices",
     "panel": "layerscope.figures.panels",
     "profile": "layerscope.figures.profiles",
-    "save": "layerscope.figures.saving",
 }
 
 __all__ = ["heatmap", "panel", "profile", "save"]
+
+
+def save(figure: Any, path: str | PathLike[str]) -> Path:
+    """Write a figure as PDF, SVG or PNG: `layerscope.figures.saving.save`."""
+    # No lazy name like the others: nnsight, once it runs, gives every object a `save`, this module too, and a module's
+    # `__getattr__` is only asked for what an object has not.
+    from layerscope.figures.saving import save
+
+    return save(figure, path)
 
 
 def __getattr__(name: str) -> Any:

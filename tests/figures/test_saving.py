@@ -180,3 +180,19 @@ def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="has no attribute 'histogram'"):
         figures.histogram  # noqa: B018
     assert dir(figures) == ["heatmap", "panel", "profile", "save"]
+
+
+AFTER_NNSIGHT = """
+import nnsight, numpy, sys, torch
+import layerscope as ls
+module = nnsight.NNsight(torch.nn.Linear(2, 2))
+with module.trace(torch.ones(1, 2)):
+    output = module.output.save()
+ls.figures.save(ls.figures.heatmap(numpy.eye(4)), sys.argv[1])
+"""
+
+
+def test_figures_can_be_saved_after_nnsight_has_given_every_object_a_save_of_its_own(tmp_path):
+    (tmp_path / "program.py").write_text(AFTER_NNSIGHT)  # in a file: nnsight reads the source of what it traces
+    subprocess.run([sys.executable, tmp_path / "program.py", tmp_path / "figure.png"], check=True)
+    assert (tmp_path / "figure.png").exists()
