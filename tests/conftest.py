@@ -17,7 +17,6 @@ from layerscope.models.packaged import fetch
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
-
 # The same examples every time: a run that fails can be run again, and one that passed stays passed.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("steady")
