@@ -284,10 +284,18 @@ def test_weights_that_are_not_finite(family, parameter, value, kind, dtype):
     )
 
 
-def test_finite_weights_that_overflow_are_left_to_the_capture():
-    module = tiny_module("llama").half()
-    for weight in (module.model.layers[1].mlp.up_proj.weight.data, module.model.layers[1].mlp.down_proj.weight.data):
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [
+        ("llama", ("layers.1.mlp.up_proj.weight", "layers.1.mlp.down_proj.weight")),
+        ("bert", ("encoder.layer.1.intermediate.dense.weight", "encoder.layer.1.output.dense.weight")),
+    ],
+)
+def test_finite_weights_that_overflow_are_left_to_the_capture(family, weights):
+    module = tiny_module(family).half()
+    for name in weights:
+        weight = module.base_model.get_parameter(name).data
         weight.div_(weight.abs().max()).mul_(60_000)
-    model = model_with("llama", module)
+    model = model_with(family, module)
     prove(model)
     assert not model.trunk(torch.arange(5, 12)[None]).last_hidden_state.isfinite().all()
