@@ -103,7 +103,8 @@ class SequenceMoments:
         if not len(slot):
             return
         if self.reference is None:
-            self.reference = hidden.mean(0).double()
+            # A median, because a massive token would pull a mean away from all others.
+            self.reference = hidden.median(0).values.double()
         present, local = np.unique(slot, return_inverse=True)
         index = torch.from_numpy(local.astype(np.int64))
         deviation = hidden - self.reference.to(hidden.dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from layerscope.measures import study as study_module
@@ -17,6 +17,8 @@ from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 from tests.measures.captures import capture, walk
 
+# An example of thirty tokens says enough as it is, and shrinking it takes minutes.
+NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
 LENGTHS = [6, 1, 9, 4, 10]
 TOKENS, LAYERS, WIDTH = sum(LENGTHS), 3, 4
 
@@ -72,19 +74,20 @@ def _in_one(seed: int, second: bool) -> tuple[np.ndarray, xarray.Dataset]:
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["alone", "two captures"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, phases=NO_SHRINKING)
 @given(splits(), st.integers(0, 1))
 def test_all_measures_in_any_chunks_and_merges(second: bool, dealt: list[list[np.ndarray]], seed: int):
     states, expected = _in_one(seed, second)
     found = _streamed(states, _study(4, second), dealt, list(MEASURES))
-    xarray.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    # Not 1e-9: where the first chunk is the massive token alone, it is the reference of the replicates' variances.
+    xarray.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
     assert found.attrs["massive_tokens"] == 1
     assert found.attrs["massive_cosine_sequence_change"] == pytest.approx(
         expected.attrs["massive_cosine_sequence_change"], abs=1e-9
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, phases=NO_SHRINKING)
 @given(splits())
 def test_measures_that_need_several_passes(dealt: list[list[np.ndarray]]):
     """With thresholds set low: minibatches a pass each, means first, spectra layer by layer, sums of products of features."""
@@ -99,7 +102,7 @@ def test_measures_that_need_several_passes(dealt: list[list[np.ndarray]]):
     xarray.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, phases=NO_SHRINKING)
 @given(splits())
 def test_sums_of_products_between_layers(dealt: list[list[np.ndarray]]):
     with pytest.MonkeyPatch.context() as patch:
