@@ -12,10 +12,10 @@ import xarray
 
 from layerscope.errors import UsageError
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.engine import Engine, RowPair
+from layerscope.measures.engine import Engine
 from layerscope.measures.labelling import label
 from layerscope.measures.massive_report import report_massive
-from layerscope.measures.reading import Reader
+from layerscope.measures.reading import Reader, RowPair
 from layerscope.measures.study import Study
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import provenance

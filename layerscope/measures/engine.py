@@ -5,22 +5,23 @@ This module knows families and rows; it knows no formula, no labels and no files
 
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from functools import partial
 from importlib import import_module
 
 from layerscope.errors import MeasureError
 from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.crew import crew
 from layerscope.measures.family import Family
 from layerscope.measures.products import Products
+from layerscope.measures.reading import RowPair, chunk_rows, split
 from layerscope.measures.record import Measure
 from layerscope.measures.row_sample import RowSample
 from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
 
-__all__ = ["Engine", "RowPair"]
+__all__ = ["Engine"]
 
 _PRODUCTS = MEASURES["cosine"].family
-
-RowPair = tuple[StateRows, StateRows | None]
 
 
 class Engine:
@@ -57,12 +58,11 @@ class Engine:
 
     def update(self, rows: StateRows, other: StateRows | None = None) -> None:
         """Take some rows of the pass."""
-        if not len(rows):
-            return
-        if not self._passes:
-            self.sample.update(rows, other)
-        for family in self._open:
-            family.update(rows, other)
+        for part in split(rows, other, chunk_rows(self.study.row_bytes)):
+            if not self._passes:
+                self.sample.update(*part)
+            for family in self._open:
+                family.update(*part)
 
     def fresh(self) -> "Engine":
         """Make an engine in the same pass that has taken nothing, to take a share of the rows and be merged."""
@@ -91,13 +91,40 @@ class Engine:
         self._open = [family for family in self._open if family.end_pass()]
         return bool(self._open)
 
-    def run(self, read: Callable[[], Iterator[RowPair]]) -> None:
+    def run(self, read: Callable[[], Iterable[RowPair]]) -> None:
         """Read the rows as often as needed."""
         more = True
         while more:
+            shares = self._shares()
             for rows, other in read():
-                self.update(rows, other)
+                self._share_out(shares, rows, other)
+            for share in shares:
+                for family, part in share.items():
+                    family.merge(part)
             more = self.end_pass()
+
+    def _shares(self) -> list[dict[Family, Family]]:
+        """Make empty accumulators of the families whose work is shared, for each thread, as far as the memory goes."""
+        shared = [family for family in self._open if family.share_bytes]
+        size = sum(family.share_bytes for family in shared)
+        threads = min(crew().size, self.study.memory // 8 // size) if size else 0
+        return [{family: family.fresh(self.sample) for family in shared} for _ in range(threads)] if threads > 1 else []
+
+    def _share_out(self, shares: list[dict[Family, Family]], rows: StateRows, other: StateRows | None) -> None:
+        """Let each thread take some of the rows for the shared families, and take all rows for the others here."""
+        if not shares:
+            self.update(rows, other)
+            return
+        step = chunk_rows(self.study.row_bytes)
+        parts = list(split(rows, other, min(step, -(-len(rows) // len(shares)))))
+        jobs = [crew().work(partial(_take, share, parts[number :: len(shares)])) for number, share in enumerate(shares)]
+        if not self._passes:
+            self.sample.update(rows, other)
+        for family in self._open:
+            if family not in shares[0]:
+                family.update(rows, other)
+        for job in jobs:
+            job.result()
 
     def estimates(self) -> Iterator[tuple[Measure, Estimate]]:
         """Compute the measures, in the order they were asked for."""
@@ -132,6 +159,12 @@ class Engine:
                 f"{axis.describe(index)} is the same for every token: {', '.join(undefined)} has no meaning there; "
                 "leave it out with --measures, or the layer at the capture with --layers"
             )
+
+
+def _take(share: dict[Family, Family], parts: list[RowPair]) -> None:
+    for part in parts:
+        for family in share.values():
+            family.update(*part)
 
 
 def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:

@@ -35,6 +35,11 @@ class Family(ABC):
         self.sample = sample
         self.wanted = wanted
 
+    @property
+    def share_bytes(self) -> int:
+        """The bytes of another accumulator, so that threads may share the work; 0 where they had better not."""
+        return 0
+
     @abstractmethod
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take some rows, and the same tokens' rows of the second capture where there is one."""

@@ -47,6 +47,13 @@ class Moments(Family):
         self.pairs: PairSums | None = None
         self.centre = "cosine_centered" in wanted
 
+    @property
+    def share_bytes(self) -> int:
+        """The bytes of the means or of the sums; not shared where replicates are summed."""
+        if self.pairs is not None:
+            return self.pairs.nbytes
+        return 0 if self.sequences else sum(moments.mean.nbytes for moments in self.moments)
+
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take some rows: for the moments in the first pass, for the products in the second."""
         sides = [rows] if other is None else [rows, other]

@@ -76,6 +76,11 @@ class PairSums:
         self.zero = torch.zeros(layers + other, dtype=torch.int64)
         self._buffers: dict[tuple[str, torch.Size], torch.Tensor] = {}
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the sums."""
+        return sum(total.nbytes for total in self.sums.values())
+
     def update(
         self,
         hidden: Float[torch.Tensor, "token layer feature"],

@@ -58,6 +58,11 @@ class Products(Family):
             if "block_influence" in wanted and not alone
         ]
 
+    @property
+    def share_bytes(self) -> int:
+        """The bytes of the sums."""
+        return sum(pairs.nbytes for pairs in (self.sums, *self.within))
+
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take some rows."""
         sides = [rows] if other is None else [rows, other]

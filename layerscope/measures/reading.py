@@ -4,21 +4,25 @@ This module knows sources; it knows no measure.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import cycle
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
 from layerscope.errors import MeasureError
+from layerscope.measures.crew import crew
 from layerscope.measures.study import Axis
 from layerscope.states import StateRows
 from layerscope.store.source import StateSource
 
-__all__ = ["Reader", "chunk_rows"]
+__all__ = ["Reader", "RowPair", "chunk_rows", "split"]
+
+RowPair = tuple[StateRows, StateRows | None]
 
 _CHUNK_BYTES = 8_000_000
-_READ_BYTES = 64_000_000
+_BLOCK_BYTES = 16_000_000
 _STORED_TOGETHER = 256
 """Rows that a capture file stores in one piece of each layer: reading fewer reads the piece twice."""
 
@@ -74,25 +78,22 @@ class Reader:
         first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
         return first, rest[0] if rest else None
 
-    def __iter__(self) -> Iterator[tuple[StateRows, StateRows | None]]:
-        """Give the rows in chunks that stay in the processor's cache; the next block is read meanwhile, by another thread."""
+    def __iter__(self) -> Iterator[RowPair]:
+        """Give the rows block by block, each read while the one before is worked on; a block is valid until the next."""
         row_bytes = sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize
-        block = _STORED_TOGETHER * max(1, min(4, _READ_BYTES // (row_bytes * _STORED_TOGETHER)))
-        step = chunk_rows(row_bytes)
+        block = _STORED_TOGETHER * max(1, min(16, _BLOCK_BYTES // (row_bytes * _STORED_TOGETHER)))
         buffers = [
             [torch.empty(block, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
             for _ in range(2)
         ]
         starts = [start for start in range(0, len(self._keep), block) if self._keep[start : start + block].any()]
-        with ThreadPoolExecutor(1, thread_name_prefix="reading") as reading:
-            coming = reading.submit(self._block, starts[0], buffers[0])
-            for turn in range(len(starts)):
-                sides = coming.result()
-                if turn + 1 < len(starts):
-                    coming = reading.submit(self._block, starts[turn + 1], buffers[(turn + 1) % 2])
-                for first in range(0, len(sides[0]), step):
-                    parts = [_part(side, slice(first, first + step)) for side in sides]
-                    yield parts[0], parts[1] if len(parts) > 1 else None
+        jobs = [partial(self._block, start, buffer) for start, buffer in zip(starts, cycle(buffers), strict=False)]
+        coming = crew().read(jobs[0])
+        for following in [*jobs[1:], None]:
+            sides = coming.result()
+            if following is not None:
+                coming = crew().read(following)
+            yield sides[0], sides[1] if len(sides) > 1 else None
 
     def _block(self, start: int, buffers: list[torch.Tensor]) -> list[StateRows]:
         stop = min(start + len(buffers[0]), len(self._keep))
@@ -103,6 +104,13 @@ class Reader:
         part = slice(start, stop)
         rows = StateRows(hidden, np.arange(start, stop), self._slot[part], source.position[part], source.token_id[part])
         return rows.select(self._keep[part])
+
+
+def split(rows: StateRows, other: StateRows | None, size: int) -> Iterator[RowPair]:
+    """Cut rows into parts of at most `size`."""
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        yield _part(rows, part), None if other is None else _part(other, part)
 
 
 def _part(rows: StateRows, part: slice) -> StateRows:

@@ -14,7 +14,6 @@ from layerscope.errors import MeasureError
 from layerscope.measures.analysis import finish, parse_memory, require_counts
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.engine import Engine
-from layerscope.measures.reading import chunk_rows
 from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 
@@ -79,13 +78,9 @@ class Statistics:
         if self._engine is None:
             self._engine = Engine(self._study(rows), self._measures)
         rows = rows.select(rows.position >= self._exclude_first)
-        step = chunk_rows(self._engine.study.row_bytes)
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            hidden = rows.hidden[part].to(device="cpu", dtype=self._engine.study.dtype)
-            self._engine.update(
-                StateRows(hidden, rows.row[part], rows.sequence_index[part], rows.position[part], rows.token_id[part])
-            )
+        if len(rows):
+            hidden = rows.hidden.to(device="cpu", dtype=self._engine.study.dtype)
+            self._engine.update(StateRows(hidden, rows.row, rows.sequence_index, rows.position, rows.token_id))
 
     def merge(self, part: "Statistics") -> None:
         """Add what another accumulator of the same settings has taken."""

@@ -1,0 +1,71 @@
+"""Threads that share the work of a pass, each computing by itself.
+
+The products of a chunk are many small pieces of work. Divided inside each of them, as torch does by itself, the threads wait
+for each other more than they work; here each thread takes some tokens from beginning to end. This module knows no measure.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+
+__all__ = ["Crew", "crew"]
+
+_MOST = 8
+_Result = TypeVar("_Result")
+
+
+class Crew:
+    """Some threads, in each of which torch computes without further threads.
+
+    Parameters
+    ----------
+    size
+        How many work at once, beside the one that reads.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        threads = torch.get_num_threads()
+        self._workers = _started(size, "layerscope")
+        self._reader = _started(1, "layerscope-reading")
+        # What the threads set for themselves torch takes for anybody's later threads, too: put it back.
+        torch.set_num_threads(threads)
+
+    def work(self, job: Callable[[], _Result]) -> "Future[_Result]":
+        """Let a thread do a piece of work."""
+        return self._workers.submit(job)
+
+    def read(self, job: Callable[[], _Result]) -> "Future[_Result]":
+        """Let the reading thread do a piece of work."""
+        return self._reader.submit(job)
+
+
+def crew() -> Crew:
+    """Return the threads of this process, as many as torch would use, at most eight."""
+    return _crew(os.getpid(), min(torch.get_num_threads(), _MOST))
+
+
+@cache
+def _crew(process: int, size: int) -> Crew:
+    # A process made by a fork has none of its parent's threads, so it must not find its parent's crew.
+    return Crew(size)
+
+
+def _started(size: int, name: str) -> ThreadPoolExecutor:
+    """Make a pool whose threads all run already: each waits for the others once."""
+    pool = ThreadPoolExecutor(size, name, _alone)
+    together = Barrier(size)
+    for waiting in [pool.submit(together.wait) for _ in range(size)]:
+        waiting.result()
+    return pool
+
+
+def _alone() -> None:
+    # Asked for its threads first, torch takes note that this thread has its number; it would else forget it again.
+    torch.get_num_threads()
+    torch.set_num_threads(1)

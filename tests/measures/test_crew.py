@@ -1,0 +1,87 @@
+"""Threads share the work of a pass: the result is that of one, and torch's own threads are left as they were."""
+
+import os
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+from layerscope.errors import MeasureError
+from layerscope.measures import crew as crew_module
+from layerscope.measures import engine, reading
+from layerscope.measures.analysis import analyze
+from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.crew import Crew, crew
+from tests.measures.captures import capture, walk
+
+LENGTHS = [90, 3, 200, 47, 60]
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> Crew:
+    threads = Crew(3)
+    for module in (engine, reading):
+        monkeypatch.setattr(module, "crew", lambda: threads)
+    monkeypatch.setattr(reading, "_CHUNK_BYTES", 16 * 3 * 5 * 8)
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", 1)
+    return threads
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "two captures"])
+@pytest.mark.parametrize("bootstrap", [0, 4])
+def test_shared_work_gives_the_same(monkeypatch: pytest.MonkeyPatch, other: bool, bootstrap: int):
+    states = walk(sum(LENGTHS), 3, 5)
+    states[5, 1, 2] = 4e3
+    whole = capture(states, LENGTHS)
+    taken: list[int] = []
+    take = engine._take
+    monkeypatch.setattr(engine, "_take", lambda *args: (taken.append(1), take(*args)))
+    found = analyze(whole, whole if other else None, measures=MEASURES, bootstrap=bootstrap)
+    assert len(taken) >= 6  # two blocks, three threads
+    monkeypatch.setattr(engine, "crew", lambda: Crew(1))
+    expected = analyze(whole, whole if other else None, measures=MEASURES, bootstrap=bootstrap)
+    xarray.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    for name, value in expected.attrs.items():
+        assert found.attrs[name] == pytest.approx(value), name
+
+
+@pytest.mark.usefixtures("three")
+def test_what_a_thread_refuses_is_refused():
+    states = walk(sum(LENGTHS), 3, 5)
+    states[321, 2, 1] = np.nan
+    with pytest.raises(MeasureError, match="row 321"):
+        analyze(capture(states, LENGTHS))
+
+
+@pytest.mark.usefixtures("three")
+def test_sums_too_large_for_the_memory_are_not_multiplied(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "_take", None)  # not to be called
+    analyze(capture(walk(sum(LENGTHS), 3, 5), LENGTHS), measures=["cosine"], memory="5KB")
+
+
+def test_each_thread_computes_alone_and_nobody_else_is_changed():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        threads = Crew(2)
+        assert [threads.work(torch.get_num_threads).result() for _ in range(4)] == [1] * 4
+        assert threads.read(torch.get_num_threads).result() == 1
+        assert torch.get_num_threads() == 3
+        seen: list[int] = []
+        later = Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [3]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_one_crew_a_process(monkeypatch: pytest.MonkeyPatch):
+    mine = crew()
+    assert crew() is mine
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # as after a fork, which takes no threads along
+    assert crew() is not mine
+    assert crew_module.crew().size == mine.size
