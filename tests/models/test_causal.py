@@ -284,6 +284,12 @@ def test_weights_that_are_not_finite(family, parameter, value, kind, dtype):
     )
 
 
+def test_a_parameter_without_values_is_no_harm():
+    module = tiny_module("llama")
+    module.model.empty = nn.Parameter(torch.empty(0))
+    prove(model_with("llama", module))
+
+
 @pytest.mark.parametrize(
     ("family", "weights"),
     [
