@@ -11,12 +11,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from layerscope.capturing.capture import capture
 from layerscope.measures.analysis import analyze
+from layerscope.measures.crew import crew
+from layerscope.measures.pair_sums import PairSums
+from layerscope.measures.reading import Reader, split
 from layerscope.models.packaged import fetch
 from layerscope.store.source import CaptureSource
 
@@ -31,6 +35,24 @@ def read_only(path: Path) -> None:
         for start in range(0, tokens, CHUNK):
             stop = min(start + CHUNK, tokens)
             source.read(start, stop, out=buffer[: stop - start])
+
+
+def sums_only(path: Path) -> None:
+    """Read all rows and keep the sums of products of all pairs of layers, without the report on massive activations."""
+    with CaptureSource(path) as source:
+        reader = Reader(source, None, 0)
+        layers, threads = len(source.layer), crew().size
+        shares = [PairSums(layers, None, source.dtype, sequences=reader.sequences) for _ in range(threads)]
+        for rows, _ in reader:
+            parts = list(split(rows, None, -(-len(rows) // threads)))
+            jobs = [
+                crew().work(partial(share.update, part.hidden, None, part.sequence_index, part.position == 0))
+                for share, (part, _) in zip(shares, parts, strict=False)
+            ]
+            for job in jobs:
+                job.result()
+        for share in shares[1:]:
+            shares[0].merge(share)
 
 
 def pair_loop(states: torch.Tensor) -> torch.Tensor:
@@ -66,22 +88,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.h5"
         print(capture(fetch("smollm2-135m"), "builtin:passages", path, store_dtype="bfloat16"))
-        over_reading, over_loop, whole = [], [], []
+        over_reading, over_loop, whole, sums_reading, sums_loop = [], [], [], [], []
         with CaptureSource(path) as source:
             tokens, layers, width = len(source.position), len(source.layer), source.width
-            some = source.read(0, 512)
+            states = source.read(0, tokens)
         sums = ["cosine", "cosine_sequence", "norm"]
         for turn in range(options.rounds + 1):
             reading = seconds(lambda: read_only(path))
             one_pass = seconds(lambda: analyze(path, measures=sums))
-            loop = seconds(lambda: pair_loop(some)) * tokens / len(some)
+            bare = seconds(lambda: sums_only(path))
+            loop = seconds(lambda: pair_loop(states))
             default = seconds(lambda: analyze(path))
             if turn:
                 over_reading.append(one_pass / reading)
                 over_loop.append(loop / one_pass)
+                sums_reading.append(bare / reading)
+                sums_loop.append(loop / bare)
                 whole.append(default / reading)
         print(f"{tokens:,} tokens, {layers} layers, {width} features, {path.stat().st_size / 1e6:.0f} MB of bfloat16")
-        report("analyze cosine, cosine_sequence, norm: times reading alone", over_reading)
+        report("sums for cosine, cosine_sequence, norm: times reading alone", sums_reading)
+        report("loop of torch cosine_similarity over pairs: times those sums", sums_loop)
+        report("analyze for them, massive activations too: times reading alone", over_reading)
         report("loop of torch cosine_similarity over pairs: times that analysis", over_loop)
         report("analyze with the default measures: times reading alone", whole)
         speed = matmul_speed()

@@ -5,6 +5,7 @@ The tree, with the exit code of the command line::
     LayerScopeError        1
     ├── UsageError         2   wrong use: an unknown name, an existing output, a malformed option
     ├── ModelError         1   a model that is missing, corrupt, not understood
+    ├── ScheduleError      1   a schedule that this model cannot run
     ├── TextsError         1   texts that are missing, empty, malformed
     ├── CaptureError       1   a capture that cannot go on: NaN, overflow, disk, a second writer
     ├── FileError          1   a file that is not what it should be: foreign, truncated, incomplete
@@ -22,6 +23,7 @@ __all__ = [
     "LayerScopeError",
     "MeasureError",
     "ModelError",
+    "ScheduleError",
     "TextsError",
     "UsageError",
     "unknown_name",
@@ -42,6 +44,10 @@ class UsageError(LayerScopeError):
 
 class ModelError(LayerScopeError):
     """The model cannot be found, read or understood."""
+
+
+class ScheduleError(LayerScopeError):
+    """The schedule names what the model has not, or affects nothing."""
 
 
 class TextsError(LayerScopeError):

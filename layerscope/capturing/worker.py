@@ -3,11 +3,12 @@
 The queue holds one item, so memory stays flat: at most one batch is being taken, one waits, one is being computed.
 """
 
-import threading
 from collections.abc import Callable
 from queue import Queue
 from types import TracebackType
 from typing import Generic, TypeVar
+
+from layerscope.threads import lone_threads
 
 __all__ = ["Worker"]
 
@@ -33,7 +34,7 @@ class Worker(Generic[Item]):
         self._take = take
         self._queue: Queue[Item | None] = Queue(maxsize=1)
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="layerscope-sinks", daemon=True)
+        self._thread = lone_threads(1, "layerscope-sinks")
 
     def put(self, item: Item) -> None:
         """Hand over an item, waiting while another one is still in line."""
@@ -41,14 +42,14 @@ class Worker(Generic[Item]):
         self._raise()
 
     def __enter__(self) -> "Worker[Item]":
-        self._thread.start()
+        self._thread.submit(self._work)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._queue.put(None)
-        self._thread.join()
+        self._thread.shutdown()
         if error is None:
             self._raise()
 

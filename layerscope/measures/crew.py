@@ -6,12 +6,13 @@ for each other more than they work; here each thread takes some tokens from begi
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cache
-from threading import Barrier
 from typing import TypeVar
 
 import torch
+
+from layerscope.threads import lone_threads
 
 __all__ = ["Crew", "crew"]
 
@@ -30,11 +31,8 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        threads = torch.get_num_threads()
-        self._workers = _started(size, "layerscope")
-        self._reader = _started(1, "layerscope-reading")
-        # What the threads set for themselves torch takes for anybody's later threads, too: put it back.
-        torch.set_num_threads(threads)
+        self._workers = lone_threads(size, "layerscope")
+        self._reader = lone_threads(1, "layerscope-reading")
 
     def work(self, job: Callable[[], _Result]) -> "Future[_Result]":
         """Let a thread do a piece of work."""
@@ -54,18 +52,3 @@ def crew() -> Crew:
 def _crew(process: int, size: int) -> Crew:
     # A process made by a fork has none of its parent's threads, so it must not find its parent's crew.
     return Crew(size)
-
-
-def _started(size: int, name: str) -> ThreadPoolExecutor:
-    """Make a pool whose threads all run already: each waits for the others once."""
-    pool = ThreadPoolExecutor(size, name, _alone)
-    together = Barrier(size)
-    for waiting in [pool.submit(together.wait) for _ in range(size)]:
-        waiting.result()
-    return pool
-
-
-def _alone() -> None:
-    # Asked for its threads first, torch takes note that this thread has its number; it would else forget it again.
-    torch.get_num_threads()
-    torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""A schedule meets a model: the model's own forward pass, with its blocks run in another order."""

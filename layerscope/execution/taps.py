@@ -1,0 +1,150 @@
+"""Deferred execution: the model calls its blocks, and somebody else decides what runs.
+
+While a model is tapped, each call of a block is only remembered, with the arguments that the model chose for that very block
+(mask, rotary embeddings, cache, …), and the stream is passed through. The call of the last block hands all of them to a
+program, which returns the stream the model goes on with. So every block gets its own arguments whatever the order, and no
+family needs code of its own. Nothing in the tree of modules is replaced: a tapped block is the same object under a class that
+differs from its own only in being called. How this was chosen is told in ``docs/design/deferred-execution.md``.
+
+Knows no schedule.
+"""
+
+import copyreg
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import nn
+from transformers import Cache
+
+from layerscope.errors import UsageError
+from layerscope.models.model import Model, stream_in, stream_out
+
+__all__ = ["BlockCalls", "Program", "Stream", "tapped"]
+
+Stream = Float[torch.Tensor, "sequence position feature"]
+
+_TAP = "_layerscope_tap"
+
+
+@dataclass
+class BlockCalls:
+    """One forward pass of a model, as far as its blocks go: where it starts, and how each block is to be called.
+
+    Attributes
+    ----------
+    stream
+        State 0: the stream entering the first block.
+    cache
+        The key-value cache the model was given or made; None without.
+    """
+
+    stream: Stream
+    cache: Cache | None
+    _run: list[Callable[[Stream], Stream]] = field(repr=False)
+
+    @property
+    def depth(self) -> int:
+        """How many blocks there are."""
+        return len(self._run)
+
+    def __call__(self, block: int, stream: Stream) -> Stream:
+        """Run one block on `stream`, with the arguments the model chose for that block."""
+        return self._run[block](stream)
+
+
+Program = Callable[[BlockCalls], Stream]
+"""What runs in place of the blocks; it returns the stream that the model goes on with."""
+
+
+@contextmanager
+def tapped(model: Model, program: Program) -> Iterator[None]:
+    """Let `program` run in place of the model's blocks, in every forward pass inside the context.
+
+    Raises
+    ------
+    UsageError
+        When the model is tapped already; in a forward pass inside, when hidden states or attentions are asked for.
+    """
+    if any(_TAP in vars(block) for block in model.blocks):
+        raise UsageError(
+            f"{model.name}: its blocks run under a schedule already; leave that context before entering another"
+        )
+    taps = _Taps(model, program)
+    with ExitStack() as placed:
+        for part in {id(part): part for part in (model.module, model.trunk)}.values():
+            placed.enter_context(part.register_forward_pre_hook(_refuse_states, with_kwargs=True))
+        for index, block in enumerate(model.blocks):
+            placed.callback(_untap, block, type(block))
+            block.__dict__[_TAP] = partial(taps, index)
+            block.__class__ = _tapped_class(type(block))
+        yield
+
+
+def _untap(block: nn.Module, own_class: type[nn.Module]) -> None:
+    block.__class__ = own_class
+    block.__dict__.pop(_TAP, None)
+
+
+@cache
+def _tapped_class(own: type) -> type[nn.Module]:
+    """Make a class like `own` whose instances, called, report to their tap; copies and pickles are of `own` itself."""
+
+    def called(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return self.__dict__[_TAP](args, kwargs)
+
+    def reduced(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+        state = {name: value for name, value in self.__dict__.items() if name != _TAP}
+        return copyreg.__newobj__, (own,), state  # type: ignore[attr-defined]  # missing from the library's stubs
+
+    facts = {
+        "__call__": called,
+        "__reduce_ex__": reduced,
+        "__module__": own.__module__,
+        "__qualname__": own.__qualname__,
+    }
+    return type(own.__name__, (own,), facts)
+
+
+class _Taps:
+    """All taps of one model: they remember the calls of a forward pass, and the last one runs the program."""
+
+    def __init__(self, model: Model, program: Program) -> None:
+        self._program = program
+        self._blocks = [(block, type(block)) for block in model.blocks]
+        self._returns_tuple = model.architecture.tuple_output
+        self._calls: list[Callable[[Stream], Stream]] = []
+
+    def __call__(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if index == 0:
+            self._calls = []
+        stream = stream_in(args, kwargs)
+        self._calls.append(partial(self._run, index, args, kwargs))
+        if index == len(self._blocks) - 1:
+            calls, self._calls = self._calls, []  # which hold the masks of this batch, and are not needed after it
+            stream = self._program(BlockCalls(stream, _cache_in(args, kwargs), calls))
+        return (stream,) if self._returns_tuple else stream
+
+    def _run(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any], stream: Stream) -> Stream:
+        block, own = self._blocks[index]
+        if args:
+            return stream_out(own.__call__(block, stream, *args[1:], **kwargs))
+        return stream_out(own.__call__(block, **(kwargs | {"hidden_states": stream})))
+
+
+def _cache_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:
+    return next((value for value in (*args, *kwargs.values()) if isinstance(value, Cache)), None)
+
+
+def _refuse_states(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for name in ("output_hidden_states", "output_attentions"):
+        wanted = kwargs.get(name)
+        if wanted or (wanted is None and getattr(module.config, name, False)):
+            raise UsageError(
+                f"{name} cannot be had under a schedule, whose blocks run in another order than the model thinks.\n"
+                "Use ls.capture(…, schedule=…), which keeps the state after every stage."
+            )

@@ -1,0 +1,157 @@
+"""The explicit text form of a schedule, read and written: ``0-12 17-13 (9|10|11)*3 18-29``.
+
+``item {" " item}`` with ``item = (INT | INT-INT | "(" INT {"|" INT} ")") ["*" INT]``: a block, a range of blocks that may
+descend, or blocks that read the same stream; a star repeats the item, a range as a whole.
+"""
+
+import re
+from itertools import groupby
+
+from layerscope.errors import UsageError
+from layerscope.schedules.schedule import Schedule, Stage
+
+__all__ = ["parse_explicit", "print_explicit", "print_stage"]
+
+_LONGEST = 100_000  # stages; a longer schedule is a slip of the pen, and would only fill the memory
+_DIGITS = 9
+_INTEGER = re.compile("[0-9]+")
+
+
+class _Reader:
+    """One line of text, read from left to right; it knows the column, from 1, for messages."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
+
+    @property
+    def ended(self) -> bool:
+        return self._at == len(self._text)
+
+    def take(self, sign: str) -> bool:
+        found = self._text.startswith(sign, self._at)
+        self._at += len(sign) * found
+        return found
+
+    def require(self, *signs: str) -> None:
+        if not any(self.take(sign) for sign in signs):
+            raise self.wrong("expected " + " or ".join(repr(sign) for sign in signs))
+
+    def integer(self, what: str) -> int:
+        match = _INTEGER.match(self._text, self._at)
+        if match is None:
+            raise self.wrong(f"expected {what}")
+        if len(match[0]) > _DIGITS:
+            raise self.wrong(f"{match[0][:_DIGITS]}… is too large a number")
+        self._at = match.end()
+        return int(match[0])
+
+    def wrong(self, what: str) -> UsageError:
+        found = "the end" if self.ended else repr(self._text[self._at])
+        return UsageError(
+            f"schedule {self._text!r}, column {self._at + 1}: {what}, found {found}.\n"
+            "Write blocks (13), ranges (0-12 or 17-13), parallel blocks ((9|10|11)), each repeated with *K."
+        )
+
+
+def parse_explicit(text: str) -> Schedule:
+    """Read a schedule from its explicit form.
+
+    Parameters
+    ----------
+    text
+        Items with one space between.
+
+    Returns
+    -------
+    Schedule
+        Each number a stage of one block, each parenthesis one stage.
+
+    Raises
+    ------
+    UsageError
+        Malformed text, with the column (from 1); a schedule of more than 100,000 stages.
+
+    Examples
+    --------
+    >>> parse_explicit("0 3-2 (1|2)*2")
+    ((0,), (3,), (2,), (1, 2), (1, 2))
+    """
+    reader, stages = _Reader(text), []
+    while True:
+        item = _item(reader)
+        if reader.take("*"):
+            times = reader.integer("how often to repeat")
+            if times < 1:
+                raise reader.wrong("an item is repeated at least once")
+            if len(item) * times > _LONGEST:
+                raise reader.wrong(f"more than {_LONGEST:,} stages")
+            item = item * times
+        stages.extend(item)
+        if reader.ended:
+            return Schedule(stages)
+        reader.require(" ")
+
+
+def _item(reader: _Reader) -> list[Stage]:
+    if reader.take("("):
+        stage = [reader.integer("a block")]
+        while reader.take("|"):
+            stage.append(reader.integer("a block"))
+        reader.require("|", ")")
+        return [tuple(stage)]
+    first = reader.integer("a block, a range or '('")
+    if not reader.take("-"):
+        return [(first,)]
+    last = reader.integer("the last block of the range")
+    step = 1 if last >= first else -1
+    if abs(last - first) >= _LONGEST:
+        raise reader.wrong(f"more than {_LONGEST:,} stages")
+    return [(block,) for block in range(first, last + step, step)]
+
+
+def print_stage(stage: Stage) -> str:
+    """Write one stage.
+
+    Examples
+    --------
+    >>> print_stage((13,)), print_stage((9, 10, 11))
+    ('13', '(9|10|11)')
+    """
+    return str(stage[0]) if len(stage) == 1 else f"({'|'.join(map(str, stage))})"
+
+
+def print_explicit(schedule: Schedule) -> str:
+    """Write a schedule in its explicit form, as short as ranges and stars of single stages make it.
+
+    Examples
+    --------
+    >>> print_explicit(Schedule([(0,), (1,), (2,), (2,), (1,), (0, 1)]))
+    '0-1 2*2 1 (0|1)'
+    """
+    runs = [(stage, len(list(equal))) for stage, equal in groupby(schedule)]
+    items = []
+    while runs:
+        length = _range_length(runs)
+        (stage, times), last = runs[0], runs[length - 1][0]
+        if length > 1:
+            items.append(f"{stage[0]}-{last[0]}")
+        else:
+            items.append(print_stage(stage) + (f"*{times}" if times > 1 else ""))
+        runs = runs[length:]
+    return " ".join(items)
+
+
+def _range_length(runs: list[tuple[Stage, int]]) -> int:
+    """Return how many of the first runs make one range: single blocks, each once, rising or falling by one."""
+    blocks = []
+    for stage, times in runs:
+        if len(stage) > 1 or times > 1:
+            break
+        blocks.append(stage[0])
+    length = min(len(blocks), 2)
+    if length < 2 or abs(blocks[1] - blocks[0]) != 1:
+        return 1
+    step = blocks[1] - blocks[0]
+    while length < len(blocks) and blocks[length] - blocks[length - 1] == step:
+        length += 1
+    return length

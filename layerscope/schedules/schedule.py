@@ -1,0 +1,74 @@
+"""What a schedule is: stages of block numbers, and what they cost. Knows no variant and no text form but its own print."""
+
+from collections.abc import Iterable
+
+from layerscope.errors import ScheduleError
+
+__all__ = ["Schedule", "Stage"]
+
+Stage = tuple[int, ...]
+"""Blocks that all read the same stream, and whose outputs (residual included) are averaged; one block is an ordinary one."""
+
+
+class Schedule(tuple[Stage, ...]):
+    """A sequence of stages: what runs in place of blocks 0 … T-1.
+
+    A tuple of tuples of block numbers, so it compares with and hashes like one. Printed, it is the explicit form that
+    `layerscope.schedules.grammar.parse_explicit` reads back.
+
+    Parameters
+    ----------
+    stages
+        The stages in order, each a sequence of block numbers.
+
+    Raises
+    ------
+    ScheduleError
+        No stage at all, an empty stage, a negative block.
+
+    Examples
+    --------
+    >>> schedule = Schedule([(0,), (1, 2), (1, 2), (3,)])
+    >>> print(schedule)
+    0 (1|2)*2 3
+    >>> schedule.block_calls, len(schedule)
+    (6, 4)
+    >>> schedule == ((0,), (1, 2), (1, 2), (3,))
+    True
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, stages: Iterable[Iterable[int]]) -> "Schedule":
+        """Check the stages and keep them."""
+        schedule = super().__new__(cls, (tuple(map(int, stage)) for stage in stages))
+        if not schedule:
+            raise ScheduleError("a schedule needs at least one stage: nothing would run")
+        for number, stage in enumerate(schedule):
+            if not stage:
+                raise ScheduleError(f"stage {number} is empty: name at least one block")
+            if min(stage) < 0:
+                raise ScheduleError(f"stage {number} names block {min(stage)}: blocks count from 0")
+        return schedule
+
+    def __str__(self) -> str:
+        from layerscope.schedules.grammar import print_explicit  # which builds schedules itself
+
+        return print_explicit(self)
+
+    @property
+    def block_calls(self) -> int:
+        """How many times a block runs, all stages counted."""
+        return sum(map(len, self))
+
+    def check_depth(self, depth: int) -> None:
+        """Refuse a schedule that names a block which a model of `depth` blocks has not.
+
+        Raises
+        ------
+        ScheduleError
+            When it does.
+        """
+        highest = max(map(max, self))
+        if highest >= depth:
+            raise ScheduleError(f"the schedule names block {highest}: a model of {depth} blocks has 0 to {depth - 1}")

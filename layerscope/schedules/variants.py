@@ -1,0 +1,218 @@
+"""The paper's execution variants, as functions of integers.
+
+One rule covers every range variant: of T blocks, those from N+1 to T-N-1 inclusive are affected, M = T-2N-1 of them; the
+first N+1 and the last N run as always. (The prose of arXiv 2407.09298 is off by one in places; its code and its worked case,
+N = 13 of 32 with 5 blocks skipped, follow this rule.)
+"""
+
+import random as _random
+from collections.abc import Iterable, Sequence
+
+from layerscope.errors import ScheduleError
+from layerscope.schedules.schedule import Schedule, Stage
+
+__all__ = [
+    "affected",
+    "drop",
+    "identity",
+    "looped_parallel",
+    "middle_repeat",
+    "parallel",
+    "random",
+    "repeat",
+    "repeat_each",
+    "reverse",
+    "skip",
+    "starts",
+    "swap",
+]
+
+
+def starts(depth: int) -> range:
+    """Return every legal start N of a range variant: those that leave at least one block affected.
+
+    Examples
+    --------
+    >>> list(starts(6))
+    [0, 1, 2]
+    """
+    return range((depth - 2) // 2 + 1)
+
+
+def affected(depth: int, start: int) -> range:
+    """Return the blocks that a range variant affects: N+1 … T-N-1.
+
+    Raises
+    ------
+    ScheduleError
+        When there are none.
+
+    Examples
+    --------
+    >>> list(affected(32, start=13))
+    [14, 15, 16, 17, 18]
+    """
+    if start not in starts(depth):
+        legal = starts(depth)
+        remedy = f"start is 0 to {legal[-1]}" if legal else "it is too shallow for any"
+        raise ScheduleError(f"start {start} leaves no block affected in a model of {depth} blocks: {remedy}")
+    return range(start + 1, depth - start)
+
+
+def _around(depth: int, start: int, middle: Iterable[Stage]) -> Schedule:
+    """Put `middle` in place of the affected blocks."""
+    blocks = affected(depth, start)
+    return Schedule([*_singly(range(blocks.start)), *middle, *_singly(range(blocks.stop, depth))])
+
+
+def _singly(blocks: Iterable[int]) -> list[Stage]:
+    return [(block,) for block in blocks]
+
+
+def identity(depth: int) -> Schedule:
+    """All blocks in their order.
+
+    Examples
+    --------
+    >>> print(identity(4))
+    0-3
+    """
+    return Schedule(_singly(range(depth)))
+
+
+def skip(depth: int, start: int) -> Schedule:
+    """Leave the affected blocks out.
+
+    Examples
+    --------
+    >>> print(skip(8, start=2))
+    0-2 6-7
+    """
+    return _around(depth, start, [])
+
+
+def middle_repeat(depth: int, start: int) -> Schedule:
+    """Run block T//2 in place of each affected block.
+
+    Examples
+    --------
+    >>> print(middle_repeat(8, start=2))
+    0-2 4*3 6-7
+    """
+    return _around(depth, start, _singly([depth // 2] * len(affected(depth, start))))
+
+
+def reverse(depth: int, start: int) -> Schedule:
+    """Run the affected blocks last to first.
+
+    Examples
+    --------
+    >>> print(reverse(8, start=2))
+    0-2 5-3 6-7
+    """
+    return _around(depth, start, _singly(reversed(affected(depth, start))))
+
+
+def random(depth: int, start: int, seed: int = 0) -> Schedule:
+    """Shuffle the affected blocks once, by a generator of its own: ``random.Random(seed).shuffle``.
+
+    Examples
+    --------
+    >>> print(random(8, start=1, seed=0))
+    0-1 4-2 6-5 7
+    """
+    shuffled = list(affected(depth, start))
+    _random.Random(seed).shuffle(shuffled)
+    return _around(depth, start, _singly(shuffled))
+
+
+def parallel(depth: int, start: int) -> Schedule:
+    """Let all affected blocks read the same stream, and pass on the mean of their outputs.
+
+    Examples
+    --------
+    >>> print(parallel(8, start=2))
+    0-2 (3|4|5) 6-7
+    """
+    return looped_parallel(depth, start, loops=1)
+
+
+def looped_parallel(depth: int, start: int, loops: int = 3) -> Schedule:
+    """Run `parallel`, feed its mean back, `loops` times in all.
+
+    Examples
+    --------
+    >>> print(looped_parallel(8, start=2))
+    0-2 (3|4|5)*3 6-7
+    """
+    return _around(depth, start, [tuple(affected(depth, start))] * _at_least_once("loops", loops))
+
+
+def drop(depth: int, block: int) -> Schedule:
+    """Leave one block out.
+
+    Examples
+    --------
+    >>> print(drop(4, block=1))
+    0 2-3
+    """
+    _present(depth, block)
+    if depth == 1:
+        raise ScheduleError("the model has a single block: dropping it would leave nothing to run")
+    return Schedule(_singly(other for other in range(depth) if other != block))
+
+
+def swap(depth: int, block: int) -> Schedule:
+    """Exchange a block with the next one.
+
+    Examples
+    --------
+    >>> print(swap(4, block=1))
+    0 2-1 3
+    """
+    _present(depth, block)
+    if block == depth - 1:
+        raise ScheduleError(f"block {block} is the last of {depth}: it has no next one to be swapped with")
+    return Schedule(_singly([*range(block), block + 1, block, *range(block + 2, depth)]))
+
+
+def repeat(depth: int, first: int, last: int, times: int = 2) -> Schedule:
+    """Run blocks `first` to `last` as a whole `times` times.
+
+    Examples
+    --------
+    >>> print(repeat(6, first=2, last=3))
+    0-3 2-5
+    """
+    return _repeated(depth, first, last, [*range(first, last + 1)] * _at_least_once("times", times))
+
+
+def repeat_each(depth: int, first: int, last: int, times: int = 2) -> Schedule:
+    """Run each of the blocks `first` to `last` `times` times before the next.
+
+    Examples
+    --------
+    >>> print(repeat_each(6, first=2, last=3))
+    0-1 2*2 3*2 4-5
+    """
+    times = _at_least_once("times", times)
+    return _repeated(depth, first, last, [block for block in range(first, last + 1) for _ in range(times)])
+
+
+def _repeated(depth: int, first: int, last: int, middle: Sequence[int]) -> Schedule:
+    _present(depth, first)
+    _present(depth, last)
+    if last < first:
+        raise ScheduleError(f"the range {first}-{last} is empty: name the lower block first")
+    return Schedule(_singly([*range(first), *middle, *range(last + 1, depth)]))
+
+
+def _present(depth: int, block: int) -> None:
+    if not 0 <= block < depth:
+        raise ScheduleError(f"there is no block {block}: a model of {depth} blocks has 0 to {depth - 1}")
+
+
+def _at_least_once(what: str, times: int) -> int:
+    if times < 1:
+        raise ScheduleError(f"{what} {times}: must be 1 or more")
+    return times
