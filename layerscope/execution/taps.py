@@ -90,7 +90,7 @@ def _untap(block: nn.Module, own_class: type[nn.Module]) -> None:
     block.__dict__.pop(_TAP, None)
 
 
-@cache
+@lru_cache(maxsize=None)  # noqa: UP033  (typed more loosely than cache: classes of modules are hashable)
 def _tapped_class(own: type) -> type[nn.Module]:
     """Make a class like `own` whose instances, called, report to their tap; copies and pickles are of `own` itself."""
 

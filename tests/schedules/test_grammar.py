@@ -2,6 +2,8 @@
 
 from itertools import chain
 
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,9 +76,9 @@ def test_the_contracts_own_examples(text: str, stages: list) -> None:
 @pytest.mark.parametrize(
     ("text", "column", "what"),
     [
-        ("", 1, "expected a block, a range or '(', found the end"),
+        ("", 1, r"expected a block, a range or .\(., found the end"),
         ("0-", 3, "expected the last block of the range, found the end"),
-        ("0  1", 3, "expected a block, a range or '(', found ' '"),
+        ("0  1", 3, r"expected a block, a range or .\(., found . ."),
         ("0 1 ", 5, "found the end"),
         (" 0", 1, "found ' '"),
         ("0,1", 2, "expected ' ', found ','"),
