@@ -81,7 +81,7 @@ def tapped(model: Model, program: Program) -> Iterator[None]:
         for index, block in enumerate(model.blocks):
             placed.callback(_untap, block, type(block))
             block.__dict__[_TAP] = partial(taps, index)
-            block.__class__ = _tapped_class(type(block))
+            block.__class__ = _tapped_class(type(block))  # type: ignore[arg-type]  # a class can be hashed
         yield
 
 
@@ -90,7 +90,7 @@ def _untap(block: nn.Module, own_class: type[nn.Module]) -> None:
     block.__dict__.pop(_TAP, None)
 
 
-@lru_cache(maxsize=None)  # noqa: UP033  (typed more loosely than cache: classes of modules are hashable)
+@cache
 def _tapped_class(own: type) -> type[nn.Module]:
     """Make a class like `own` whose instances, called, report to their tap; copies and pickles are of `own` itself."""
 

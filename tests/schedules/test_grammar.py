@@ -2,8 +2,6 @@
 
 from itertools import chain
 
-from itertools import chain
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
