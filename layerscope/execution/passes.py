@@ -6,7 +6,7 @@ of it has to be kept.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -131,15 +131,16 @@ def _pretended_past(cache: DynamicCache, stream: Stream, branches: int) -> Dynam
     return past
 
 
-def logits(model: Model, states: Float[torch.Tensor, "token feature"]) -> list[Float[torch.Tensor, "_ vocabulary"]]:
+def logits(
+    model: Model, states: Float[torch.Tensor, "token feature"]
+) -> Iterator[Float[torch.Tensor, "_ vocabulary"]]:
     """Apply what follows the last block, final norm and head, to some tokens' last states.
 
     The model's own forward does it, on sequences of one token whose blocks are passed over, so that whatever a family does
-    there (scaling, softcapping) is done. The logits come a few hundred tokens at a time.
+    there (scaling, softcapping) is done. The logits come a few hundred tokens at a time, and are not kept.
     """
-    found = []
     for part in torch.split(states, _HEAD_TOKENS):
         ids = torch.zeros(len(part), 1, dtype=torch.long)
         with tapped(model, lambda calls, part=part: part[:, None]):  # type: ignore[misc]  # bound at once
-            found.append(model.module(**model.inputs(ids, torch.ones_like(ids))).logits[:, 0])
-    return found
+            given = model.module(**model.inputs(ids, torch.ones_like(ids))).logits[:, 0]
+        yield given
