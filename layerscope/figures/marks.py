@@ -1,43 +1,36 @@
-"""How a variant, a task and a level look: one colour and one marker each, the same in every figure, and their key.
+"""How a variant, a task and a level look: one colour and one marker each, the same in every figure.
 
 It knows names and axes, not sweeps.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from layerscope.figures.brackets import spread
-from layerscope.figures.canvas import size_of, text_width
-from layerscope.figures.style import GREY, SHADE, SMALL
+from layerscope.figures.style import GREY
 
 __all__ = [
+    "CHANCE",
+    "EDGE",
+    "FULL",
     "LOOKS",
+    "MARKER",
     "Look",
-    "draw_end_labels",
-    "draw_key",
     "draw_level",
     "draw_points",
-    "end_labels_width",
-    "hollow_entry",
-    "key_entry",
-    "key_height",
-    "level_entry",
+    "level_style",
+    "marker_size",
     "task_looks",
 ]
 
-_MARKER = 3.2  # points
-_EDGE = 0.8
-_SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
-_ROW = 0.138  # inches from row to row of a key
-_KEY_TOP, _KEY_BELOW = 0.06, 0.05
-_POINTS = 72.0
+MARKER = 3.2  # points
+EDGE = 0.8
+_LARGER = {"P": 1.35, "X": 1.3, "*": 1.4, "d": 1.2}  # markers whose shape takes little of their square
+FULL, CHANCE = "full model", "chance"
 _BAND = 0.18  # opacity
 
 
@@ -102,7 +95,7 @@ def draw_points(
     high: Float[np.ndarray, " point"] | None = None,
     band: bool = False,
     joined: bool = True,
-    size: float = _MARKER,
+    size: float = MARKER,
 ) -> None:
     """Draw points of one look, hollow where they are not above chance, with their band or bars.
 
@@ -138,99 +131,25 @@ def draw_points(
                 values[which],
                 linestyle="",
                 marker=look.marker,
-                markersize=size,
+                markersize=marker_size(look, size),
                 color=look.colour,
                 markerfacecolor=inside,
-                markeredgewidth=_EDGE,
+                markeredgewidth=EDGE,
                 label=f"_{look.name}",
                 zorder=2.1,
             )
 
 
-def draw_level(axes: Axes, value: float, kind: str) -> None:
+def marker_size(look: Look, size: float = MARKER) -> float:
+    """Return the size in points at which markers of all looks weigh alike."""
+    return size * _LARGER.get(look.marker, 1.0)
+
+
+def draw_level(axes: Axes, value: float, kind: str, colour: str = GREY) -> None:
     """Draw the full model (broken line) or chance (dotted) as a level across the axes."""
-    axes.axhline(value, **_level(kind), zorder=1.0)
+    axes.axhline(value, **(level_style(kind) | {"color": colour}), zorder=1.0, label=f"_{kind}")
 
 
-def _level(kind: str) -> dict[str, object]:
-    return {"color": GREY, "linestyle": (0, (5, 2)) if kind == "full model" else (0, (1, 1.6)), "linewidth": 0.8}
-
-
-def key_entry(look: Look, name: str | None = None, joined: bool = True) -> Line2D:
-    """Return what stands for a look in a key."""
-    return Line2D(
-        [],
-        [],
-        color=look.colour,
-        linestyle="-" if joined else "",
-        marker=look.marker,
-        markersize=_MARKER,
-        markeredgewidth=_EDGE,
-        label=look.name if name is None else name,
-    )
-
-
-def level_entry(kind: str) -> Line2D:
-    """Return what stands for a level in a key."""
-    return Line2D([], [], **_level(kind), label=kind)
-
-
-def hollow_entry(filled: bool = False) -> Line2D:
-    """Return what stands for hollow markers in a key."""
-    return Line2D(
-        [],
-        [],
-        linestyle="",
-        marker="o",
-        markersize=_MARKER,
-        color=GREY,
-        markerfacecolor=GREY if filled else "white",
-        markeredgewidth=_EDGE,
-        label="accuracy above chance" if filled else "accuracy not above chance",
-    )
-
-
-def band_entry(words: str) -> Patch:
-    """Return what stands for a band in a key."""
-    return Patch(color=SHADE, label=words)
-
-
-def _rows(names: Sequence[str], room: float) -> list[list[int]]:
-    """Set a key's entries in rows of a column grid as wide as the widest of each column."""
-    widths = [_WORDS_FROM + text_width(name, SMALL) + _AFTER for name in names]
-    for columns in range(len(names), 0, -1):
-        grid = [list(range(first, min(first + columns, len(names)))) for first in range(0, len(names), columns)]
-        across = sum(max(widths[index] for index in range(place, len(names), columns)) for place in range(columns))
-        if across - _AFTER <= room or columns == 1:
-            # As many rows, but as even as they go: no row of one under a row of six.
-            even = -(-len(names) // len(grid))
-            return [list(range(first, min(first + even, len(names)))) for first in range(0, len(names), even)]
-    return []
-
-
-def key_height(entries: Sequence[Line2D | Patch], room: float) -> float:
-    """Return the inches a key takes above a figure of which it may use `room` inches across."""
-    if not entries:
-        return 0.0
-    return _KEY_TOP + _ROW * len(_rows([str(entry.get_label()) for entry in entries], room)) + _KEY_BELOW
-
-
-def draw_key(figure: Figure, entries: Sequence[Line2D | Patch], left: float, room: float) -> None:
-    """Draw a key at the top of a figure, row by row, from `left` inches on."""
-    if not entries:
-        return
-    names = [str(entry.get_label()) for entry in entries]
-    rows = _rows(names, room)
-    across, down = figure.get_size_inches()
-    offset = left
-    for place in range(len(rows[0])):
-        widest = 0.0
-        for number, row in enumerate(rows):
-            if place >= len(row):
-                continue
-            entry, name = entries[row[place]], names[row[place]]
-            middle = 1.0 - (_KEY_TOP + _ROW * (number + 0.5)) / down
-            _sample(figure, entry, offset / across, (offset + _SAMPLE) / across, middle)
-            figure.text((offset + _WORDS_FROM) / across, middle, name, fontsize=SMALL, verticalalignment="center_baseline")
-            widest = max(widest, _WORDS_FROM + text_width(name, SMALL) + _AFTER)
-        offset += widest
+def level_style(kind: str) -> dict[str, Any]:
+    """Return how a level is drawn."""
+    return {"color": GREY, "linestyle": (0, (5, 2)) if kind == FULL else (0, (1, 1.6)), "linewidth": 0.8}

@@ -1,4 +1,4 @@
-"""What a figure takes from a sweep: a quantity of its runs, over tasks and seeds, as curves of a variant.
+"""The runs of a sweep as curves: a variant each, a point a start, seeds averaged.
 
 It knows the sweep Dataset (dimensions ``task``, ``run``), not axes.
 """
@@ -10,100 +10,19 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from layerscope.errors import MeasureError, UsageError, unknown_name
+from layerscope.errors import MeasureError, UsageError
+from layerscope.figures.scores import Scores, column
 from layerscope.schedules.spec import VARIANTS
 
-__all__ = [
-    "QUANTITIES",
-    "RANGE_VARIANTS",
-    "Curve",
-    "Quantity",
-    "Scores",
-    "chosen_loops",
-    "column",
-    "curves",
-    "depth_of",
-    "quantity_of",
-    "scores",
-    "tasks_of",
-]
+__all__ = ["RANGE_VARIANTS", "Curve", "chosen_loops", "curves"]
 
 Bars = Literal["none", "seeds", "interval"]
 
 PAPER_LOOPS = 3
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """Something a sweep measures of each run.
-
-    Attributes
-    ----------
-    name
-        Its variable in the sweep.
-    words
-        What stands at the axis.
-    better
-        1 where more is better, -1 where less is.
-    ends
-        What chance and the full model are worth, where they are the same for all tasks.
-    """
-
-    name: str
-    words: str
-    better: int
-    ends: tuple[float, float] | None = None
-
-    @property
-    def counts_answers(self) -> bool:
-        """Whether chance is a level of it."""
-        return self.better > 0
-
-
-QUANTITIES: dict[str, Quantity] = {
-    quantity.name: quantity
-    for quantity in (
-        Quantity("normalized", "score (0 = chance, 1 = full model)", 1, (0.0, 1.0)),
-        Quantity("loss", "loss (nats per token)", -1),
-        Quantity("accuracy", "accuracy", 1),
-        Quantity("accuracy_norm", "accuracy, by length", 1),
-        Quantity("perplexity", "perplexity", -1),
-    )
-}
-
 RANGE_VARIANTS = tuple(variant.name for variant in VARIANTS.values() if variant.place == "start")
 """Those that affect a range of blocks, in the order of figures."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A quantity of every run: of one task, or the median over several.
-
-    Attributes
-    ----------
-    values
-        NaN where a run lacks one of the tasks.
-    low, high
-        The interval of one task, if the sweep has it; the median over several has none.
-    above
-        Whether accuracy is above chance (its interval too, where there is one) in more than half of the tasks; None if
-        the sweep cannot tell.
-    chance
-        What chance is worth, if that is one number.
-    """
-
-    quantity: Quantity
-    tasks: tuple[str, ...]
-    values: Float[np.ndarray, " run"]
-    low: Float[np.ndarray, " run"] | None
-    high: Float[np.ndarray, " run"] | None
-    above: Float[np.ndarray, " run"] | None
-    chance: float | None
-
-    @property
-    def words(self) -> str:
-        """What stands at the axis."""
-        return self.quantity.words if len(self.tasks) == 1 else f"median {self.quantity.words}"
 
 
 @dataclass(frozen=True)
@@ -138,137 +57,6 @@ class Curve:
     def seeds(self) -> int:
         """How many runs a point has at most."""
         return max(len(runs) for runs in self.members)
-
-
-def quantity_of(name: str) -> Quantity:
-    """Return a quantity by its name.
-
-    Raises
-    ------
-    UsageError
-        There is none of this name.
-    """
-    if name not in QUANTITIES:
-        raise unknown_name("quantity", name, QUANTITIES)
-    return QUANTITIES[name]
-
-
-def column(sweep: xr.Dataset, name: str) -> np.ndarray:
-    """Return a column of the runs, in run order.
-
-    Raises
-    ------
-    UsageError
-        This is no sweep, or one without this column.
-    """
-    if not {"task", "run"} <= set(sweep.dims) or name not in sweep or sweep[name].dims != ("run",):
-        raise UsageError(f"this is no sweep: it has no {name} of each run\nmake one with layerscope sweep")
-    return np.asarray(sweep[name].values)
-
-
-def depth_of(sweep: xr.Dataset) -> int:
-    """Return the number of blocks T: the stages of the full model.
-
-    Raises
-    ------
-    UsageError
-        This is no sweep: its run 0 is not the full model.
-    """
-    variants, stages = column(sweep, "variant"), column(sweep, "stages")
-    if not len(variants) or variants[0] != "identity":
-        raise UsageError("this is no sweep: run 0 is not the full model\nmake one with layerscope sweep")
-    return int(stages[0])
-
-
-def tasks_of(sweep: xr.Dataset, task: str | None = None) -> list[str]:
-    """Return the tasks asked for: one by its name, or all.
-
-    Raises
-    ------
-    UsageError
-        This is no sweep, or it has no such task.
-    """
-    depth_of(sweep)
-    if "task" not in sweep.coords:
-        raise UsageError("this is no sweep: its tasks have no names\nmake one with layerscope sweep")
-    known = [str(name) for name in sweep["task"].values]
-    if task is None:
-        return known
-    if task not in known:
-        raise unknown_name("task of this sweep", task, known)
-    return [task]
-
-
-def scores(sweep: xr.Dataset, quantity: str, task: str | None = None) -> Scores:
-    """Return a quantity of every run, of one task or as the median over all that have it.
-
-    Parameters
-    ----------
-    sweep
-        A sweep Dataset.
-    quantity
-        A name of `QUANTITIES`.
-    task
-        A task, or None for the median over those tasks that have the quantity.
-
-    Raises
-    ------
-    UsageError
-        This is no sweep; it has no such task or quantity.
-    MeasureError
-        The quantity is missing from these tasks.
-    """
-    kind, names = quantity_of(quantity), tasks_of(sweep, task)
-    table = _table(sweep, quantity, names)
-    kept = [] if table is None else [name for name, row in zip(names, table, strict=True) if np.isfinite(row[0])]
-    if table is None or not kept:
-        raise MeasureError(
-            f"the sweep holds no {quantity} of {' and '.join(names) if len(names) < 3 else 'its tasks'}: "
-            f"draw quantity {'accuracy' if quantity == 'loss' else 'loss'} instead"
-        )
-    rows = [names.index(name) for name in kept]
-    low, high = (_table(sweep, f"{quantity}_{end}", kept) if len(kept) == 1 else None for end in ("low", "high"))
-    return Scores(
-        kind,
-        tuple(kept),
-        np.median(table[rows], axis=0),
-        None if low is None or high is None else low[0],
-        None if low is None or high is None else high[0],
-        _above_chance(sweep, kept),
-        _chance(sweep, kind, kept),
-    )
-
-
-def _table(sweep: xr.Dataset, name: str, tasks: list[str]) -> np.ndarray | None:
-    """Return a variable as ``[task, run]`` for some tasks; None if the sweep has it not."""
-    if name not in sweep or set(sweep[name].dims) != {"task", "run"}:
-        return None
-    return np.asarray(sweep[name].sel(task=tasks).transpose("task", "run").values, dtype=np.float64)
-
-
-def _above_chance(sweep: xr.Dataset, tasks: list[str]) -> np.ndarray | None:
-    """Tell of each run whether it answers better than chance: 1.0, 0.0, or NaN where no task can tell."""
-    if "chance" not in sweep:
-        return None
-    accuracy = _table(sweep, "accuracy_low", tasks)
-    accuracy = _table(sweep, "accuracy", tasks) if accuracy is None else accuracy
-    if accuracy is None:
-        return None
-    chance = np.asarray(sweep["chance"].sel(task=tasks).values, dtype=np.float64)[:, None]
-    told = np.isfinite(accuracy) & np.isfinite(chance)
-    if not told.any():
-        return None
-    better = (told & (accuracy > chance)).sum(axis=0)
-    return np.where(told.any(axis=0), (2 * better > told.sum(axis=0)).astype(np.float64), np.nan)
-
-
-def _chance(sweep: xr.Dataset, quantity: Quantity, tasks: list[str]) -> float | None:
-    if quantity.ends is not None:
-        return quantity.ends[0]
-    if not quantity.counts_answers or "chance" not in sweep or len(tasks) > 1:
-        return None
-    chance = float(sweep["chance"].sel(task=tasks[0]))
-    return chance if np.isfinite(chance) else None
 
 
 def curves(sweep: xr.Dataset, found: Scores, variants: tuple[str, ...], loops: int | None = None) -> list[Curve]:

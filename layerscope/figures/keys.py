@@ -1,0 +1,158 @@
+"""Keys: what stands for a line, a level, a band, above a figure or at the ends of its lines.
+
+It knows looks and axes, not sweeps.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from layerscope.figures.brackets import spread
+from layerscope.figures.canvas import size_of, text_width
+from layerscope.figures.marks import EDGE, MARKER, Look, level_style, marker_size
+from layerscope.figures.style import GREY, SHADE, SMALL
+
+__all__ = [
+    "band_entry",
+    "bar_entry",
+    "draw_end_labels",
+    "draw_key",
+    "end_labels_width",
+    "hollow_entry",
+    "key_entry",
+    "key_height",
+    "level_entry",
+]
+
+_SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
+_KEY_ROW, _ROW = 0.122, 0.138  # inches from row to row of a key, and of names beside lines
+_KEY_TOP, _KEY_BELOW = 0.06, 0.05
+_BESIDE = 0.06  # inches between axes and samples beside them
+_POINTS = 72.0
+
+
+def key_entry(look: Look, name: str | None = None, joined: bool = True) -> Line2D:
+    """Return what stands for a look in a key."""
+    return Line2D(
+        [],
+        [],
+        color=look.colour,
+        linestyle="-" if joined else "",
+        marker=look.marker,
+        markersize=marker_size(look),
+        markeredgewidth=EDGE,
+        label=look.name if name is None else name,
+    )
+
+
+def level_entry(kind: str) -> Line2D:
+    """Return what stands for a level in a key."""
+    return Line2D([], [], **level_style(kind), label=kind)
+
+
+def hollow_entry(several: bool) -> Line2D:
+    """Return what stands for hollow markers in a key."""
+    words = "accuracy not above chance" + (" in half the tasks" if several else "")
+    return Line2D(
+        [],
+        [],
+        linestyle="",
+        marker="o",
+        markersize=MARKER,
+        color=GREY,
+        markerfacecolor="white",
+        markeredgewidth=EDGE,
+        label=words,
+    )
+
+
+def band_entry(words: str) -> Patch:
+    """Return what stands for a band in a key."""
+    return Patch(color=SHADE, label=words)
+
+
+def bar_entry(words: str) -> Line2D:
+    """Return what stands for vertical bars in a key."""
+    return Line2D([], [], linestyle="", marker="|", markersize=6.0, markeredgewidth=0.8, color=GREY, label=words)
+
+
+def _columns(names: Sequence[str], room: float) -> int:
+    """Choose the columns of a key: as few rows as fit, then as even as they go, no row of one under a row of six."""
+    widths = [_WORDS_FROM + text_width(name, SMALL) + _AFTER for name in names]
+    for columns in range(len(names), 1, -1):
+        across = sum(max(widths[place::columns]) for place in range(columns)) - _AFTER
+        if across <= room:
+            return -(-len(names) // -(-len(names) // columns))
+    return 1
+
+
+def key_height(groups: Sequence[Sequence[Line2D | Patch]], room: float) -> float:
+    """Return the inches a key takes at the top of a figure of which it may use `room` inches across."""
+    rows = [-(-len(entries) // _columns(_names(entries), room)) for entries in groups if entries]
+    return _KEY_TOP + _KEY_ROW * sum(rows) + _KEY_BELOW if rows else 0.0
+
+
+def draw_key(figure: Figure, groups: Sequence[Sequence[Line2D | Patch]], left: float, room: float) -> None:
+    """Draw a key at the top of a figure from `left` inches on, to be read row by row, each group in rows of its own."""
+    across, down = figure.get_size_inches()
+    em = SMALL / _POINTS
+    top = _KEY_TOP
+    for entries in groups:
+        if not entries:
+            continue
+        columns = _columns(_names(entries), room)
+        figure.legend(
+            handles=[entry for place in range(columns) for entry in entries[place::columns]],
+            loc="upper left",
+            bbox_to_anchor=(left / across, 1.0 - top / down),
+            ncols=columns,
+            borderpad=0.0,
+            borderaxespad=0.0,
+            handlelength=_SAMPLE / em,
+            handletextpad=(_WORDS_FROM - _SAMPLE) / em,
+            columnspacing=_AFTER / em,
+            labelspacing=0.45,
+            handleheight=0.7,
+        )
+        top += _KEY_ROW * -(-len(entries) // columns)
+
+
+def _names(entries: Sequence[Line2D | Patch]) -> list[str]:
+    return [str(entry.get_label()) for entry in entries]
+
+
+def end_labels_width(entries: Sequence[Line2D]) -> float:
+    """Return the inches that names beside the ends of lines take."""
+    return _BESIDE + _WORDS_FROM + max(text_width(str(entry.get_label()), SMALL) for entry in entries)
+
+
+def draw_end_labels(axes: Axes, entries: Sequence[Line2D], ends: Sequence[float]) -> None:
+    """Name lines right of the axes with a sample of each, as near to its end as the others leave room.
+
+    Limits of the axes must be final: places are taken from them.
+    """
+    width, height = size_of(axes)
+    low, high = axes.get_ylim()
+    within = np.clip(np.array(ends, dtype=np.float64), low, high)
+    up = (axes.transScale + axes.transLimits).transform(np.stack([np.zeros(len(within)), within], axis=1))[:, 1]
+    order = np.argsort(-up, kind="stable")
+    places = spread([float((1.0 - up[index]) * height) for index in order], _ROW, 0.0, height)
+    left = 1.0 + _BESIDE / width
+    for index, place in zip(order, places, strict=True):
+        entry, middle = entries[index], 1.0 - place / height
+        sample = Line2D([left, left + _SAMPLE / 2 / width, left + _SAMPLE / width], [middle] * 3, markevery=[1])
+        sample.update_from(entry)
+        sample.set(transform=axes.transAxes, clip_on=False, label=f"_end of {entry.get_label()}")
+        axes.add_line(sample)
+        axes.text(
+            left + _WORDS_FROM / width,
+            middle,
+            str(entry.get_label()),
+            transform=axes.transAxes,
+            fontsize=SMALL,
+            verticalalignment="center_baseline",
+        )
