@@ -4,12 +4,12 @@ While a model is tapped, each call of a block is only remembered, with the argum
 (mask, rotary embeddings, cache, …), and the stream is passed through. The call of the last block hands all of them to a
 program, which returns the stream the model goes on with. So every block gets its own arguments whatever the order, and no
 family needs code of its own. Nothing in the tree of modules is replaced: a tapped block is the same object under a class that
-differs from its own only in being called. How this was chosen is told in ``docs/design/deferred-execution.md``.
+differs from its own only in being called; so are the trunk and the whole model, which refuse what would come out wrong. How
+this was chosen is told in ``docs/design/deferred-execution.md``.
 
 Knows no schedule.
 """
 
-import copyreg
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -77,17 +77,23 @@ def tapped(model: Model, program: Program) -> Iterator[None]:
     taps = _Taps(model, program)
     with ExitStack() as placed:
         for part in {id(part): part for part in (model.module, model.trunk)}.values():
-            placed.enter_context(part.register_forward_pre_hook(_refuse_states, with_kwargs=True))
+            placed.enter_context(_called(part, partial(_refuse_states, part, type(part))))
         for index, block in enumerate(model.blocks):
-            placed.callback(_untap, block, type(block))
-            block.__dict__[_TAP] = partial(taps, index)
-            block.__class__ = _tapped_class(type(block))  # type: ignore[arg-type]  # a class can be hashed
+            placed.enter_context(_called(block, partial(taps, index)))
         yield
 
 
-def _untap(block: nn.Module, own_class: type[nn.Module]) -> None:
-    block.__class__ = own_class
-    block.__dict__.pop(_TAP, None)
+@contextmanager
+def _called(module: nn.Module, answer: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Iterator[None]:
+    """Let ``answer(args, kwargs)`` say what a call of `module` gives."""
+    own = type(module)
+    module.__dict__[_TAP] = answer
+    module.__class__ = _tapped_class(own)  # type: ignore[arg-type]  # a class can be hashed
+    try:
+        yield
+    finally:
+        module.__class__ = own
+        module.__dict__.pop(_TAP, None)
 
 
 @cache
@@ -99,7 +105,7 @@ def _tapped_class(own: type) -> type[nn.Module]:
 
     def reduced(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
         state = {name: value for name, value in self.__dict__.items() if name != _TAP}
-        return copyreg.__newobj__, (own,), state  # type: ignore[attr-defined]  # missing from the library's stubs
+        return object.__new__, (own,), state
 
     facts = {
         "__call__": called,
@@ -107,7 +113,10 @@ def _tapped_class(own: type) -> type[nn.Module]:
         "__module__": own.__module__,
         "__qualname__": own.__qualname__,
     }
-    return type(own.__name__, (own,), facts)
+    tapped_class = type(own.__name__, (own,), facts)
+    if "forward" in vars(tapped_class):  # the library wraps it in every class of a block, for gradient checkpointing
+        del tapped_class.forward  # type: ignore[attr-defined]
+    return tapped_class
 
 
 class _Taps:
@@ -140,7 +149,7 @@ def _cache_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:
     return next((value for value in (*args, *kwargs.values()) if isinstance(value, Cache)), None)
 
 
-def _refuse_states(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _refuse_states(module: nn.Module, own: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for name in ("output_hidden_states", "output_attentions"):
         wanted = kwargs.get(name)
         if wanted or (wanted is None and getattr(module.config, name, False)):
@@ -148,3 +157,4 @@ def _refuse_states(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
                 f"{name} cannot be had under a schedule, whose blocks run in another order than the model thinks.\n"
                 "Use ls.capture(…, schedule=…), which keeps the state after every stage."
             )
+    return own.__call__(module, *args, **kwargs)
