@@ -11,28 +11,59 @@ from layerscope.version import __version__
 if TYPE_CHECKING:
     from layerscope import figures
     from layerscope.capturing.capture import capture
+    from layerscope.evaluation.evaluate import evaluate
+    from layerscope.evaluation.sweep import sweep
+    from layerscope.evaluation.sweep_file import read_sweep as open_sweep
+    from layerscope.evaluation.sweep_file import sweep_grid
+    from layerscope.execution.generation import generate
+    from layerscope.execution.scheduled import scheduled
     from layerscope.measures.analysis import analyze
     from layerscope.models.loading import load_model
+    from layerscope.schedules import variants
     from layerscope.store.reader import open_capture
     from layerscope.structure.segmentation import segment
 
 _HOME = {
-    "analyze": "layerscope.measures.analysis",
-    "capture": "layerscope.capturing.capture",
-    "load_model": "layerscope.models.loading",
-    "open_capture": "layerscope.store.reader",
-    "segment": "layerscope.structure.segmentation",
+    "analyze": "layerscope.measures.analysis:analyze",
+    "capture": "layerscope.capturing.capture:capture",
+    "evaluate": "layerscope.evaluation.evaluate:evaluate",
+    "figures": "layerscope.figures",
+    "generate": "layerscope.execution.generation:generate",
+    "load_model": "layerscope.models.loading:load_model",
+    "open_capture": "layerscope.store.reader:open_capture",
+    "open_sweep": "layerscope.evaluation.sweep_file:read_sweep",
+    "scheduled": "layerscope.execution.scheduled:scheduled",
+    "segment": "layerscope.structure.segmentation:segment",
+    "sweep": "layerscope.evaluation.sweep:sweep",
+    "sweep_grid": "layerscope.evaluation.sweep_file:sweep_grid",
+    "variants": "layerscope.schedules.variants",
 }
+"""Where each public name lives: a module, or ``module:name``."""
 
-__all__ = ["__version__", "analyze", "capture", "figures", "load_model", "open_capture", "segment"]
+__all__ = [
+    "__version__",
+    "analyze",
+    "capture",
+    "evaluate",
+    "figures",
+    "generate",
+    "load_model",
+    "open_capture",
+    "open_sweep",
+    "scheduled",
+    "segment",
+    "sweep",
+    "sweep_grid",
+    "variants",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return import_module("layerscope.figures")
     if name not in _HOME:
         raise AttributeError(f"module 'layerscope' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    module, _, member = _HOME[name].partition(":")
+    home = import_module(module)
+    return getattr(home, member) if member else home
 
 
 def __dir__() -> list[str]:

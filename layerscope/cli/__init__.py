@@ -15,7 +15,7 @@ import typer
 # typer carries its own copy of click, and names its exceptions nowhere else.
 from typer._click.exceptions import ClickException, UsageError
 
-from layerscope.cli import analyze, capture, demo, info, listing, plot, segment
+from layerscope.cli import analyze, capture, demo, evaluate, generate, info, listing, plot, segment, sweep
 from layerscope.errors import LayerScopeError
 from layerscope.version import __version__
 
@@ -25,14 +25,14 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="layerscope",
-    help="Look between the layers of a transformer: capture states, measure how alike layers are, find where they change.",
+    help="Look between the layers of a transformer: capture states, measure how alike layers are, run them in another order.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (capture, analyze, segment, plot, listing, info, demo):
+for _command in (capture, analyze, segment, evaluate, sweep, generate, plot, listing, info, demo):
     _command.register(app)
 
 

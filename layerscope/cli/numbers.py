@@ -1,8 +1,10 @@
 """Numbers with a word among them, as options give them."""
 
+from collections.abc import Sequence
+
 from layerscope.errors import UsageError
 
-__all__ = ["segment_count"]
+__all__ = ["scores_by_name", "segment_count"]
 
 
 def segment_count(text: str) -> int | str:
@@ -18,3 +20,23 @@ def segment_count(text: str) -> int | str:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--segments {text!r}: give a number of 1 or more, or auto")
     return int(text)
+
+
+def scores_by_name(given: Sequence[str]) -> dict[str, float]:
+    """Read ``--chance``: each TASK=SCORE.
+
+    Examples
+    --------
+    >>> scores_by_name(["builtin:order=0.25"])
+    {'builtin:order': 0.25}
+    """
+    scores = {}
+    for text in given:
+        name, _, number = text.rpartition("=")
+        try:
+            scores[name] = float(number)
+        except ValueError:
+            raise UsageError(f"--chance {text!r}: give TASK=SCORE, such as builtin:order=0.25") from None
+        if not name or not 0 <= scores[name] < 1:
+            raise UsageError(f"--chance {text!r}: give TASK=SCORE with a score from 0 to below 1")
+    return scores

@@ -101,6 +101,17 @@ class Answers:
         shape = (len(exam.prompts), max(len(prompt.continuations) for prompt in exam.prompts))
         return cls(np.full(shape, np.nan), np.zeros(shape, bool))
 
+    def take(
+        self,
+        prompts: Sequence[int],
+        log_likelihood: Float[np.ndarray, "batch continuation"],
+        greedy: Bool[np.ndarray, "batch continuation"],
+    ) -> None:
+        """Fill in the answers to some prompts."""
+        choices = log_likelihood.shape[1]
+        self.log_likelihood[list(prompts), :choices] = log_likelihood
+        self.greedy[list(prompts), :choices] = greedy
+
 
 @dataclass(frozen=True)
 class Judgement:

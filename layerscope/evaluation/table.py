@@ -165,9 +165,8 @@ class _Results:
         self._variances(journal.sums(task))
 
     def _take(self, run: int, answers: Answers, arrays: dict[str, np.ndarray]) -> None:
-        prompts, choices = arrays["prompts"], arrays["log_likelihood"].shape[1]
-        answers.log_likelihood[prompts, :choices] = arrays["log_likelihood"]
-        answers.greedy[prompts, :choices] = arrays["greedy"]
+        prompts = arrays["prompts"]
+        answers.take(prompts.tolist(), arrays["log_likelihood"], arrays["greedy"])
         self.seconds[run] += float(arrays["seconds"])
         for name, values in self.drift.items():
             values[run, prompts] = arrays[name]

@@ -131,9 +131,7 @@ def _pretended_past(cache: DynamicCache, stream: Stream, branches: int) -> Dynam
     return past
 
 
-def logits(
-    model: Model, states: Float[torch.Tensor, "token feature"]
-) -> Iterator[Float[torch.Tensor, "_ vocabulary"]]:
+def logits(model: Model, states: Float[torch.Tensor, "token feature"]) -> Iterator[Float[torch.Tensor, "_ vocabulary"]]:
     """Apply what follows the last block, final norm and head, to some tokens' last states.
 
     The model's own forward does it, on sequences of one token whose blocks are passed over, so that whatever a family does

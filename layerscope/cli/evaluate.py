@@ -1,0 +1,59 @@
+"""``layerscope evaluate``: a task's scores under a schedule."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Score a model on a task while its layers run skipped, reversed, in parallel or as you write them.
+
+Example: layerscope evaluate EleutherAI/pythia-70m --task builtin:cloze --schedule skip:2
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("evaluate", help=_EXAMPLE)(evaluate)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
+    task: Annotated[str, typer.Option(help="builtin:NAME or lm-eval:NAME (see: layerscope list tasks).")],
+    schedule: Annotated[str, typer.Option(help="What runs, such as skip:12 or '0-8 (9|10|11)*3 12-29'.")] = "identity",
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many examples.")] = None,
+    include_path: Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the scores to this .json file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 2048,
+    dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
+) -> None:
+    """Parse, call, print."""
+    import json
+
+    from layerscope.cli.target import new_file, write_text
+    from layerscope.evaluation.evaluate import evaluate as run
+
+    target = None if output is None else new_file(output, overwrite)
+    scores = run(
+        model,
+        task,
+        schedule,
+        limit=limit,
+        include_path=include_path,
+        batch_tokens=batch_tokens,
+        dtype=dtype,
+        device=device,
+    )
+    if target is not None:
+        write_text(json.dumps(scores, indent=2) + "\n", target)
+    if as_json:
+        typer.echo(json.dumps(scores))
+        return
+    typer.echo(f"{scores['task']} under {scores['schedule']}, {scores['examples']} examples")
+    for name, value in scores["metrics"].items():
+        typer.echo(f"  {name:20} {value:.4f}")

@@ -1,0 +1,94 @@
+"""``layerscope sweep``: many schedules over some tasks, and how far each drifts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Run a model under many schedules at once, score it on tasks, and measure its drift from the full model.
+
+Example: layerscope sweep EleutherAI/pythia-70m --task builtin:cloze --variants skip,reverse --output sweep.nc
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("sweep", help=_EXAMPLE)(sweep)
+
+
+def sweep(
+    model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
+    task: Annotated[list[str], typer.Option(help="builtin:NAME or lm-eval:NAME; may be given several times.")],
+    variants: Annotated[
+        str | None, typer.Option(help="all, or names: skip,reverse,drop,swap (all, unless --schedule is given).")
+    ] = None,
+    schedule: Annotated[list[str] | None, typer.Option(help="One more schedule; may be given several times.")] = None,
+    starts: Annotated[str, typer.Option(help="Starts N: all legal ones, or 8,12.")] = "all",
+    seeds: Annotated[int, typer.Option(help="How many shuffles of random.")] = 10,
+    loops: Annotated[str, typer.Option(help="Loops of looped_parallel: 3, or 1-28.")] = "3",
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many examples of each task.")] = None,
+    include_path: Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The sweep file (cache/MODEL--TASK-sweep.nc).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    bootstrap: Annotated[int, typer.Option(help="Replicates over examples, for 95 % intervals; 0 for none.")] = 1000,
+    chance: Annotated[
+        list[str] | None, typer.Option(help="TASK=SCORE of guessing, where the data do not tell; may be repeated.")
+    ] = None,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 2048,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
+) -> None:
+    """Parse, call, print."""
+    from layerscope.cli.numbers import scores_by_name
+    from layerscope.cli.target import default_file
+    from layerscope.evaluation.sweep import sweep as run
+
+    target = output or default_file(model, f"{task[0].split(':')[-1]}-sweep.nc")
+    result = run(
+        model,
+        task,
+        variants=variants,
+        schedules=schedule or [],
+        starts=starts,
+        seeds=seeds,
+        loops=loops,
+        limit=limit,
+        include_path=include_path,
+        output=target,
+        resume=resume,
+        overwrite=overwrite,
+        bootstrap=bootstrap,
+        chance=scores_by_name(chance or []),
+        batch_tokens=batch_tokens,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+    )
+    for line in _summary(result):
+        typer.echo(line)
+    typer.echo(str(target))
+
+
+def _summary(result: "xarray.Dataset") -> list[str]:
+    """Say for each task what the full model scores, and where drift goes with loss."""
+    lines = []
+    for task in result.task.values:
+        one = result.sel(task=task)
+        full = one.isel(run=0)
+        lines.append(
+            f"{task}: {int(one.examples)} examples, {result.sizes['run']} runs; "
+            f"full model loss {float(full.loss):.3f}, accuracy {float(full.accuracy):.3f}"
+        )
+        found = ", ".join(
+            f"{name} {float(value):.2f}" for name, value in zip(one.drift.values, one.rank_correlation.values)
+        )
+        lines.append(f"  rank correlation with loss over runs: {found}")
+    return lines

@@ -1,0 +1,111 @@
+"""One model, one schedule, one task: its scores."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from layerscope.errors import UsageError
+from layerscope.evaluation.exam import Answers, Exam, judge
+from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.layout import lay_out, plan
+from layerscope.evaluation.scoring import PromptScores, score_batch
+from layerscope.models.loading import load_model
+from layerscope.models.model import Model
+from layerscope.progress import progress
+from layerscope.provenance import provenance
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import Spec, parse_schedule
+from layerscope.schedules.tree import prefix_tree
+
+__all__ = ["answer", "evaluate"]
+
+
+def evaluate(
+    model: Model | str | os.PathLike[str],
+    task: str,
+    schedule: Schedule | Spec | str = "identity",
+    *,
+    limit: int | None = None,
+    include_path: str | os.PathLike[str] | None = None,
+    batch_tokens: int = 2048,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Score a model on a task under a schedule.
+
+    Parameters
+    ----------
+    model
+        A decoder, or what `layerscope.load_model` takes.
+    task
+        ``builtin:NAME`` or ``lm-eval:NAME``.
+    schedule
+        A SPEC, or stages of block numbers.
+    limit
+        Take the first so many examples.
+    include_path
+        A folder of task definitions for lm-eval.
+    batch_tokens
+        Tokens of a batch, padding included.
+    dtype, device
+        How to load a model that is given by name.
+
+    Returns
+    -------
+    dict
+        ``model``, ``task``, ``schedule`` (canonical SPEC), ``examples`` (how many), ``metrics`` and ``provenance``. Metrics:
+        ``loss``, the mean over examples of nats a token of the right choice; ``perplexity``, exp of the mean over examples of its
+        summed nats; ``accuracy``; with several choices also ``accuracy_norm``, likelihoods taken a byte. For an lm-eval task
+        also every metric of lm-eval, under its own name.
+
+    Raises
+    ------
+    UsageError
+        An unknown task, a malformed schedule, an encoder.
+    ScheduleError
+        A schedule that a model of this depth has not.
+    """
+    model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
+    if not model.architecture.causal:
+        raise UsageError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
+    spec, stages = parse_schedule(schedule, model.depth)
+    exam = load_exam(task, model, limit, include_path)
+    answers = answer(model, exam, [stages], batch_tokens)[0]
+    return {
+        "model": model.name,
+        "task": exam.name,
+        "schedule": str(spec),
+        "examples": len(exam.questions),
+        "metrics": _metrics(exam, answers),
+        "provenance": json.loads(provenance(weights=model.fingerprint(), schedule_blocks=str(stages))),
+    }
+
+
+def answer(model: Model, exam: Exam, schedules: Sequence[Schedule], batch_tokens: int = 2048) -> list[Answers]:
+    """Let a model answer an exam under each of some schedules, their common beginnings run once."""
+    given = [Answers.empty(exam) for _ in schedules]
+    root, batches = prefix_tree(schedules), list(plan(exam.prompts, batch_tokens))
+    with progress("evaluating", total=len(exam.prompts), unit="prompts") as advance:
+        for batch in batches:
+
+            def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
+                given[run].take(batch, scores.log_likelihood, scores.greedy)
+
+            score_batch(model, lay_out(exam.prompts, exam.gold, batch, model.pad_id), root, finished)
+            advance(len(batch))
+    return given
+
+
+def _metrics(exam: Exam, answers: Answers) -> dict[str, float]:
+    judgement = judge(exam, answers)
+    metrics = {
+        "loss": float(judgement.loss.mean()),
+        "perplexity": float(np.exp(judgement.nats.mean())),
+        "accuracy": float(judgement.accuracy.mean()),
+    }
+    if exam.kind == "choice":
+        metrics["accuracy_norm"] = float(judgement.accuracy_norm.mean())
+    return metrics
