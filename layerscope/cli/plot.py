@@ -1,8 +1,9 @@
-"""``layerscope plot``: a figure of an analysis file."""
+"""``layerscope plot``: a figure of an analysis or of a sweep."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +14,11 @@ __all__ = ["register"]
 
 _EXAMPLE = """
 Draw an analysis: a heatmap with its segments, the four similarities side by side, or the statistics along the layers.
+Draw a sweep: all variants together, task by task, single blocks, loops, drift against loss, or latency.
 
 Example: layerscope plot run.nc --kind heatmap --measure cosine --output figure.pdf
+
+Example: layerscope plot sweep.nc --kind sweep --quantity loss --output figure.pdf
 """
 
 
@@ -24,6 +28,12 @@ class Plot(StrEnum):
     heatmap = "heatmap"
     panel = "panel"
     profile = "profile"
+    sweep = "sweep"
+    tasks = "tasks"
+    single = "single"
+    loops = "loops"
+    drift = "drift"
+    latency = "latency"
 
 
 class Width(StrEnum):
@@ -33,40 +43,112 @@ class Width(StrEnum):
     double = "double"
 
 
+_OPTIONS: dict[Plot, tuple[str, ...]] = {
+    Plot.heatmap: ("measure", "segments"),
+    Plot.panel: ("measure", "segments"),
+    Plot.profile: ("measure", "segments"),
+    Plot.sweep: ("quantity", "task", "loops"),
+    Plot.tasks: ("quantity", "variant", "loops"),
+    Plot.single: ("quantity", "task"),
+    Plot.loops: ("quantity", "task"),
+    Plot.drift: ("drift", "task"),
+    Plot.latency: ("quantity", "task", "loops"),
+}
+_ANALYSES = (Plot.heatmap, Plot.panel, Plot.profile)
+_NARROW = (Plot.heatmap, Plot.loops)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("plot", help=_EXAMPLE)(plot)
 
 
 def plot(
-    analysis: Annotated[Path, typer.Argument(help="An analysis file.")],
-    kind: Annotated[Plot, typer.Option(help="What to draw.")] = Plot.heatmap,
-    measure: Annotated[str, typer.Option(help="The matrix of the heatmap.")] = "cosine",
-    segments: Annotated[str, typer.Option(help="Segments to draw: a number, auto, or none.")] = "3",
+    file: Annotated[Path, typer.Argument(help="An analysis file or a sweep file.")],
+    kind: Annotated[Plot | None, typer.Option(help="What to draw (heatmap; of a sweep, sweep).")] = None,
+    measure: Annotated[str | None, typer.Option(help="The matrix of the heatmap (cosine).")] = None,
+    segments: Annotated[str | None, typer.Option(help="Segments to draw: a number, auto, or none (3).")] = None,
+    quantity: Annotated[
+        str | None, typer.Option(help="Of a sweep: normalized, loss, loss_difference, accuracy, perplexity.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="One task of a sweep (all, or their median).")] = None,
+    variant: Annotated[str | None, typer.Option(help="One variant, for --kind tasks (all).")] = None,
+    loops: Annotated[int | None, typer.Option(help="Which looped parallel of a sweep with several (3).")] = None,
+    drift: Annotated[
+        str | None, typer.Option(help="drift_cosine, drift_norm or drift_cka, for --kind drift (drift_cosine).")
+    ] = None,
     width: Annotated[Width | None, typer.Option(help="One column of a paper or two.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A .pdf, .svg or .png (the analysis's name, .pdf).")] = None,
+    output: Annotated[Path | None, typer.Option(help="A .pdf, .svg or .png (the file's name, .pdf).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Parse, call, print."""
     from layerscope import figures
-    from layerscope.cli.numbers import segment_count
     from layerscope.cli.target import new_file
+
+    chosen = kind or (Plot.sweep if _holds_a_sweep(file) else Plot.heatmap)
+    given = {
+        "measure": measure,
+        "segments": segments,
+        "quantity": quantity,
+        "task": task,
+        "variant": variant,
+        "loops": loops,
+        "drift": drift,
+    }
+    options = _fitting(chosen, given)
+    size = str(width or ("single" if chosen in _NARROW else "double"))
+    target = new_file(output or file.with_name(f"{file.stem}-{chosen}.pdf"), overwrite)
+    figure = (_of_analysis if chosen in _ANALYSES else _of_sweep)(file, chosen, options, size)
+    figures.save(figure, target)
+    typer.echo(str(target))
+
+
+def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given, all of which must mean something for this kind of figure."""
+    from layerscope.errors import UsageError
+
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if name not in _OPTIONS[kind]:
+            taken = " and ".join(f"--{other}" for other in _OPTIONS[kind]) or "none of these options"
+            raise UsageError(f"--{name} says nothing about --kind {kind}: that takes {taken}")
+    return options
+
+
+def _holds_a_sweep(file: Path) -> bool:
+    """Tell whether a file is a sweep; one that cannot be read is not, and its reader will say why."""
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as content:
+            return "run" in content and "task" in content
+    except OSError:
+        return False
+
+
+def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
+    from layerscope import figures
+    from layerscope.cli.numbers import segment_count
     from layerscope.measures.files import read_analysis
     from layerscope.structure.selection import segment_measure, similarity_of
 
+    measure, segments = options.get("measure", "cosine"), options.get("segments", "3")
     count = None if segments == "none" else segment_count(segments)
-    target = new_file(output or analysis.with_name(f"{analysis.stem}-{kind}.pdf"), overwrite)
-    result = read_analysis(analysis)
-    size = str(width or ("single" if kind is Plot.heatmap else "double"))
+    result = read_analysis(file)
     if kind is Plot.panel:
-        figure: Figure = figures.panel(result, width=size)
-    else:
-        within_one = "layer_name_other" not in result.coords
-        found = None if count is None or not within_one else segment_measure(result, measure, count)
-        if kind is Plot.heatmap:
-            similarity_of(result, measure)
-            figure = figures.heatmap(result[measure], segments=found, width=size)
-        else:
-            figure = figures.profile(result, segments=found, width=size)
-    figures.save(figure, target)
-    typer.echo(str(target))
+        return figures.panel(result, width=width)
+    within_one = "layer_name_other" not in result.coords
+    found = None if count is None or not within_one else segment_measure(result, measure, count)
+    if kind is Plot.profile:
+        return figures.profile(result, segments=found, width=width)
+    similarity_of(result, measure)
+    return figures.heatmap(result[measure], segments=found, width=width)
+
+
+def _of_sweep(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
+    from layerscope import figures
+    from layerscope.evaluation.sweep_file import read_sweep
+
+    draw = getattr(figures, kind)
+    figure: Figure = draw(read_sweep(file), **options, width=width)
+    return figure

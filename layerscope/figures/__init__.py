@@ -1,8 +1,13 @@
 """Figures for papers: arrays in, matplotlib out.
 
+Of an analysis: `heatmap`, `panel`, `profile`. Of a sweep: `sweep`, `tasks`, `single`, `loops`, `drift`, `latency`.
+
 - `heatmap`: one matrix over pairs of layers, with its segments;
 - `panel`: the four cosines side by side on one scale;
 - `profile`: the per-layer statistics over depth;
+- `sweep`, `tasks`: what each variant costs against the number of affected blocks, together and task by task;
+- `single`: what a single block is worth; `loops`: how often a parallel stage should run;
+- `drift`: loss against drift of the last state; `latency`: score or loss against sequential stages;
 - `save`: write any of them as PDF, SVG or PNG.
 
 Every figure is a `layerscope.figures.canvas.Figure`, a matplotlib figure that shows itself in a notebook, opens no
@@ -16,17 +21,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from layerscope.figures.blocks import single
+    from layerscope.figures.drifts import drift
+    from layerscope.figures.latencies import latency
+    from layerscope.figures.loop_maps import loops
     from layerscope.figures.matrices import heatmap
     from layerscope.figures.panels import panel
     from layerscope.figures.profiles import profile
+    from layerscope.figures.sweeps import sweep, tasks
 
 _HOME = {
+    "drift": "layerscope.figures.drifts",
     "heatmap": "layerscope.figures.matrices",
+    "latency": "layerscope.figures.latencies",
+    "loops": "layerscope.figures.loop_maps",
     "panel": "layerscope.figures.panels",
     "profile": "layerscope.figures.profiles",
+    "single": "layerscope.figures.blocks",
+    "sweep": "layerscope.figures.sweeps",
+    "tasks": "layerscope.figures.sweeps",
 }
 
-__all__ = ["heatmap", "panel", "profile", "save"]
+__all__ = ["drift", "heatmap", "latency", "loops", "panel", "profile", "save", "single", "sweep", "tasks"]
 
 
 def save(figure: Any, path: str | PathLike[str]) -> Path:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, wrapped
 from layerscope.figures.keys import draw_key, key_height
 from layerscope.figures.style import TEXT
 
-__all__ = ["Grid", "make_grid", "set_value_axis", "set_whole_axis", "written"]
+__all__ = ["Grid", "make_grid", "set_value_axis", "set_whole_axis", "share_values", "written"]
 
 _TWO_BELOW = 5.0  # inches: narrower, a figure has two panels in a row, else three
 _LEFT, _RIGHT, _ACROSS = 0.42, 0.08, 0.12  # inches: ticks and name, nothing, between panels that share them
@@ -85,7 +85,8 @@ def make_grid(
     beside
         Inches to leave free at the right.
     """
-    in_a_row = min(len(titles), 2 if across < _TWO_BELOW else 3)
+    most = 2 if across < _TWO_BELOW else 3
+    in_a_row = -(-len(titles) // -(-len(titles) // most))  # rows as even as they go
     apart = _ACROSS if shared else _LEFT
     side = (across - _LEFT - _RIGHT - beside - (in_a_row - 1) * apart) / in_a_row
     tall = side * height
@@ -108,15 +109,30 @@ def make_grid(
     return Grid(figure, places, in_a_row)
 
 
-def set_value_axis(axes: Axes, logarithmic: bool = False, nbins: int = 5) -> None:
-    """Set ticks upwards: few, round, written out."""
+def set_value_axis(axes: Axes, logarithmic: bool = False, linear_within: float = 0.0, nbins: int = 5) -> None:
+    """Set the axis upwards, with few, round ticks, written out.
+
+    Linear, logarithmic, or with `linear_within` logarithmic on both sides of 0 but linear so near to it.
+    """
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_minor_locator(NullLocator())
+    elif linear_within:
+        axes.set_yscale("symlog", linthresh=linear_within, linscale=0.6)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=linear_within))
+        axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
+    axes.autoscale_view(scalex=False)  # margins are those of the new scale
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+
+
+def share_values(places: Sequence[Axes]) -> None:
+    """Give all panels the limits upwards that hold those of each."""
+    limits = [axes.get_ylim() for axes in places]
+    for axes in places:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def written(value: float) -> str:

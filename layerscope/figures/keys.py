@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from layerscope.figures.brackets import spread
 from layerscope.figures.canvas import size_of, text_width
-from layerscope.figures.marks import EDGE, MARKER, Look, level_style, marker_size
+from layerscope.figures.marks import EDGE, LOOKS, MARKER, Look, level_style, marker_size
 from layerscope.figures.style import GREY, SHADE, SMALL
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "key_entry",
     "key_height",
     "level_entry",
+    "size_entry",
 ]
 
 _SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
@@ -49,9 +50,18 @@ def key_entry(look: Look, name: str | None = None, joined: bool = True) -> Line2
     )
 
 
-def level_entry(kind: str) -> Line2D:
-    """Return what stands for a level in a key."""
-    return Line2D([], [], **level_style(kind), label=kind)
+def level_entry(kind: str, marked: bool = False) -> Line2D:
+    """Return what stands for a level in a key; `marked` where the full model is a point on it too."""
+    entry = Line2D([], [], **level_style(kind), label=kind)
+    if marked:
+        look = LOOKS["identity"]
+        entry.set(marker=look.marker, markersize=MARKER, markerfacecolor=look.colour, markeredgecolor=look.colour)
+    return entry
+
+
+def size_entry(words: str, size: float) -> Line2D:
+    """Return what stands for markers of a size in a key."""
+    return Line2D([], [], linestyle="", marker="o", markersize=size, color=GREY, markeredgewidth=0.0, label=words)
 
 
 def hollow_entry(several: bool) -> Line2D:

@@ -3,7 +3,7 @@
 It knows the sweep Dataset (dimensions ``task``, ``run``), not axes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,6 +52,18 @@ class Curve:
     def mean(self, values: Float[np.ndarray, " run"]) -> Float[np.ndarray, " point"]:
         """Return the mean of some other number of the runs behind each point."""
         return np.array([values[runs].mean() for runs in self.members])
+
+    def only(self, which: Bool[np.ndarray, " point"]) -> "Curve | None":
+        """Return the curve of some of its points, None of none."""
+        if not which.any():
+            return None
+        arrays = {
+            name: getattr(self, name)[which]
+            for name in ("start", "affected", "stages", "values", "low", "high", "above")
+        }
+        return replace(
+            self, members=tuple(runs for runs, kept in zip(self.members, which, strict=True) if kept), **arrays
+        )
 
     @property
     def seeds(self) -> int:

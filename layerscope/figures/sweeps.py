@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from layerscope.errors import unknown_name
 from layerscope.figures.canvas import Figure
 from layerscope.figures.curves import asides, draw_curve, draw_levels, look_of, names_of_value, remarks_of
-from layerscope.figures.grids import Grid, make_grid, set_value_axis, set_whole_axis
+from layerscope.figures.grids import Grid, make_grid, set_value_axis, set_whole_axis, share_values
 from layerscope.figures.keys import draw_end_labels, end_labels_width, key_entry, level_entry
 from layerscope.figures.marks import CHANCE, FULL, MARKER, draw_level, task_looks
 from layerscope.figures.runs import RANGE_VARIANTS, Curve, curves
@@ -46,8 +46,8 @@ def sweep(
     dataset
         A sweep.
     quantity
-        ``normalized`` (0 is chance, 1 the full model), ``loss``, ``accuracy``, ``accuracy_norm`` or ``perplexity``. For
-        a small model, soon at chance, ``loss`` tells most.
+        ``normalized`` (0 is chance, 1 the full model), ``loss``, ``loss_difference`` (paired with the full model),
+        ``accuracy``, ``accuracy_norm`` or ``perplexity``. For a small model, soon at chance, ``loss`` tells most.
     task
         One task; the median over all by default.
     loops
@@ -149,17 +149,10 @@ def tasks(
                 draw_level(axes, 1.0, FULL)
                 draw_level(axes, 0.0, CHANCE)
             set_value_axis(axes, quantity == "perplexity")
-        _share_values(grid)
+        share_values(grid.places)
         _set_affected(grid, everything, depth_of(dataset))
         grid.name_axes(_names_of_affected(dataset), names_of_value(found[names[0]]), shared=True)
     return grid.figure
-
-
-def _share_values(grid: Grid) -> None:
-    """Give all panels the limits of the widest."""
-    limits = [axes.get_ylim() for axes in grid.places]
-    for axes in grid.places:
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def _set_affected(grid: Grid, drawn: list[Curve], depth: int) -> None:

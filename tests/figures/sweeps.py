@@ -57,6 +57,7 @@ def synthetic(schedules=None, tasks=tuple(TASKS), depth=30, intervals=True, drif
     accuracy = chance + (best - chance) * np.exp(-((2.0 * pace * harm) ** 1.5)) * noise
     values = {
         "loss": (loss, 0.12),
+        "loss_difference": (loss - full, 0.06),
         "perplexity": (np.exp(1.2 * loss), None),
         "accuracy": (accuracy, 0.04),
         "accuracy_norm": (np.minimum(1.0, 1.05 * accuracy), 0.04),

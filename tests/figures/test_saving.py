@@ -179,7 +179,18 @@ def test_a_notebook_shows_the_figure():
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="has no attribute 'histogram'"):
         figures.histogram  # noqa: B018
-    assert dir(figures) == ["heatmap", "panel", "profile", "save"]
+    assert dir(figures) == [
+        "drift",
+        "heatmap",
+        "latency",
+        "loops",
+        "panel",
+        "profile",
+        "save",
+        "single",
+        "sweep",
+        "tasks",
+    ]
 
 
 AFTER_NNSIGHT = """

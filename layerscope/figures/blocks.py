@@ -1,0 +1,81 @@
+"""What a single block is worth: each left out, and each exchanged with the next.
+
+A sweep in, a figure out.
+"""
+
+import numpy as np
+import xarray as xr
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from layerscope.figures.canvas import Figure
+from layerscope.figures.curves import draw_curve, draw_levels, names_of_value, remarks_of
+from layerscope.figures.grids import make_grid, set_value_axis, set_whole_axis, share_values
+from layerscope.figures.keys import key_entry, level_entry
+from layerscope.figures.marks import CHANCE, FULL, LOOKS, MARKER, task_looks
+from layerscope.figures.runs import curves
+from layerscope.figures.scores import depth_of, scores
+from layerscope.figures.style import applied, inches
+
+__all__ = ["single"]
+
+_VARIANTS = ("drop", "swap")
+_SMALL = 2.6  # points: markers in small panels
+_WIDE = 5.0  # inches
+_LINEAR = 0.1  # nats: differences up to here stand on a linear axis, greater ones on a logarithmic one
+
+
+def single(
+    dataset: xr.Dataset, quantity: str = "loss", *, task: str | None = None, width: str | float = "double"
+) -> Figure:
+    """Draw what each block is worth: left out (drop), and exchanged with the next one (swap; the paper's Fig. 2).
+
+    A panel a task. A dropped block stands at its number, an exchange between the numbers of its two blocks. The full
+    model is a broken level, chance a dotted one; bars are intervals, hollow markers those where accuracy is not above
+    chance, as in `layerscope.figures.sweeps.sweep`. Panels share their scale where the quantity is a share of answers;
+    losses stand each on its own. Where the first block outweighs all others, ``loss_difference`` shows these too: its
+    axis is linear to 0.1 nats and logarithmic beyond.
+
+    Parameters
+    ----------
+    dataset
+        A sweep with runs of drop, of swap or of both.
+    quantity
+        ``loss``, ``loss_difference``, ``normalized``, ``accuracy``, ``accuracy_norm`` or ``perplexity``.
+    task
+        One task; all by default.
+    width
+        ``double`` (6.9 inches, up to three panels in a row), ``single`` (3.33, two) or inches.
+
+    Raises
+    ------
+    UsageError
+        It is no sweep; there is no such quantity or task; `width` is impossible.
+    MeasureError
+        The sweep holds no run of drop or swap, or not this quantity.
+    """
+    names = scores(dataset, quantity, task).tasks
+    found = [scores(dataset, quantity, name) for name in names]
+    drawn = [curves(dataset, of_task, _VARIANTS) for of_task in found]
+    everything = [curve for of_task in drawn for curve in of_task]
+    with applied():
+        shown = [name for name in _VARIANTS if any(curve.variant == name for curve in everything)]
+        entries: list[Line2D | Patch] = [*(key_entry(LOOKS[name]) for name in shown), level_entry(FULL)]
+        entries += [level_entry(CHANCE)] if any(of_task.chance is not None for of_task in found) else []
+        titles = [look.name for look in task_looks(names).values()] if len(names) > 1 else [""]
+        shared = found[0].quantity.counts_answers
+        groups = [entries, remarks_of(everything, found[0])]
+        across = inches(width)
+        height = 0.75 if len(names) > 1 or across < _WIDE else 0.42
+        grid = make_grid(across, titles, groups, height=height, shared=shared)
+        for axes, of_task, its_curves in zip(grid.places, found, drawn, strict=True):
+            for curve in its_curves:
+                along = curve.start + (0.5 if curve.variant == "swap" else 0.0)
+                draw_curve(axes, curve, along.astype(np.float64), size=_SMALL if len(names) > 1 else MARKER)
+            draw_levels(axes, of_task)
+            set_value_axis(axes, quantity == "perplexity", _LINEAR if quantity == "loss_difference" else 0.0)
+            set_whole_axis(axes, 0, depth_of(dataset) - 1)
+        if shared:
+            share_values(grid.places)
+        grid.name_axes(["block (swap: between the two)", "block"], names_of_value(found[0]), shared)
+    return grid.figure
