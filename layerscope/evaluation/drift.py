@@ -112,28 +112,40 @@ class DriftMeter:
             total = seen.sum(0, dtype=torch.float64).cpu().numpy()
             self.moments[node] = Moments(len(seen), float(seen.square().sum(dtype=torch.float64)), total)
             for reference in self._wanted[node]:
-                self._path[-1][reference] = self._against(reference)
+                self._path[-1][reference] = self._against(seen, reference)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the full model has been run to its end: before that, no drift from its last state is known."""
+        return len(self._full) > self._depth
 
     def finished(self, run: int) -> RunDrift:
-        """Return the drift of the schedule whose last node was visited just now."""
-        last = self._path[-1].get(self._depth) or self._against(self._depth)
-        stages = [self._path[level + 1][reference] for level, reference in enumerate(self._references[run])]
+        """Return the drift of a schedule that ends at the node visited last.
+
+        A schedule that the full model begins with (skip from the first block on) ends before the full model does: ask for it
+        once that has ended.
+        """
+        references = self._references[run]
+        level = len(references)
+        states = self._stream if level == len(self._path) - 1 else self._full[level]
+        last = self._path[level].get(self._depth) or self._against(states, self._depth)
+        stages = [self._path[stage][reference] for stage, reference in enumerate(references, start=1)]
         return RunDrift(
             *last,
             np.array([np.nansum(cosine) for cosine, _ in stages]),
             np.array([np.nansum(norm) for _, norm in stages]),
-            self._criterion(),
+            self._criterion(states),
         )
 
-    def _against(self, reference: int) -> tuple[Prompts, Prompts]:
-        full, seen = self._full[reference], self._stream
-        if full is seen:
+    def _against(self, states: Float[torch.Tensor, "seen feature"], reference: int) -> tuple[Prompts, Prompts]:
+        full = self._full[reference]
+        if full is states:
             nothing = np.where(self._counts > 0, 0.0, np.nan)
             return nothing, nothing
-        length, full_length = seen.norm(dim=-1, keepdim=True), full.norm(dim=-1, keepdim=True)
+        length, full_length = states.norm(dim=-1, keepdim=True), full.norm(dim=-1, keepdim=True)
         # Half the squared distance of the directions is 1 - cos, without its cancellation where they nearly agree.
-        cosine = (seen / length - full / full_length).square().sum(-1) / 2
-        norm = (seen - full).norm(dim=-1) / full_length[:, 0]
+        cosine = (states / length - full / full_length).square().sum(-1) / 2
+        norm = (states - full).norm(dim=-1) / full_length[:, 0]
         return self._by_prompt(cosine), self._by_prompt(norm)
 
     def _by_prompt(self, values: Float[torch.Tensor, " seen"]) -> Prompts:
@@ -141,9 +153,9 @@ class DriftMeter:
         with np.errstate(invalid="ignore"):
             return np.asarray(total / self._counts)
 
-    def _criterion(self) -> Float[np.ndarray, "3"]:
-        step = -(-len(self._stream) // _MOST_CKA_TOKENS) or 1
-        run, full = (states[::step].cpu()[:, None] for states in (self._stream, self._full[self._depth]))
+    def _criterion(self, states: Float[torch.Tensor, "seen feature"]) -> Float[np.ndarray, "3"]:
+        step = -(-len(states) // _MOST_CKA_TOKENS) or 1
+        run, full = (some[::step].cpu()[:, None] for some in (states, self._full[self._depth]))
         if len(run) < 4:
             return np.full(3, np.nan)
         found = GramSums(run, full).criterion(np.ones((1, 1)), debiased=True)

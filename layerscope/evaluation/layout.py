@@ -16,8 +16,6 @@ from layerscope.texts.batches import pad_batch, plan_batches
 
 __all__ = ["Layout", "lay_out", "plan"]
 
-Padded = tuple[Int64[torch.Tensor, "line position"], Int64[torch.Tensor, "line position"]]
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -46,8 +44,8 @@ class Layout:
     """
 
     prompts: tuple[int, ...]
-    stems: Padded
-    branches: Padded | None
+    stems: tuple[Int64[torch.Tensor, "line position"], Int64[torch.Tensor, "line position"]]
+    branches: tuple[Int64[torch.Tensor, "branch more"], Int64[torch.Tensor, "branch more"]] | None
     stem_of: Int64[torch.Tensor, " branch"]
     places: Int64[torch.Tensor, " target"]
     targets: Int64[torch.Tensor, " target"]

@@ -221,16 +221,18 @@ class _Sweep:
         layout = lay_out(exam.prompts, exam.gold, batch, self._model.pad_id)
         schedules = {run: self.schedules[run] for run in sorted(pending | {0})}
         meter = DriftMeter(layout, root, schedules, self._model.depth)
+        held: list[tuple[int, PromptScores, float]] = []  # a run that ends within the full model waits for that to end
 
         def finished(run: int, scores: PromptScores, seconds: float) -> None:
-            if run not in pending:
-                return
-            drift = meter.finished(run)
-            _refuse_not_finite(exam, batch, scores, schedules[run])
-            sums = {node.number: _sums(moments) for node, moments in meter.moments.items()}
-            self._journal.add(task, number, run, _arrays(batch, scores, drift, seconds), sums)
-            meter.moments.clear()
-            advance(self._new_calls[run])
+            if run in pending:
+                _refuse_not_finite(exam, batch, scores, schedules[run])
+                held.append((run, scores, seconds))
+            while held and meter.ready:
+                run, scores, seconds = held.pop()
+                sums = {node.number: _sums(moments) for node, moments in meter.moments.items()}
+                self._journal.add(task, number, run, _arrays(batch, scores, meter.finished(run), seconds), sums)
+                meter.moments.clear()
+                advance(self._new_calls[run])
 
         score_batch(self._model, layout, root, finished, meter.visit)
 

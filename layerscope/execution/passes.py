@@ -62,8 +62,8 @@ def record(
     input_ids: Int64[torch.Tensor, "sequence position"],
     attention_mask: Int64[torch.Tensor, "sequence position"],
 ) -> Pass:
-    """Record the block calls of one right-padded batch; no block is run yet."""
-    calls = _record(model, model.inputs(input_ids, attention_mask))
+    """Record the block calls of one batch, padded on either side; no block is run yet."""
+    calls = _record(model, model.inputs(input_ids, attention_mask, position_ids(attention_mask)))
     return Pass(calls.stream, calls)
 
 
@@ -118,7 +118,7 @@ def record_forked(
     return Pass(_flat(stem_calls.stream, branch_calls.stream), call)
 
 
-def _flat(stem: Stream, branch: Stream) -> Stream:
+def _flat(stem: Stream, branch: Float[torch.Tensor, "branch more feature"]) -> Float[torch.Tensor, "1 place feature"]:
     return torch.cat([stem.flatten(0, 1), branch.flatten(0, 1)])[None]
 
 

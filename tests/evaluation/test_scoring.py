@@ -1,0 +1,155 @@
+"""Scores of many schedules at once, against each prompt run by itself through the scheduled model."""
+
+import numpy as np
+import pytest
+import torch
+
+from layerscope.evaluation.layout import lay_out, plan
+from layerscope.evaluation.prompts import Prompt
+from layerscope.evaluation.scoring import PromptScores, score_batch
+from layerscope.execution.scheduled import scheduled
+from layerscope.models.model import Model
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import parse_schedule
+from layerscope.schedules.tree import new_block_calls, prefix_tree
+from tests.families import DEPTH, ENCODERS, FAMILIES, VOCABULARY, tiny_model
+
+DECODERS = [family for family in FAMILIES if family not in ENCODERS]
+SPECS = ["identity", "skip:0", "reverse:0", "parallel:0", "looped_parallel:0:loops=2", "drop:3", "2 2 0 (1|3) 0-3"]
+SCHEDULES = [parse_schedule(spec, DEPTH)[1] for spec in SPECS]
+
+
+def drawn_prompts(seed: int = 0) -> list[Prompt]:
+    """Contexts longer and shorter than the sliding windows, with one continuation or several, of one token or more."""
+    generator = np.random.default_rng(seed)
+
+    def tokens(length: int) -> tuple[int, ...]:
+        return tuple(generator.integers(2, VOCABULARY, length).tolist())
+
+    single = [Prompt(tokens(length), (tokens(more),)) for length, more in ((1, 1), (9, 3), (4, 2), (12, 1))]
+    several = [
+        Prompt(tokens(length), tuple(tokens(more) for more in lengths))
+        for length, lengths in ((8, (1, 4, 2)), (3, (2, 2)), (11, (1, 1)), (1, (3, 1, 2, 5)))
+    ]
+    return single[:2] + several[:2] + single[2:] + several[2:]
+
+
+def scored(
+    model: Model, prompts: list[Prompt], schedules: list[Schedule], batch_tokens: int
+) -> list[dict[tuple[int, int], tuple[float, bool]]]:
+    """All scores, by prompt and continuation, for each schedule."""
+    found: list[dict[tuple[int, int], tuple[float, bool]]] = [{} for _ in schedules]
+    for batch in plan(prompts, batch_tokens):
+        layout = lay_out(prompts, [0] * len(prompts), batch, model.pad_id)
+
+        def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
+            assert seconds >= 0
+            for line, prompt in enumerate(batch):
+                for number in range(len(prompts[prompt].continuations)):
+                    found[run][prompt, number] = (
+                        float(scores.log_likelihood[line, number]),
+                        bool(scores.greedy[line, number]),
+                    )
+                rest = scores.log_likelihood[line, len(prompts[prompt].continuations) :]
+                assert np.isnan(rest).all()
+
+        score_batch(model, layout, prefix_tree(schedules), finished)
+    return found
+
+
+def by_itself(model: Model, prompt: Prompt, number: int, schedule: Schedule) -> tuple[float, bool]:
+    """One continuation, unpadded, uncached, through the model's own forward."""
+    continuation = prompt.continuations[number]
+    ids = torch.tensor([[*prompt.context, *continuation]])
+    with scheduled(model, schedule), torch.no_grad():
+        logits = model.module(ids, use_cache=False).logits[0].double()
+    said = logits.log_softmax(-1)[len(prompt.context) - 1 : -1]
+    target = torch.tensor(continuation)
+    return float(said[range(len(target)), target].sum()), bool((said.argmax(-1) == target).all())
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_every_family_scores_as_each_prompt_by_itself(family: str) -> None:
+    model, prompts = tiny_model(family), drawn_prompts()
+    for schedule, found in zip(SCHEDULES, scored(model, prompts, SCHEDULES, batch_tokens=64), strict=True):
+        assert set(found) == {(i, j) for i, prompt in enumerate(prompts) for j in range(len(prompt.continuations))}
+        for (prompt, number), (likelihood, greedy) in found.items():
+            expected, right = by_itself(model, prompts[prompt], number, schedule)
+            assert likelihood == pytest.approx(expected, abs=1e-4), (str(schedule), prompt, number)
+            assert greedy == right
+
+
+def test_together_equals_each_alone_bit_for_bit() -> None:
+    model, prompts = tiny_model("gemma3_text"), drawn_prompts(1)
+    together = scored(model, prompts, SCHEDULES, batch_tokens=40)
+    for schedule, found in zip(SCHEDULES, together, strict=True):
+        assert scored(model, prompts, [schedule], batch_tokens=40) == [found]
+
+
+def test_each_distinct_beginning_is_run_once_and_the_head_where_it_is_scored() -> None:
+    model = tiny_model("llama")
+    prompts = [prompt for prompt in drawn_prompts(2) if len(prompt.continuations) == 1]
+    calls, rows = [0], [0]
+    handles = [block.register_forward_hook(lambda *_: calls.__setitem__(0, calls[0] + 1)) for block in model.blocks]
+    head = model.module.lm_head.register_forward_hook(
+        lambda module, args, output: rows.__setitem__(0, rows[0] + output.shape[0] * output.shape[1])
+    )
+    try:
+        scored(model, prompts, SCHEDULES, batch_tokens=10_000)
+    finally:
+        for handle in (*handles, head):
+            handle.remove()
+    assert calls[0] == sum(new_block_calls(SCHEDULES))
+    assert rows[0] == len(SCHEDULES) * sum(len(prompt.continuations[0]) for prompt in prompts)
+
+
+def test_shared_contexts_are_computed_once() -> None:
+    """Stems and branches together hold no token twice."""
+    prompts = [Prompt((5, 6, 7, 8, 9), ((10, 11), (12, 13), (14,)))]
+    layout = lay_out(prompts, [1], (0,), pad_id=0)
+    assert layout.stems[0].tolist() == [[5, 6, 7, 8, 9]]
+    assert layout.branches is not None
+    assert layout.branches[0].tolist() == [[10], [12]]
+    assert layout.stem_of.tolist() == [0, 0]
+    assert layout.places.tolist() == [4, 5, 4, 6, 4]
+    assert layout.seen.tolist() == [1, 2, 3, 4, 6], "the context but its first token, and the right choice"
+
+
+def test_the_model_is_left_as_it_was_when_something_fails() -> None:
+    model, prompts = tiny_model("llama"), drawn_prompts(3)
+    classes, training = [type(block) for block in model.blocks], model.module.training
+    model.module.train()
+    try:
+
+        def failing(run: int, scores: PromptScores, seconds: float) -> None:
+            raise RuntimeError("enough")
+
+        layout = lay_out(prompts, [0] * len(prompts), next(plan(prompts, 64)), 0)
+        with pytest.raises(RuntimeError, match="enough"):
+            score_batch(model, layout, prefix_tree(SCHEDULES), failing)
+        assert [type(block) for block in model.blocks] == classes
+        assert all(part.training for part in model.module.modules())
+    finally:
+        model.module.train(training)
+
+
+def test_batches_hold_every_prompt_once() -> None:
+    prompts = drawn_prompts(4)
+    for budget in (1, 20, 1000):
+        batches = list(plan(prompts, budget))
+        assert sorted(number for batch in batches for number in batch) == list(range(len(prompts)))
+        for batch in batches:
+            assert len({len(prompts[number].continuations) > 1 for number in batch}) == 1
+
+
+@pytest.mark.real
+def test_the_known_lambada_figure_form(smollm2: Model) -> None:
+    """Perplexity of a schedule falls out of the same engine that runs the model whole: identity equals a plain forward."""
+    ids = tuple(smollm2.tokenizer("The river rose in the night, and by morning the road was under")["input_ids"])
+    target = tuple(smollm2.tokenizer(" water")["input_ids"])
+    prompts = [Prompt(ids, (target,))]
+    found = scored(smollm2, prompts, [parse_schedule("identity", 30)[1]], batch_tokens=512)[0][0, 0]
+    with torch.no_grad():
+        logits = smollm2.module(torch.tensor([[*ids, *target]])).logits[0].double()
+    said = logits.log_softmax(-1)[len(ids) - 1 : -1]
+    assert found[0] == pytest.approx(float(said[range(len(target)), torch.tensor(target)].sum()), rel=1e-5)
