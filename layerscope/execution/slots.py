@@ -86,7 +86,10 @@ def _take_over(cache: Cache, schedule: Schedule, depth: int) -> None:
         raise UsageError(
             f"a schedule cannot use a cache that is offloaded or of these kinds: {kinds}. Use the default."
         )
-    cache.layers.extend(fresh_slot(cache, block) for stage in schedule for block in stage)
+    slots = [fresh_slot(cache, block) for stage in schedule for block in stage]
+    for counter in cache.layers:
+        counter.is_initialized = False  # those made with room for keys (chunked prefill) let it go: lengths need none
+    cache.layers.extend(slots)
     setattr(cache, _OWNER, schedule)
 
 
