@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from layerscope.evaluation.examples import Task
 from layerscope.evaluation.prompts import Encoder, Prompt
 from layerscope.models.model import Model
 
-__all__ = ["Answers", "Exam", "Judgement", "Question", "byte_lengths", "exam_of", "judge"]
+__all__ = ["Answers", "Exam", "Grades", "Judgement", "Question", "byte_lengths", "exam_of", "judge"]
+
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,16 @@ class Question:
     id
         The example's name.
     choices
-        For each choice the number of its prompt and which continuation of that it is.
+        For each choice the number of its prompt and which continuation of that it is; of a text in windows, each window.
     gold
-        Which choice is right.
+        Which choice is right; None where the task does not say.
     byte_lengths
         Of each choice's text in UTF-8, the space before it not counted.
     """
 
     id: str
-    choices: tuple[tuple[int, int], ...]
-    gold: int
+    choices: tuple[Place, ...]
+    gold: int | None
     byte_lengths: tuple[int, ...]
 
 
@@ -47,8 +49,10 @@ class Exam:
 
     Attributes
     ----------
-    name, kind, chance
+    name, chance
         Those of the task; see `layerscope.evaluation.examples.Task`.
+    kind
+        Likewise; besides, ``rolling`` for whole texts in windows, and ``written`` for answers that the model writes.
     prompts
         What the model is run on.
     questions
@@ -56,7 +60,7 @@ class Exam:
     """
 
     name: str
-    kind: Literal["continuation", "choice"]
+    kind: Literal["continuation", "choice", "rolling", "written"]
     chance: float
     prompts: tuple[Prompt, ...]
     questions: tuple[Question, ...]
@@ -71,15 +75,33 @@ class Exam:
         """The continuation of each prompt that is right; the first where none is."""
         gold = [0] * len(self.prompts)
         for question in self.questions:
-            prompt, continuation = question.choices[question.gold]
-            gold[prompt] = continuation
+            for prompt, continuation in self.right(question):
+                gold[prompt] = continuation
         return gold
 
     @property
-    def target_tokens(self) -> Int[np.ndarray, " example"]:
-        """How many tokens the right choice of each question has."""
-        right = [question.choices[question.gold] for question in self.questions]
-        return np.array([len(self.prompts[prompt].continuations[number]) for prompt, number in right])
+    def target_tokens(self) -> Float[np.ndarray, " example"]:
+        """How many tokens the right choice of each question has; NaN where there is none."""
+        counts = [
+            [len(self.prompts[prompt].continuations[number]) for prompt, number in self.right(question)]
+            for question in self.questions
+        ]
+        return np.array([sum(lengths) if lengths else np.nan for lengths in counts], np.float64)
+
+    @property
+    def graded(self) -> bool:
+        """Whether `grade` and not `judge` says which examples are answered rightly."""
+        return False
+
+    def right(self, question: Question) -> tuple[Place, ...]:
+        """Return where the right answer to a question stands; empty where none is known."""
+        if self.kind == "rolling":
+            return question.choices
+        return () if question.gold is None else (question.choices[question.gold],)
+
+    def grade(self, answers: "Answers") -> "Grades":
+        """Return what the task's own metrics say of some answers: nothing, where it has none."""
+        return Grades({}, np.full(len(self.questions), np.nan))
 
 
 @dataclass
@@ -114,13 +136,29 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Grades:
+    """What a task's own metrics say of a model's answers.
+
+    Attributes
+    ----------
+    metrics
+        Over all examples, by their own names.
+    accuracy
+        The main one, example by example.
+    """
+
+    metrics: dict[str, float]
+    accuracy: Float[np.ndarray, " example"]
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What the answers are worth, example by example.
 
     Attributes
     ----------
     loss
-        Nats a token of the right choice.
+        Nats a token of the right choice; NaN where none is known.
     nats
         Nats of the right choice, its tokens summed.
     accuracy
@@ -139,17 +177,20 @@ def judge(exam: Exam, answers: Answers) -> Judgement:
     """Judge the answers to an exam."""
     nats, right, right_norm = [], [], []
     for question in exam.questions:
-        places = tuple(np.array(question.choices).T)
-        likelihood = answers.log_likelihood[places]
-        nats.append(-likelihood[question.gold])
-        if exam.kind == "choice":
-            right.append(likelihood.argmax() == question.gold)
-            right_norm.append((likelihood / np.array(question.byte_lengths)).argmax() == question.gold)
+        places = exam.right(question)
+        nats.append(-sum(answers.log_likelihood[place] for place in places) if places else np.nan)
+        right_norm.append(np.nan)
+        if exam.kind == "choice" and question.gold is not None:
+            likelihood = answers.log_likelihood[tuple(np.array(question.choices).T)]
+            right.append(float(likelihood.argmax() == question.gold))
+            right_norm[-1] = float((likelihood / np.array(question.byte_lengths)).argmax() == question.gold)
+        elif exam.kind == "continuation":
+            right.append(float(answers.greedy[places[0]]))
         else:
-            right.append(bool(answers.greedy[places][0]))
-            right_norm.append(np.nan)
+            right.append(np.nan)
     total = np.array(nats, np.float64)
-    return Judgement(total / exam.target_tokens, total, np.array(right, np.float64), np.array(right_norm, np.float64))
+    accuracy = exam.grade(answers).accuracy if exam.graded else np.array(right, np.float64)
+    return Judgement(total / exam.target_tokens, total, accuracy, np.array(right_norm, np.float64))
 
 
 def exam_of(task: Task, model: Model) -> Exam:

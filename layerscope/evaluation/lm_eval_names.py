@@ -1,0 +1,121 @@
+"""Where lm-eval's tasks are defined: their names, read off the definition files.
+
+lm-eval's own index parses all 14,000 files it comes with, which takes half a minute, to find one of them. Here only the lines
+that give names are read. Knows files; imports nothing of lm-eval.
+"""
+
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from layerscope.errors import UsageError
+from layerscope.progress import progress
+
+__all__ = ["find_definition"]
+
+_MISSING = "lm-eval tasks need lm-eval, which is not installed: pip install 'layerscope[bench]'"
+
+_NAME = re.compile(r"""^["']?(task|group)["']?[ ]*:[ ]*["']?([^"'\n#\[]+?)["']?[ ]*(?:\#.*)?\r?$""", re.MULTILINE)
+_TAGS = re.compile(r"""^["']?tag["']?[ ]*:[ ]*(.*)((?:\n[ ]*-[ ].*)*)""", re.MULTILINE)
+_WORD = re.compile(r"""[^\s"'\[\],#-][^\s"'\[\],#]*""")
+
+
+@dataclass
+class _Definition:
+    """What a name stands for: the file of a task, or a group or tag and what is known of its members."""
+
+    kind: Literal["task", "group", "tag"]
+    path: Path
+    members: list[str] = field(default_factory=list)
+
+
+def find_definition(name: str, include_path: Path | None) -> Path:
+    """Find the file that defines a task.
+
+    Parameters
+    ----------
+    name
+        As lm-eval knows it.
+    include_path
+        A folder whose definitions come before lm-eval's own.
+
+    Raises
+    ------
+    UsageError
+        No such task (with the nearest name); a group or tag, which is several tasks; a folder that is not there; lm-eval is
+        not installed.
+    """
+    found = dict(_defaults())
+    if include_path is not None:
+        if not include_path.is_dir():
+            raise UsageError(f"--include-path {include_path}: there is no such folder")
+        found |= _definitions(include_path)
+    if name not in found:
+        raise _unknown(name, list(found), include_path)
+    definition = found[name]
+    if definition.kind != "task":
+        raise UsageError(_several(name, definition))
+    return definition.path
+
+
+def _unknown(name: str, known: list[str], include_path: Path | None) -> UsageError:
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean 'lm-eval:{close[0]}'? " if close else ""
+    own = f"{include_path} does not define it either" if include_path else "--include-path DIR adds your own"
+    return UsageError(f"unknown task 'lm-eval:{name}': {hint}`lm-eval ls tasks` lists them all; {own}")
+
+
+def _several(name: str, definition: _Definition) -> str:
+    members = sorted(definition.members)
+    first = "".join(f" --task lm-eval:{member}" for member in members[:2])
+    example = f", as in{first}" if first else " (`lm-eval ls tasks` lists them)"
+    return (
+        f"'lm-eval:{name}' is a {definition.kind} of several lm-eval tasks, and a task is scored by itself: "
+        f"give its tasks one by one{example}"
+    )
+
+
+def _default_folder() -> Path:
+    try:
+        spec = importlib.util.find_spec("lm_eval")
+    except ValueError:  # a module that was taken out of reach has no spec
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(_MISSING)
+    return Path(spec.submodule_search_locations[0]) / "tasks"
+
+
+def _defaults() -> dict[str, _Definition]:
+    return _kept(_default_folder())
+
+
+@lru_cache(maxsize=1)
+def _kept(folder: Path) -> dict[str, _Definition]:
+    with progress("looking through lm-eval's tasks"):
+        return _definitions(folder)
+
+
+def _definitions(folder: Path) -> dict[str, _Definition]:
+    found: dict[str, _Definition] = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        names = dict(_NAME.findall(text))
+        own = names.get("group", names.get("task"))
+        if own is not None:
+            kind: Literal["task", "group"] = "group" if "group" in names else "task"
+            found.setdefault(own, _Definition(kind, path, _listed(text) if kind == "group" else []))
+        for line, items in _TAGS.findall(text):
+            for tag in _WORD.findall(line.partition("#")[0] + " " + items):
+                tagged = found.setdefault(tag, _Definition("tag", path))
+                tagged.members += [own] if own else []  # a file without a name is included by others
+    return found
+
+
+def _listed(text: str) -> list[str]:
+    """Return the members that a group gives as plain names."""
+    block = re.search(r"^task[ ]*:[ ]*\n((?:[ ]*(?:-|\#|[a-z_]+:).*\n?)*)", text, re.MULTILINE)
+    return re.findall(r"^[ ]*-[ ]*(?:task:[ ]*)?([\w.-]+)[ ]*$", block.group(1), re.MULTILINE) if block else []
