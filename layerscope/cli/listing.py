@@ -1,6 +1,7 @@
 """``layerscope list``: what there is to choose from."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 __all__ = ["register"]
 
 _EXAMPLE = """
-List the model families and backends, or the measures.
+List the model families and backends, the measures, the schedules by name, or the built-in tasks.
 
 Example: layerscope list measures
 """
@@ -20,6 +21,8 @@ class Catalogue(StrEnum):
 
     models = "models"
     measures = "measures"
+    variants = "variants"
+    tasks = "tasks"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,11 +31,17 @@ def register(app: typer.Typer) -> None:
 
 
 def listing(
-    what: Annotated[Catalogue, typer.Argument(help="models or measures.")],
+    what: Annotated[Catalogue, typer.Argument(help="models, measures, variants or tasks.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
-    rows = {Catalogue.models: _models, Catalogue.measures: _measures}[what]()
+    catalogues: dict[Catalogue, Callable[[], Sequence[Mapping[str, str | int]]]] = {
+        Catalogue.models: _models,
+        Catalogue.measures: _measures,
+        Catalogue.variants: _variants,
+        Catalogue.tasks: _tasks,
+    }
+    rows = catalogues[what]()
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -66,4 +75,29 @@ def _measures() -> list[dict[str, str]]:
             "reference": measure.reference,
         }
         for measure in MEASURES.values()
+    ]
+
+
+def _variants() -> list[dict[str, str]]:
+    from layerscope.schedules.spec import VARIANTS
+
+    place = {"nothing": "", "start": "N: affects N+1 to T-N-1", "block": "I: a block", "range": "A-B: blocks A to B"}
+    return [
+        {
+            "variant": name,
+            "form": variant.form,
+            "place": place[variant.place],
+            "figure": variant.figure,
+            "summary": variant.summary.replace("`", ""),  # docstring marks mean nothing on a terminal
+        }
+        for name, variant in VARIANTS.items()
+    ]
+
+
+def _tasks() -> list[dict[str, str | int]]:
+    from layerscope.evaluation.tasks import TASKS
+
+    return [
+        {"task": name, "kind": task.kind, "examples": task.count, "summary": task.summary}
+        for name, task in TASKS.items()
     ]

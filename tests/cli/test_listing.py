@@ -1,0 +1,56 @@
+"""What ``layerscope list`` prints is what the tables say."""
+
+import json
+
+import pytest
+
+from layerscope.evaluation.tasks import TASKS, load_task
+from layerscope.schedules.spec import VARIANTS, parse_spec
+from tests.cli.test_commands import run
+
+
+def test_variants():
+    rows = json.loads(run("list", "variants", "--json").stdout)
+    assert [row["variant"] for row in rows] == list(VARIANTS)
+    assert all(list(row) == ["variant", "form", "place", "figure", "summary"] for row in rows)
+    by_name = {row["variant"]: row for row in rows}
+    assert by_name["looped_parallel"]["form"] == "looped_parallel:N:loops=3"
+    assert by_name["skip"] == {
+        "variant": "skip",
+        "form": "skip:N",
+        "place": "N: affects N+1 to T-N-1",
+        "figure": "4, 12",
+        "summary": "Leave the affected blocks out.",
+    }
+    for row in rows:
+        assert "`" not in row["summary"]
+        example = row["form"].replace(":A-B", ":1-2").replace(":N", ":1").replace(":I", ":1")
+        assert str(parse_spec(example)) == example  # a form is what can be typed, its letters replaced
+
+
+def test_tasks():
+    rows = json.loads(run("list", "tasks", "--json").stdout)
+    assert [row["task"] for row in rows] == list(TASKS)
+    for row in rows:
+        task = load_task(row["task"])
+        assert row == {
+            "task": task.name,
+            "kind": task.kind,
+            "examples": len(task.examples),
+            "summary": task.summary,
+        }
+
+
+@pytest.mark.parametrize("what", ["variants", "tasks"])
+def test_for_people(what):
+    rows = json.loads(run("list", what, "--json").stdout)
+    lines = run("list", what).stdout.splitlines()
+    assert lines[0].split() == list(rows[0])
+    assert len(lines) == 1 + len(rows)
+    for line, row in zip(lines[1:], rows, strict=True):
+        assert all(str(cell) in line for cell in row.values())
+
+
+def test_the_help_names_all_that_can_be_listed():
+    assert "models, measures, variants or tasks" in run("list", "--help").stdout
+    assert "everything" in run("list", "everything", code=2).stderr
