@@ -1,6 +1,7 @@
 """Tasks by name, put into the tokens of a model."""
 
 import os
+from pathlib import Path
 
 from layerscope.evaluation.exam import Exam, exam_of
 from layerscope.evaluation.tasks import load_task
@@ -21,4 +22,18 @@ def load_exam(
     TextsError
         Its data cannot be had.
     """
+    if name.startswith("lm-eval:"):
+        return _lm_eval_exam(name.removeprefix("lm-eval:"), model, limit, include_path)
     return exam_of(load_task(name, limit, include_path), model)
+
+
+def _lm_eval_exam(name: str, model: Model, limit: int | None, include_path: str | os.PathLike[str] | None) -> Exam:
+    # lm-eval takes seconds to import and may not be there: names are checked first, and it is reached for only on use.
+    from layerscope.evaluation.lm_eval_names import find_definition
+    from layerscope.evaluation.lm_eval_quiet import silent
+
+    folder = None if include_path is None else Path(include_path)
+    find_definition(name, folder)
+    with silent():
+        from layerscope.evaluation.lm_eval_exam import lm_eval_exam
+    return lm_eval_exam(name, model, limit, folder)

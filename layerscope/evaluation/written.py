@@ -5,6 +5,7 @@ Knows what such an exam is to the rest of the evaluation; how one is set and gra
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class WrittenExam(Exam, ABC):
         What the model is asked, with the terms of its answer, for the digest.
     """
 
-    asked: tuple[str, ...] = ()
+    asked: tuple[str, ...]
 
     @property
     def digest(self) -> str:
@@ -40,5 +41,5 @@ class WrittenExam(Exam, ABC):
         return np.full(len(self.questions), np.nan)
 
     @abstractmethod
-    def sit(self, model: Model, schedule: Schedule) -> Grades:
-        """Let a model write its answers under a schedule, and grade them."""
+    def sit(self, model: Model, schedule: Schedule, written: Callable[[int], None] = lambda answers: None) -> Grades:
+        """Let a model write its answers under a schedule, and grade them; `written` is called with how many more are done."""

@@ -1,0 +1,95 @@
+"""lm-eval grades answers: its filters, metrics and aggregation, by its own ``evaluate``, on answers that are there already.
+
+Knows lm-eval; knows no model.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lm_eval.evaluator
+import numpy as np
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from layerscope.errors import LayerScopeError
+from layerscope.evaluation.exam import Grades
+from layerscope.evaluation.lm_eval_loading import FEWSHOT_SEED, Asked
+from layerscope.evaluation.lm_eval_quiet import seeded, silent
+
+__all__ = ["graded"]
+
+Response = tuple[float, bool] | float | str
+
+_MAIN = ("acc", "exact_match")
+
+
+class _Answering(LM):  # type: ignore[misc]  # lm-eval comes without types
+    """A model that has its answers ready."""
+
+    def __init__(self, asked: Asked, responses: Sequence[Response]) -> None:
+        super().__init__()
+        self._asked, self._responses = asked, responses
+
+    def _answers(self, requests: Sequence[Instance]) -> list[Response]:
+        before = [request.args for request in self._asked.requests]
+        if before != [request.args for request in requests]:
+            raise LayerScopeError(f"lm-eval:{self._asked.name} asks other questions each time: it cannot be graded")
+        return list(self._responses)
+
+    loglikelihood = loglikelihood_rolling = generate_until = _answers
+
+
+def graded(asked: Asked, responses: Sequence[Response]) -> Grades:
+    """Let lm-eval grade the responses to all requests of a task.
+
+    Parameters
+    ----------
+    asked
+        The task and its requests.
+    responses
+        To each request: log-likelihood and whether it is greedy; the log-likelihood of a text; or a text.
+
+    Returns
+    -------
+    Grades
+        Metrics under lm-eval's names; where a task has several filters, as ``exact_match,strict-match``, and the main filter's
+        (the first) as ``exact_match`` too. The accuracy of an example is its ``acc``, else its ``exact_match``, else the first
+        metric that is a number; NaN without.
+    """
+    task = asked.task
+    with silent(), seeded(asked.numbers):
+        task.set_fewshot_seed(seed=FEWSHOT_SEED)
+        found: Any = lm_eval.evaluator.evaluate(
+            lm=_Answering(asked, responses),
+            task_dict={"tasks": {task.task_name: task}},
+            limit=asked.limit,
+            bootstrap_iters=0,
+        )
+    filters = list(dict.fromkeys(sample["filter"] for sample in found["samples"][task.task_name]))
+    return Grades(
+        _metrics(found["results"][task.task_name], filters),
+        _accuracy([sample for sample in found["samples"][task.task_name] if sample["filter"] == filters[0]]),
+    )
+
+
+def _metrics(results: dict[str, Any], filters: Sequence[str]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for key, value in results.items():
+        name, comma, chosen = key.partition(",")
+        if not comma or name.endswith("_stderr") or not isinstance(value, int | float | np.number | np.bool_):
+            continue
+        if len(filters) > 1:
+            metrics[key] = float(value)
+        if chosen == filters[0]:
+            metrics[name] = float(value)
+    return metrics
+
+
+def _accuracy(samples: Sequence[dict[str, Any]]) -> np.ndarray:
+    ordered = sorted(samples, key=lambda sample: int(sample["doc_id"]))
+    named = dict.fromkeys(name for sample in ordered for name in sample["metrics"])
+    numbers = [
+        name for name in named if all(isinstance(s.get(name), int | float | np.number | np.bool_) for s in ordered)
+    ]
+    main = next((name for name in _MAIN if name in numbers), numbers[0] if numbers else None)
+    return np.array([np.nan if main is None else float(sample[main]) for sample in ordered])
