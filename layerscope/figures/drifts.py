@@ -75,7 +75,9 @@ def drift(
         shown = [name for name in LOOKS if name != "identity" and name in variants]
         affected = column(dataset, "affected")
         most = max(int(affected.max()), 1)
-        sizes = [size_entry(f"{count} affected", _size(count, most)) for count in sorted({1, (most + 1) // 2, most})]
+        sizes = [
+            size_entry(f"{count} affected", _size(float(count), most)) for count in sorted({1, (most + 1) // 2, most})
+        ]
         hollow = any(of_task.above is not None and (of_task.above[1:] == 0).any() for of_task in found)
         groups = [
             [*(key_entry(LOOKS[name], joined=False) for name in shown), level_entry(FULL)],

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
-_KEY_ROW, _ROW = 0.122, 0.138  # inches from row to row of a key, and of names beside lines
+_KEY_ROW, _ROW = 0.1275, 0.138  # inches from row to row of a key, and of names beside lines
 _KEY_TOP, _KEY_BELOW = 0.06, 0.05
 _BESIDE = 0.06  # inches between axes and samples beside them
 _POINTS = 72.0

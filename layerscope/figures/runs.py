@@ -96,9 +96,10 @@ def curves(sweep: xr.Dataset, found: Scores, variants: tuple[str, ...], loops: i
         if runs.size:
             drawn.append(_curve(sweep, found, variant, runs, chosen))
     if not drawn:
+        everything = variants == RANGE_VARIANTS
         raise MeasureError(
-            f"the sweep holds no finished run of {' or '.join(variants)}\n"
-            f"run layerscope sweep with --variants {'all' if set(variants) == set(RANGE_VARIANTS) else ','.join(variants)}"
+            f"the sweep holds no finished run of {'a range variant' if everything else ' or '.join(variants)}\n"
+            f"run layerscope sweep with --variants {'all' if everything else ','.join(variants)}"
         )
     return drawn
 

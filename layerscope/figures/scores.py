@@ -51,7 +51,7 @@ QUANTITIES: dict[str, Quantity] = {
     for quantity in (
         Quantity("normalized", "score (0: chance, 1: full model)", 1, (0.0, 1.0)),
         Quantity("loss", "loss (nats per token)", -1),
-        Quantity("loss_difference", "loss beyond the full model's (nats per token)", -1),
+        Quantity("loss_difference", "loss increase (nats per token)", -1),
         Quantity("accuracy", "accuracy", 1),
         Quantity("accuracy_norm", "accuracy, by length", 1),
         Quantity("perplexity", "perplexity", -1),

@@ -80,7 +80,7 @@ def sweep(
             draw_curve(axes, curve, curve.affected + aside)
         draw_levels(axes, found)
         set_value_axis(axes, quantity == "perplexity")
-        _set_affected(grid, drawn, depth_of(dataset))
+        _set_affected(grid, drawn)
         grid.name_axes(_names_of_affected(dataset), names_of_value(found), shared=True)
         if wide:
             draw_end_labels(axes, lines, ends)
@@ -150,12 +150,12 @@ def tasks(
                 draw_level(axes, 0.0, CHANCE)
             set_value_axis(axes, quantity == "perplexity")
         share_values(grid.places)
-        _set_affected(grid, everything, depth_of(dataset))
+        _set_affected(grid, everything)
         grid.name_axes(_names_of_affected(dataset), names_of_value(found[names[0]]), shared=True)
     return grid.figure
 
 
-def _set_affected(grid: Grid, drawn: list[Curve], depth: int) -> None:
+def _set_affected(grid: Grid, drawn: list[Curve]) -> None:
     counts = [int(count) for curve in drawn for count in curve.affected]
     for axes in grid.places:
         set_whole_axis(axes, min(min(counts), 1), max(counts))

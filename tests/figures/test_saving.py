@@ -12,6 +12,7 @@ from layerscope import figures
 from layerscope.errors import FileError, UsageError
 from layerscope.structure.segmentation import segment
 from tests.figures.drawing import cosines, drawn, labelled, statistics
+from tests.figures.sweeps import specs, synthetic
 from tests.structure.matrices import planted
 
 MAGIC = {".pdf": b"%PDF-", ".svg": b"<?xml", ".png": b"\x89PNG\r\n\x1a\n"}
@@ -30,9 +31,31 @@ def profile():
     return figures.profile(statistics(9))
 
 
+def sweep_of(*names, loops=(3,)):
+    return synthetic(specs(8, variants=names, seeds=2, loops=loops), tasks=["builtin:cloze", "builtin:order"], depth=8)
+
+
+OF_SWEEPS = [
+    lambda: figures.sweep(sweep_of("skip", "random")),
+    lambda: figures.tasks(sweep_of("skip", "parallel"), "loss"),
+    lambda: figures.single(sweep_of("drop", "swap")),
+    lambda: figures.loops(sweep_of("looped_parallel", loops=(1, 2, 3)), "loss"),
+    lambda: figures.drift(sweep_of("skip", "reverse")),
+    lambda: figures.latency(sweep_of("skip", "parallel")),
+]
+
+
 @pytest.mark.parametrize(
     ("make", "suffix"),
-    [(heatmap, ".pdf"), (heatmap, ".png"), (heatmap, ".PNG"), (heatmap, ".svg"), (panel, ".svg"), (profile, ".svg")],
+    [
+        (heatmap, ".pdf"),
+        (heatmap, ".png"),
+        (heatmap, ".PNG"),
+        (heatmap, ".svg"),
+        (panel, ".svg"),
+        (profile, ".svg"),
+        *((make, ".svg") for make in OF_SWEEPS),
+    ],
 )
 def test_every_kind_is_written_the_same_each_time(tmp_path, make, suffix):
     written = [figures.save(make(), tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two")]
@@ -61,6 +84,13 @@ def test_a_pdf_is_vectors_and_truetype_at_the_width_asked_for(tmp_path):
     assert b"CreationDate" not in everything
     left, bottom, right, _ = map(float, re.search(rb"/MediaBox \[ ([\d. ]+) \]", everything)[1].split())
     assert (left, bottom, right) == (0.0, 0.0, pytest.approx(3.33 * 72, abs=0.1))
+
+
+@pytest.mark.parametrize("make", OF_SWEEPS)
+def test_figures_of_sweeps_are_vectors_with_words(tmp_path, make):
+    content = figures.save(make(), tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert "<text" in content
+    assert "<image" not in content
 
 
 def test_an_svg_keeps_words_as_words(tmp_path):
@@ -162,6 +192,11 @@ matrix = xr.DataArray(np.eye(4), dims=("layer", "layer_other"))
 result = xr.Dataset({"cosine": matrix, "norm": ("layer", np.ones(4))})
 for figure in (figures.heatmap(matrix), figures.panel(result), figures.profile(result)):
     figure._repr_png_()
+from tests.figures.sweeps import specs, synthetic
+sweep = synthetic(specs(8, seeds=1, loops=(1, 3)) + ["drop:1", "swap:1"], depth=8)
+for name in ("sweep", "tasks", "single", "loops", "drift", "latency"):
+    getattr(figures, name)(sweep)._repr_png_()
+    assert callable(getattr(figures, name)), name  # and no module of this name has taken its place
 for name in ("torch", "transformers", "matplotlib.pyplot", "sklearn", "layerscope.measures", "layerscope.capturing"):
     assert name not in sys.modules, name
 """
