@@ -12,6 +12,7 @@ from layerscope.evaluation.exam import Answers, Exam, judge
 from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.scoring import PromptScores, score_batch
+from layerscope.evaluation.written import WrittenExam
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.progress import progress
@@ -73,13 +74,12 @@ def evaluate(
         raise UsageError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
     spec, stages = parse_schedule(schedule, model.depth)
     exam = load_exam(task, model, limit, include_path)
-    answers = answer(model, exam, [stages], batch_tokens)[0]
     return {
         "model": model.name,
         "task": exam.name,
         "schedule": str(spec),
         "examples": len(exam.questions),
-        "metrics": _metrics(exam, answers),
+        "metrics": _metrics(model, exam, stages, batch_tokens),
         "provenance": json.loads(provenance(weights=model.fingerprint(), schedule_blocks=str(stages))),
     }
 
@@ -99,13 +99,21 @@ def answer(model: Model, exam: Exam, schedules: Sequence[Schedule], batch_tokens
     return given
 
 
-def _metrics(exam: Exam, answers: Answers) -> dict[str, float]:
-    judgement = judge(exam, answers)
-    metrics = {
-        "loss": float(judgement.loss.mean()),
-        "perplexity": float(np.exp(judgement.nats.mean())),
-        "accuracy": float(judgement.accuracy.mean()),
-    }
-    if exam.kind == "choice":
-        metrics["accuracy_norm"] = float(judgement.accuracy_norm.mean())
-    return metrics
+def _metrics(model: Model, exam: Exam, schedule: Schedule, batch_tokens: int) -> dict[str, float]:
+    if isinstance(exam, WrittenExam):
+        with progress("writing", total=len(exam.questions), unit="answers") as advance:
+            grades = exam.sit(model, schedule, advance)
+        metrics = {"accuracy": float(grades.accuracy.mean())}
+    else:
+        answers = answer(model, exam, [schedule], batch_tokens)[0]
+        judgement, grades = judge(exam, answers), exam.grade(answers)
+        with np.errstate(over="ignore"):
+            perplexity = float(np.exp(judgement.nats.mean()))
+        metrics = {
+            "loss": float(judgement.loss.mean()),
+            "perplexity": perplexity,
+            "accuracy": float(judgement.accuracy.mean()),
+            "accuracy_norm": float(judgement.accuracy_norm.mean()),
+        }
+    # What a task has not (nothing to choose from, no right answer known) is left out; its own metrics have the last word.
+    return {name: value for name, value in (metrics | grades.metrics).items() if np.isfinite(value)}

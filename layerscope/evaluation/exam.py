@@ -120,7 +120,7 @@ class Answers:
     @classmethod
     def empty(cls, exam: Exam) -> "Answers":
         """Make room for the answers to all prompts."""
-        shape = (len(exam.prompts), max(len(prompt.continuations) for prompt in exam.prompts))
+        shape = (len(exam.prompts), max((len(prompt.continuations) for prompt in exam.prompts), default=0))
         return cls(np.full(shape, np.nan), np.zeros(shape, bool))
 
     def take(

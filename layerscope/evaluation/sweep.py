@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from layerscope.evaluation.runs import plan_runs
 from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.evaluation.sweep_file import read_sweep, write_sweep
 from layerscope.evaluation.table import sweep_table
+from layerscope.evaluation.written import WrittenExam
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.progress import progress
@@ -199,14 +201,32 @@ class _Sweep:
         self._model, self._exams, self._journal = model, exams, journal
         self._root = prefix_tree(self.schedules)
         self._new_calls = new_block_calls(self.schedules)
+        self._calls_alone = [schedule.block_calls for schedule in self.schedules]
         self._batches = [list(plan(exam.prompts, batch_tokens)) for exam in exams]
 
     def run(self) -> None:
-        total = sum(map(len, self._batches)) * sum(self._new_calls)
+        answers = sum(len(exam.questions) for exam in self._exams if isinstance(exam, WrittenExam))
+        total = sum(map(len, self._batches)) * sum(self._new_calls) + answers * sum(self._calls_alone)
         with progress("sweeping", total=total, unit="block calls") as advance:
             for task, (exam, batches) in enumerate(zip(self._exams, self._batches, strict=True)):
+                if isinstance(exam, WrittenExam):
+                    self._written(task, exam, advance)
                 for number, batch in enumerate(batches):
                     self._batch(task, exam, number, batch, advance)
+
+    def _written(self, task: int, exam: WrittenExam, advance: Callable[[int], None]) -> None:
+        # Generation has no prefix tree: each schedule writes by itself. One run is one entry of the journal.
+        done = self._journal.finished(task, 0)
+        advance(sum(self._calls_alone[run] for run in done) * len(exam.questions))
+        for run in sorted(set(range(len(self.schedules))) - done):
+            clock = time.perf_counter()
+
+            def written(answers: int, calls: int = self._calls_alone[run]) -> None:
+                advance(answers * calls)
+
+            grades = exam.sit(self._model, self.schedules[run], written)
+            seconds = np.array(time.perf_counter() - clock)
+            self._journal.add(task, 0, run, {"accuracy": grades.accuracy, "seconds": seconds}, {})
 
     def _batch(
         self, task: int, exam: Exam, number: int, batch: tuple[int, ...], advance: Callable[[int], None]

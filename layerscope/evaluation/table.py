@@ -10,9 +10,10 @@ import numpy as np
 import xarray
 from jaxtyping import Float
 
-from layerscope.evaluation.exam import Answers, Exam, judge
+from layerscope.evaluation.exam import Answers, Exam, Judgement, judge
 from layerscope.evaluation.intervals import drawn, interval, rank_correlation, scores
 from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.written import WrittenExam
 from layerscope.models.model import Model
 from layerscope.schedules.alignment import reference_states
 from layerscope.schedules.schedule import Schedule
@@ -147,24 +148,36 @@ class _Results:
         self.stage = {name: np.full((len(schedules), stages), np.nan) for name in (*_STAGED, "variance_stage")}
         self.cka = np.full(len(schedules), np.nan)
         examples: dict[str, list[np.ndarray]] = {name: [] for name in _JUDGED}
-        for run, schedule in enumerate(schedules):
-            answers, criterion = Answers.empty(exam), np.zeros(3)
-            for name in _STAGED:
-                self.stage[name][run, : len(schedule)] = 0.0
-            for _, arrays in journal.results(task, run):
-                self._take(run, answers, arrays)
-                criterion += np.nan_to_num(arrays["criterion"])
-            self.cka[run] = _alignment(criterion)
-            judgement = judge(exam, answers)
+        for run in range(len(schedules)):
+            entries = [arrays for _, arrays in journal.results(task, run)]
+            judgement = self._written(run, entries) if isinstance(exam, WrittenExam) else self._scored(run, entries)
             for name in _JUDGED:
                 examples[name].append(getattr(judgement, name))
         self.example = {name: np.stack(values) for name, values in examples.items()}
+        if isinstance(exam, WrittenExam):
+            return  # a text of its own under each schedule: there are no same tokens to measure drift on
         counted = np.isfinite(self.drift["drift_cosine"]).sum(1, keepdims=True)
         for name in _STAGED:
             self.stage[name] = self.stage[name] / np.where(counted > 0, counted, np.nan)
         self._variances(journal.sums(task))
 
-    def _take(self, run: int, answers: Answers, arrays: dict[str, np.ndarray]) -> None:
+    def _written(self, run: int, entries: Sequence[Mapping[str, np.ndarray]]) -> Judgement:
+        (arrays,) = entries
+        self.seconds[run] += float(arrays["seconds"])
+        unknown = np.full(len(self.exam.questions), np.nan)
+        return Judgement(unknown, unknown, arrays["accuracy"], unknown)
+
+    def _scored(self, run: int, entries: Sequence[Mapping[str, np.ndarray]]) -> Judgement:
+        answers, criterion = Answers.empty(self.exam), np.zeros(3)
+        for name in _STAGED:
+            self.stage[name][run, : len(self.schedules[run])] = 0.0
+        for arrays in entries:
+            self._take(run, answers, arrays)
+            criterion += np.nan_to_num(arrays["criterion"])
+        self.cka[run] = _alignment(criterion)
+        return judge(self.exam, answers)
+
+    def _take(self, run: int, answers: Answers, arrays: Mapping[str, np.ndarray]) -> None:
         prompts = arrays["prompts"]
         answers.take(prompts.tolist(), arrays["log_likelihood"], arrays["greedy"])
         self.seconds[run] += float(arrays["seconds"])
@@ -197,6 +210,12 @@ def _variance(sums: dict[str, np.ndarray]) -> float:
     return float((sums["squares"] / tokens - mean @ mean) / len(mean))
 
 
+def _known_mean(values: Float[np.ndarray, "run prompt"]) -> Float[np.ndarray, " run"]:
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(1) / known.sum(1))
+
+
 def _of_task(results: _Results, chance: float, bootstrap: int, seed: int) -> xarray.Dataset:
     examples = len(results.exam.questions)
     value = scores(results.example, np.full((1, examples), 1 / examples), chance)
@@ -205,10 +224,7 @@ def _of_task(results: _Results, chance: float, bootstrap: int, seed: int) -> xar
         for name, values in scores(results.example, drawn(examples, bootstrap, seed), chance).items():
             low, high = interval(values)
             found |= {f"{name}_low": ("run", low), f"{name}_high": ("run", high)}
-    with np.errstate(invalid="ignore"):
-        drift = {name: np.nanmean(values, axis=1) for name, values in results.drift.items()} | {
-            "drift_cka": 1 - results.cka
-        }
+    drift = {name: _known_mean(values) for name, values in results.drift.items()} | {"drift_cka": 1 - results.cka}
     found |= {name: ("run", values) for name, values in drift.items()}
     found |= {name: (("run", "stage"), values) for name, values in results.stage.items()}
     correlations = [rank_correlation(drift[name], found["loss"][1], bootstrap, seed) for name in DRIFTS]
