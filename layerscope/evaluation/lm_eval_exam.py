@@ -9,6 +9,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,8 +148,9 @@ def _scored(asked: Asked, reader: Reader) -> LmEvalExam:
     questions: list[Question] = []
     chances: list[float] = []
     plain = _plain(asked)
+    pairs = iter(reader.pairs(asked.requests))
     for requests in asked.documents:
-        at = _placed(reader.pairs(requests), prompts)
+        at = _placed(list(islice(pairs, len(requests))), prompts)
         places += at
         choices, golds = _choices(asked, requests)
         # What a task asks besides its choices, as without their context, belongs to no question.

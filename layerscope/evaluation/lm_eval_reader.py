@@ -83,14 +83,14 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
     def pairs(self, requests: Sequence[Instance]) -> list[list[Pair]]:
         """Return what lm-eval would run for each request: one pair, or the windows of a text."""
         found = []
-        for request in requests:
-            self._noted = []
-            with silent(printing=True):
+        with silent():
+            for request in requests:
+                self._noted = []
                 getattr(self, request.request_type)([request], disable_tqdm=True)
-            found.append([self._fitted(*pair, request) for pair in self._noted])
+                found.append([self._fitted(*pair, request) for pair in self._noted])
         return found
 
-    def _loglikelihood_tokens(self, requests: list[Any], **options: Any) -> list[tuple[float, bool]]:
+    def _loglikelihood_tokens(self, requests: Sequence[Any], **options: Any) -> list[tuple[float, bool]]:
         self._noted += [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
         return [(0.0, False)] * len(requests)
 
