@@ -13,6 +13,8 @@ from layerscope.capturing.selection import TokenSelection
 from layerscope.errors import CaptureError, TextsError, UsageError
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
+from layerscope.schedules.schedule import Schedule, Stage
+from layerscope.schedules.spec import Spec, as_spec
 from layerscope.states import Sink, StateRows
 from layerscope.store.finite import check_finite
 from layerscope.store.header import read_header
@@ -80,6 +82,7 @@ def capture(
     limit: int | None = None,
     max_length: int | None = None,
     backend: str = "hooks",
+    schedule: Schedule | Spec | str | tuple[Stage, ...] = "identity",
     dtype: str | None = None,
     store_dtype: str = "same",
     layers: str | None = None,
@@ -113,6 +116,9 @@ def capture(
         Longest sequence in tokens; the model's context without it. A longer text is cut, counted and said.
     backend
         ``"hooks"``, ``"nnsight"`` or ``"transformer-lens"``.
+    schedule
+        What runs in place of the blocks, such as ``"skip:12"``; see `layerscope.execution.scheduled.scheduled`. The states are
+        then those before the first stage and after each one.
     dtype, device
         Passed on to `layerscope.load_model` when `model` is not loaded yet.
     store_dtype
@@ -138,8 +144,8 @@ def capture(
     ------
     UsageError
         Options that make no sense, or an existing output without `resume` or `overwrite`.
-    ModelError, TextsError
-        The model or the texts cannot be used.
+    ModelError, TextsError, ScheduleError
+        The model or the texts cannot be used, or the model has no such schedule.
     CaptureError
         The capture cannot start or go on: too little disk, another writer, NaN or Inf, other settings than the file's.
 
@@ -157,6 +163,7 @@ def capture(
     _check_output(output, resume, overwrite)
     source = open_texts(texts, field=text_field, limit=limit)
     selection = TokenSelection.parse(tokens, seed)
+    spec = as_spec(schedule)
     if isinstance(model, Model):
         if dtype is not None or device is not None:
             raise UsageError("dtype and device are chosen when a model is loaded: give them to load_model")
@@ -167,6 +174,7 @@ def capture(
         source,
         selection,
         backend=backend,
+        spec=spec,
         layers=layers,
         final_norm=final_norm,
         max_length=max_length,
@@ -216,7 +224,7 @@ def _report(
 
 
 def _into_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
-    names = request.layout.layer_name
+    names = request.layout.spoken
 
     def take(rows: StateRows) -> None:
         check_finite(rows, layer_name=names, sequence_id=index.sequence_id)

@@ -1,4 +1,4 @@
-"""The reference backend: plain PyTorch forward hooks on named blocks.
+"""The reference backend: plain PyTorch forward hooks on named blocks; under a schedule, its own observer.
 
 The hooks stand only while a batch runs, so between batches, and for sessions nested on the same model, the model is bare.
 """
@@ -13,6 +13,7 @@ from torch import nn
 
 from layerscope.capturing.keeping import Kept, LastWantedReached, Place, evaluating, recording_nothing
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model, stream_in, stream_out
 
 __all__ = ["HooksBackend"]
@@ -40,7 +41,9 @@ class HooksBackend:
 @contextmanager
 def _hooks(model: Model, wanted: Wanted, kept: Kept) -> Iterator[None]:
     with ExitStack() as placed:
-        for layer in wanted.layers:
+        if wanted.schedule is not None:
+            placed.enter_context(scheduled(model, wanted.schedule, observe=kept.observe))
+        for layer in wanted.layers if wanted.schedule is None else ():
             if layer == 0:
                 reading = partial(_keep_input, kept)
                 placed.enter_context(model.blocks[0].register_forward_pre_hook(reading, with_kwargs=True))

@@ -60,6 +60,11 @@ class Kept:
         if len(self._streams) == len(self._wanted.layers) + self._wanted.final_norm:
             raise LastWantedReached
 
+    def observe(self, number: int, stream: torch.Tensor) -> None:
+        """Keep the state of that number, if it is wanted: what a schedule's run calls."""
+        if number in self._wanted.layers:
+            self.keep_until_last(number, stream)
+
     def states(self) -> BatchStates:
         """Return what was kept, in the order wanted, and forget it.
 

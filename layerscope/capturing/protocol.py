@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.models.model import Model
+from layerscope.schedules.schedule import Schedule
 
 __all__ = ["Backend", "BatchStates", "Session", "Wanted"]
 
@@ -24,18 +25,17 @@ class Wanted:
     Attributes
     ----------
     layers
-        State numbers, ascending: 0 is the stream entering the first block, l the stream leaving block l-1.
+        State numbers, ascending: 0 is the stream entering the first block, l the stream leaving block l-1; under a
+        schedule, 0 the stream entering its first stage, l the stream leaving its l-th.
     final_norm
         Also the output of the norm after the last block.
+    schedule
+        What runs in place of the blocks; None for the model as it is.
     """
 
     layers: tuple[int, ...]
     final_norm: bool = False
-
-    @property
-    def last_block(self) -> int:
-        """The last block that has to run; -1 when only state 0 is wanted."""
-        return self.layers[-1] - 1
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,6 @@ class Backend(Protocol):
     def session(self, model: Model, wanted: Wanted) -> AbstractContextManager[Session]:
         """Prepare `model` for a series of batches, and leave it as it was at the end, also after an exception.
 
-        No gradients are recorded, the vocabulary head is never run, and nothing after the last wanted block runs.
+        No gradients are recorded, the vocabulary head is never run, and nothing after the last wanted block or stage runs.
         """
         ...

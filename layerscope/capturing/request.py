@@ -9,9 +9,12 @@ from layerscope.capturing.backends import backend_for
 from layerscope.capturing.protocol import Backend, Wanted
 from layerscope.capturing.selection import TokenSelection, layer_names, parse_layers
 from layerscope.errors import CaptureError, UsageError
+from layerscope.execution.taps import check_untapped
 from layerscope.models.loading import DTYPES
 from layerscope.models.model import Model
 from layerscope.provenance import provenance
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import Spec
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
 from layerscope.texts.sources import TextSource
@@ -29,6 +32,8 @@ class CaptureRequest:
     ----------
     model, backend, wanted
         What runs, how, and which states are kept.
+    spec
+        The schedule as it is called.
     source, selection, max_length
         The texts, which of their tokens become rows, and where a text is cut.
     batch_tokens
@@ -42,6 +47,7 @@ class CaptureRequest:
     model: Model
     backend: Backend
     wanted: Wanted
+    spec: Spec
     source: TextSource
     selection: TokenSelection
     max_length: int | None
@@ -57,6 +63,7 @@ class CaptureRequest:
         selection: TokenSelection,
         *,
         backend: str,
+        spec: Spec,
         layers: str | None,
         final_norm: bool,
         max_length: int | None,
@@ -68,16 +75,18 @@ class CaptureRequest:
 
         Raises
         ------
-        UsageError, CaptureError
+        UsageError, CaptureError, ScheduleError
             An option that makes no sense, or none for this model.
         """
+        check_untapped(model)
         stored = _store_dtype(model, store_dtype)
         if batch_tokens < 1:
             raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds 1 token or more")
         return cls(
             model=model,
             backend=backend_for(backend, model),
-            wanted=_wanted(model, layers, final_norm),
+            wanted=_wanted(model, spec, layers, final_norm),
+            spec=spec,
             source=source,
             selection=selection,
             max_length=_longest(model, max_length),
@@ -88,6 +97,7 @@ class CaptureRequest:
                 "weights": model.fingerprint(),
                 "compute_dtype": _name(model.dtype),
                 "backend": backend,
+                "schedule": str(spec),
                 "texts": source.name,
                 **origin,
                 "max_length": max_length,
@@ -103,7 +113,7 @@ class CaptureRequest:
     @property
     def layout(self) -> CaptureLayout:
         """What a row of the file consists of."""
-        names = tuple(layer_names(self.wanted.layers))
+        names = tuple(layer_names(self.wanted.layers, self.wanted.schedule))
         return CaptureLayout(self.wanted.layers, names, self.model.width, self.store_dtype, self.wanted.final_norm)
 
     def attributes(self, stream: TokenStream) -> dict[str, Attribute]:
@@ -116,8 +126,8 @@ class CaptureRequest:
             "num_blocks": model.depth,
             "backend": str(self.settings["backend"]),
             "compute_dtype": _name(model.dtype),
-            "schedule": "identity",
-            "schedule_blocks": f"0-{model.depth - 1}" if model.depth > 1 else "0",
+            "schedule": str(self.spec),
+            "schedule_blocks": str(self.spec.schedule(model.depth)),
             "texts": self.source.name,
             "truncated_sequences": stream.truncated,
             "skipped_texts": stream.skipped + self.source.skipped,
@@ -133,12 +143,15 @@ class CaptureRequest:
         }
 
 
-def _wanted(model: Model, layers: str | None, final_norm: bool) -> Wanted:
+def _wanted(model: Model, spec: Spec, layers: str | None, final_norm: bool) -> Wanted:
+    schedule: Schedule | None = spec.schedule(model.depth)
+    if spec.variant == "identity":
+        schedule = None  # the model as it is, whose states are named after its blocks
     if final_norm and model.final_norm is None:
         raise CaptureError(
             f"{model.name}: {model.architecture.family} models have no final norm: leave out --final-norm"
         )
-    return Wanted(parse_layers(layers, model.depth), final_norm)
+    return Wanted(parse_layers(layers, model.depth, schedule), final_norm, schedule)
 
 
 def _longest(model: Model, max_length: int | None) -> int | None:

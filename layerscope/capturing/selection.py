@@ -7,19 +7,23 @@ import numpy as np
 from jaxtyping import Int
 
 from layerscope.errors import CaptureError, UsageError
+from layerscope.schedules.grammar import print_stage
+from layerscope.schedules.schedule import Schedule
 
 __all__ = ["TokenSelection", "layer_names", "parse_layers"]
 
 
-def parse_layers(spec: str | None, depth: int) -> tuple[int, ...]:
-    """Read ``--layers``: state numbers and ranges, such as ``"0,5-10"``; None means all T+1 states.
+def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None) -> tuple[int, ...]:
+    """Read ``--layers``: state numbers and ranges, such as ``"0,5-10"``; None means all of them.
+
+    A model of T blocks has the states 0 … T; under a schedule of S stages, 0 … S.
 
     Raises
     ------
     UsageError
         The text is malformed.
     CaptureError
-        A state lies outside 0 … T.
+        There is no such state.
 
     Examples
     --------
@@ -28,33 +32,39 @@ def parse_layers(spec: str | None, depth: int) -> tuple[int, ...]:
     >>> parse_layers(None, depth=2)
     (0, 1, 2)
     """
+    last = depth if schedule is None else len(schedule)
     if spec is None:
-        return tuple(range(depth + 1))
+        return tuple(range(last + 1))
     chosen: set[int] = set()
     for part in spec.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
+        first, until = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > until:
             raise UsageError(
                 f"--layers {spec!r}: {part.strip()!r} is no state number or rising range; write for instance 0,5-10"
             )
-        chosen.update(range(first, last + 1))
-    if max(chosen) > depth:
-        raise CaptureError(
-            f"--layers {spec}: there is no state {max(chosen)}; a model of {depth} blocks has states 0 to {depth}"
-        )
+        chosen.update(range(first, until + 1))
+    if max(chosen) > last:
+        whose = f"model of {depth} blocks" if schedule is None else f"schedule of {last} stages"
+        raise CaptureError(f"--layers {spec}: there is no state {max(chosen)}; a {whose} has states 0 to {last}")
     return tuple(sorted(chosen))
 
 
-def layer_names(layers: tuple[int, ...]) -> list[str]:
-    """Name states as the capture file does.
+def layer_names(layers: tuple[int, ...], schedule: Schedule | None = None) -> list[str]:
+    """Name states as the capture file does: after the block, or under a schedule the stage, that gives them.
 
     Examples
     --------
     >>> layer_names((0, 1, 5))
     ['embedding', 'block.0', 'block.4']
+    >>> layer_names((0, 1, 2), Schedule([(7,), (2, 3)]))
+    ['embedding', '7', '(2|3)']
     """
-    return ["embedding" if layer == 0 else f"block.{layer - 1}" for layer in layers]
+
+    def name(layer: int) -> str:
+        return f"block.{layer}" if schedule is None else print_stage(schedule[layer])
+
+    return ["embedding" if layer == 0 else name(layer - 1) for layer in layers]
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 Building a bridge rearranges the module it is given, so it gets a clone that shares every weight; the user's module is never
 touched. The bridge computes attention itself, in the eager formulation: its states equal the hooks backend's up to rounding,
 and bit for bit in most families where that one runs eager attention too. This is proved on a few tokens before anything is
-captured, because TransformerLens silently misreads some checkpoints (Falcon with ALiBi).
+captured, because TransformerLens silently misreads some checkpoints (Falcon with ALiBi). Under a schedule the bridge's own
+blocks run, and the executor shows the stream between the stages, for which there are no hook points.
 """
 
 import copy
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from layerscope.capturing.hooks import HooksBackend
 from layerscope.capturing.keeping import Kept, LastWantedReached, Place, recording_nothing
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.errors import CaptureError
+from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet
 
@@ -71,7 +73,11 @@ def _reading(clone: Model, bridge: TransformerBridge, wanted: Wanted) -> Iterato
         input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
     ) -> BatchStates:
         kept.clear()
-        with recording_nothing(), suppress(LastWantedReached):
+        with ExitStack() as placed:
+            placed.enter_context(recording_nothing())
+            if wanted.schedule is not None:
+                placed.enter_context(scheduled(clone, wanted.schedule, observe=kept.observe))
+            placed.enter_context(suppress(LastWantedReached))
             clone.trunk(**clone.inputs(input_ids, attention_mask, position_ids))
         return kept.states()
 
@@ -86,7 +92,8 @@ def _keep(kept: Kept, place: Place, stream: torch.Tensor, hook: Any) -> None:
 
 def _hook_points(bridge: TransformerBridge, clone: Model, wanted: Wanted) -> list[tuple[str, Place]]:
     points: list[tuple[str, Place]] = [
-        (f"blocks.{layer - 1}.hook_out" if layer else "blocks.0.hook_in", layer) for layer in wanted.layers
+        (f"blocks.{layer - 1}.hook_out" if layer else "blocks.0.hook_in", layer)
+        for layer in (wanted.layers if wanted.schedule is None else ())
     ]
     if wanted.final_norm:
         points.append(("ln_final.hook_out", "final_norm"))

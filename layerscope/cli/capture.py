@@ -1,5 +1,6 @@
 """``layerscope capture``: states of every layer into a file."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -27,10 +28,13 @@ def capture(
     text_field: Annotated[str | None, typer.Option(help="Field of a .jsonl line that holds the text (text).")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many texts.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Cut texts to so many tokens (the model's context).")] = None,
-    output: Annotated[Path | None, typer.Option(help="The capture file (cache/MODEL--TEXTS.h5).")] = None,
+    output: Annotated[Path | None, typer.Option(help="The capture file (cache/MODEL--TEXTS[--SCHEDULE].h5).")] = None,
     backend: Annotated[str, typer.Option(help="hooks, nnsight or transformer-lens.")] = "hooks",
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
     store_dtype: Annotated[str, typer.Option(help="Store as float32, bfloat16 or float16; same as computed.")] = "same",
+    schedule: Annotated[
+        str, typer.Option(help="Run the blocks so: skip:12, '0-8 (9|10)*3 11-29', … (as they are).")
+    ] = ("identity"),
     layers: Annotated[str | None, typer.Option(help="States to keep, such as 0,5-10 (all).")] = None,
     tokens: Annotated[str, typer.Option(help="Tokens of each text to keep: all, last, or sample:K.")] = "all",
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 2048,
@@ -46,11 +50,12 @@ def capture(
     report = run(
         model,
         texts,
-        output or _default_output(model, texts),
+        output or _default_output(model, texts, schedule),
         text_field=text_field,
         limit=limit,
         max_length=max_length,
         backend=backend,
+        schedule=schedule,
         dtype=dtype,
         store_dtype=store_dtype,
         layers=layers,
@@ -65,11 +70,12 @@ def capture(
     typer.echo(str(report))
 
 
-def _default_output(model: str, texts: str) -> Path:
+def _default_output(model: str, texts: str, schedule: str) -> Path:
     from layerscope.cache import cache_root
 
     model_name = Path(model).stem if model.endswith(".gguf") else model.strip("/").replace("/", "--")
     texts_name = Path(texts.split(":")[-1]).name.split(".")[0]
     folder = cache_root()
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{model_name}--{texts_name}.h5"
+    schedule_name = "" if schedule == "identity" else "--" + re.sub(r"[^\w.=]+", "-", schedule).strip("-")[:80]
+    return folder / f"{model_name}--{texts_name}{schedule_name}.h5"

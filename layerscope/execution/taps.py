@@ -24,7 +24,7 @@ from transformers import Cache
 from layerscope.errors import UsageError
 from layerscope.models.model import Model, stream_in, stream_out
 
-__all__ = ["BlockCalls", "Program", "Stream", "tapped"]
+__all__ = ["BlockCalls", "Program", "Stream", "check_untapped", "tapped"]
 
 Stream = Float[torch.Tensor, "sequence position feature"]
 
@@ -70,10 +70,7 @@ def tapped(model: Model, program: Program) -> Iterator[None]:
     UsageError
         When the model is tapped already; in a forward pass inside, when hidden states or attentions are asked for.
     """
-    if any(_TAP in vars(block) for block in model.blocks):
-        raise UsageError(
-            f"{model.name}: its blocks run under a schedule already; leave that context before entering another"
-        )
+    check_untapped(model)
     taps = _Taps(model, program)
     with ExitStack() as placed:
         for part in {id(part): part for part in (model.module, model.trunk)}.values():
@@ -81,6 +78,18 @@ def tapped(model: Model, program: Program) -> Iterator[None]:
         for index, block in enumerate(model.blocks):
             placed.enter_context(_called(block, partial(taps, index)))
         yield
+
+
+def check_untapped(model: Model) -> None:
+    """Refuse a model whose blocks run under a schedule already.
+
+    Raises
+    ------
+    UsageError
+        When they do.
+    """
+    if any(_TAP in vars(block) for block in model.blocks):
+        raise UsageError(f"{model.name}: its blocks run under a schedule already; leave that context first")
 
 
 @contextmanager

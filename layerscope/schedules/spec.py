@@ -15,7 +15,7 @@ from layerscope.schedules import variants
 from layerscope.schedules.grammar import parse_explicit, print_explicit
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["VARIANTS", "Spec", "Variant", "parse_schedule", "parse_spec"]
+__all__ = ["VARIANTS", "Spec", "Variant", "as_spec", "parse_schedule", "parse_spec"]
 
 Place = Literal["nothing", "start", "block", "range"]
 
@@ -236,6 +236,26 @@ def _option(name: str, part: str, wrong: Callable[[str], UsageError]) -> int:
     return int(match[1])
 
 
+def as_spec(schedule: "Schedule | Spec | str | tuple[tuple[int, ...], ...]") -> Spec:
+    """Return what a schedule given in any form is called, for whatever model.
+
+    Raises
+    ------
+    UsageError
+        Malformed text.
+    ScheduleError
+        Stages that make no schedule.
+
+    Examples
+    --------
+    >>> str(as_spec("random:3")), str(as_spec(((0,), (1, 2))))
+    ('random:3:seed=0', '0 (1|2)')
+    """
+    if isinstance(schedule, str):
+        return parse_spec(schedule)
+    return schedule if isinstance(schedule, Spec) else Spec("explicit", stages=Schedule(schedule))
+
+
 def parse_schedule(
     schedule: "Schedule | Spec | str | tuple[tuple[int, ...], ...]", depth: int
 ) -> tuple[Spec, Schedule]:
@@ -254,10 +274,5 @@ def parse_schedule(
     >>> str(spec), str(schedule)
     ('skip:1', '0-1 5')
     """
-    if isinstance(schedule, str):
-        spec = parse_spec(schedule)
-    elif isinstance(schedule, Spec):
-        spec = schedule
-    else:
-        spec = Spec("explicit", stages=Schedule(schedule))
+    spec = as_spec(schedule)
     return spec, spec.schedule(depth)

@@ -57,7 +57,7 @@ class CaptureLayout:
     layer
         The numbers of the states stored.
     layer_name
-        Their names: ``embedding``, ``block.0``, ….
+        Their names: ``embedding``, ``block.0``, …; under a schedule ``embedding``, then the stages as written.
     width
         Features of a state.
     store_dtype
@@ -81,6 +81,12 @@ class CaptureLayout:
     def __post_init__(self) -> None:
         if len(self.layer) != len(self.layer_name) or not self.layer or self.width < 1:
             raise ValueError(f"{len(self.layer)} layers, {len(self.layer_name)} names, width {self.width}")
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """The layers as messages name them; a stage may stand in a schedule many times, so its place is told too."""
+        named = zip(self.layer, self.layer_name, strict=True)
+        return tuple(name if name[0].isalpha() else f"{layer}, after stage {name}" for layer, name in named)
 
     def forecast_bytes(self, tokens: int, sequences: int) -> int:
         """Return the bytes a file of so many rows and sequences will take."""

@@ -195,7 +195,7 @@ class CaptureWriter:
         if (final_norm is None) != (self._final_norm is None):
             raise ValueError(f"final_norm is {'missing' if final_norm is None else 'not part of this capture'}")
         self._check_rows(rows)
-        self._store(self._hidden, rows, self.layout.layer_name)
+        self._store(self._hidden, rows, self.layout.spoken)
         if self._final_norm is not None and final_norm is not None:
             self._store(self._final_norm, replace(rows, hidden=final_norm[:, None, :], final_norm=None), (FINAL_NORM,))
         self._written += (len(rows), int(rows.row.sum()))

@@ -2,8 +2,11 @@
 
 import functools
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from layerscope.capturing.backends import BACKENDS, backend_for
 from layerscope.capturing.protocol import BatchStates, Wanted
@@ -104,3 +107,18 @@ def assert_as_it_was(model: Model, before: dict[str, object]) -> None:
             assert all(torch.equal(a, b) for a, b in zip(before[key], after[key], strict=True)), key
         else:
             assert before[key] == after[key], key
+
+
+@contextmanager
+def called_modules() -> Iterator[list[torch.nn.Module]]:
+    """Collect every module that is called, of whatever copy of the model."""
+    called: list[torch.nn.Module] = []
+    with register_module_forward_pre_hook(lambda module, _: called.append(module)):
+        yield called
+
+
+def is_head(module: torch.nn.Module, model: Model) -> bool:
+    head = model.module.get_output_embeddings()
+    embeds = "Embedding" in type(module).__name__  # where the weight is shared with the input embedding
+    owns = any(parameter is head.weight for parameter in module._parameters.values()) and not embeds
+    return owns or type(module) is type(model.module) or type(module).__name__ == "UnembeddingBridge"

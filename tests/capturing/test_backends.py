@@ -1,22 +1,19 @@
 """The conformance suite: what every backend does, for every family that it declares."""
 
-import functools
 import gc
 import warnings
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 import torch
-from torch.nn.modules.module import register_module_forward_pre_hook
 
-from layerscope.capturing import nnsight_backend, transformer_lens_backend
+from layerscope.capturing import nnsight_backend
 from layerscope.capturing.backends import BACKENDS, BackendRecord, backend_for
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.errors import CaptureError, UsageError
 from layerscope.models.architectures import ARCHITECTURES
-from layerscope.models.model import Model
 from tests.capturing.conformance import (
     LENGTHS,
     OWN_ARITHMETIC,
@@ -25,8 +22,10 @@ from tests.capturing.conformance import (
     assert_as_it_was,
     assert_same_bits,
     batch,
+    called_modules,
     distance,
     every_state,
+    is_head,
     make_model,
     run_once,
     shared_model,
@@ -34,6 +33,8 @@ from tests.capturing.conformance import (
     streams,
 )
 from tests.families import DEPTH, FAMILIES
+
+pytestmark = pytest.mark.usefixtures("block_runs")  # before any session is opened
 
 each_pair = pytest.mark.parametrize(("backend", "family"), PAIRS)
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -59,30 +60,6 @@ class OpenSessions:
 def opened() -> Iterator[OpenSessions]:
     with ExitStack() as stack:
         yield OpenSessions(stack)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def block_runs() -> Iterator[list[torch.nn.Module]]:
-    """Collect every run of a block's forward, of whatever copy of the model."""
-    runs = []
-    with pytest.MonkeyPatch.context() as patch:
-        for block in {type(make_model(family).blocks[0]) for family in FAMILIES}:
-
-            def counted(self, *args, _forward=block.forward, **kwargs):
-                runs.append(self)
-                return _forward(self, *args, **kwargs)
-
-            patch.setattr(block, "forward", functools.wraps(block.forward)(counted))
-        yield runs
-
-
-@pytest.fixture
-def kept_bridges(monkeypatch):
-    """Build each bridge once: what a session wants changes only what is read from it."""
-    monkeypatch.setattr(transformer_lens_backend, "_proved_bridge", proved_bridge)
-
-
-proved_bridge = functools.cache(transformer_lens_backend._proved_bridge)
 
 
 # Which states
@@ -192,21 +169,6 @@ def test_a_sequence_does_not_depend_on_its_batch(opened, backend, family):
 
 
 # How much runs
-
-
-@contextmanager
-def called_modules() -> Iterator[list[torch.nn.Module]]:
-    """Collect every module that is called, of whatever copy of the model."""
-    called: list[torch.nn.Module] = []
-    with register_module_forward_pre_hook(lambda module, _: called.append(module)):
-        yield called
-
-
-def is_head(module: torch.nn.Module, model: Model) -> bool:
-    head = model.module.get_output_embeddings()
-    embeds = "Embedding" in type(module).__name__  # where the weight is shared with the input embedding
-    owns = any(parameter is head.weight for parameter in module._parameters.values()) and not embeds
-    return owns or type(module) is type(model.module) or type(module).__name__ == "UnembeddingBridge"
 
 
 @pytest.mark.parametrize(("layers", "final_norm"), [((0,), False), ((DEPTH,), False), ((0, 3), False), ((2,), True)])

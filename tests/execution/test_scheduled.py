@@ -306,7 +306,7 @@ def test_contexts_do_not_nest():
         with pytest.raises(UsageError) as error, scheduled(model, "identity"):
             pass
         assert str(error.value) == (
-            "tiny-llama: its blocks run under a schedule already; leave that context before entering another"
+            "tiny-llama: its blocks run under a schedule already; leave that context first"
         )
         with pytest.raises(UsageError, match="already"), scheduled(replace(model), "identity"):
             pass
