@@ -22,7 +22,7 @@ _ASIDE = 0.07  # of the distance between two points
 def draw_curve(
     axes: Axes, curve: Curve, along: Float[np.ndarray, " point"], look: Look | None = None, size: float = MARKER
 ) -> None:
-    """Draw a curve at places across: seeds as a band, an interval as bars, a line where the places differ."""
+    """Draw a curve at places across: seeds as a band, an interval as bars."""
     bars = curve.bars != "none"
     draw_points(
         axes,
@@ -33,7 +33,6 @@ def draw_curve(
         low=curve.low if bars else None,
         high=curve.high if bars else None,
         band=curve.bars == "seeds",
-        joined=len(np.unique(along)) > 1,
         size=size,
     )
 

@@ -94,7 +94,6 @@ def draw_points(
     low: Float[np.ndarray, " point"] | None = None,
     high: Float[np.ndarray, " point"] | None = None,
     band: bool = False,
-    joined: bool = True,
     size: float = MARKER,
 ) -> None:
     """Draw points of one look, hollow where they are not above chance, with their band or bars.
@@ -113,8 +112,6 @@ def draw_points(
         Ends of bars, or of the band.
     band
         Whether they are a band.
-    joined
-        Whether a line goes through the points.
     size
         Of a marker, in points.
     """
@@ -123,7 +120,7 @@ def draw_points(
             axes.fill_between(along, low, high, color=look.colour, alpha=_BAND, linewidth=0.0, zorder=1.5)
         else:
             axes.vlines(along, low, high, color=look.colour, linewidth=0.6, alpha=0.55, zorder=1.8)
-    axes.plot(along, values, color=look.colour, linestyle="-" if joined else "", label=look.name, zorder=2.0)
+    axes.plot(along, values, color=look.colour, label=look.name, zorder=2.0)
     for which, inside in ((above, look.colour), (~above, "white")):
         if which.any():
             axes.plot(
