@@ -17,7 +17,7 @@ import numpy as np
 
 from layerscope.errors import FileError
 
-__all__ = ["Journal", "first_difference"]
+__all__ = ["Journal", "discard", "first_difference"]
 
 Arrays = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
@@ -53,8 +53,11 @@ class Journal:
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path = path
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database = sqlite3.connect(path, timeout=1, isolation_level=None)
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # Entries go to a log that is synced now and then: a kill loses none, a power cut at most the last few.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute("BEGIN IMMEDIATE")
             if not self._database.execute("SELECT name FROM sqlite_master WHERE name = 'sums'").fetchone():
                 for statement in _TABLES.split(";"):
@@ -97,7 +100,7 @@ class Journal:
                 if known is not None and known[0] >= batch:
                     continue
                 before = _unpacked(known[1]) if known else {name: np.zeros_like(value) for name, value in more.items()}
-                total = {name: before[name] + value for name, value in more.items()}
+                total = {name: np.asarray(before[name] + value) for name, value in more.items()}
                 cursor.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", (task, node, batch, _packed(total)))
             cursor.execute("COMMIT")
 
@@ -117,8 +120,13 @@ class Journal:
     def remove(self) -> None:
         """Close the journal and delete it: the output is complete."""
         self._database.close()
-        for path in (self._path, self._path.with_name(self._path.name + "-journal")):
-            path.unlink(missing_ok=True)
+        discard(self._path)
+
+
+def discard(path: Path) -> None:
+    """Delete a journal that may have been left behind."""
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def first_difference(before: Settings, now: Settings) -> str | None:

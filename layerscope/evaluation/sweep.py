@@ -16,7 +16,7 @@ from layerscope.errors import CaptureError, LayerScopeError, UsageError
 from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import load_exam
-from layerscope.evaluation.journal import Journal, first_difference
+from layerscope.evaluation.journal import Journal, discard, first_difference
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.runs import plan_runs
 from layerscope.evaluation.scoring import PromptScores, score_batch
@@ -167,7 +167,7 @@ def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> 
         else:
             path = _journal_path(target)
             if not resume:
-                path.unlink(missing_ok=True)
+                discard(path)
         with Journal(path, settings) as journal:
             _refuse_other(target or path, journal.settings, settings)
             yield journal

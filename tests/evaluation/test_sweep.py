@@ -1,0 +1,303 @@
+"""Sweeps, whole: what is in the file, against each schedule evaluated alone; and going on after any interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+
+import layerscope as ls
+from layerscope.errors import LayerScopeError, ScheduleError, UsageError
+from layerscope.evaluation import sweep as sweep_module
+from layerscope.evaluation.exam import exam_of
+from layerscope.evaluation.examples import Example, Task
+from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.sweep_file import read_sweep
+from layerscope.models.loading import load_model, wrap_module
+from layerscope.models.model import Model
+from layerscope.schedules.spec import parse_schedule
+from layerscope.schedules.tree import new_block_calls
+from tests.evaluation.words import CHOICES, CLOZE
+from tests.families import tiny_module
+from tests.tokenizers import word_tokenizer
+
+OPTIONS = {"variants": "all,drop", "seeds": 2, "loops": "1-2", "batch_tokens": 24, "bootstrap": 50}
+TASKS = ["test:cloze", "test:choices"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny", fingerprint=lambda: "f00")
+
+
+@pytest.fixture(autouse=True)
+def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = {task.name: task for task in (CLOZE, CHOICES)}
+
+    def load(name: str, model: Model, limit: int | None, include_path: object) -> object:
+        task = tasks[name]
+        return exam_of(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
+
+    monkeypatch.setattr(sweep_module, "load_exam", load)
+
+
+@pytest.fixture(scope="module")
+def swept(model: Model, tmp_path_factory: pytest.TempPathFactory) -> xarray.Dataset:
+    path = tmp_path_factory.mktemp("sweep") / "s.nc"
+    with pytest.MonkeyPatch.context() as patch:
+        tasks = {task.name: task for task in (CLOZE, CHOICES)}
+        patch.setattr(sweep_module, "load_exam", lambda name, model, limit, include: exam_of(tasks[name], model))
+        returned = ls.sweep(model, TASKS, output=path, **OPTIONS)
+    read = read_sweep(path)
+    xarray.testing.assert_identical(returned.load().drop_attrs(), read.drop_attrs())
+    assert sorted(file.name for file in path.parent.iterdir()) == ["s.nc"], "the journal is gone"
+    return read
+
+
+def test_the_contract(swept: xarray.Dataset) -> None:
+    assert set(swept.dims) == {"task", "run", "example", "stage", "drift"}
+    runs = 1 + 2 * (4 + 2 + 2) + 4
+    assert swept.sizes["run"] == runs
+    assert swept.task.values.tolist() == TASKS
+    assert str(swept.schedule[0].values) == "identity"
+    for name in ("start", "seed", "loops", "affected", "stages", "block_calls", "block_calls_alone"):
+        assert np.issubdtype(swept[name].dtype, np.integer), name
+        assert swept[name].dims == ("run",)
+    for name in ("loss", "perplexity", "accuracy", "accuracy_norm", "normalized"):
+        assert swept[name].dims == ("task", "run")
+        assert swept[f"{name}_low"].dims == swept[f"{name}_high"].dims == ("task", "run")
+    for name in ("drift_cosine_stage", "drift_norm_stage", "variance_stage"):
+        assert swept[name].dims == ("task", "run", "stage")
+        stages = np.arange(swept.sizes["stage"]) < swept.stages.values[:, None]
+        assert (np.isfinite(swept[name].values) == stages[None]).all(), name
+    assert swept.rank_correlation.dims == ("task", "drift")
+    assert swept.examples.values.tolist() == [len(CLOZE.examples), len(CHOICES.examples)]
+    ids = [[example.id for example in task.examples] for task in (CLOZE, CHOICES)]
+    longest = max(map(len, ids))
+    assert swept.example_id.values.tolist() == [names + [""] * (longest - len(names)) for names in ids]
+    assert np.isnan(swept.example_loss.sel(task="test:choices").values[:, len(ids[1]) :]).all()
+    assert np.isfinite(swept.example_loss.sel(task="test:choices").values[:, : len(ids[1])]).all()
+    assert all(isinstance(value, str | int | float | np.integer) for value in swept.attrs.values())
+    json.loads(swept.attrs["provenance"])
+
+
+def test_the_columns_of_the_runs(swept: xarray.Dataset) -> None:
+    schedules = [parse_schedule(str(spec), 4)[1] for spec in swept.schedule.values]
+    assert swept.stages.values.tolist() == list(map(len, schedules))
+    assert swept.block_calls.values.tolist() == new_block_calls(schedules)
+    assert swept.block_calls_alone.values.tolist() == [schedule.block_calls for schedule in schedules]
+    looped = swept.isel(run=(swept.schedule == "looped_parallel:1:loops=2").values).squeeze("run")
+    assert (str(looped.variant.values), int(looped.start), int(looped.seed), int(looped.loops)) == (
+        "looped_parallel",
+        1,
+        -1,
+        2,
+    )
+    assert int(looped.affected) == 1
+    full = swept.isel(run=0)
+    assert (int(full.start), int(full.seed), int(full.loops), int(full.affected)) == (-1, -1, -1, 0)
+
+
+@pytest.mark.parametrize("spec", ["identity", "skip:0", "random:0:seed=1", "looped_parallel:0:loops=2", "drop:3"])
+@pytest.mark.parametrize("task", [CLOZE, CHOICES], ids=["continuation", "choice"])
+def test_scores_are_those_of_evaluate(swept: xarray.Dataset, model: Model, task: Task, spec: str, monkeypatch) -> None:
+    from layerscope.evaluation import evaluate as evaluate_module
+
+    monkeypatch.setattr(evaluate_module, "load_exam", lambda *_: exam_of(task, model))
+    alone = ls.evaluate(model, task.name, spec, batch_tokens=24)
+    run = swept.sel(task=task.name).isel(run=(swept.schedule == spec).values).squeeze("run")
+    for name, value in alone["metrics"].items():
+        assert float(run[name]) == pytest.approx(value, rel=1e-9), name
+    assert alone["examples"] == len(task.examples)
+
+
+def test_scores_follow_from_the_example_losses(swept: xarray.Dataset) -> None:
+    for task in (CLOZE, CHOICES):
+        one = swept.sel(task=task.name).isel(example=slice(len(task.examples)))
+        np.testing.assert_allclose(one.loss, one.example_loss.mean("example"))
+        nats = (one.example_loss * one.target_tokens).mean("example")
+        np.testing.assert_allclose(one.perplexity, np.exp(nats))
+        assert float(one.normalized[0]) == 1.0 or np.isnan(one.normalized).all()
+        assert ((one.loss_low <= one.loss + 1e-12) & (one.loss <= one.loss_high + 1e-12)).all()
+        assert float(one.loss_difference_low[0]) == float(one.loss_difference_high[0]) == 0.0, "paired with itself"
+        chance = 0.0 if task.kind == "continuation" else np.mean([1 / len(e.choices) for e in task.examples])
+        assert float(one.chance) == pytest.approx(chance)
+        full = float(one.accuracy[0])
+        if full > chance:
+            np.testing.assert_allclose(one.normalized, (one.accuracy - chance) / (full - chance))
+    assert np.isnan(swept.accuracy_norm.sel(task="test:cloze")).all()
+    assert np.isfinite(swept.accuracy_norm.sel(task="test:choices")).all()
+
+
+def test_the_full_model_does_not_drift_and_equal_schedules_are_equal(swept: xarray.Dataset) -> None:
+    assert (swept.drift_cosine[:, 0] == 0).all()
+    assert (swept.drift_norm[:, 0] == 0).all()
+    np.testing.assert_allclose(swept.drift_cka[:, 0], 0, atol=1e-6)  # from float32 products
+    same = (swept.schedule == "reverse:1").values  # one block affected: the full model
+    assert (swept.drift_norm[:, same] == 0).all()
+    assert (swept.example_loss[:, same].values[np.isfinite(swept.example_loss[:, same].values)] > 0).all()
+    np.testing.assert_array_equal(swept.loss[:, same].values[:, 0], swept.loss[:, 0].values)
+    assert swept.block_calls[same].values.tolist() == [0]
+    assert (swept.drift_norm[:, ~same].values[:, 1:] >= 0).all()
+
+
+def test_the_variance_of_a_stage_is_that_of_its_states(swept: xarray.Dataset, model: Model) -> None:
+    import torch
+
+    exam = exam_of(CLOZE, model)
+    states = []
+    with ls.scheduled(model, "reverse:0") as schedule, torch.no_grad():
+        pass
+    for prompt in exam.prompts:
+        ids = torch.tensor([[*prompt.context, *prompt.continuations[0][:-1]]])
+        kept: list[torch.Tensor] = []
+        with ls.scheduled(model, schedule, lambda _, stream, kept=kept: kept.append(stream[0, 1:])), torch.no_grad():
+            model.trunk(ids)
+        states.append(torch.stack(kept[1:]))
+    expected = torch.cat(states, dim=1).double().var(1, correction=0).mean(-1)
+    run = swept.sel(task="test:cloze").isel(run=(swept.schedule == "reverse:0").values).squeeze("run")
+    np.testing.assert_allclose(run.variance_stage[: len(expected)], expected, rtol=1e-5)
+
+
+def test_the_grid(swept: xarray.Dataset) -> None:
+    grid = ls.sweep_grid(swept)
+    assert set(grid.loss.dims) == {"task", "variant", "start", "seed", "loops"}
+    for number in (1, 5, 9):
+        run = swept.isel(run=number)
+        cell = grid.loss.sel(
+            variant=str(run.variant.values), start=int(run.start), seed=int(run.seed), loops=int(run.loops)
+        )
+        np.testing.assert_array_equal(cell, run.loss)
+
+
+def equal_but_for_time(one: xarray.Dataset, other: xarray.Dataset) -> None:
+    xarray.testing.assert_identical(one.drop_vars("seconds").drop_attrs(), other.drop_vars("seconds").drop_attrs())
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 30, 60])
+def test_an_interrupted_sweep_goes_on_without_repeating(
+    after: int, swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, added = tmp_path / "s.nc", []
+    add = Journal.add
+
+    def failing(self: Journal, *arguments: object) -> None:
+        if len(added) == after:
+            raise KeyboardInterrupt
+        added.append(arguments[:3])
+        add(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", failing)
+        with pytest.raises(KeyboardInterrupt):
+            ls.sweep(model, TASKS, output=path, **OPTIONS)
+    assert not path.exists()
+    with pytest.raises(UsageError, match="was interrupted: give --resume to go on"):
+        ls.sweep(model, TASKS, output=path, **OPTIONS)
+    again: list[tuple[object, ...]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", lambda self, *arguments: (again.append(arguments[:3]), add(self, *arguments))[1])
+        result = ls.sweep(model, TASKS, output=path, resume=True, **OPTIONS)
+    assert not set(added) & set(again), "finished work was repeated"
+    equal_but_for_time(result, swept)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["s.nc"]
+
+
+def test_a_killed_sweep_goes_on(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "load_exam", load_exam)
+    path = tmp_path / "s.nc"
+    command = [
+        sys.executable,
+        "-m",
+        "layerscope",
+        "sweep",
+        str(tiny_folder),
+        "--task",
+        "builtin:cloze",
+        "--limit",
+        "24",
+    ]
+    command += ["--batch-tokens", "60", "--variants", "skip,random", "--bootstrap", "20", "--output", str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while sum(file.stat().st_size for file in tmp_path.glob("s.nc.journal*")) < 200_000 and time.monotonic() < deadline:
+        assert running.poll() is None, "finished before it could be killed"
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not path.exists()
+    finished = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    same = {"limit": 12, "batch_tokens": 60, "variants": "skip,random", "bootstrap": 20}
+    whole = ls.sweep(load_model(tiny_folder), "builtin:cloze", **same)
+    killed = read_sweep(path)
+    for name in ("example_loss", "loss", "drift_cosine", "drift_norm", "drift_cosine_stage", "variance_stage"):
+        np.testing.assert_allclose(killed[name], whole[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.nc"
+    small = {"variants": "skip", "bootstrap": 0}
+    first = ls.sweep(model, "test:cloze", output=path, resume=True, **small)  # on none: starts
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module, "score_batch", None)  # nothing is run again
+        again = ls.sweep(model, "test:cloze", output=path, resume=True, **small)
+    xarray.testing.assert_identical(first.drop_attrs(), again.drop_attrs())
+    with pytest.raises(LayerScopeError, match=r"runs was .* and is now .*\. Resume with the same settings"):
+        ls.sweep(model, "test:cloze", output=path, resume=True, variants="reverse", bootstrap=0)
+    with pytest.raises(LayerScopeError, match="limit was None and is now 2"):
+        ls.sweep(model, "test:cloze", output=path, resume=True, limit=2, **small)
+    with pytest.raises(UsageError, match="exists already: give --overwrite"):
+        ls.sweep(model, "test:cloze", output=path, **small)
+    ls.sweep(model, "test:cloze", output=path, overwrite=True, limit=2, **small)
+    assert read_sweep(path).examples.values.tolist() == [2]
+
+
+def test_what_is_refused(model: Model, tmp_path: Path) -> None:
+    for arguments, error, message in [
+        ({"output": tmp_path}, UsageError, "is a directory"),
+        ({"output": tmp_path / "none" / "s.nc"}, UsageError, "there is no folder"),
+        ({"output": tmp_path / "s.nc", "resume": True, "overwrite": True}, UsageError, "give one of them"),
+        ({"starts": "2"}, ScheduleError, "start 2 leaves no block affected"),
+        ({"variants": "skp"}, UsageError, "did you mean 'skip'"),
+    ]:
+        with pytest.raises(error, match=message):
+            ls.sweep(model, "test:cloze", **{"bootstrap": 0, **arguments})
+    encoder = wrap_module(tiny_module("bert"), word_tokenizer(), name="bert")
+    with pytest.raises(UsageError, match="bert is an encoder"):
+        ls.sweep(encoder, "test:cloze")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_given_chances(model: Model) -> None:
+    found = ls.sweep(model, "test:choices", variants="skip", bootstrap=0, chance={"test:choices": 0.01}, output=None)
+    assert found.chance.values.tolist() == [0.01]
+
+
+def test_losses_that_are_not_finite_stop_the_sweep() -> None:
+    import torch
+
+    broken = wrap_module(tiny_module("llama"), word_tokenizer(), name="broken")
+    with torch.no_grad():
+        broken.blocks[2].mlp.down_proj.weight.fill_(torch.inf)
+    with pytest.raises(LayerScopeError, match=r"is not finite under the schedule"):
+        ls.sweep(broken, "test:cloze", variants="skip", bootstrap=0)
+
+
+def test_an_example_too_long_is_shortened_and_said() -> None:
+    model = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
+    long = Task("long", "continuation", "", (Example("a", " ".join(["w1"] * 200), (" w2 w3",)),))
+    with pytest.warns(UserWarning, match="1 of 1 contexts were longer than the 64 tokens"):
+        exam = exam_of(long, model)
+    assert exam.prompts[0].tokens == 64
+    impossible = Task("long", "continuation", "", (Example("a", "w1", (" w2" * 70,)),))
+    with pytest.raises(LayerScopeError, match="a continuation alone is longer than the 64 tokens"):
+        exam_of(impossible, model)
