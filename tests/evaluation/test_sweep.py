@@ -222,7 +222,7 @@ def test_a_killed_sweep_goes_on(tiny_folder: Path, tmp_path: Path, monkeypatch: 
         "--task",
         "builtin:cloze",
         "--limit",
-        "24",
+        "12",
     ]
     command += ["--batch-tokens", "60", "--variants", "skip,random", "--bootstrap", "20", "--output", str(path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
