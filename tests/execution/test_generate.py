@@ -269,6 +269,18 @@ def test_a_cache_filled_elsewhere_is_refused(make):
     assert_as_it_was(model, before)
 
 
+@pytest.mark.parametrize("make", [DynamicCache, functools.partial(StaticCache, max_cache_len=30)])
+def test_a_cache_of_a_schedule_is_of_no_use_outside(make):
+    """It fails loudly: what the model finds there are lengths without keys."""
+    model = decoder("llama")
+    cache = make(config=model.config)
+    with torch.no_grad():
+        with scheduled(model, "skip:0"):
+            model.module(prompt()[0], past_key_values=cache, use_cache=True)
+        with pytest.raises(RuntimeError, match=r"^Sizes of tensors|slice shapes"):
+            model.module(prompt()[0], past_key_values=cache, use_cache=True)
+
+
 def test_a_cache_of_another_kind_is_refused():
     model = make_model("llama")
     cache = DynamicCache(config=model.config, offloading=False)

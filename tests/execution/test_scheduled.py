@@ -305,9 +305,7 @@ def test_contexts_do_not_nest():
         expected = logits_of(model)
         with pytest.raises(UsageError) as error, scheduled(model, "identity"):
             pass
-        assert str(error.value) == (
-            "tiny-llama: its blocks run under a schedule already; leave that context first"
-        )
+        assert str(error.value) == ("tiny-llama: its blocks run under a schedule already; leave that context first")
         with pytest.raises(UsageError, match="already"), scheduled(replace(model), "identity"):
             pass
         assert torch.equal(logits_of(model), expected)
