@@ -20,6 +20,7 @@ __all__ = ["find_definition"]
 _MISSING = "lm-eval tasks need lm-eval, which is not installed: pip install 'layerscope[bench]'"
 
 _NAME = re.compile(r"""^["']?(task|group)["']?[ ]*:[ ]*["']?([^"'\n#\[]+?)["']?[ ]*(?:\#.*)?\r?$""", re.MULTILINE)
+_CLASS = re.compile(r"""^["']?class["']?[ ]*:""", re.MULTILINE)  # a task in Python, whatever else it calls itself
 _TAGS = re.compile(r"""^["']?tag["']?[ ]*:[ ]*(.*)((?:\n[ ]*-[ ].*)*)""", re.MULTILINE)
 _WORD = re.compile(r"""[^\s"'\[\],#-][^\s"'\[\],#]*""")
 
@@ -101,18 +102,24 @@ def _kept(folder: Path) -> dict[str, _Definition]:
 
 def _definitions(folder: Path) -> dict[str, _Definition]:
     found: dict[str, _Definition] = {}
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(path for path in folder.rglob("*") if _defines(path)):
         text = path.read_text(encoding="utf-8", errors="replace")
         names = dict(_NAME.findall(text))
-        own = names.get("group", names.get("task"))
-        if own is not None:
-            kind: Literal["task", "group"] = "group" if "group" in names else "task"
+        several = "group" in names and not _CLASS.search(text)
+        own = names.get("group" if several else "task")
+        if own is not None and path.suffix == ".yaml":
+            kind: Literal["task", "group"] = "group" if several else "task"
             found.setdefault(own, _Definition(kind, path, _listed(text) if kind == "group" else []))
         for line, items in _TAGS.findall(text):
             for tag in _WORD.findall(line.partition("#")[0] + " " + items):
                 tagged = found.setdefault(tag, _Definition("tag", path))
-                tagged.members += [own] if own else []  # a file without a name is included by others
+                tagged.members += [own] if own else []
     return found
+
+
+def _defines(path: Path) -> bool:
+    # lm-eval reads names from .yaml alone; what those include has no suffix or any, and may give them tags.
+    return (path.suffix in ("", ".yaml") or "yaml" in path.name) and "__pycache__" not in path.parts and path.is_file()
 
 
 def _listed(text: str) -> list[str]:

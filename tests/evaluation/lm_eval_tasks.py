@@ -1,4 +1,4 @@
-"""Local tasks for lm-eval, in words of our own, one of each kind that the bridge has to carry.
+"""Local tasks for lm-eval, in words of our own, one of each kind that the bridge has to carry; and lm-eval's own run of them.
 
 `write_tasks` writes the definitions and their data into a folder that `--include-path` takes.
 """
@@ -6,6 +6,19 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers.processors import TemplateProcessing
+
+from layerscope.evaluation.lm_eval_quiet import silent
+from layerscope.execution.scheduled import scheduled
+from layerscope.models.loading import wrap_module
+from layerscope.models.model import Model
+from tests.families import tiny_module
+from tests.tokenizers import word_tokenizer
+
+EXAMPLES = 8
 
 _WORDS = [f"w{number}" for number in range(90)]
 
@@ -14,6 +27,37 @@ SMALL = {"metadata": "{version: 1.0}", "dataset_path": "json", "test_split": "te
 
 def words(draw: random.Random, least: int, most: int) -> str:
     return " ".join(draw.choice(_WORDS) for _ in range(draw.randint(least, most)))
+
+
+def model_with_end(family: str = "llama", *, begins: bool = False) -> Model:
+    """A tiny model whose tokenizer has a token that ends a text, as lm-eval needs, and perhaps puts one before each."""
+    tokenizer = word_tokenizer()
+    tokenizer.eos_token = "w94"
+    if begins:
+        tokenizer.bos_token = "w93"
+        template = TemplateProcessing(single="w93 $A", special_tokens=[("w93", tokenizer.bos_token_id)])
+        tokenizer.backend_tokenizer.post_processor = template
+    return wrap_module(tiny_module(family), tokenizer, name="tiny", fingerprint=lambda: "f00")
+
+
+def of_lm_eval(
+    model: Model, task: str, folder: Path, schedule: str = "identity", limit: int | None = None, together: int = 3
+) -> dict[str, Any]:
+    """Everything lm-eval says of the scheduled module, by its own means alone: its results and its samples."""
+    with silent(), pytest.MonkeyPatch.context() as patch:
+        import lm_eval.evaluator
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
+
+        patch.setattr(lm_eval.evaluator, "add_env_info", lambda results: None)  # it lists every package of the machine
+        manager = TaskManager(include_path=str(folder), include_defaults=False)
+        with scheduled(model, schedule):
+            own = HFLM(pretrained=model.module, tokenizer=model.tokenizer, batch_size=together)
+            found = lm_eval.evaluator.simple_evaluate(
+                model=own, tasks=[task], task_manager=manager, bootstrap_iters=0, limit=limit
+            )
+    assert found is not None
+    return {"results": found["results"][task], "samples": found["samples"][task]}
 
 
 def _last_word(draw: random.Random) -> dict[str, object]:
@@ -26,9 +70,12 @@ def _question(draw: random.Random) -> dict[str, object]:
 
 
 def _blank(draw: random.Random) -> dict[str, object]:
-    return {"before": words(draw, 2, 6), "one": words(draw, 1, 2), "two": words(draw, 1, 2), "after": words(draw, 2, 5)} | {
-        "right": draw.randrange(2)
-    }
+    return {
+        "before": words(draw, 2, 6),
+        "one": words(draw, 1, 2),
+        "two": words(draw, 1, 2),
+        "after": words(draw, 2, 5),
+    } | {"right": draw.randrange(2)}
 
 
 def _page(draw: random.Random) -> dict[str, object]:
@@ -103,6 +150,17 @@ metric_list:
   - {metric: acc, aggregation: mean, higher_is_better: true}
 """,
     ),
+    "tiny_long": (
+        "page",
+        """
+output_type: loglikelihood
+doc_to_text: "{{page.split(' ')[:-3]|join(' ')}}"
+doc_to_target: "{{' ' + page.split(' ')[-3:]|join(' ')}}"
+metric_list:
+  - {metric: perplexity, aggregation: perplexity, higher_is_better: false}
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+""",
+    ),
     "tiny_page": (
         "page",
         """
@@ -139,7 +197,7 @@ def first_two(document, results):
 """
 
 
-def write_tasks(folder: Path, examples: int = 12) -> Path:
+def write_tasks(folder: Path, examples: int = EXAMPLES) -> Path:
     """Write all definitions and their data; return the folder."""
     definitions = folder / "definitions"
     definitions.mkdir()

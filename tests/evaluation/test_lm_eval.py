@@ -1,5 +1,6 @@
 """Tasks of lm-eval through the bridge, against lm-eval's own model run on the same module under the same schedule."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,41 @@ import pytest
 from layerscope.evaluation.evaluate import answer, evaluate
 from layerscope.evaluation.exam import judge
 from layerscope.evaluation.exams import load_exam
-from layerscope.evaluation.lm_eval_quiet import silent
-from layerscope.evaluation.sweep import sweep
-from layerscope.execution.scheduled import scheduled
-from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 from layerscope.schedules.spec import parse_schedule
-from tests.evaluation.lm_eval_tasks import write_tasks
-from tests.families import DEPTH, tiny_module
-from tests.tokenizers import word_tokenizer
+from tests.evaluation.lm_eval_tasks import DEFINITIONS, EXAMPLES, define, model_with_end, of_lm_eval, write_tasks
+from tests.families import DEPTH
 
-SPECS = ["identity", "skip:0", "looped_parallel:0:loops=2"]
-SCORED = ["tiny_last_word", "tiny_question", "tiny_blank", "tiny_several_right", "tiny_own_results", "tiny_page"]
-TASKS = [*SCORED, "tiny_sum"]
+SPECS = ["identity", "looped_parallel:0:loops=2"]
+TASKS = [task for task in DEFINITIONS if task != "tiny_long"]
+REAL = {
+    "real_last": """
+output_type: loglikelihood
+doc_to_text: start
+doc_to_target: end
+metric_list: [{metric: perplexity}, {metric: acc}]
+""",
+    "real_choice": """
+output_type: multiple_choice
+doc_to_text: start
+doc_to_target: 0
+doc_to_choice: options
+metric_list: [{metric: acc}, {metric: acc_norm}]
+""",
+    "real_written": """
+output_type: generate_until
+doc_to_text: start
+doc_to_target: end
+metric_list: [{metric: exact_match}]
+generation_kwargs: {until: ["."], max_gen_toks: 6}
+""",
+}
+PLAIN = ["tiny_last_word", "tiny_question", "tiny_blank"]
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    tokenizer = word_tokenizer()
-    tokenizer.eos_token = "w94"  # lm-eval begins a text without context with the token that ends one
-    return wrap_module(tiny_module("llama"), tokenizer, name="tiny", fingerprint=lambda: "f00")
+    return model_with_end()
 
 
 @pytest.fixture(scope="module")
@@ -36,37 +52,118 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("tasks"))
 
 
-def of_lm_eval(model: Model, task: str, folder: Path, schedule: str, limit: int | None = None) -> dict[str, Any]:
-    """Everything lm-eval says of the scheduled module, by its own means alone."""
-    with silent():
-        import lm_eval
-        import lm_eval.evaluator
-        from lm_eval.models.huggingface import HFLM
-        from lm_eval.tasks import TaskManager
-
-        lm_eval.evaluator.add_env_info = lambda results: None  # which else lists every package of the machine
-        manager = TaskManager(include_path=str(folder), include_defaults=False)
-        with scheduled(model, schedule):
-            own = HFLM(pretrained=model.module, tokenizer=model.tokenizer, batch_size=3)
-            found = lm_eval.simple_evaluate(
-                model=own, tasks=[task], task_manager=manager, bootstrap_iters=0, limit=limit
-            )
-    assert found is not None
-    return {"results": found["results"][task], "samples": found["samples"][task]}
-
-
-def metrics_of(results: dict[str, Any]) -> dict[str, float]:
-    return {
-        key: value for key, value in results.items() if "," in key and "stderr" not in key and not isinstance(value, str)
-    }
+def agree(found: dict[str, float], results: dict[str, Any]) -> None:
+    expected = {key: value for key, value in results.items() if "," in key and "stderr" not in key}
+    assert expected
+    for key, value in expected.items():
+        assert found[key.removesuffix(",none")] == pytest.approx(value, rel=1e-5), key
 
 
 @pytest.mark.parametrize("schedule", SPECS)
 @pytest.mark.parametrize("task", TASKS)
 def test_equals_lm_eval(model: Model, folder: Path, task: str, schedule: str) -> None:
-    expected = metrics_of(of_lm_eval(model, task, folder, schedule)["results"])
-    found = evaluate(model, f"lm-eval:{task}", schedule, include_path=folder)["metrics"]
-    assert expected
-    for key, value in expected.items():
-        name = key.removesuffix(",none") if task != "tiny_sum" else key
-        assert found[name] == pytest.approx(value, rel=1e-5), key
+    found = evaluate(model, f"lm-eval:{task}", schedule, include_path=folder)
+    agree(found["metrics"], of_lm_eval(model, task, folder, schedule)["results"])
+    assert found["task"] == f"lm-eval:{task}"
+    assert found["examples"] == EXAMPLES
+
+
+@pytest.mark.parametrize("task", ["tiny_question", "tiny_page", "tiny_sum"])
+@pytest.mark.parametrize("family", ["gpt2", "gemma3_text", "bloom"])
+def test_equals_lm_eval_in_other_families(folder: Path, family: str, task: str) -> None:
+    model = model_with_end(family)
+    found = evaluate(model, f"lm-eval:{task}", "reverse:0", limit=5, include_path=folder)
+    agree(found["metrics"], of_lm_eval(model, task, folder, "reverse:0", limit=5)["results"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_equals_lm_eval_where_the_tokenizer_begins_each_text(folder: Path, task: str) -> None:
+    model = model_with_end(begins=True)
+    found = evaluate(model, f"lm-eval:{task}", "skip:0", limit=4, include_path=folder)
+    agree(found["metrics"], of_lm_eval(model, task, folder, "skip:0", limit=4)["results"])
+
+
+def test_contexts_too_long_lose_their_beginning_as_in_lm_eval(model: Model, folder: Path) -> None:
+    with pytest.warns(UserWarning, match=r"lm-eval:tiny_long: \d+ contexts were longer than the 64 tokens"):
+        found = evaluate(model, "lm-eval:tiny_long", include_path=folder)
+    agree(found["metrics"], of_lm_eval(model, "tiny_long", folder)["results"])
+
+
+@pytest.mark.parametrize("task", PLAIN)
+def test_examples_are_judged_as_lm_eval_judges_them(model: Model, folder: Path, task: str) -> None:
+    _, schedule = parse_schedule("skip:0", DEPTH)
+    exam = load_exam(f"lm-eval:{task}", model, None, folder)
+    judgement = judge(exam, answer(model, exam, [schedule])[0])
+    samples = of_lm_eval(model, task, folder, "skip:0")["samples"]
+    assert not exam.graded
+    assert [question.id for question in exam.questions] == [str(sample["doc_id"]) for sample in samples]
+    assert judgement.accuracy.tolist() == [sample["acc"] for sample in samples]
+    if task == "tiny_question":
+        assert judgement.accuracy_norm.tolist() == [sample["acc_bytes"] for sample in samples]
+    for number, sample in enumerate(samples):
+        gold = sample["doc"]["right"] if task != "tiny_last_word" else 0
+        assert judgement.nats[number] == pytest.approx(-sample["resps"][gold][0][0], rel=1e-5)
+    assert np.allclose(judgement.loss, judgement.nats / exam.target_tokens)
+
+
+def test_right_answers_are_where_the_task_puts_them(model: Model, folder: Path) -> None:
+    def targets(task: str) -> list[list[str]]:
+        exam = load_exam(f"lm-eval:{task}", model, 4, folder)
+        right = [exam.right(question) for question in exam.questions]
+        return [
+            [model.tokenizer.decode(exam.prompts[prompt].continuations[number]) for prompt, number in places]
+            for places in right
+        ]
+
+    def documents(task: str) -> list[dict[str, Any]]:
+        return [sample["doc"] for sample in of_lm_eval(model, task, folder, limit=4)["samples"]]
+
+    assert targets("tiny_last_word") == [[d["passage"].split()[-1]] for d in documents("tiny_last_word")]
+    assert targets("tiny_question") == [[d["options"][d["right"]]] for d in documents("tiny_question")]
+    assert targets("tiny_blank") == [[d["after"]] for d in documents("tiny_blank")]
+    assert targets("tiny_several_right") == [[d["options"][0]] for d in documents("tiny_several_right")]
+    assert [" ".join(windows) for windows in targets("tiny_page")] == [d["page"] for d in documents("tiny_page")]
+
+
+def test_choices_of_one_context_share_its_prompt(model: Model, folder: Path) -> None:
+    exam = load_exam("lm-eval:tiny_question", model, None, folder)
+    contexts = [prompt.context for prompt in exam.prompts]
+    for question in exam.questions:
+        (prompt,) = {prompt for prompt, _ in question.choices}
+        assert len(exam.prompts[prompt].continuations) == len(question.choices) == len(question.byte_lengths)
+    # Beside it stand the same choices without their context, for the mutual information.
+    assert len(exam.prompts) == 2 * len(exam.questions)
+    assert contexts[1::2] == [(model.tokenizer.eos_token_id,)] * len(exam.questions)
+    assert exam.chance == pytest.approx(np.mean([1 / len(question.choices) for question in exam.questions]))
+
+
+def test_choices_of_different_contexts_are_one_question(model: Model, folder: Path) -> None:
+    exam = load_exam("lm-eval:tiny_blank", model, None, folder)
+    assert [len({prompt for prompt, _ in question.choices}) for question in exam.questions] == [2] * EXAMPLES
+    assert exam.kind == "choice"
+    assert exam.chance == 0.5
+
+
+def test_a_digest_names_what_is_asked(model: Model, folder: Path, tmp_path: Path) -> None:
+    digests = [load_exam(f"lm-eval:{task}", model, None, folder).digest for task in TASKS]
+    assert len(set(digests)) == len(digests)
+    assert digests == [load_exam(f"lm-eval:{task}", model, None, folder).digest for task in TASKS]
+    _, text = DEFINITIONS["tiny_sum"]
+    define(tmp_path, "tiny_sum", folder.parent / "sum.jsonl", text.replace("max_gen_toks: 9", "max_gen_toks: 8"))
+    assert load_exam("lm-eval:tiny_sum", model, None, tmp_path).digest not in digests
+
+
+@pytest.mark.real
+def test_equals_lm_eval_on_a_real_model(smollm2: Model, tmp_path: Path) -> None:
+    lines = [
+        ("The kettle began to sing, so she took it off the", "stove"),
+        ("He put the letter into an envelope and stuck on a", "stamp"),
+        ("After the rain a bright bow of colours stood in the", "sky"),
+    ]
+    documents = [{"start": start, "end": f" {end}", "options": [end, "seven green horses"]} for start, end in lines]
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    for name, text in REAL.items():
+        define(tmp_path, name, tmp_path / "lines.jsonl", text)
+        for schedule in ("identity", "skip:12"):
+            found = evaluate(smollm2, f"lm-eval:{name}", schedule, include_path=tmp_path)["metrics"]
+            agree(found, of_lm_eval(smollm2, name, tmp_path, schedule)["results"])
