@@ -1,0 +1,182 @@
+"""What running many schedules together saves over running each by itself.
+
+Three comparisons on the real 30-block model, each in one process, same scorer or same task, same numerics:
+
+- the whole sweep of the paper on `builtin:cloze`, over the prefix tree and schedule by schedule;
+- its sweep of loop counts (1 to 28, from every start), likewise;
+- some schedules on a local LAMBADA-like task of lm-eval, over the prefix tree and with ``lm_eval.simple_evaluate`` called once a
+  schedule on the same module.
+
+Block calls are counted with hooks on the blocks. Run with nothing else on the machine::
+
+    python benchmarks/sweep.py [--limit 12] [--loop-limit 2] [--lambada FILE.jsonl]
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerscope.evaluation.evaluate import answer
+from layerscope.evaluation.exam import Exam, judge
+from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.layout import plan
+from layerscope.evaluation.runs import plan_runs
+from layerscope.execution.scheduled import scheduled
+from layerscope.models.loading import load_model
+from layerscope.models.model import Model
+from layerscope.models.packaged import fetch
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.tree import new_block_calls
+from layerscope.texts.sources import open_texts
+
+BATCH_TOKENS = 2048
+
+
+@contextmanager
+def counted(model: Model) -> Iterator[list[int]]:
+    """Count block calls while they are made."""
+    calls = [0]
+
+    def count(*_: object) -> None:
+        calls[0] += 1
+
+    handles = [block.register_forward_hook(count) for block in model.blocks]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def seconds(job: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def distinct(model: Model, **options: Any) -> list[Schedule]:
+    return list(dict.fromkeys(run.schedule(model.depth) for run in plan_runs(model.depth, **options)))
+
+
+def against_alone(name: str, model: Model, exam: Exam, schedules: Sequence[Schedule]) -> None:
+    """Time the tree against one schedule after another, through the same scorer."""
+    losses: dict[str, np.ndarray] = {}
+
+    def together() -> None:
+        losses["tree"] = np.array([judge(exam, given).loss for given in answer(model, exam, schedules, BATCH_TOKENS)])
+
+    def one_by_one() -> None:
+        given = [answer(model, exam, [schedule], BATCH_TOKENS)[0] for schedule in schedules]
+        losses["alone"] = np.array([judge(exam, answers).loss for answers in given])
+
+    answer(model, exam, schedules[:2], BATCH_TOKENS)  # warm
+    with counted(model) as calls:
+        tree = seconds(together)
+        tree_calls, calls[0] = calls[0], 0
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        alone = seconds(one_by_one)
+        alone_calls = calls[0]
+    batches = len(list(plan(exam.prompts, BATCH_TOKENS)))
+    expected = sum(new_block_calls(schedules)) * batches
+    assert tree_calls == expected, (tree_calls, expected)
+    assert np.array_equal(losses["tree"], losses["alone"]), "the results differ"
+    print(
+        f"{name}: {len(schedules)} schedules, {len(exam.questions)} examples in {batches} batch(es); block calls {tree_calls:,} "
+        f"(exactly the prefix tree's) against {alone_calls:,}, {alone_calls / tree_calls:.2f} times fewer; "
+        f"{tree:.1f} s against {alone:.1f} s, {alone / tree:.2f} times faster; losses equal bit for bit; "
+        f"peak memory {peak / 1e6:,.0f} MB"
+    )
+
+
+TASK = """
+task: layerscope_benchmark
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {file}
+test_split: test
+output_type: loglikelihood
+doc_to_text: "{{{{text.split(' ')[:-1]|join(' ')}}}}"
+doc_to_target: "{{{{' '+text.split(' ')[-1]}}}}"
+metric_list:
+  - metric: perplexity
+    aggregation: perplexity
+    higher_is_better: false
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+"""
+
+
+def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
+    """Time the tree against `simple_evaluate` once a schedule, on the same task and module."""
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "passages.jsonl"
+        if lambada is None:
+            lines = [json.dumps({"text": text.text}) for text in open_texts("builtin:passages", limit=limit)]
+        else:
+            lines = lambada.read_text(encoding="utf-8").splitlines()[:limit]
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "task.yaml").write_text(TASK.format(file=file), encoding="utf-8")
+        schedules = distinct(model, starts="12", seeds=10)
+        ours: list[dict[str, float]] = []
+        theirs: list[dict[str, float]] = []
+
+        def together() -> None:
+            exam = load_exam("lm-eval:layerscope_benchmark", model, limit, folder)
+            ours.extend(exam.grade(given).metrics for given in answer(model, exam, schedules, BATCH_TOKENS))
+
+        def one_by_one() -> None:
+            manager = TaskManager(include_path=str(folder))
+            harness = HFLM(pretrained=model.module, tokenizer=model.tokenizer, batch_size=32, max_length=model.context)
+            for schedule in schedules:
+                with scheduled(model, schedule):
+                    found = lm_eval.simple_evaluate(
+                        harness, tasks=["layerscope_benchmark"], limit=limit, task_manager=manager, bootstrap_iters=0
+                    )
+                results = found["results"]["layerscope_benchmark"]
+                theirs.append({key.split(",")[0]: value for key, value in results.items() if key.endswith(",none")})
+
+        tree, alone = seconds(together), seconds(one_by_one)
+    for mine, its in zip(ours, theirs, strict=True):
+        assert np.isclose(mine["perplexity"], its["perplexity"], rtol=1e-4), (mine, its)
+    print(
+        f"lm-eval: {len(schedules)} schedules from start 12, {limit} examples; {tree:.1f} s against {alone:.1f} s with "
+        f"simple_evaluate a schedule (its batches of 32), {alone / tree:.2f} times faster; perplexities equal within 1e-4"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--limit", type=int, default=12)
+    parser.add_argument("--loop-limit", type=int, default=2)
+    parser.add_argument("--lm-eval-limit", type=int, default=32)
+    parser.add_argument("--lambada", type=Path, default=None, help="a .jsonl in place of the built-in passages")
+    parser.add_argument("--only", choices=["paper", "loops", "lm-eval"], default=None)
+    options = parser.parse_args()
+    model = load_model(fetch("smollm2-135m"))
+    if options.only in (None, "paper"):
+        exam = load_exam("builtin:cloze", model, options.limit)
+        against_alone("the paper's sweep", model, exam, distinct(model))
+    if options.only in (None, "loops"):
+        exam = load_exam("builtin:cloze", model, options.loop_limit)
+        against_alone("its loop counts", model, exam, distinct(model, variants="looped_parallel", loops="1-28"))
+    if options.only in (None, "lm-eval"):
+        against_lm_eval(model, options.lm_eval_limit, options.lambada)
+
+
+if __name__ == "__main__":
+    main()
