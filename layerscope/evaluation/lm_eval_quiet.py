@@ -88,7 +88,7 @@ def seeded(numbers: Randomness | None = None) -> Iterator[None]:
     True
     """
     before = Randomness.now()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(_OTHER_SEED)
         if numbers is None:
             random.seed(_PYTHON_SEED)

@@ -150,6 +150,20 @@ metric_list:
   - {metric: acc, aggregation: mean, higher_is_better: true}
 """,
     ),
+    "tiny_vote": (
+        "sum",
+        """
+output_type: generate_until
+repeats: 2
+doc_to_text: problem
+doc_to_target: solution
+generation_kwargs: {until: ["w92"], max_gen_toks: 4, do_sample: true, temperature: 0.9}
+filter_list:
+  - {name: vote, filter: [{function: regex, regex_pattern: "(w[0-9])"}, {function: majority_vote}, {function: take_first}]}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+""",
+    ),
     "tiny_long": (
         "page",
         """

@@ -10,6 +10,7 @@ from layerscope.errors import LayerScopeError
 from layerscope.evaluation.exam import Grades
 from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.lm_eval_exam import LmEvalWrittenExam
+from layerscope.evaluation.lm_eval_quiet import seeded
 from layerscope.evaluation.lm_eval_reader import Reader
 from layerscope.evaluation.sweep_file import read_sweep
 from layerscope.execution.scheduled import scheduled
@@ -47,6 +48,19 @@ def test_writes_what_lm_eval_writes(model: Model, folder: Path, schedule: str, t
     assert sum(done) == len(texts)
     assert max(done) == together
     assert not any(stop in text for text in texts for stop in (" w3", " w5"))
+
+
+def test_samples_as_lm_eval_samples(model: Model, folder: Path) -> None:
+    exam = load_exam("lm-eval:tiny_vote", model, None, folder)
+    assert isinstance(exam, LmEvalWrittenExam)
+    assert len(exam.task.requests) == 2 * len(exam.questions)
+    grades = exam.sit(model, parse_schedule("skip:0", DEPTH)[1])
+    found = of_lm_eval(model, "tiny_vote", folder, "skip:0", together=16)
+    with scheduled(model, "skip:0"), seeded():
+        texts = exam.reader.write(exam.task.requests, lambda answers: None)
+    assert texts == [text for sample in found["samples"] for text in sample["resps"][0]]
+    assert len(set(texts)) > len(exam.questions)
+    assert grades.metrics == {"exact_match": pytest.approx(found["results"]["exact_match,vote"])}
 
 
 def test_a_sweep_of_every_kind_of_task(model: Model, folder: Path, tmp_path: Path) -> None:
