@@ -17,6 +17,7 @@ from layerscope.figures.scores import Scores
 __all__ = ["asides", "draw_curve", "draw_levels", "look_of", "names_of_value", "remarks_of"]
 
 _ASIDE = 0.07  # of the distance between two points
+_STEP = 2  # from one M to the next, all starts run
 
 
 def draw_curve(
@@ -54,7 +55,8 @@ def asides(drawn: list[Curve], count: int) -> Float[np.ndarray, " line"]:
     """Return how far each of several lines is set aside across, so that bars at one M do not hide each other."""
     if all(curve.bars != "interval" for curve in drawn):
         return np.zeros(count)
-    apart = min((int(np.diff(curve.affected).min()) for curve in drawn if len(curve.affected) > 1), default=2)
+    steps = [int(np.diff(curve.affected).min()) for curve in drawn if len(curve.affected) > 1]
+    apart = min([_STEP, *steps])
     return (np.arange(count) - (count - 1) / 2) * _ASIDE * apart
 
 

@@ -26,7 +26,7 @@ DRIFTS = {
 }
 """Each drift, and how it is called, longest first."""
 
-_LEAST, _MOST = 1.6, 4.6  # points: markers of runs that affect one block and all
+_LEAST, _MOST = 2.2, 4.8  # points: markers of runs that affect one block and all
 _FACTOR = 30.0  # on a logarithmic axis where the drifts span more
 _TICK_APART = 0.34
 _EDGE = 0.5
@@ -146,8 +146,11 @@ def _set_drift_axis(axes: Axes, moved: Float[np.ndarray, " any"], logarithmic: b
     nbins = max(2, int(size_of(axes)[0] / _TICK_APART))
     if logarithmic:
         axes.set_xscale("log")
-        axes.set_xlim(float(np.percentile(moved[moved > 1e-6], 1)) / 1.3, 1.3 * most)
-        axes.xaxis.set_major_locator(LogLocator(numticks=nbins))
+        least = float(np.percentile(moved[moved > 1e-6], 1)) / 1.3
+        axes.set_xlim(least, 1.3 * most)
+        decades = np.log10(1.3 * most / least)
+        within = (1.0, 2.0, 5.0) if nbins > 4 * decades else (1.0, 3.0) if nbins > 2.5 * decades else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(subs=within, numticks=nbins))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.set_xlim(-0.04 * most, 1.05 * most)

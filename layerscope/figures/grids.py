@@ -151,7 +151,7 @@ def written(value: float) -> str:
 
 def set_whole_axis(axes: Axes, low: int, high: int) -> None:
     """Set an axis of whole numbers across."""
-    margin = max(0.5, 0.03 * (high - low))
+    margin = max(0.7, 0.03 * (high - low))
     axes.set_xlim(low - margin, high + margin)
     nbins = max(2, int(size_of(axes)[0] / _TICK_APART))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=min(nbins, 10), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

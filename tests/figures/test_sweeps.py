@@ -127,12 +127,16 @@ def test_intervals_of_one_task_are_bars_and_a_median_has_none(whole):
     assert not [found for found in without.axes[0].collections if isinstance(found, LineCollection)]
 
 
-def test_lines_with_bars_are_set_aside_by_less_than_half_an_m(whole):
-    axes = figures.sweep(whole, "loss", task="builtin:cloze").axes[0]
-    starts = [line.get_xdata()[0] - 1 for line in lines(axes).values()]
-    assert len(set(np.round(starts, 9))) == 6
-    assert max(map(abs, starts)) < 0.5
-    assert sum(starts) == pytest.approx(0.0)
+@pytest.mark.parametrize("starts", [None, [5, 9, 14]])
+def test_lines_with_bars_are_set_aside_by_less_than_half_an_m(starts):
+    axes = figures.sweep(synthetic(specs(starts=starts, seeds=2)), "loss", task="builtin:cloze").axes[0]
+    aside = [line.get_xdata()[0] - 1 for line in lines(axes).values()]
+    assert len(set(np.round(aside, 9))) == 6
+    assert max(map(abs, aside)) < 0.5
+    assert sum(aside) == pytest.approx(0.0)
+    ends = [place for line in lines(axes).values() for place in line.get_xdata()]
+    assert axes.get_xlim()[0] < min(ends) - 0.2
+    assert axes.get_xlim()[1] > max(ends) + 0.2
 
 
 def test_markers_are_hollow_where_accuracy_is_not_above_chance(whole):
