@@ -41,8 +41,6 @@ from types import TracebackType
 
 import h5py
 import numpy as np
-import torch
-from jaxtyping import Float
 
 from layerscope.errors import CaptureError
 from layerscope.states import StateRows
@@ -143,7 +141,7 @@ class CaptureWriter:
         return cls(target.path)
 
     @classmethod
-    def resume(cls, target: CaptureTarget, index: SequenceIndex | None = None) -> "CaptureWriter":
+    def resume(cls, target: CaptureTarget, index: SequenceIndex) -> "CaptureWriter":
         """Open the unfinished file at the target for the rest of its rows.
 
         Parameters
@@ -151,8 +149,7 @@ class CaptureWriter:
         target
             Entered, so that its lock is held.
         index
-            Of the texts given now, which must be those the capture was begun with, token by token; without it, that is left
-            to `check_index`.
+            Of the texts given now, which must be those the capture was begun with, token by token.
 
         Raises
         ------
@@ -164,22 +161,20 @@ class CaptureWriter:
         """
         writer = cls(target.path)
         try:
-            if index is not None:
-                check_index(writer._file, index, writer.path)
+            check_index(writer._file, index, writer.path)
         except BaseException:
             writer.close()
             raise
         return writer
 
-    def update(self, rows: StateRows, final_norm: Float[torch.Tensor, "token feature"] | None = None) -> None:
+    def update(self, rows: StateRows) -> None:
         """Write rows in their places, cast to the storage type.
 
         Parameters
         ----------
         rows
-            In any order; each must be, by sequence, position and token id, the one the file expects under its number.
-        final_norm
-            The same tokens after the final norm, where the layout has it; without it, `rows` has them.
+            In any order; each must be, by sequence, position and token id, the one the file expects under its number. They
+            have the output of the final norm where the layout has.
 
         Raises
         ------
@@ -191,7 +186,7 @@ class CaptureWriter:
             raise ValueError(f"{self.path} is closed")
         if not len(rows):
             return
-        final_norm = rows.final_norm if final_norm is None else final_norm
+        final_norm = rows.final_norm
         if (final_norm is None) != (self._final_norm is None):
             raise ValueError(f"final_norm is {'missing' if final_norm is None else 'not part of this capture'}")
         self._check_rows(rows)
@@ -232,16 +227,6 @@ class CaptureWriter:
         self._index.clear()
         with told(self.path, "close"):
             self._opened.close()
-
-    def check_index(self, index: SequenceIndex) -> None:
-        """Refuse to go on with other texts, or the same tokenized otherwise.
-
-        Raises
-        ------
-        CaptureError
-            Names the first sequence that differs.
-        """
-        check_index(self._file, index, self.path)
 
     def __enter__(self) -> "CaptureWriter":
         return self
