@@ -53,6 +53,16 @@ def single(
         It is no sweep; there is no such quantity or task; `width` is impossible.
     MeasureError
         The sweep holds no run of drop or swap, or not this quantity.
+
+    Examples
+    --------
+    >>> runs = {"variant": ["identity", "drop", "drop"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
+    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 1], "stages": [4, 3, 3]}
+    >>> columns = {name: ("run", values) for name, values in runs.items()}
+    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
+    >>> figure = single(dataset)
+    >>> figure.axes[0].get_xlabel()
+    'block (swap: between the two)'
     """
     names = scores(dataset, quantity, task).tasks
     found = [scores(dataset, quantity, name) for name in names]

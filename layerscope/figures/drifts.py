@@ -60,6 +60,17 @@ def drift(
         It is no sweep; there is no such drift or task; `width` is impossible.
     MeasureError
         The sweep holds not this drift.
+
+    Examples
+    --------
+    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
+    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
+    >>> columns = {name: ("run", values) for name, values in runs.items()}
+    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
+    >>> dataset["drift_cosine"] = dataset["loss"] / 10 - 0.2
+    >>> figure = drift(dataset)
+    >>> figure.axes[0].get_xlabel()
+    'drift of the last state (1 − cosine)'
     """
     if drift not in DRIFTS:
         raise unknown_name("drift", drift, DRIFTS)

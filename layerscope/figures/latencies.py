@@ -61,6 +61,16 @@ def latency(
         It is no sweep; there is no such quantity, task or number of loops; `width` is impossible.
     MeasureError
         The sweep holds none of these variants, or not this quantity.
+
+    Examples
+    --------
+    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
+    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
+    >>> columns = {name: ("run", values) for name, values in runs.items()}
+    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
+    >>> figure = latency(dataset, "loss")
+    >>> figure.axes[0].get_xlabel()
+    'sequential stages'
     """
     found = scores(dataset, quantity, task)
     drawn = curves(dataset, found, _SHORTER, loops)

@@ -53,6 +53,16 @@ def loops(
         `width` is impossible.
     MeasureError
         The sweep holds fewer than two loop counts, or not this quantity.
+
+    Examples
+    --------
+    >>> runs = {"variant": ["identity", "looped_parallel", "looped_parallel"], "start": [-1, 0, 0], "loops": [-1, 1, 3]}
+    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 3, 3], "stages": [4, 2, 4]}
+    >>> columns = {name: ("run", values) for name, values in runs.items()}
+    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
+    >>> figure = loops(dataset, "loss")
+    >>> figure.axes[0].get_ylabel()
+    'loops'
     """
     kind = quantity_of(quantity)
     if quantity == "perplexity":

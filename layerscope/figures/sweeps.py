@@ -61,6 +61,16 @@ def sweep(
         It is no sweep; there is no such quantity, task or number of loops; `width` is impossible.
     MeasureError
         The sweep holds no range variant, or not this quantity.
+
+    Examples
+    --------
+    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
+    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
+    >>> columns = {name: ("run", values) for name, values in runs.items()}
+    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
+    >>> figure = sweep(dataset, "loss")
+    >>> figure.axes[0].get_ylabel()
+    'loss (nats per token)'
     """
     found = scores(dataset, quantity, task)
     drawn = curves(dataset, found, RANGE_VARIANTS, loops)
@@ -119,6 +129,16 @@ def tasks(
         It is no sweep; there is no such quantity, variant or number of loops; `width` is impossible.
     MeasureError
         The sweep holds no such variant, or not this quantity.
+
+    Examples
+    --------
+    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
+    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
+    >>> columns = {name: ("run", values) for name, values in runs.items()}
+    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
+    >>> figure = tasks(dataset, "loss", width="single")
+    >>> figure.axes[0].get_title(loc="left")
+    'skip'
     """
     if variant is not None and variant not in RANGE_VARIANTS:
         raise unknown_name("range variant", variant, RANGE_VARIANTS)
