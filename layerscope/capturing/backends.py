@@ -13,7 +13,7 @@ __all__ = ["BACKENDS", "BackendRecord", "backend_for"]
 
 @dataclass(frozen=True)
 class BackendRecord:
-    """A backend: its name on the command line, where it lives, and the families it runs."""
+    """A backend: its name on the command line, where it lives, and the families it runs, under any schedule or none."""
 
     name: str
     module: str

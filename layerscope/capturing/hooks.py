@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from layerscope.capturing.keeping import Kept, LastWantedReached, Place, evaluating, recording_nothing
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
@@ -41,19 +42,21 @@ class HooksBackend:
 @contextmanager
 def _hooks(model: Model, wanted: Wanted, kept: Kept) -> Iterator[None]:
     with ExitStack() as placed:
-        if wanted.schedule is not None:
+        if wanted.schedule is None:
+            for layer in wanted.layers:
+                placed.enter_context(_hook(model, layer, kept))
+        else:
             placed.enter_context(scheduled(model, wanted.schedule, observe=kept.observe))
-        for layer in wanted.layers if wanted.schedule is None else ():
-            if layer == 0:
-                reading = partial(_keep_input, kept)
-                placed.enter_context(model.blocks[0].register_forward_pre_hook(reading, with_kwargs=True))
-            else:
-                reading = partial(_keep_output, kept, layer)
-                placed.enter_context(model.blocks[layer - 1].register_forward_hook(reading))
         if wanted.final_norm:
             assert model.final_norm is not None  # the driver refuses --final-norm for models without one
             placed.enter_context(model.final_norm.register_forward_hook(partial(_keep_output, kept, "final_norm")))
         yield
+
+
+def _hook(model: Model, layer: int, kept: Kept) -> RemovableHandle:
+    if layer == 0:
+        return model.blocks[0].register_forward_pre_hook(partial(_keep_input, kept), with_kwargs=True)
+    return model.blocks[layer - 1].register_forward_hook(partial(_keep_output, kept, layer))
 
 
 def _keep_input(kept: Kept, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

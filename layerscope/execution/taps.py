@@ -4,7 +4,7 @@ While a model is tapped, each call of a block is only remembered, with the argum
 (mask, rotary embeddings, cache, …), and the stream is passed through. The call of the last block hands all of them to a
 program, which returns the stream the model goes on with. So every block gets its own arguments whatever the order, and no
 family needs code of its own. Nothing in the tree of modules is replaced: a tapped block is the same object under a class that
-differs from its own only in being called; so are the trunk and the whole model, which refuse what would come out wrong. How
+differs from its own only in being called; so are the modules around the blocks, which refuse what would come out wrong. How
 this was chosen is told in ``docs/design/deferred-execution.md``.
 
 Knows no schedule.
@@ -73,7 +73,7 @@ def tapped(model: Model, program: Program) -> Iterator[None]:
     check_untapped(model)
     taps = _Taps(model, program)
     with ExitStack() as placed:
-        for part in {id(part): part for part in (model.module, model.trunk)}.values():
+        for part in _around(model):
             placed.enter_context(_called(part, partial(_refuse_states, part, type(part))))
         for index, block in enumerate(model.blocks):
             placed.enter_context(_called(block, partial(taps, index)))
@@ -90,6 +90,15 @@ def check_untapped(model: Model) -> None:
     """
     if any(_TAP in vars(block) for block in model.blocks):
         raise UsageError(f"{model.name}: its blocks run under a schedule already; leave that context first")
+
+
+def _around(model: Model) -> list[nn.Module]:
+    """Return what holds the blocks, from the whole model to the parent of their list, each once.
+
+    Any of them may be entered past the ones around it: OPT's head goes past the trunk, and PEFT past the whole model.
+    """
+    parent = model.trunk.get_submodule(model.architecture.blocks.rpartition(".")[0])
+    return list(dict.fromkeys((model.module, model.trunk, parent)))
 
 
 @contextmanager
@@ -161,7 +170,7 @@ def _cache_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:
 def _refuse_states(module: nn.Module, own: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for name in ("output_hidden_states", "output_attentions"):
         wanted = kwargs.get(name)
-        if wanted or (wanted is None and getattr(module.config, name, False)):
+        if wanted or (wanted is None and getattr(getattr(module, "config", None), name, False)):
             raise UsageError(
                 f"{name} cannot be had under a schedule, whose blocks run in another order than the model thinks.\n"
                 "Use ls.capture(…, schedule=…), which keeps the state after every stage."

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from layerscope.errors import UsageError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model
 from tests.capturing.conformance import make_model
@@ -172,6 +173,17 @@ def test_lora_trains(family, inside):
     assert not torch.allclose(adapted(**texts(model)).logits, wanted, atol=1e-2)
     restored = adapted.unload().state_dict()
     assert all(torch.equal(restored[name], tensor) for name, tensor in given.items())
+
+
+@pytest.mark.parametrize("family", ["opt", "llama", "distilbert"])
+def test_what_adapters_would_get_wrong_is_refused(family):
+    """PEFT goes past the model's own call, and OPT's head past its trunk's."""
+    model = make_model(family)
+    adapted = peft.get_peft_model(model.module, peft.LoraConfig(r=2, target_modules="all-linear"))
+    with scheduled(model, SPEC):
+        for name in ("output_hidden_states", "output_attentions"):
+            with pytest.raises(UsageError, match=f"^{name} cannot be had under a schedule"):
+                adapted(**texts(model), **{name: True})
 
 
 def test_lora_generates_with_a_cache():
