@@ -26,6 +26,7 @@ __all__ = [
     "ScheduleError",
     "TextsError",
     "UsageError",
+    "at_least",
     "unknown_name",
 ]
 
@@ -78,3 +79,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known)}")
+
+
+def at_least(least: int, **values: int) -> None:
+    """Refuse numbers that are too low, by the name they are given under.
+
+    Examples
+    --------
+    >>> at_least(1, batch_tokens=0)
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: batch_tokens 0: must be 1 or more
+    """
+    for name, value in values.items():
+        if value < least:
+            raise UsageError(f"{name} {value}: must be {least} or more")

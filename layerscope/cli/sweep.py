@@ -88,7 +88,8 @@ def _summary(result: "xarray.Dataset") -> list[str]:
             f"full model loss {float(full.loss):.3f}, accuracy {float(full.accuracy):.3f}"
         )
         found = ", ".join(
-            f"{name} {float(value):.2f}" for name, value in zip(one.drift.values, one.rank_correlation.values)
+            f"{name} {float(value):.2f}"
+            for name, value in zip(one.drift.values, one.rank_correlation.values, strict=True)
         )
         lines.append(f"  rank correlation with loss over runs: {found}")
     return lines

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from layerscope.errors import UsageError
+from layerscope.errors import UsageError, at_least
 from layerscope.evaluation.exam import Answers, Exam, judge
 from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.layout import lay_out, plan
@@ -69,6 +69,7 @@ def evaluate(
     ScheduleError
         A schedule that a model of this depth has not.
     """
+    at_least(1, batch_tokens=batch_tokens)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
         raise UsageError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from layerscope.errors import UsageError, unknown_name
+from layerscope.errors import UsageError, at_least, unknown_name
 from layerscope.schedules.spec import VARIANTS, Spec, parse_spec
 from layerscope.schedules.variants import starts as legal_starts
 
@@ -79,8 +79,7 @@ def plan_runs(
     >>> [str(run) for run in plan_runs(6, variants="skip,random", starts="1", seeds=2)]
     ['identity', 'skip:1', 'random:1:seed=0', 'random:1:seed=1']
     """
-    if seeds < 1:
-        raise UsageError(f"seeds {seeds}: how many shuffles of random, 1 or more")
+    at_least(1, seeds=seeds)
     chosen = _chosen(variants, bool(schedules))
     places = list(legal_starts(depth)) if starts == "all" else parse_numbers("starts", starts)
     options = {"seed": list(range(seeds)), "loops": parse_numbers("loops", loops)}

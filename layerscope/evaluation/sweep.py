@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from layerscope.errors import CaptureError, LayerScopeError, UsageError
+from layerscope.errors import CaptureError, LayerScopeError, UsageError, at_least
 from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import load_exam
@@ -113,6 +113,8 @@ def sweep(
     state and the full model's, position 0 left out; the stages are held against the states that
     `layerscope.schedules.alignment.reference_states` names.
     """
+    at_least(1, batch_tokens=batch_tokens, seeds=seeds)
+    at_least(0, bootstrap=bootstrap)
     tasks = [task] if isinstance(task, str) else list(task)
     target = None if output is None else _target(Path(output), resume, overwrite)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from layerscope.errors import UsageError
+from layerscope.errors import UsageError, at_least
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
@@ -56,8 +56,7 @@ def generate(
     ScheduleError
         A schedule that a model of this depth has not.
     """
-    if max_new_tokens < 1:
-        raise UsageError(f"max_new_tokens {max_new_tokens}: must be 1 or more")
+    at_least(1, max_new_tokens=max_new_tokens)
     if temperature < 0:
         raise UsageError(f"temperature {temperature}: must be 0 or more")
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)

@@ -1,0 +1,106 @@
+"""evaluate, sweep and generate as a user meets them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import xarray
+
+from tests.cli.test_commands import run
+
+
+@pytest.fixture
+def model(tiny_folder: Path) -> Path:
+    return tiny_folder
+
+
+def test_evaluate_prints_and_writes_the_same(model: Path, tmp_path: Path) -> None:
+    options = ["--task", "builtin:cloze", "--limit", 3, "--schedule", "looped_parallel:0"]
+    printed = run("evaluate", model, *options)
+    assert "builtin:cloze under looped_parallel:0:loops=3, 3 examples" in printed.stdout
+    output = tmp_path / "r.json"
+    scores = json.loads(run("evaluate", model, *options, "--json", "--output", output).stdout)
+    assert set(scores) == {"model", "task", "schedule", "examples", "metrics", "provenance"}
+    assert scores["schedule"] == "looped_parallel:0:loops=3"
+    assert set(scores["metrics"]) == {"loss", "perplexity", "accuracy"}
+    written = json.loads(output.read_text())
+    assert {k: v for k, v in written.items() if k != "provenance"} == {
+        k: v for k, v in scores.items() if k != "provenance"
+    }
+    assert "exists already" in run("evaluate", model, *options, "--output", output, code=2).stderr
+    assert json.loads(output.read_text()) == written, "untouched"
+
+
+def test_choices_have_a_normalised_accuracy(model: Path) -> None:
+    scores = json.loads(run("evaluate", model, "--task", "builtin:commonsense", "--limit", 4, "--json").stdout)
+    assert set(scores["metrics"]) == {"loss", "perplexity", "accuracy", "accuracy_norm"}
+    assert scores["schedule"] == "identity"
+
+
+def test_sweep_and_its_default_place(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / "cache"))
+    arguments = ["sweep", model, "--task", "builtin:cloze", "--limit", 2, "--variants", "skip,swap", "--bootstrap", 10]
+    done = run(*arguments)
+    assert "builtin:cloze: 2 examples, 6 runs; full model loss" in done.stdout
+    path = Path(done.stdout.splitlines()[-1])
+    assert path.name.endswith("--cloze-sweep.nc")
+    assert path.parent == tmp_path / "cache"
+    with xarray.open_dataset(path, engine="h5netcdf") as sweep:
+        assert sweep.schedule.values.tolist() == ["identity", "skip:0", "skip:1", "swap:0", "swap:1", "swap:2"]
+    assert "exists already" in run(*arguments, code=2).stderr
+    assert run(*arguments, "--resume").stdout == done.stdout
+    assert "runs was" in run(*arguments, "--resume", "--schedule", "0-3 0-3", code=1).stderr
+
+
+def test_generate_goes_on_with_the_prompt(model: Path) -> None:
+    text = run("generate", model, "--schedule", "0 (1|2) 3", "--max-new-tokens", 4, "w1 w2").stdout
+    assert text.startswith("w1 w2")
+    assert run("generate", model, "--schedule", "0 (1|2) 3", "--max-new-tokens", 4, "w1 w2").stdout == text
+    drawn = [
+        run("generate", model, "--temperature", 5, "--seed", seed, "--max-new-tokens", 12, "w1").stdout
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["evaluate", "{model}", "--task", "builtin:cloz"], 2, "did you mean 'builtin:cloze'"),
+        (["evaluate", "{model}", "--task", "cloze"], 2, "builtin:"),
+        (["evaluate", "{model}", "--task", "builtin:cloze", "--schedule", "skip:x"], 2, "column 6"),
+        (["evaluate", "{model}", "--task", "builtin:cloze", "--schedule", "skip:2"], 1, "start is 0 to 1"),
+        (["evaluate", "{model}", "--task", "builtin:cloze", "--schedule", "0-4"], 1, "names block 4"),
+        (["evaluate", "{model}", "--task", "builtin:cloze", "--limit", "0"], 2, "1 or more"),
+        (["evaluate", "nowhere/", "--task", "builtin:cloze"], 1, "nowhere"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--variants", "skp"], 2, "did you mean 'skip'"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--starts", "7"], 1, "start is 0 to 1"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--loops", "x"], 2, "give numbers and ranges"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--chance", "x"], 2, "give TASK=SCORE"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--seeds", "0"], 2, "1 or more"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--batch-tokens", "0"], 2, "1 or more"),
+        (["sweep", "{model}", "--task", "builtin:cloze", "--bootstrap", "-1"], 2, "0 or more"),
+        (["sweep", "{model}"], 2, "--task"),
+        (["generate", "{model}", ""], 2, "the prompt is empty"),
+        (["generate", "{model}", "w1", "--max-new-tokens", "0"], 2, "1 or more"),
+        (["generate", "{model}", "w1", "--max-new-tokens", "64"], 2, "more than the 64 the model takes"),
+    ],
+)
+def test_bad_input(arguments: list[str], code: int, said: str, model: Path, tmp_path: Path) -> None:
+    if arguments[0] == "sweep":
+        arguments = [*arguments, "--output", str(tmp_path / "s.nc")]
+    done = run(*(argument.format(model=model) for argument in arguments), code=code)
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
+    assert not list(tmp_path.glob("s.nc*")), "something was left behind"
+
+
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
+    from tests.families import tiny_module
+    from tests.tokenizers import word_tokenizer
+
+    tiny_module("bert").save_pretrained(tmp_path / "bert")
+    word_tokenizer().save_pretrained(tmp_path / "bert")
+    for command in (["evaluate", "--task", "builtin:cloze"], ["sweep", "--task", "builtin:cloze"]):
+        assert "is an encoder" in run(command[0], tmp_path / "bert", *command[1:], code=2).stderr
+    assert "is an encoder" in run("generate", tmp_path / "bert", "w1", code=2).stderr
