@@ -9,7 +9,7 @@ import typer
 __all__ = ["register"]
 
 _EXAMPLE = """
-Say what a capture or analysis file holds, and whether it is whole.
+Say what a capture, analysis or sweep file holds, and whether it is whole.
 
 Example: layerscope info run.h5
 """
@@ -21,11 +21,11 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A capture or an analysis.")],
+    file: Annotated[Path, typer.Argument(help="A capture, an analysis or a sweep.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
-    facts = _analysis(file) if file.suffix == ".nc" else _capture(file)
+    facts = _results(file) if file.suffix == ".nc" else _capture(file)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -55,13 +55,15 @@ def _capture(path: Path) -> dict[str, Any]:
     }
 
 
-def _analysis(path: Path) -> dict[str, Any]:
+def _results(path: Path) -> dict[str, Any]:
+    from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
     from layerscope.measures.files import read_analysis
 
-    result = read_analysis(path)
+    kind, read = ("sweep", read_sweep) if holds_a_sweep(path) else ("analysis", read_analysis)
+    result = read(path)
     return {
         "file": str(path),
-        "kind": "analysis",
+        "kind": kind,
         **{str(name): size for name, size in result.sizes.items()},
         "variables": ", ".join(map(str, result.data_vars)),
         **{str(name): value for name, value in result.attrs.items()},

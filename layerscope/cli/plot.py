@@ -84,8 +84,9 @@ def plot(
     """Parse, call, print."""
     from layerscope import figures
     from layerscope.cli.target import new_file
+    from layerscope.evaluation.sweep_file import holds_a_sweep
 
-    chosen = kind or (Plot.sweep if _holds_a_sweep(file) else Plot.heatmap)
+    chosen = kind or (Plot.sweep if holds_a_sweep(file) else Plot.heatmap)
     given = {
         "measure": measure,
         "segments": segments,
@@ -113,17 +114,6 @@ def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
             taken = " and ".join(f"--{other}" for other in _OPTIONS[kind]) or "none of these options"
             raise UsageError(f"--{name} says nothing about --kind {kind}: that takes {taken}")
     return options
-
-
-def _holds_a_sweep(file: Path) -> bool:
-    """Tell whether a file is a sweep; one that cannot be read is not, and its reader will say why."""
-    import h5py
-
-    try:
-        with h5py.File(file, "r") as content:
-            return "run" in content and "task" in content
-    except OSError:
-        return False
 
 
 def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":

@@ -5,13 +5,14 @@ Knows Datasets and files; runs no model.
 
 import os
 
+import h5py
 import pandas
 import xarray
 
 from layerscope.errors import FileError
 from layerscope.measures.files import write_analysis
 
-__all__ = ["read_sweep", "sweep_grid", "write_sweep"]
+__all__ = ["holds_a_sweep", "read_sweep", "sweep_grid", "write_sweep"]
 
 
 def write_sweep(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
@@ -46,6 +47,15 @@ def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
     if "run" not in dataset.dims or "schedule" not in dataset.variables:
         raise FileError(f"{path} is no sweep file: it has no dimension run\nmake one with layerscope sweep")
     return dataset
+
+
+def holds_a_sweep(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a sweep; one that cannot be read is not, and its reader will say why."""
+    try:
+        with h5py.File(path, "r") as content:
+            return "run" in content and "task" in content
+    except OSError:
+        return False
 
 
 def sweep_grid(dataset: xarray.Dataset) -> xarray.Dataset:

@@ -14,12 +14,7 @@ class Schedule(tuple[Stage, ...]):
     """A sequence of stages: what runs in place of blocks 0 … T-1.
 
     A tuple of tuples of block numbers, so it compares with and hashes like one. Printed, it is the explicit form that
-    `layerscope.schedules.grammar.parse_explicit` reads back.
-
-    Parameters
-    ----------
-    stages
-        The stages in order, each a sequence of block numbers.
+    `layerscope.schedules.grammar.parse_explicit` reads back. Made from the stages in order, each a sequence of block numbers.
 
     Raises
     ------
