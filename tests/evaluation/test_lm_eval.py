@@ -106,6 +106,17 @@ def test_examples_are_judged_as_lm_eval_judges_them(model: Model, folder: Path, 
     assert np.allclose(judgement.loss, judgement.nats / exam.target_tokens)
 
 
+@pytest.mark.parametrize("task", ["tiny_several_right", "tiny_own_results"])
+def test_where_one_choice_is_not_all_lm_eval_says_what_is_right(model: Model, folder: Path, task: str) -> None:
+    exam = load_exam(f"lm-eval:{task}", model, None, folder)
+    judgement = judge(exam, answer(model, exam, [parse_schedule("identity", DEPTH)[1]])[0])
+    samples = of_lm_eval(model, task, folder)["samples"]
+    assert exam.graded
+    assert judgement.accuracy.tolist() == [sample["acc"] for sample in samples]
+    assert 0 < judgement.accuracy.mean() < 1
+    assert np.isfinite(judgement.loss).all()
+
+
 def test_right_answers_are_where_the_task_puts_them(model: Model, folder: Path) -> None:
     def targets(task: str) -> list[list[str]]:
         exam = load_exam(f"lm-eval:{task}", model, 4, folder)
