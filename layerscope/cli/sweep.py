@@ -38,6 +38,7 @@ def sweep(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates over examples, for 95 % intervals; 0 for none.")] = 1000,
+    latency: Annotated[bool, typer.Option("--latency", help="Also time full, skip and parallel runs alone.")] = False,
     chance: Annotated[
         list[str] | None, typer.Option(help="TASK=SCORE of guessing, where the data do not tell; may be repeated.")
     ] = None,
@@ -66,6 +67,7 @@ def sweep(
         resume=resume,
         overwrite=overwrite,
         bootstrap=bootstrap,
+        latency=latency,
         chance=scores_by_name(chance or []),
         batch_tokens=batch_tokens,
         seed=seed,

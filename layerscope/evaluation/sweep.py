@@ -17,6 +17,7 @@ from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.journal import Journal, discard, first_difference
+from layerscope.evaluation.latency import seconds_per_token
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.runs import plan_runs
 from layerscope.evaluation.scoring import PromptScores, score_batch
@@ -49,6 +50,7 @@ def sweep(
     resume: bool = False,
     overwrite: bool = False,
     bootstrap: int = 1000,
+    latency: bool = False,
     chance: Mapping[str, float] | None = None,
     batch_tokens: int = 2048,
     dtype: str = "float32",
@@ -84,6 +86,8 @@ def sweep(
         Go on with an interrupted sweep; replace an existing one.
     bootstrap
         Replicates over examples, for 95 % intervals; 0 for none.
+    latency
+        Also time the full model, skip, parallel and looped parallel alone: ``seconds_per_token(run)``, elsewhere NaN.
     chance
         Scores of guessing by task, where they are not to be computed from the data.
     batch_tokens
@@ -132,10 +136,23 @@ def sweep(
         _Sweep(model, runs, exams, journal, batch_tokens).run()
         facts = {"settings": json.dumps(settings), "provenance": provenance(weights=model.fingerprint(), **statistics)}
         result = sweep_table(model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {})
+        if latency:
+            result = result.assign(seconds_per_token=("run", _timed(model, runs), _TIMED_ATTRS))
         if target is not None:
             write_sweep(result, target)
         journal.remove()
     return result
+
+
+_TIMED = ("identity", "skip", "parallel", "looped_parallel")
+_TIMED_ATTRS = {"long_name": "wall time a token of one sequence of 64 alone, vocabulary head left out", "units": "s"}
+
+
+def _timed(model: Model, runs: Sequence[Spec]) -> np.ndarray:
+    chosen = [number for number, run in enumerate(runs) if run.variant in _TIMED]
+    seconds = np.full(len(runs), np.nan)
+    seconds[chosen] = seconds_per_token(model, [runs[number].schedule(model.depth) for number in chosen])
+    return seconds
 
 
 def _target(path: Path, resume: bool, overwrite: bool) -> Path:

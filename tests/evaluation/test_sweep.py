@@ -282,6 +282,13 @@ def test_given_chances(model: Model) -> None:
     assert found.chance.values.tolist() == [0.01]
 
 
+def test_latency_is_measured_when_asked_for(model: Model, swept: xarray.Dataset) -> None:
+    found = ls.sweep(model, "test:choices", variants="skip,reverse", starts="0", bootstrap=0, limit=1, latency=True)
+    timed = np.isfinite(found.seconds_per_token.values)
+    assert found.variant.values[timed].tolist() == ["identity", "skip"]
+    assert "seconds_per_token" not in swept
+
+
 def test_losses_that_are_not_finite_stop_the_sweep() -> None:
     import torch
 
