@@ -4,8 +4,8 @@ While a model is tapped, each call of a block is only remembered, with the argum
 (mask, rotary embeddings, cache, …), and the stream is passed through. The call of the last block hands all of them to a
 program, which returns the stream the model goes on with. So every block gets its own arguments whatever the order, and no
 family needs code of its own. Nothing in the tree of modules is replaced: a tapped block is the same object under a class that
-differs from its own only in being called; so are the modules around the blocks, which refuse what would come out wrong. How
-this was chosen is told in ``docs/design/deferred-execution.md``.
+differs from its own only in being called; so is the trunk, which refuses what would come out wrong. How this was chosen is
+told in ``docs/design/deferred-execution.md``.
 
 Knows no schedule.
 """
@@ -73,7 +73,7 @@ def tapped(model: Model, program: Program) -> Iterator[None]:
     check_untapped(model)
     taps = _Taps(model, program)
     with ExitStack() as placed:
-        for part in _around(model):
+        for part in _runners(model):
             placed.enter_context(_called(part, partial(_refuse_states, part, type(part))))
         for index, block in enumerate(model.blocks):
             placed.enter_context(_called(block, partial(taps, index)))
@@ -92,13 +92,10 @@ def check_untapped(model: Model) -> None:
         raise UsageError(f"{model.name}: its blocks run under a schedule already; leave that context first")
 
 
-def _around(model: Model) -> list[nn.Module]:
-    """Return what holds the blocks, from the whole model to the parent of their list, each once.
-
-    Any of them may be entered past the ones around it: OPT's head goes past the trunk, and PEFT past the whole model.
-    """
-    parent = model.trunk.get_submodule(model.architecture.blocks.rpartition(".")[0])
-    return list(dict.fromkeys((model.module, model.trunk, parent)))
+def _runners(model: Model) -> list[nn.Module]:
+    """Return the trunk and the part of it that runs the blocks, often the same; OPT's head goes past the trunk."""
+    part = model.trunk.get_submodule(model.architecture.blocks.rpartition(".")[0])
+    return [model.trunk] if part is model.trunk else [model.trunk, part]
 
 
 @contextmanager

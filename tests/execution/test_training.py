@@ -179,7 +179,8 @@ def test_lora_trains(family, inside):
 def test_what_adapters_would_get_wrong_is_refused(family):
     """PEFT goes past the model's own call, and OPT's head past its trunk's."""
     model = make_model(family)
-    adapted = peft.get_peft_model(model.module, peft.LoraConfig(r=2, target_modules="all-linear"))
+    task = "CAUSAL_LM" if model.architecture.causal else None
+    adapted = peft.get_peft_model(model.module, peft.LoraConfig(task, r=2, target_modules="all-linear"))
     with scheduled(model, SPEC):
         for name in ("output_hidden_states", "output_attentions"):
             with pytest.raises(UsageError, match=f"^{name} cannot be had under a schedule"):
