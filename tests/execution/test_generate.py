@@ -116,7 +116,8 @@ def test_a_cache_of_the_users(family, spec):
 
 
 @each_decoder
-def test_static_caches(family, spec="looped_parallel:0:loops=3"):
+def test_static_caches(family):
+    spec = "looped_parallel:0:loops=3"
     model, wanted = decoder(family), expected(family, spec)
     length = prompt()[0].shape[1] + NEW
     with scheduled(model, spec):

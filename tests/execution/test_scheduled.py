@@ -173,11 +173,11 @@ def test_inputs_as_embeddings():
 
 
 @each_family
-def test_gradients_are_those_by_hand(family, spec="3 (0|0|2)*2 0"):
+def test_gradients_are_those_by_hand(family):
     model = model_with(family)
     inputs = inputs_of(model)
     weights = dict(model.module.named_parameters())
-    with scheduled(model, spec) as stages:
+    with scheduled(model, "3 (0|0|2)*2 0") as stages:
         loss = model.module(**inputs).logits[inputs["attention_mask"] == 1].logsumexp(-1).sum()
     got = torch.autograd.grad(loss, weights.values(), allow_unused=True)  # which takes place outside
     _, logits = run_by_hand(model, stages, **inputs)
