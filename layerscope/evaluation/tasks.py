@@ -110,7 +110,8 @@ def load_task(name: str, limit: int | None = None, include_path: IncludePath = N
         raise UsageError(f"limit {limit}: must be 1 or more; leave it out to take every example")
     prefix, colon, _ = name.partition(":")
     if not colon or prefix not in LOADERS:
-        forms = " or ".join(f"{known}:NAME" for known in LOADERS)
+        # Tasks of lm-eval never come here: `load_exam` has them put into tokens by lm-eval itself.
+        forms = " or ".join(f"{known}:NAME" for known in (*LOADERS, "lm-eval"))
         close = get_close_matches(name.rpartition(":")[2], [known.partition(":")[2] for known in TASKS], n=1)
         hint = f" Did you mean 'builtin:{close[0]}'?" if close else ""
         raise UsageError(f"task {name!r}: a task is written {forms}.{hint}")

@@ -111,7 +111,7 @@ def test_a_name_without_a_known_prefix(name):
     with pytest.raises(UsageError) as caught:
         load_task(name)
     hint = " Did you mean 'builtin:cloze'?" if "cloze" in name else ""
-    forms = " or ".join(f"{prefix}:NAME" for prefix in LOADERS)
+    forms = " or ".join(f"{prefix}:NAME" for prefix in (*LOADERS, "lm-eval"))
     assert str(caught.value) == f"task {name!r}: a task is written {forms}.{hint}"
     assert "builtin:NAME" in forms
 
