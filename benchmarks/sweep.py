@@ -119,6 +119,7 @@ metric_list:
 def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
     """Time the tree against `simple_evaluate` once a schedule, on the same task and module."""
     import lm_eval
+    from lm_eval import evaluator
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
@@ -139,8 +140,11 @@ def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
             exam = load_exam("lm-eval:layerscope_benchmark", model, limit, folder)
             ours.extend(exam.grade(given).metrics for given in answer(model, exam, schedules, BATCH_TOKENS))
 
+        # What a caller with many schedules would spare, too: the index of all tasks, and a listing of the machine a call.
+        manager = TaskManager(include_path=str(folder), include_defaults=False)
+        evaluator.add_env_info = lambda results: None
+
         def one_by_one() -> None:
-            manager = TaskManager(include_path=str(folder))
             harness = HFLM(pretrained=model.module, tokenizer=model.tokenizer, batch_size=32, max_length=model.context)
             for schedule in schedules:
                 with scheduled(model, schedule):

@@ -9,7 +9,7 @@ import numpy as np
 
 from layerscope.errors import UsageError, at_least
 from layerscope.evaluation.exam import Answers, Exam, judge
-from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.exams import check_name, load_exam, versions
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.evaluation.written import WrittenExam
@@ -70,6 +70,7 @@ def evaluate(
         A schedule that a model of this depth has not.
     """
     at_least(1, batch_tokens=batch_tokens)
+    check_name(task, include_path)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
         raise UsageError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
@@ -81,7 +82,9 @@ def evaluate(
         "schedule": str(spec),
         "examples": len(exam.questions),
         "metrics": _metrics(model, exam, stages, batch_tokens),
-        "provenance": json.loads(provenance(weights=model.fingerprint(), schedule_blocks=str(stages))),
+        "provenance": json.loads(
+            provenance(weights=model.fingerprint(), schedule_blocks=str(stages), **versions([task]))
+        ),
     }
 
 

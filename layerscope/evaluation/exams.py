@@ -1,6 +1,8 @@
 """Tasks by name, put into the tokens of a model."""
 
 import os
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 from layerscope.errors import UsageError
@@ -8,7 +10,28 @@ from layerscope.evaluation.exam import Exam, exam_of
 from layerscope.evaluation.tasks import load_task
 from layerscope.models.model import Model
 
-__all__ = ["load_exam"]
+__all__ = ["check_name", "load_exam", "versions"]
+
+
+def check_name(name: str, include_path: str | os.PathLike[str] | None = None) -> None:
+    """Refuse a task that does not exist, before a model is loaded for it.
+
+    Raises
+    ------
+    UsageError
+        When it does not.
+    """
+    if name.startswith("lm-eval:"):
+        from layerscope.evaluation.lm_eval_names import find_definition
+
+        find_definition(name.removeprefix("lm-eval:"), None if include_path is None else Path(include_path))
+    else:
+        load_task(name, None, include_path)
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the version of lm-eval if any of some tasks is of it: a fact for the provenance."""
+    return {"lm_eval": version("lm-eval")} if any(name.startswith("lm-eval:") for name in names) else {}
 
 
 def load_exam(

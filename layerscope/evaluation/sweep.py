@@ -15,7 +15,7 @@ import xarray
 from layerscope.errors import CaptureError, LayerScopeError, UsageError, at_least
 from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
 from layerscope.evaluation.exam import Exam
-from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.exams import check_name, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference
 from layerscope.evaluation.latency import seconds_per_token
 from layerscope.evaluation.layout import lay_out, plan
@@ -120,6 +120,8 @@ def sweep(
     at_least(1, batch_tokens=batch_tokens, seeds=seeds)
     at_least(0, bootstrap=bootstrap)
     tasks = [task] if isinstance(task, str) else list(task)
+    for name in tasks:
+        check_name(name, include_path)
     target = None if output is None else _target(Path(output), resume, overwrite)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
@@ -134,7 +136,10 @@ def sweep(
         return done
     with _journal(target, settings, resume) as journal:
         _Sweep(model, runs, exams, journal, batch_tokens).run()
-        facts = {"settings": json.dumps(settings), "provenance": provenance(weights=model.fingerprint(), **statistics)}
+        facts = {
+            "settings": json.dumps(settings),
+            "provenance": provenance(weights=model.fingerprint(), **statistics, **versions(tasks)),
+        }
         result = sweep_table(model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {})
         if latency:
             result = result.assign(seconds_per_token=("run", _timed(model, runs), _TIMED_ATTRS))

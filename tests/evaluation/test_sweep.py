@@ -46,6 +46,7 @@ def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
         return exam_of(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
 
     monkeypatch.setattr(sweep_module, "load_exam", load)
+    monkeypatch.setattr(sweep_module, "check_name", lambda name, include_path: None)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def swept(model: Model, tmp_path_factory: pytest.TempPathFactory) -> xarray.Data
     with pytest.MonkeyPatch.context() as patch:
         tasks = {task.name: task for task in (CLOZE, CHOICES)}
         patch.setattr(sweep_module, "load_exam", lambda name, model, limit, include: exam_of(tasks[name], model))
+        patch.setattr(sweep_module, "check_name", lambda name, include_path: None)
         returned = ls.sweep(model, TASKS, output=path, **OPTIONS)
     read = read_sweep(path)
     xarray.testing.assert_identical(returned.load().drop_attrs(), read.drop_attrs())
@@ -111,6 +113,7 @@ def test_scores_are_those_of_evaluate(swept: xarray.Dataset, model: Model, task:
     from layerscope.evaluation import evaluate as evaluate_module
 
     monkeypatch.setattr(evaluate_module, "load_exam", lambda *_: exam_of(task, model))
+    monkeypatch.setattr(evaluate_module, "check_name", lambda *_: None)
     alone = ls.evaluate(model, task.name, spec, batch_tokens=24)
     run = swept.sel(task=task.name).isel(run=(swept.schedule == spec).values).squeeze("run")
     for name, value in alone["metrics"].items():
