@@ -31,9 +31,9 @@ def analyze(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Parse, call, print."""
-    from layerscope.cli.target import new_file
     from layerscope.measures.analysis import analyze as run
     from layerscope.measures.files import write_analysis
+    from layerscope.outputs import new_file
 
     target = new_file(output or capture.with_suffix(".nc"), overwrite)
     names = None if measures is None else [name.strip() for name in measures.split(",")]

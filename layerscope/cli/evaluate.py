@@ -35,8 +35,9 @@ def evaluate(
     """Parse, call, print."""
     import json
 
-    from layerscope.cli.target import new_file, write_text
+    from layerscope.cli.target import write_text
     from layerscope.evaluation.evaluate import evaluate as run
+    from layerscope.outputs import new_file
 
     target = None if output is None else new_file(output, overwrite)
     scores = run(

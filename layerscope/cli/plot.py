@@ -83,8 +83,8 @@ def plot(
 ) -> None:
     """Parse, call, print."""
     from layerscope import figures
-    from layerscope.cli.target import new_file
     from layerscope.evaluation.sweep_file import holds_a_sweep
+    from layerscope.outputs import new_file
 
     chosen = kind or (Plot.sweep if holds_a_sweep(file) else Plot.heatmap)
     given = {

@@ -1,31 +1,11 @@
-"""Where a command may write."""
+"""Where a command writes that is given no place, and small files of text."""
 
-import os
 from pathlib import Path
 
 from layerscope.cache import cache_root
-from layerscope.errors import FileError, UsageError
+from layerscope.errors import FileError
 
-__all__ = ["default_file", "new_file", "write_text"]
-
-
-def new_file(path: Path, overwrite: bool) -> Path:
-    """Return `path` if a command may write a file there; asked before any work is done.
-
-    Raises
-    ------
-    UsageError
-        The path is a directory, exists and is not to be replaced, or its folder is missing or cannot be written.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: give a file name to --output")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: give --overwrite to replace it, or another --output")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}: make it, or give another --output")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: the folder {path.parent} cannot be written: give another --output")
-    return path
+__all__ = ["default_file", "write_text"]
 
 
 def default_file(model: str, ending: str) -> Path:

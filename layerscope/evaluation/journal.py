@@ -124,7 +124,21 @@ class Journal:
 
 
 def discard(path: Path) -> None:
-    """Delete a journal that may have been left behind."""
+    """Delete a journal that may have been left behind.
+
+    Raises
+    ------
+    FileError
+        When a sweep is writing it just now.
+    """
+    if path.exists():
+        with closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                raise FileError(f"{path}: another sweep is writing here ({error}): wait for it, or stop it") from error
+            except sqlite3.DatabaseError:
+                pass  # no journal, or a damaged one: nobody's
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
 

@@ -3,8 +3,7 @@
 import json
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,20 @@ from typing import Any
 import numpy as np
 import xarray
 
-from layerscope.errors import CaptureError, LayerScopeError, UsageError, at_least
-from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
+from layerscope.errors import LayerScopeError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_name, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference
 from layerscope.evaluation.latency import seconds_per_token
-from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.runs import plan_runs
-from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.evaluation.sweep_file import read_sweep, write_sweep
+from layerscope.evaluation.sweeping import Sweeping
 from layerscope.evaluation.table import sweep_table
-from layerscope.evaluation.written import WrittenExam
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
-from layerscope.progress import progress
+from layerscope.outputs import new_file, writable
 from layerscope.provenance import provenance
-from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
-from layerscope.schedules.tree import new_block_calls, prefix_tree, pruned
 
 __all__ = ["sweep"]
 
@@ -135,7 +129,7 @@ def sweep(
         _refuse_other(target, json.loads(done.attrs["settings"]), settings)
         return done
     with _journal(target, settings, resume) as journal:
-        _Sweep(model, runs, exams, journal, batch_tokens).run()
+        Sweeping(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
         facts = {
             "settings": json.dumps(settings),
             "provenance": provenance(weights=model.fingerprint(), **statistics, **versions(tasks)),
@@ -163,19 +157,13 @@ def _timed(model: Model, runs: Sequence[Spec]) -> np.ndarray:
 def _target(path: Path, resume: bool, overwrite: bool) -> Path:
     if resume and overwrite:
         raise UsageError("--resume goes on with a sweep and --overwrite begins it anew: give one of them")
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: give a file name to --output")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}: make it, or give another --output")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: the folder {path.parent} cannot be written: give another --output")
-    if not (resume or overwrite):
-        if path.exists():
-            raise UsageError(f"{path} exists already: give --overwrite to replace it, or another --output")
-        if _journal_path(path).exists():
-            raise UsageError(
-                f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"
-            )
+    if resume:
+        return writable(path)
+    new_file(path, overwrite)
+    if _journal_path(path).exists() and not overwrite:
+        raise UsageError(
+            f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"
+        )
     return path
 
 
@@ -214,101 +202,4 @@ def _settings(
         "examples": [exam.digest for exam in exams],
         "runs": [str(run) for run in runs],
         "batch_tokens": batch_tokens,
-    }
-
-
-class _Sweep:
-    """The work of a sweep: every run of every batch of every task, into the journal."""
-
-    def __init__(self, model: Model, runs: list[Spec], exams: list[Exam], journal: Journal, batch_tokens: int) -> None:
-        self.schedules: list[Schedule] = [run.schedule(model.depth) for run in runs]
-        self._model, self._exams, self._journal = model, exams, journal
-        self._root = prefix_tree(self.schedules)
-        self._new_calls = new_block_calls(self.schedules)
-        self._calls_alone = [schedule.block_calls for schedule in self.schedules]
-        self._batches = [list(plan(exam.prompts, batch_tokens)) for exam in exams]
-
-    def run(self) -> None:
-        answers = sum(len(exam.questions) for exam in self._exams if isinstance(exam, WrittenExam))
-        total = sum(map(len, self._batches)) * sum(self._new_calls) + answers * sum(self._calls_alone)
-        with progress("sweeping", total=total, unit="block calls") as advance:
-            for task, (exam, batches) in enumerate(zip(self._exams, self._batches, strict=True)):
-                if isinstance(exam, WrittenExam):
-                    self._written(task, exam, advance)
-                for number, batch in enumerate(batches):
-                    self._batch(task, exam, number, batch, advance)
-
-    def _written(self, task: int, exam: WrittenExam, advance: Callable[[int], None]) -> None:
-        # Generation has no prefix tree: each schedule writes by itself. One run is one entry of the journal.
-        done = self._journal.finished(task, 0)
-        advance(sum(self._calls_alone[run] for run in done) * len(exam.questions))
-        for run in sorted(set(range(len(self.schedules))) - done):
-            clock = time.perf_counter()
-
-            def written(answers: int, calls: int = self._calls_alone[run]) -> None:
-                advance(answers * calls)
-
-            grades = exam.sit(self._model, self.schedules[run], written)
-            seconds = np.array(time.perf_counter() - clock)
-            self._journal.add(task, 0, run, {"accuracy": grades.accuracy, "seconds": seconds}, {})
-
-    def _batch(
-        self, task: int, exam: Exam, number: int, batch: tuple[int, ...], advance: Callable[[int], None]
-    ) -> None:
-        done = self._journal.finished(task, number)
-        advance(sum(self._new_calls[run] for run in done))
-        pending = set(range(len(self.schedules))) - done
-        if not pending:
-            return
-        # The full model is run again if it has to be: everything is held against its states.
-        root = pruned(self._root, pending | {0})
-        layout = lay_out(exam.prompts, exam.gold, batch, self._model.pad_id)
-        schedules = {run: self.schedules[run] for run in sorted(pending | {0})}
-        meter = DriftMeter(layout, root, schedules, self._model.depth)
-        held: list[tuple[int, PromptScores, float]] = []  # a run that ends within the full model waits for that to end
-
-        def finished(run: int, scores: PromptScores, seconds: float) -> None:
-            if run in pending:
-                _refuse_not_finite(exam, batch, scores, schedules[run])
-                held.append((run, scores, seconds))
-            while held and meter.ready:
-                run, scores, seconds = held.pop()
-                sums = {node.number: _sums(moments) for node, moments in meter.moments.items()}
-                self._journal.add(task, number, run, _arrays(batch, scores, meter.finished(run), seconds), sums)
-                meter.moments.clear()
-                advance(self._new_calls[run])
-
-        score_batch(self._model, layout, root, finished, meter.visit)
-
-
-def _refuse_not_finite(exam: Exam, batch: tuple[int, ...], scores: PromptScores, schedule: Schedule) -> None:
-    counts = np.array([len(exam.prompts[prompt].continuations) for prompt in batch])
-    wanted = np.arange(scores.log_likelihood.shape[1]) < counts[:, None]
-    bad = np.argwhere(wanted & ~np.isfinite(scores.log_likelihood))
-    if len(bad):
-        raise CaptureError(
-            f"{exam.name}: the loss of prompt {batch[bad[0][0]]} is not finite under the schedule {schedule}.\n"
-            "The model overflows there: compute in float32 (--dtype float32)."
-        )
-
-
-def _arrays(batch: tuple[int, ...], scores: PromptScores, drift: RunDrift, seconds: float) -> dict[str, np.ndarray]:
-    return {
-        "prompts": np.array(batch),
-        "log_likelihood": scores.log_likelihood,
-        "greedy": scores.greedy,
-        "drift_cosine": drift.cosine,
-        "drift_norm": drift.norm,
-        "drift_cosine_stage": drift.cosine_stage,
-        "drift_norm_stage": drift.norm_stage,
-        "criterion": drift.criterion,
-        "seconds": np.array(seconds),
-    }
-
-
-def _sums(moments: Moments) -> dict[str, np.ndarray]:
-    return {
-        "tokens": np.array(moments.tokens),
-        "squares": np.array(moments.squares),
-        "total": moments.total,
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from layerscope.errors import FileError
-from layerscope.evaluation.journal import Journal, first_difference
+from layerscope.evaluation.journal import Journal, discard, first_difference
 
 
 def arrays(value: float) -> dict[str, np.ndarray]:
@@ -41,8 +41,14 @@ def test_a_node_adds_nothing_twice_for_one_batch(tmp_path: Path) -> None:
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with Journal(path, {}), pytest.raises(FileError, match="is another sweep writing it"):
-        Journal(path, {})
+    with Journal(path, {}):
+        with pytest.raises(FileError, match="is another sweep writing it"):
+            Journal(path, {})
+        with pytest.raises(FileError, match="another sweep is writing here"):
+            discard(path)
+    assert path.exists()
+    discard(path)
+    assert not path.exists()
 
 
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
@@ -50,6 +56,8 @@ def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"something else entirely, and long enough to be looked at" * 20)
     with pytest.raises(FileError, match="begin anew with --overwrite"):
         Journal(path, {})
+    discard(path)
+    assert not path.exists()
 
 
 def test_it_leaves_nothing_behind(tmp_path: Path) -> None:

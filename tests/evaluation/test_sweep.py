@@ -15,6 +15,7 @@ import xarray
 import layerscope as ls
 from layerscope.errors import LayerScopeError, ScheduleError, UsageError
 from layerscope.evaluation import sweep as sweep_module
+from layerscope.evaluation import sweeping
 from layerscope.evaluation.exam import exam_of
 from layerscope.evaluation.examples import Example, Task
 from layerscope.evaluation.exams import load_exam
@@ -251,7 +252,7 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
     small = {"variants": "skip", "bootstrap": 0}
     first = ls.sweep(model, "test:cloze", output=path, resume=True, **small)  # on none: starts
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "score_batch", None)  # nothing is run again
+        patch.setattr(sweeping, "score_batch", None)  # nothing is run again
         again = ls.sweep(model, "test:cloze", output=path, resume=True, **small)
     xarray.testing.assert_identical(first.drop_attrs(), again.drop_attrs())
     with pytest.raises(LayerScopeError, match=r"runs was .* and is now .*\. Resume with the same settings"):
