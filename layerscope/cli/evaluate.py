@@ -50,11 +50,8 @@ def evaluate(
         dtype=dtype,
         device=device,
     )
-    if target is not None:
+    lines = [f"{scores['task']} under {scores['schedule']}, {scores['examples']} examples"]
+    lines += [f"  {name:20} {value:.4f}" for name, value in scores["metrics"].items()]
+    typer.echo(json.dumps(scores) if as_json else "\n".join(lines))
+    if target is not None:  # last, so that the scores are not lost with a disk that is full
         write_text(json.dumps(scores, indent=2) + "\n", target)
-    if as_json:
-        typer.echo(json.dumps(scores))
-        return
-    typer.echo(f"{scores['task']} under {scores['schedule']}, {scores['examples']} examples")
-    for name, value in scores["metrics"].items():
-        typer.echo(f"  {name:20} {value:.4f}")

@@ -53,11 +53,12 @@ def sweep(
     from layerscope.evaluation.sweep import sweep as run
 
     target = output or default_file(model, f"{task[0].split(':')[-1]}-sweep.nc")
+    done = resume and target.exists()
     result = run(
         model,
         task,
         variants=variants,
-        schedules=schedule or [],
+        schedule=schedule or [],
         starts=starts,
         seeds=seeds,
         loops=loops,
@@ -74,9 +75,9 @@ def sweep(
         dtype=dtype,
         device=device,
     )
-    for line in _summary(result):
+    lines = [f"{target}: complete already, nothing to do"] if done else [*_summary(result), str(target)]
+    for line in lines:
         typer.echo(line)
-    typer.echo(str(target))
 
 
 def _summary(result: "xarray.Dataset") -> list[str]:

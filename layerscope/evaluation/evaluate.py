@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from layerscope.errors import UsageError, at_least
+from layerscope.errors import ModelError, at_least
 from layerscope.evaluation.exam import Answers, Exam, judge
 from layerscope.evaluation.exams import check_name, load_exam, versions
 from layerscope.evaluation.layout import lay_out, plan
@@ -18,7 +18,7 @@ from layerscope.models.model import Model
 from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import Spec, parse_schedule
+from layerscope.schedules.spec import Spec, as_spec
 from layerscope.schedules.tree import prefix_tree
 
 __all__ = ["answer", "evaluate"]
@@ -71,10 +71,11 @@ def evaluate(
     """
     at_least(1, batch_tokens=batch_tokens)
     check_name(task, include_path)
+    spec = as_spec(schedule)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
-        raise UsageError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
-    spec, stages = parse_schedule(schedule, model.depth)
+        raise ModelError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
+    stages = spec.schedule(model.depth)
     exam = load_exam(task, model, limit, include_path)
     return {
         "model": model.name,

@@ -22,7 +22,7 @@ class Prompt:
     Examples
     --------
     >>> Prompt((5, 6), ((7,), (8, 9))).tokens
-    4
+    3
     """
 
     context: Tokens

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from layerscope.errors import UsageError, at_least, unknown_name
-from layerscope.schedules.spec import VARIANTS, Spec, parse_spec
+from layerscope.schedules.spec import VARIANTS, Spec, as_spec
 from layerscope.schedules.variants import starts as legal_starts
 
 __all__ = ["RANGE_VARIANTS", "parse_numbers", "plan_runs"]
@@ -12,6 +12,7 @@ __all__ = ["RANGE_VARIANTS", "parse_numbers", "plan_runs"]
 RANGE_VARIANTS = tuple(name for name, variant in VARIANTS.items() if variant.place == "start")
 """What ``--variants all`` means."""
 
+_MOST_LOOPS = 1000  # each is a run from every start, as many stages long; the paper goes to 28
 _BY_BLOCK = tuple(name for name, variant in VARIANTS.items() if variant.place == "block")
 
 
@@ -45,7 +46,7 @@ def plan_runs(
     depth: int,
     *,
     variants: str | Sequence[str] | None = None,
-    schedules: Sequence[str | Spec] = (),
+    schedule: str | Spec | Sequence[str | Spec] = (),
     starts: str | Iterable[int] = "all",
     seeds: int = 10,
     loops: str | int | Iterable[int] = 3,
@@ -57,9 +58,9 @@ def plan_runs(
     depth
         T of the model.
     variants
-        ``all`` (the six range variants) or names; None means all, or none where there are schedules.
-    schedules
-        More schedules, as SPEC.
+        ``all`` (the six range variants) or names; None means all, or none where a schedule is given.
+    schedule
+        One more schedule or several, as SPEC.
     starts
         ``all`` legal ones, or which.
     seeds
@@ -80,9 +81,14 @@ def plan_runs(
     ['identity', 'skip:1', 'random:1:seed=0', 'random:1:seed=1']
     """
     at_least(1, seeds=seeds)
-    chosen = _chosen(variants, bool(schedules))
+    turns = parse_numbers("loops", loops)
+    at_least(1, loops=min(turns))
+    if max(turns) > _MOST_LOOPS:
+        raise UsageError(f"loops {max(turns)}: a sweep takes at most {_MOST_LOOPS}")
+    given = [schedule] if isinstance(schedule, str | Spec) else list(schedule)
+    chosen = _chosen(variants, bool(given))
     places = list(legal_starts(depth)) if starts == "all" else parse_numbers("starts", starts)
-    options = {"seed": list(range(seeds)), "loops": parse_numbers("loops", loops)}
+    options = {"seed": list(range(seeds)), "loops": turns}
     runs = [Spec("identity")]
     for name in chosen:
         variant = VARIANTS[name]
@@ -91,7 +97,7 @@ def plan_runs(
         else:
             values = [None] if variant.option is None else options[variant.option]
             runs += [Spec(name, (start,), value) for start in places for value in values]
-    runs += [parse_spec(spec) if isinstance(spec, str) else spec for spec in schedules]
+    runs += [as_spec(spec) for spec in given]
     for run in runs:
         run.schedule(depth)  # a start that is not legal is refused before anything is computed
     return list(dict.fromkeys(runs))

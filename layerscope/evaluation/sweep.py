@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from layerscope.errors import LayerScopeError, UsageError, at_least
+from layerscope.errors import LayerScopeError, ModelError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_name, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference
@@ -34,7 +34,7 @@ def sweep(
     task: str | Sequence[str] = "builtin:cloze",
     *,
     variants: str | Sequence[str] | None = None,
-    schedules: Sequence[str | Spec] = (),
+    schedule: str | Spec | Sequence[str | Spec] = (),
     starts: str | Iterable[int] = "all",
     seeds: int = 10,
     loops: str | int | Iterable[int] = 3,
@@ -65,9 +65,9 @@ def sweep(
         One task or several: ``builtin:NAME`` or ``lm-eval:NAME``.
     variants
         ``all`` for the six range variants of the paper, or names with commas between; ``drop`` and ``swap`` mean every block.
-        Default: all, or none where `schedules` are given.
-    schedules
-        More schedules, as SPEC.
+        Default: all, or none where a `schedule` is given.
+    schedule
+        One more schedule or several, as SPEC.
     starts, seeds, loops
         Starts N (``all`` legal ones, or ``8,12``), number of shuffles of ``random``, loops of ``looped_parallel`` (``1-28``).
     limit
@@ -100,6 +100,8 @@ def sweep(
     ------
     UsageError
         An unknown task or variant, an output that exists.
+    ModelError
+        An encoder.
     ScheduleError
         A start or schedule that a model of this depth has not.
     LayerScopeError
@@ -113,17 +115,17 @@ def sweep(
     """
     at_least(1, batch_tokens=batch_tokens, seeds=seeds)
     at_least(0, bootstrap=bootstrap)
-    tasks = [task] if isinstance(task, str) else list(task)
+    tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
     for name in tasks:
         check_name(name, include_path)
     target = None if output is None else _target(Path(output), resume, overwrite)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
-        raise UsageError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
-    runs = plan_runs(model.depth, variants=variants, schedules=schedules, starts=starts, seeds=seeds, loops=loops)
+        raise ModelError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
+    runs = plan_runs(model.depth, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
     exams = [load_exam(name, model, limit, include_path) for name in tasks]
-    settings = _settings(model, exams, runs, limit, batch_tokens)
-    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {})}
+    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency": latency}
+    settings = _settings(model, exams, runs, limit, batch_tokens) | statistics
     if target is not None and target.exists() and resume:
         done = read_sweep(target)
         _refuse_other(target, json.loads(done.attrs["settings"]), settings)

@@ -9,7 +9,7 @@ import h5py
 import pandas
 import xarray
 
-from layerscope.errors import FileError
+from layerscope.errors import FileError, UsageError
 from layerscope.measures.files import write_analysis
 
 __all__ = ["holds_a_sweep", "read_sweep", "sweep_grid", "write_sweep"]
@@ -75,6 +75,8 @@ def sweep_grid(dataset: xarray.Dataset) -> xarray.Dataset:
         With the dimension ``run`` replaced by ``variant``, ``start``, ``seed`` and ``loops``; NaN where nothing was run.
     """
     names = ["variant", "start", "seed", "loops"]
+    if not {"run", *names} <= {*map(str, dataset.dims), *map(str, dataset.variables)}:
+        raise UsageError("this is no sweep: it has no runs with variant, start, seed and loops")
     labels = pandas.MultiIndex.from_arrays([dataset[name].values for name in names], names=names)
     told_apart = ~labels.duplicated(keep=False)
     kept = dataset.isel(run=told_apart).drop_vars(names)

@@ -4,12 +4,12 @@ import os
 
 import torch
 
-from layerscope.errors import UsageError, at_least
+from layerscope.errors import ModelError, UsageError, at_least
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import Spec
+from layerscope.schedules.spec import Spec, as_spec
 
 __all__ = ["generate"]
 
@@ -57,11 +57,12 @@ def generate(
         A schedule that a model of this depth has not.
     """
     at_least(1, max_new_tokens=max_new_tokens)
+    spec = as_spec(schedule)
     if temperature < 0:
         raise UsageError(f"temperature {temperature}: must be 0 or more")
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
-        raise UsageError(f"{model.name} is an encoder: only decoders generate")
+        raise ModelError(f"{model.name} is an encoder: only decoders generate")
     ids = model.tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
     if not ids.numel():
         raise UsageError("the prompt is empty: give at least one token to go on with")
@@ -72,7 +73,7 @@ def generate(
         )
     drawn = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     module = model.module
-    with scheduled(model, schedule), torch.random.fork_rng(devices=[]), torch.no_grad():
+    with scheduled(model, spec), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         found = module.generate(  # type: ignore[operator]  # a method the library mixes in
             ids,

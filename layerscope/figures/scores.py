@@ -172,9 +172,10 @@ def scores(sweep: xr.Dataset, quantity: str, task: str | None = None) -> Scores:
     table = _table(sweep, quantity, names)
     kept = [] if table is None else [name for name, row in zip(names, table, strict=True) if np.isfinite(row[0])]
     if table is None or not kept:
+        why = " (the full model is no better than guessing)" if quantity == "normalized" and table is not None else ""
         raise MeasureError(
-            f"the sweep holds no {quantity} of {' and '.join(names) if len(names) < 3 else 'its tasks'}: "
-            f"draw quantity {'accuracy' if quantity == 'loss' else 'loss'} instead"
+            f"the sweep has no {quantity} of {' and '.join(names) if len(names) < 3 else 'its tasks'}{why}: "
+            f"draw --quantity {'accuracy' if quantity == 'loss' else 'loss'} instead"
         )
     rows = [names.index(name) for name in kept]
     low, high = (_table(sweep, f"{quantity}_{end}", kept) if len(kept) == 1 else None for end in ("low", "high"))

@@ -21,7 +21,7 @@ class _Reader:
     """One line of text, read from left to right; it knows the column, from 1, for messages."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._at = text, 0
+        self._text, self._at, self._last = text, 0, 0
 
     @property
     def ended(self) -> bool:
@@ -34,21 +34,29 @@ class _Reader:
 
     def require(self, *signs: str) -> None:
         if not any(self.take(sign) for sign in signs):
-            raise self.wrong("expected " + " or ".join(repr(sign) for sign in signs))
+            raise self.wrong("expected " + " or ".join(repr(sign) for sign in signs) + f", found {self._found}")
 
     def integer(self, what: str) -> int:
         match = _INTEGER.match(self._text, self._at)
         if match is None:
-            raise self.wrong(f"expected {what}")
+            raise self.wrong(f"expected {what}, found {self._found}")
         if len(match[0]) > _DIGITS:
             raise self.wrong(f"{match[0][:_DIGITS]}… is too large a number")
-        self._at = match.end()
+        self._last, self._at = self._at, match.end()
         return int(match[0])
 
+    @property
+    def _found(self) -> str:
+        return "the end" if self.ended else repr(self._text[self._at])
+
+    def wrong_number(self, what: str) -> UsageError:
+        """Complain of the number read last."""
+        self._at = self._last
+        return self.wrong(what)
+
     def wrong(self, what: str) -> UsageError:
-        found = "the end" if self.ended else repr(self._text[self._at])
         return UsageError(
-            f"schedule {self._text!r}, column {self._at + 1}: {what}, found {found}.\n"
+            f"schedule {self._text!r}, column {self._at + 1}: {what}.\n"
             "Write blocks (13), ranges (0-12 or 17-13), parallel blocks ((9|10|11)), each repeated with *K."
         )
 
@@ -82,9 +90,9 @@ def parse_explicit(text: str) -> Schedule:
         if reader.take("*"):
             times = reader.integer("how often to repeat")
             if times < 1:
-                raise reader.wrong("an item is repeated at least once")
+                raise reader.wrong_number("an item is repeated at least once")
             if len(item) * times > _LONGEST:
-                raise reader.wrong(f"more than {_LONGEST:,} stages")
+                raise reader.wrong_number(f"more than {_LONGEST:,} stages")
             item = item * times
         stages.extend(item)
         if reader.ended:
@@ -105,7 +113,7 @@ def _item(reader: _Reader) -> list[Stage]:
     last = reader.integer("the last block of the range")
     step = 1 if last >= first else -1
     if abs(last - first) >= _LONGEST:
-        raise reader.wrong(f"more than {_LONGEST:,} stages")
+        raise reader.wrong_number(f"more than {_LONGEST:,} stages")
     return [(block,) for block in range(first, last + step, step)]
 
 

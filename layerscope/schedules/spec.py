@@ -224,25 +224,28 @@ def _place(variant: Variant, part: str | None, wrong: Callable[[int, str], Usage
     match = re.fullmatch(pattern, part, re.ASCII)
     if match is None:
         raise wrong(0, f"expected {wanted}, found {part!r}")
-    return tuple(map(int, match.groups()))
+    numbers = tuple(map(int, match.groups()))
+    if list(numbers) != sorted(numbers):
+        raise wrong(0, f"the range {part} is empty: name the lower block first")
+    return numbers
 
 
 def _option(name: str, part: str, wrong: Callable[[str], UsageError]) -> int:
     match = re.fullmatch(rf"{name}=(\d{{1,9}})", part, re.ASCII)
     if match is None:
-        raise wrong(f"expected {name}=NUMBER, found {part!r}")
+        raise wrong(f"expected {name}=NUMBER of at most 9 digits, found {part!r}")
     if name in ("loops", "times") and not 1 <= int(match[1]) <= 10_000:
         raise wrong(f"{name} is 1 to 10,000, found {match[1]}")
     return int(match[1])
 
 
-def as_spec(schedule: "Schedule | Spec | str | tuple[tuple[int, ...], ...]") -> Spec:
-    """Return what a schedule given in any form is called, for whatever model.
+def as_spec(schedule: object) -> Spec:
+    """Return what a schedule given in any form (text, `Spec`, stages) is called, for whatever model.
 
     Raises
     ------
     UsageError
-        Malformed text.
+        Malformed text, or no schedule in any form.
     ScheduleError
         Stages that make no schedule.
 
@@ -253,7 +256,14 @@ def as_spec(schedule: "Schedule | Spec | str | tuple[tuple[int, ...], ...]") -> 
     """
     if isinstance(schedule, str):
         return parse_spec(schedule)
-    return schedule if isinstance(schedule, Spec) else Spec("explicit", stages=Schedule(schedule))
+    if isinstance(schedule, Spec):
+        return schedule
+    try:
+        return Spec("explicit", stages=Schedule([tuple(stage) for stage in schedule]))  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"a schedule is a text such as 'skip:12', or stages of block numbers such as ((0,), (1, 2)), not {schedule!r}"
+        ) from None
 
 
 def parse_schedule(

@@ -18,7 +18,10 @@ def test_every_schedule_is_run_in_turn() -> None:
     finally:
         for handle in handles:
             handle.remove()
-    assert order == [0, 1, 2, 3, 0, 3, 2, 1] * 3
+    runs = [tuple(order[start : start + DEPTH]) for start in range(0, len(order), DEPTH)]
+    assert sorted(runs) == [(0, 1, 2, 3)] * 3 + [(0, 3, 2, 1)] * 3
+    for turn in range(3):
+        assert len(set(runs[2 * turn : 2 * turn + 2])) == 2, "each once a round"
     assert found.shape == (2,)
     assert (found > 0).all()
     assert torch.is_grad_enabled()

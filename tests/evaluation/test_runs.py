@@ -23,8 +23,8 @@ def test_what_is_chosen() -> None:
     assert names(variants="drop") == ["identity", *(f"drop:{block}" for block in range(6))]
     assert names(variants="swap", starts="0") == ["identity", *(f"swap:{block}" for block in range(5))]
     assert names(variants=["skip"], starts=[0, 2]) == ["identity", "skip:0", "skip:2"]
-    assert names(schedules=["0-3", "skip:1"]) == ["identity", "0-3", "skip:1"]
-    assert names(schedules=["skip:1"], variants="skip", starts="1") == ["identity", "skip:1"], "each once"
+    assert names(schedule=["0-3", "skip:1"]) == ["identity", "0-3", "skip:1"]
+    assert names(schedule="skip:1", variants="skip", starts="1") == ["identity", "skip:1"], "each once"
     assert names(variants="looped_parallel", starts="2", loops="1-3") == [
         "identity",
         *(f"looped_parallel:2:loops={loops}" for loops in (1, 2, 3)),
@@ -42,9 +42,10 @@ def test_what_is_chosen() -> None:
         ({"starts": "x"}, UsageError, "starts 'x': give numbers and ranges"),
         ({"starts": "2-1"}, UsageError, "starts '2-1'"),
         ({"seeds": 0}, UsageError, "seeds 0"),
-        ({"loops": "0"}, ScheduleError, "loops 0: must be 1 or more"),
-        ({"schedules": ["0-6"]}, ScheduleError, "names block 6"),
-        ({"schedules": ["0-"]}, UsageError, "column 3"),
+        ({"loops": "0"}, UsageError, "loops 0: must be 1 or more"),
+        ({"loops": "1-99999"}, UsageError, "loops 99999: a sweep takes at most 1000"),
+        ({"schedule": ["0-6"]}, ScheduleError, "names block 6"),
+        ({"schedule": ["0-"]}, UsageError, "column 3"),
     ],
 )
 def test_what_is_refused(options: dict[str, object], error: type[Exception], message: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 import xarray
 
 import layerscope as ls
-from layerscope.errors import LayerScopeError, ScheduleError, UsageError
+from layerscope.errors import LayerScopeError, ModelError, ScheduleError, UsageError
 from layerscope.evaluation import sweep as sweep_module
 from layerscope.evaluation import sweeping
 from layerscope.evaluation.exam import exam_of
@@ -276,7 +276,7 @@ def test_what_is_refused(model: Model, tmp_path: Path) -> None:
         with pytest.raises(error, match=message):
             ls.sweep(model, "test:cloze", **{"bootstrap": 0, **arguments})
     encoder = wrap_module(tiny_module("bert"), word_tokenizer(), name="bert")
-    with pytest.raises(UsageError, match="bert is an encoder"):
+    with pytest.raises(ModelError, match="bert is an encoder"):
         ls.sweep(encoder, "test:cloze")
     assert list(tmp_path.iterdir()) == []
 

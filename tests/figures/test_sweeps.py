@@ -314,12 +314,12 @@ def test_keys_of_any_names_are_read_row_by_row_and_never_overlap(lengths, across
         (
             lambda s: figures.sweep(s.drop_vars("normalized")),
             MeasureError,
-            "the sweep holds no normalized of its tasks: draw quantity loss instead",
+            "the sweep has no normalized of its tasks: draw --quantity loss instead",
         ),
         (
             lambda s: figures.sweep(s.drop_vars("loss"), "loss", task="builtin:cloze"),
             MeasureError,
-            "the sweep holds no loss of builtin:cloze: draw quantity accuracy instead",
+            "the sweep has no loss of builtin:cloze: draw --quantity accuracy instead",
         ),
         (
             lambda s: figures.sweep(s.isel(run=[0])),

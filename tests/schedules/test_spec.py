@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from layerscope.errors import ScheduleError, UsageError
 from layerscope.schedules import variants
-from layerscope.schedules.spec import VARIANTS, Spec, parse_schedule, parse_spec
+from layerscope.schedules.spec import VARIANTS, Spec, as_spec, parse_schedule, parse_spec
 
 WITHOUT_NUMBER = st.just("identity")
 WRITTEN = st.one_of(
@@ -16,10 +16,9 @@ WRITTEN = st.one_of(
     st.builds("looped_parallel:{}:loops={}".format, st.integers(0, 99), st.integers(1, 99)),
     st.builds("{}:{}".format, st.sampled_from(["drop", "swap"]), st.integers(0, 99)),
     st.builds(
-        "{}:{}-{}:times={}".format,
+        lambda name, ends, times: f"{name}:{min(ends)}-{max(ends)}:times={times}",
         st.sampled_from(["repeat", "repeat_each"]),
-        st.integers(0, 50),
-        st.integers(0, 99),
+        st.tuples(st.integers(0, 99), st.integers(0, 99)),
         st.integers(1, 9),
     ),
 )
@@ -83,12 +82,14 @@ def test_the_columns_of_a_sweep(text: str, expected: tuple[int, ...]) -> None:
         ("skip:3:loops=2", 8, "'loops=2' is one part too many"),
         ("skip:3:", 8, "'' is one part too many"),
         ("identity:3", 10, "'3' is one part too many"),
-        ("random:3:seed", 10, "expected seed=NUMBER, found 'seed'"),
+        ("random:3:seed", 10, "expected seed=NUMBER of at most 9 digits, found 'seed'"),
         ("random:3:seed=x", 10, "expected seed=NUMBER"),
         ("random:3:seed=1:seed=2", 17, "one part too many"),
         ("looped_parallel:3:loops=0", 19, "loops is 1 to 10,000, found 0"),
         ("repeat:3:times=2", 8, "expected the range A-B, found '3'"),
         ("repeat:3-5:times=0", 12, "times is 1 to 10,000"),
+        ("repeat:5-3", 8, "the range 5-3 is empty"),
+        ("random:1:seed=99999999999", 10, "of at most 9 digits"),
         ("drop:1-2", 6, "expected the block, found '1-2'"),
         ("skip:٣", 6, "expected the start N"),
     ],
@@ -111,3 +112,9 @@ def test_every_record_is_complete(variant) -> None:
     assert parse_spec(example).schedule(12)
     assert Spec(variant.name) is not None
     assert (variant.option is None) == (variant.default is None)
+
+
+@pytest.mark.parametrize("schedule", [None, 3, ["0-5"], [1, 2], object()])
+def test_what_is_no_schedule_in_any_form(schedule: object) -> None:
+    with pytest.raises(UsageError, match="a schedule is a text such as 'skip:12', or stages of block numbers"):
+        as_spec(schedule)
