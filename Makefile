@@ -34,6 +34,8 @@ docs: $(VENV)/installed-docs
 benchmarks: $(VENV)/installed-test
 	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/latency.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

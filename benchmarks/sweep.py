@@ -167,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=int, default=12)
     parser.add_argument("--loop-limit", type=int, default=2)
+    parser.add_argument("--loop-starts", default="all")
     parser.add_argument("--lm-eval-limit", type=int, default=32)
     parser.add_argument("--lambada", type=Path, default=None, help="a .jsonl in place of the built-in passages")
     parser.add_argument("--only", choices=["paper", "loops", "lm-eval"], default=None)
@@ -177,7 +178,7 @@ def main() -> None:
         against_alone("the paper's sweep", model, exam, distinct(model))
     if options.only in (None, "loops"):
         exam = load_exam("builtin:cloze", model, options.loop_limit)
-        against_alone("its loop counts", model, exam, distinct(model, variants="looped_parallel", loops="1-28"))
+        against_alone("its loop counts", model, exam, distinct(model, variants="looped_parallel", loops="1-28", starts=options.loop_starts))
     if options.only in (None, "lm-eval"):
         against_lm_eval(model, options.lm_eval_limit, options.lambada)
 
