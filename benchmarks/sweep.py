@@ -178,7 +178,12 @@ def main() -> None:
         against_alone("the paper's sweep", model, exam, distinct(model))
     if options.only in (None, "loops"):
         exam = load_exam("builtin:cloze", model, options.loop_limit)
-        against_alone("its loop counts", model, exam, distinct(model, variants="looped_parallel", loops="1-28", starts=options.loop_starts))
+        against_alone(
+            "its loop counts",
+            model,
+            exam,
+            distinct(model, variants="looped_parallel", loops="1-28", starts=options.loop_starts),
+        )
     if options.only in (None, "lm-eval"):
         against_lm_eval(model, options.lm_eval_limit, options.lambada)
 
