@@ -71,11 +71,8 @@ def capture(
 
 
 def _default_output(model: str, texts: str, schedule: str) -> Path:
-    from layerscope.cache import cache_root
+    from layerscope.cli.target import default_file
 
-    model_name = Path(model).stem if model.endswith(".gguf") else model.strip("/").replace("/", "--")
     texts_name = Path(texts.split(":")[-1]).name.split(".")[0]
-    folder = cache_root()
-    folder.mkdir(parents=True, exist_ok=True)
     schedule_name = "" if schedule == "identity" else "--" + re.sub(r"[^\w.=]+", "-", schedule).strip("-")[:80]
-    return folder / f"{model_name}--{texts_name}{schedule_name}.h5"
+    return default_file(model, f"{texts_name}{schedule_name}.h5")

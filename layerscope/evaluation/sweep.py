@@ -134,7 +134,7 @@ def sweep(
         Sweeping(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
         facts = {
             "settings": json.dumps(settings),
-            "provenance": provenance(weights=model.fingerprint(), **statistics, **versions(tasks)),
+            "provenance": provenance(weights=settings["weights"], **statistics, **versions(tasks)),
         }
         result = sweep_table(model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {})
         if latency:

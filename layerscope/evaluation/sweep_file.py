@@ -10,7 +10,7 @@ import pandas
 import xarray
 
 from layerscope.errors import FileError, UsageError
-from layerscope.measures.files import write_analysis
+from layerscope.measures.files import read_dataset, write_analysis
 
 __all__ = ["holds_a_sweep", "read_sweep", "sweep_grid", "write_sweep"]
 
@@ -34,18 +34,9 @@ def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
     FileError
         When it is missing, truncated or no sweep.
     """
-    path = os.fspath(path)
-    if not os.path.exists(path):
-        raise FileError(f"{path} does not exist")
-    try:
-        with xarray.open_dataset(path, engine="h5netcdf") as lazy:
-            dataset = lazy.load()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileError(
-            f"{path} is no sweep file, or a truncated one ({error})\nmake it again with layerscope sweep"
-        ) from error
+    dataset = read_dataset(path, "sweep", "sweep")
     if "run" not in dataset.dims or "schedule" not in dataset.variables:
-        raise FileError(f"{path} is no sweep file: it has no dimension run\nmake one with layerscope sweep")
+        raise FileError(f"{os.fspath(path)} is no sweep file: it has no dimension run\nmake one with layerscope sweep")
     return dataset
 
 

@@ -9,7 +9,7 @@ import xarray
 
 from layerscope.errors import FileError
 
-__all__ = ["read_analysis", "write_analysis"]
+__all__ = ["read_analysis", "read_dataset", "write_analysis"]
 
 
 def write_analysis(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
@@ -40,18 +40,29 @@ def read_analysis(path: str | os.PathLike[str]) -> xarray.Dataset:
     FileError
         When it is missing, truncated or no analysis.
     """
+    dataset = read_dataset(path, "analysis", "analyze")
+    if "layer_other" not in dataset.dims or "provenance" not in dataset.attrs:
+        raise FileError(
+            f"{os.fspath(path)} is no analysis file: it has no dimension layer_other\nmake one with layerscope analyze"
+        )
+    return dataset
+
+
+def read_dataset(path: str | os.PathLike[str], kind: str, command: str) -> xarray.Dataset:
+    """Read a netCDF-4 file into memory; `kind` and `command` say in errors what it should be and what makes one.
+
+    Raises
+    ------
+    FileError
+        When it is missing or cannot be read.
+    """
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileError(f"{path} does not exist")
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as lazy:
-            dataset = lazy.load()
+            return lazy.load()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(
-            f"{path} is no analysis file, or a truncated one ({error})\nmake it again with layerscope analyze"
+            f"{path} is no {kind} file, or a truncated one ({error})\nmake it again with layerscope {command}"
         ) from error
-    if "layer_other" not in dataset.dims or "provenance" not in dataset.attrs:
-        raise FileError(
-            f"{path} is no analysis file: it has no dimension layer_other\nmake one with layerscope analyze"
-        )
-    return dataset
