@@ -34,7 +34,7 @@ def measures_page() -> str:
     """Return the page of all measures."""
     parts = [
         "# Measures",
-        "Made from the records in `layerscope/measures/catalogue.py`, which the law tests check against the code.",
+        "Made from the records in `layerscope/measures/records`, which the law tests check against the code.",
         "X and Y are the states of the same n tokens at two layers, p features each; $x_t$ and $y_t$ are their rows, "
         "$X_c$ and $Y_c$ have their means over tokens taken away. Which tensor a layer is: [Conventions](conventions.md).",
         "Without `--measures` an analysis computes " + _listed(DEFAULT_MEASURES) + ".",

@@ -1,0 +1,84 @@
+"""Clouds of tokens at two layers, compared as wholes."""
+
+from layerscope.measures.record import Kind, Measure
+from layerscope.measures.records.wording import ALIGNMENT, COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE
+
+__all__ = ["RECORDS"]
+
+RECORDS = (
+    Measure(
+        name="cka",
+        long_name="linear centred kernel alignment, debiased",
+        kind=Kind.PAIRWISE,
+        definition=(
+            r"$\mathrm{HSIC}_1(K,L)/\sqrt{\mathrm{HSIC}_1(K,K)\,\mathrm{HSIC}_1(L,L)}$ with $K=XX'$, $L=YY'$, and, their "
+            r"diagonals set to zero, $\mathrm{HSIC}_1(K,L)=\frac{1}{n(n-3)}\left[\mathrm{tr}(\tilde K\tilde L)+"
+            r"\frac{1'\tilde K1\,1'\tilde L1}{(n-1)(n-2)}-\frac{2}{n-2}1'\tilde K\tilde L1\right]$ (Song et al. 2012, eq. 5). "
+            r"Up to 4,096 tokens on all of them; above, numerator and both denominators are means over minibatches of about "
+            r"1,024 tokens of a seeded permutation, divided once. It may be slightly negative; it is never clamped"
+        ),
+        low=-1.0,
+        high=1.0,
+        symmetric=True,
+        self_value=1.0,
+        invariances=SHAPES,
+        least_tokens=4,
+        same_width=False,
+        needs_variation=True,
+        on_sample=False,
+        passes="1 up to 4,096 tokens; above, as many as the minibatches need at the memory given",
+        memory="rows of at least one minibatch (1,024 tokens; up to 4,096 where it is exact), as many as the budget holds",
+        cost="tokens × 1,024 × layers × (features + layers) products (tokens² up to 4,096)",
+        bootstrap=HALVES,
+        reference="Nguyen et al. 2021, arXiv 2010.15327; HSIC_1: Song et al. 2012, JMLR 13",
+        family=ALIGNMENT,
+    ),
+    Measure(
+        name="cka_biased",
+        long_name="linear centred kernel alignment",
+        kind=Kind.PAIRWISE,
+        definition=(
+            r"$\|Y_c'X_c\|_F^2/(\|X_c'X_c\|_F\,\|Y_c'Y_c\|_F)$ on centred states; high by chance when tokens are not many "
+            r"more than features"
+        ),
+        low=0.0,
+        high=1.0,
+        symmetric=True,
+        self_value=1.0,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=False,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory="layers² / 2 × features² × 8 bytes up to the budget; beyond it a seeded sample of up to 4,096 tokens",
+        cost="layers² × features² products a token, or tokens² × layers × features, whichever is less",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}",
+        reference="Kornblith et al. 2019, arXiv 1905.00414",
+        family=COVARIANCE,
+    ),
+    Measure(
+        name="procrustes",
+        long_name="orthogonal Procrustes distance",
+        kind=Kind.PAIRWISE,
+        definition=(
+            r"$\min_{Q'Q=1}\|X_cQ-Y_c\|_F^2=2-2\|X_c'Y_c\|_*$, both centred and divided by their Frobenius norm; states of "
+            r"fewer features are padded with zeros"
+        ),
+        low=0.0,
+        high=2.0,
+        symmetric=True,
+        self_value=0.0,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=False,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory="as cka_biased, and shared with it",
+        cost="as cka_biased, and one singular value decomposition of features × features a pair",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs all the decompositions again",
+        reference="Ding et al. 2021, arXiv 2108.01661",
+        family=COVARIANCE,
+    ),
+)

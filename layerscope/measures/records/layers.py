@@ -1,0 +1,77 @@
+"""What the states of one layer are like: spread and size."""
+
+from math import inf
+
+from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.records.wording import FREE, MOMENTS, ONE_PASS, PRODUCTS, ROTATIONS
+
+__all__ = ["RECORDS"]
+
+RECORDS = (
+    Measure(
+        name="variance",
+        long_name="variance over tokens",
+        kind=Kind.PER_LAYER,
+        definition=r"mean over features f of the variance over tokens (ddof 0): $\frac1p\sum_f\frac1n\sum_t(x_{tf}-\bar x_f)^2$",
+        low=0.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=ROTATIONS | {Invariance.TRANSLATION},
+        least_tokens=1,
+        same_width=True,
+        needs_variation=False,
+        on_sample=False,
+        passes=ONE_PASS,
+        memory="layers × features × 16 bytes; with a bootstrap min(sequences, replicates) × layers × features × 8 bytes",
+        cost="features a token",
+        bootstrap="sequences drawn with replacement, each replicate about its own mean: exact",
+        reference="Sun et al. 2024, arXiv 2407.09298 (its Fig. 15 leaves the definition open)",
+        family=MOMENTS,
+        units="squared units of the states",
+    ),
+    Measure(
+        name="norm",
+        long_name="mean length of the states",
+        kind=Kind.PER_LAYER,
+        definition=r"mean over tokens of the Euclidean norm: $\frac1n\sum_t|x_t|$",
+        low=0.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=ROTATIONS,
+        least_tokens=1,
+        same_width=True,
+        needs_variation=False,
+        on_sample=False,
+        passes=ONE_PASS,
+        memory="sequences × layers × 8 bytes",
+        cost="none beside cosine",
+        bootstrap=FREE,
+        reference="the field's default",
+        family=PRODUCTS,
+        units="units of the states",
+    ),
+    Measure(
+        name="max_abs",
+        long_name="largest absolute value",
+        kind=Kind.PER_LAYER,
+        definition=r"$\max_{t,f}|x_{tf}|$",
+        low=0.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=frozenset({Invariance.PERMUTATION}),
+        least_tokens=1,
+        same_width=True,
+        needs_variation=False,
+        on_sample=False,
+        passes=ONE_PASS,
+        memory="layers × features × 8 bytes",
+        cost="features a token",
+        bootstrap="none: the bootstrap of a maximum is not consistent",
+        reference="Sun et al. 2024, Massive Activations, arXiv 2402.17762",
+        family=PRODUCTS,
+        units="units of the states",
+    ),
+)

@@ -1,0 +1,36 @@
+"""What several records say alike: sets of invariances, costs, how intervals are made, where families live."""
+
+from layerscope.measures.record import Invariance
+
+__all__ = [
+    "ALIGNMENT",
+    "ANGLES",
+    "COVARIANCE",
+    "FREE",
+    "HALVES",
+    "MOMENTS",
+    "ONE_PASS",
+    "PRODUCTS",
+    "ROTATIONS",
+    "SEQUENCE_SUMS",
+    "SHAPES",
+    "SHARED_SAMPLE",
+]
+
+ANGLES = frozenset({Invariance.COMMON_ROTATION, Invariance.SCALE, Invariance.TOKEN_SCALE})
+ROTATIONS = frozenset({Invariance.ROTATION, Invariance.COMMON_ROTATION, Invariance.PERMUTATION})
+SHAPES = ROTATIONS | {Invariance.SCALE, Invariance.TRANSLATION}
+
+SEQUENCE_SUMS = "sequences × layers² × 8 bytes × 3, and one chunk"
+ONE_PASS = "1"
+FREE = "sequences drawn with replacement, exact from the sums of each sequence: free"
+HALVES = (
+    "half-samples: sequences dealt into at most 64 groups, each replicate a random half of them, shifted so that their "
+    "mean is the value"
+)
+SHARED_SAMPLE = "over 4,096 tokens the replicates come from a seeded sample of 4,096 tokens"
+
+PRODUCTS = "layerscope.measures.products:Products"
+MOMENTS = "layerscope.measures.moments:Moments"
+ALIGNMENT = "layerscope.measures.alignment:Alignment"
+COVARIANCE = "layerscope.measures.covariance:Covariance"
