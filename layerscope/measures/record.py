@@ -72,7 +72,9 @@ class Measure:
     passes, memory, cost, bootstrap
         In words: how often the file is read, what is held, what it costs, how intervals are made.
     reference
-        Whom to cite.
+        Whom to cite, in words.
+    cites
+        The same as keys of the table of citations; empty where nothing was published.
     family
         The accumulator that computes it, as ``module:class``, imported on use.
     units
@@ -97,6 +99,7 @@ class Measure:
     cost: str
     bootstrap: str
     reference: str
+    cites: tuple[str, ...]
     family: str
     units: str = ""
 

@@ -1,5 +1,6 @@
 """The records are complete and consistent, and listing them costs nothing."""
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -20,6 +21,8 @@ def test_record_is_complete(measure: Measure):
     words = (measure.long_name, measure.definition, measure.passes, measure.memory, measure.cost, measure.bootstrap)
     assert all(words)
     assert measure.reference
+    assert bool(measure.cites) == (measure.reference != "the field's default")
+    assert all(re.fullmatch(r"[a-z]+\d{4}[a-z]+", key) for key in measure.cites)
     assert measure.name in ORACLES
     assert measure.least_tokens >= 1
     assert (measure.self_value is not None) == (measure.kind is Kind.PAIRWISE)

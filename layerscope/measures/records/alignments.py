@@ -31,6 +31,7 @@ RECORDS = (
         cost="tokens × 1,024 × layers × (features + layers) products (tokens² up to 4,096)",
         bootstrap=HALVES,
         reference="Nguyen et al. 2021, arXiv 2010.15327; HSIC_1: Song et al. 2012, JMLR 13",
+        cites=("nguyen2021wide", "song2012feature"),
         family=ALIGNMENT,
     ),
     Measure(
@@ -55,6 +56,7 @@ RECORDS = (
         cost="layers² × features² products a token, or tokens² × layers × features, whichever is less",
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}",
         reference="Kornblith et al. 2019, arXiv 1905.00414",
+        cites=("kornblith2019similarity",),
         family=COVARIANCE,
     ),
     Measure(
@@ -79,6 +81,7 @@ RECORDS = (
         cost="as cka_biased, and one singular value decomposition of features × features a pair",
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs all the decompositions again",
         reference="Ding et al. 2021, arXiv 2108.01661",
+        cites=("ding2021grounding",),
         family=COVARIANCE,
     ),
 )

@@ -25,6 +25,7 @@ RECORDS = (
         cost="layers² × features products a token",
         bootstrap=FREE,
         reference="the field's default",
+        cites=(),
         family=PRODUCTS,
     ),
     Measure(
@@ -50,6 +51,7 @@ RECORDS = (
         cost="as cosine, and shared with it",
         bootstrap=FREE,
         reference="Sun et al. 2024, Transformer Layers as Painters, arXiv 2407.09298",
+        cites=("sun2024painters",),
         family=PRODUCTS,
     ),
     Measure(
@@ -71,6 +73,7 @@ RECORDS = (
         cost="none beside cosine_sequence",
         bootstrap=FREE,
         reference="Sun et al. 2024, arXiv 2407.09298; Xiao et al. 2023, arXiv 2309.17453",
+        cites=("sun2024painters", "xiao2023sinks"),
         family=PRODUCTS,
     ),
     Measure(
@@ -92,6 +95,7 @@ RECORDS = (
         cost="as cosine, once more",
         bootstrap=FREE + "; the centre stays the mean of the full sample",
         reference="Ethayarajh 2019, arXiv 1909.00512; Mu & Viswanath 2018, arXiv 1702.01417",
+        cites=("ethayarajh2019contextual", "mu2018top"),
         family=MOMENTS,
     ),
     Measure(
@@ -113,6 +117,7 @@ RECORDS = (
         cost="little: one token a sequence, in float64",
         bootstrap=FREE,
         reference="Gromov et al. 2024, arXiv 2403.17887",
+        cites=("gromov2024deeper",),
         family=PRODUCTS,
     ),
     Measure(
@@ -136,6 +141,7 @@ RECORDS = (
         cost="none beside cosine",
         bootstrap=FREE,
         reference="Men et al. 2024 (ShortGPT), arXiv 2403.03853",
+        cites=("men2024shortgpt",),
         family=PRODUCTS,
     ),
 )
