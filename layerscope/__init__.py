@@ -18,22 +18,32 @@ if TYPE_CHECKING:
     from layerscope.execution.generation import generate
     from layerscope.execution.scheduled import scheduled
     from layerscope.measures.analysis import analyze
+    from layerscope.measures.files import read_analysis as open_analysis
+    from layerscope.measures.questions import compare, similarity, statistics
     from layerscope.models.loading import load_model
     from layerscope.schedules import variants
     from layerscope.store.reader import open_capture
+    from layerscope.structure.matching import best_match
     from layerscope.structure.segmentation import segment
+    from layerscope.structure.training import over_training
 
 _HOME = {
     "analyze": "layerscope.measures.analysis:analyze",
+    "best_match": "layerscope.structure.matching:best_match",
     "capture": "layerscope.capturing.capture:capture",
+    "compare": "layerscope.measures.questions:compare",
     "evaluate": "layerscope.evaluation.evaluate:evaluate",
     "figures": "layerscope.figures",
     "generate": "layerscope.execution.generation:generate",
     "load_model": "layerscope.models.loading:load_model",
+    "open_analysis": "layerscope.measures.files:read_analysis",
     "open_capture": "layerscope.store.reader:open_capture",
     "open_sweep": "layerscope.evaluation.sweep_file:read_sweep",
+    "over_training": "layerscope.structure.training:over_training",
     "scheduled": "layerscope.execution.scheduled:scheduled",
     "segment": "layerscope.structure.segmentation:segment",
+    "similarity": "layerscope.measures.questions:similarity",
+    "statistics": "layerscope.measures.questions:statistics",
     "sweep": "layerscope.evaluation.sweep:sweep",
     "sweep_grid": "layerscope.evaluation.sweep_file:sweep_grid",
     "variants": "layerscope.schedules.variants",
@@ -43,15 +53,21 @@ _HOME = {
 __all__ = [
     "__version__",
     "analyze",
+    "best_match",
     "capture",
+    "compare",
     "evaluate",
     "figures",
     "generate",
     "load_model",
+    "open_analysis",
     "open_capture",
     "open_sweep",
+    "over_training",
     "scheduled",
     "segment",
+    "similarity",
+    "statistics",
     "sweep",
     "sweep_grid",
     "variants",

@@ -13,7 +13,7 @@ from typing import Any
 
 from layerscope.version import __version__
 
-__all__ = ["provenance"]
+__all__ = ["nested", "provenance"]
 
 _LIBRARIES = ("torch", "transformers", "numpy", "h5py", "transformer-lens", "nnsight", "scikit-learn", "xarray")
 
@@ -33,3 +33,17 @@ def provenance(**facts: Any) -> str:
     # The program by its name alone; the arguments as they were typed.
     command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]) if sys.argv[0] else ""
     return json.dumps({"versions": versions, "host": host, "command": command} | facts, sort_keys=True)
+
+
+def nested(text: str) -> object:
+    """Return the provenance of a capture to stand within another, unless it is a Dataset's own idea of one: that as it is.
+
+    Examples
+    --------
+    >>> nested('{"seed": 0}'), nested("by hand")
+    ({'seed': 0}, 'by hand')
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -89,6 +89,7 @@ def capture(
     tokens: str = "all",
     batch_tokens: int = 2048,
     final_norm: bool = False,
+    spans: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     seed: int = 0,
@@ -131,6 +132,9 @@ def capture(
         Tokens of a batch, padding included.
     final_norm
         Also keep the state after the final norm.
+    spans
+        Also keep, in the file, which characters of its text each token stands for: what it takes to compare with a model
+        of another tokenizer.
     resume, overwrite
         Go on with an unfinished file; replace an existing one.
     seed
@@ -160,7 +164,7 @@ def capture(
     """
     if output is None and not sinks:
         raise UsageError("a capture needs an output file or sinks: give one")
-    _check_output(output, resume, overwrite)
+    _check_output(output, resume, overwrite, spans)
     source = open_texts(texts, field=text_field, limit=limit)
     selection = TokenSelection.parse(tokens, seed)
     spec = as_spec(schedule)
@@ -178,6 +182,7 @@ def capture(
         layers=layers,
         final_norm=final_norm,
         max_length=max_length,
+        spans=spans,
         store_dtype=store_dtype,
         batch_tokens=batch_tokens,
         origin={"text_field": text_field, "limit": limit},
@@ -185,10 +190,12 @@ def capture(
     return _into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
 
 
-def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite: bool) -> None:
+def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite: bool, spans: bool) -> None:
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other: go on with the file, or replace it")
     if output is None:
+        if spans:
+            raise UsageError("--spans keeps the characters of each token in the capture file: give an --output")
         return
     path = Path(output)
     if path.is_dir():
@@ -201,11 +208,10 @@ def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite
 
 def _fill(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
     """Tokenize all texts into the index, and say what was cut."""
-    stream = tokenize(request.source, request.model.tokenizer, request.max_length)
+    stream = tokenize(request.source, request.model.tokenizer, request.max_length, spans=request.spans)
     for sequence in stream:
-        index.add(
-            sequence.id, sequence.token_ids, request.selection.positions(len(sequence.token_ids), index.sequences)
-        )
+        kept = request.selection.positions(len(sequence.token_ids), index.sequences)
+        index.add(sequence.id, sequence.token_ids, kept, sequence.spans, sequence.text_hash)
     if not index.sequences:
         raise TextsError(f"{request.source.name}: no text gave a token: give texts that are not empty")
     if stream.truncated:
@@ -254,7 +260,7 @@ def _into_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resum
                 raise UsageError(
                     f"{path}: sinks would miss the {header.committed_rows:,} rows captured before; analyze the file instead"
                 )
-        with SequenceIndex(target.folder) as index:
+        with SequenceIndex(target.folder, spans=request.spans) as index:
             stream = _fill(index, request)
             started = time.perf_counter()
             with _opened(request, target, index, stream, going_on) as writer:

@@ -36,6 +36,8 @@ class CaptureRequest:
         The schedule as it is called.
     source, selection, max_length
         The texts, which of their tokens become rows, and where a text is cut.
+    spans
+        Whether the characters that each token stands for are kept.
     batch_tokens
         Tokens of a batch, padding included.
     store_dtype
@@ -51,6 +53,7 @@ class CaptureRequest:
     source: TextSource
     selection: TokenSelection
     max_length: int | None
+    spans: bool
     batch_tokens: int
     store_dtype: torch.dtype
     settings: dict[str, Setting]
@@ -67,6 +70,7 @@ class CaptureRequest:
         layers: str | None,
         final_norm: bool,
         max_length: int | None,
+        spans: bool,
         store_dtype: str,
         batch_tokens: int,
         origin: Mapping[str, Setting],
@@ -90,6 +94,7 @@ class CaptureRequest:
             source=source,
             selection=selection,
             max_length=_longest(model, max_length),
+            spans=spans,
             batch_tokens=batch_tokens,
             store_dtype=stored,
             settings={
@@ -105,6 +110,7 @@ class CaptureRequest:
                 "tokens": str(selection),
                 "seed": selection.seed,
                 "final_norm": final_norm,
+                "spans": spans,
                 "store_dtype": _name(stored),
                 "batch_tokens": batch_tokens,
             },
@@ -114,7 +120,9 @@ class CaptureRequest:
     def layout(self) -> CaptureLayout:
         """What a row of the file consists of."""
         names = tuple(layer_names(self.wanted.layers, self.wanted.schedule))
-        return CaptureLayout(self.wanted.layers, names, self.model.width, self.store_dtype, self.wanted.final_norm)
+        return CaptureLayout(
+            self.wanted.layers, names, self.model.width, self.store_dtype, self.wanted.final_norm, self.spans
+        )
 
     def attributes(self, stream: TokenStream) -> dict[str, Attribute]:
         """Return the attributes of the file, once the texts have been counted."""

@@ -8,9 +8,12 @@ import typer
 __all__ = ["register"]
 
 _EXAMPLE = """
-Measure how alike the layers of a capture are, or those of two captures of the same tokens.
+Measure how alike the layers of a capture are, or those of two captures of the same texts. Two models of different
+tokenizers are compared where their tokens end at the same character, if both were captured with --spans.
 
 Example: layerscope analyze run.h5 --measures cosine,cka,variance --bootstrap 200 --output run.nc
+
+Example: layerscope analyze small.h5 large.h5 --measures cka,procrustes --align spans --output between.nc
 """
 
 
@@ -21,8 +24,12 @@ def register(app: typer.Typer) -> None:
 
 def analyze(
     capture: Annotated[Path, typer.Argument(help="A capture file.")],
-    other: Annotated[Path | None, typer.Argument(help="A second capture of the same tokens.")] = None,
+    other: Annotated[Path | None, typer.Argument(help="A second capture of the same texts.")] = None,
     measures: Annotated[str | None, typer.Option(help="Names, comma between (see: layerscope list measures).")] = None,
+    align: Annotated[
+        str,
+        typer.Option(help="Pair the tokens of two captures by tokens, by spans, or auto: the first that is possible."),
+    ] = "auto",
     exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
     bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
     memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
@@ -41,6 +48,7 @@ def analyze(
         capture,
         other,
         measures=names,
+        align=align,
         exclude_first=exclude_first,
         bootstrap=bootstrap,
         memory=memory,

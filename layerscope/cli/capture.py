@@ -39,6 +39,9 @@ def capture(
     tokens: Annotated[str, typer.Option(help="Tokens of each text to keep: all, last, or sample:K.")] = "all",
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 2048,
     final_norm: Annotated[bool, typer.Option("--final-norm", help="Also keep the state after the final norm.")] = False,
+    spans: Annotated[
+        bool, typer.Option("--spans", help="Also keep which characters each token stands for (to align tokenizers).")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished file.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of --tokens sample:K.")] = 0,
@@ -62,6 +65,7 @@ def capture(
         tokens=tokens,
         batch_tokens=batch_tokens,
         final_norm=final_norm,
+        spans=spans,
         resume=resume,
         overwrite=overwrite,
         seed=seed,

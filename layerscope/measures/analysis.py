@@ -3,10 +3,10 @@
 It joins a source, the engine and the labels; it knows no formula.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import xarray
 
@@ -15,16 +15,18 @@ from layerscope.measures.catalogue import find_measures
 from layerscope.measures.engine import Engine
 from layerscope.measures.labelling import label
 from layerscope.measures.massive_report import report_massive
+from layerscope.measures.pairing import pair
 from layerscope.measures.reading import Reader, RowPair
 from layerscope.measures.study import Study
 from layerscope.progress import progress as progress_bar
-from layerscope.provenance import provenance
+from layerscope.provenance import nested, provenance
+from layerscope.store.schema import Attribute
 from layerscope.store.source import StateSource, open_source
 from layerscope.version import __version__
 
 __all__ = ["analyze", "analyze_source", "finish", "parse_memory"]
 
-CARRIED = ("model", "architecture", "num_blocks", "schedule", "texts")
+CARRIED = ("model", "architecture", "num_blocks", "backend", "schedule", "texts")
 
 
 def analyze(
@@ -32,6 +34,7 @@ def analyze(
     other: str | os.PathLike[str] | xarray.Dataset | None = None,
     *,
     measures: Iterable[str] | None = None,
+    align: str = "auto",
     exclude_first: int = 0,
     bootstrap: int = 0,
     memory: str | int = "4GB",
@@ -45,11 +48,14 @@ def analyze(
     capture
         A capture file, read by the raw-bits road, or a Dataset, analysed exactly as it stands.
     other
-        A second capture of the same tokens: ``layer_other`` then belongs to it.
+        A second capture of the same texts: ``layer_other`` then belongs to it.
     measures
         Names (see `layerscope.measures.MEASURES`); None for the default ones.
+    align
+        How tokens of two captures are paired: ``tokens``, row by row, ``spans``, where they end at the same character
+        (both captured with ``spans=True``), or ``auto``, the first where possible; see `layerscope.measures.pairing.pair`.
     exclude_first
-        How many positions to leave out at the start of each sequence.
+        How many positions to leave out at the start of each sequence, of either capture.
     bootstrap
         How many replicates to draw for 95 % intervals over sequences; 0 for none.
     memory
@@ -92,16 +98,17 @@ def analyze(
     """
     records = find_measures(measures)
     with open_source(capture) as source:
-        options = {
+        options: dict[str, Any] = {
             "exclude_first": exclude_first,
             "bootstrap": bootstrap,
             "memory": parse_memory(memory),
             "seed": seed,
         }
+        names = [measure.name for measure in records]
         if other is None:
-            return analyze_source(source, None, [measure.name for measure in records], progress=progress, **options)
+            return analyze_source(source, None, names, progress=progress, **options)
         with open_source(other) as second:
-            return analyze_source(source, second, [measure.name for measure in records], progress=progress, **options)
+            return analyze_source(source, second, names, align=align, progress=progress, **options)
 
 
 def analyze_source(
@@ -109,6 +116,7 @@ def analyze_source(
     other: StateSource | None = None,
     measures: Iterable[str] | None = None,
     *,
+    align: str = "auto",
     exclude_first: int = 0,
     bootstrap: int = 0,
     memory: int = 4_000_000_000,
@@ -118,12 +126,17 @@ def analyze_source(
     """Analyse anything that gives rows; see `analyze`."""
     require_counts(exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
     records = find_measures(measures)
+    captures = [source.attrs] if other is None else [source.attrs, other.attrs]
+    facts: dict[str, Attribute] = {}
+    if other is not None:
+        pairing = pair(source, other, align)
+        source, other, facts = pairing.first, pairing.second, pairing.facts
     reader = Reader(source, other, exclude_first)
     first, second = reader.axes()
     study = Study(first, second, reader.dtype, reader.rows, reader.sequences, exclude_first, bootstrap, memory, seed)
     engine = Engine(study, records)
     engine.run(lambda: _shown(reader, progress))
-    return finish(engine, [source.attrs] if other is None else [source.attrs, other.attrs])
+    return finish(engine, captures).assign_attrs(facts)
 
 
 def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarray.Dataset:
@@ -140,7 +153,7 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
         "memory": study.memory,
         "seed": study.seed,
     }
-    made = [_parsed(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
+    made = [nested(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
     return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))
 
 
@@ -186,11 +199,3 @@ def _shown(reader: Reader, show: bool) -> Iterator[RowPair]:
         for rows, other in reader:
             yield rows, other
             advance(len(rows))
-
-
-def _parsed(text: str) -> object:
-    """Nest a capture's provenance, unless it is a Dataset's own idea of one."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

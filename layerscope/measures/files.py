@@ -7,6 +7,7 @@ import os
 
 import xarray
 
+import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.errors import FileError
 
 __all__ = ["read_analysis", "read_dataset", "write_analysis"]

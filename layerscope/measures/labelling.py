@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 from jaxtyping import Float
 
+import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.measures.bootstrap import percentiles
 from layerscope.measures.massive_report import MassiveReport
 from layerscope.measures.record import Kind, Measure

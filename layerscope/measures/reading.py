@@ -38,9 +38,9 @@ class Reader:
     Parameters
     ----------
     source, other
-        The capture, and another of the same tokens if two are compared.
+        The capture, and another with which it is compared, row by row.
     exclude_first
-        Rows at positions below it are left out.
+        Rows at positions below it, in either capture, are left out.
 
     Attributes
     ----------
@@ -52,14 +52,12 @@ class Reader:
     Raises
     ------
     MeasureError
-        When the two captures do not hold the same tokens, or no row is left.
+        When no row is left.
     """
 
     def __init__(self, source: StateSource, other: StateSource | None, exclude_first: int) -> None:
         self.sources = [source] if other is None else [source, other]
-        if other is not None:
-            _require_same_tokens(source, other)
-        self._keep = source.position >= exclude_first
+        self._keep = np.logical_and.reduce([each.position >= exclude_first for each in self.sources])
         self.rows: Int[np.ndarray, " token"] = np.flatnonzero(self._keep)
         if not len(self.rows):
             raise MeasureError(
@@ -117,21 +115,3 @@ def _part(rows: StateRows, part: slice) -> StateRows:
     return StateRows(
         rows.hidden[part], rows.row[part], rows.sequence_index[part], rows.position[part], rows.token_id[part]
     )
-
-
-def _require_same_tokens(source: StateSource, other: StateSource) -> None:
-    for what in ("sequence_index", "position", "token_id"):
-        here, there = getattr(source, what), getattr(other, what)
-        common = min(len(here), len(there))
-        differ = np.flatnonzero(here[:common] != there[:common])
-        if len(differ):
-            row = int(differ[0])
-            raise MeasureError(
-                f"{source.name} and {other.name} hold different tokens: row {row} has {what} {here[row]} and {there[row]}\n"
-                "compare captures of the same texts, tokenizer, --max-length and --tokens"
-            )
-    if len(source.position) != len(other.position):
-        raise MeasureError(
-            f"{source.name} and {other.name} hold different tokens: {len(source.position)} and {len(other.position)} rows\n"
-            "compare captures of the same texts, tokenizer, --max-length and --tokens"
-        )

@@ -20,6 +20,7 @@ from layerscope.errors import FileError
 from layerscope.store.bfloat16 import stored_dtype
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import (
+    CHAR_END,
     COMMITTED,
     COMPLETE,
     FEATURE,
@@ -176,7 +177,9 @@ def _header(path: Path, file: h5py.File) -> CaptureHeader:
         path=path,
         attributes={**attributes, COMPLETE: int(complete)},
         sizes={TOKEN: tokens, LAYER: layers, FEATURE: width, SEQUENCE: len(file[SEQUENCE_ID])},
-        layout=CaptureLayout(tuple(layer.tolist()), tuple(names.tolist()), width, dtype, FINAL_NORM in file),
+        layout=CaptureLayout(
+            tuple(layer.tolist()), tuple(names.tolist()), width, dtype, FINAL_NORM in file, CHAR_END in file
+        ),
         complete=complete,
         committed_rows=tokens if complete else committed,
         settings=json.loads(private[SETTINGS]) if SETTINGS in private else {},

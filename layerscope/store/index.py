@@ -1,8 +1,9 @@
 """The tokens of every text, spilled to nameless temporary files while the texts stream by.
 
 A capture reads its texts once: it must know how many rows there will be before the file is laid out, and needs all
-tokens of a text again when the model runs, also of texts of which only some rows are stored. Four append-only files
-hold them: the token ids, the positions of the rows to store, the ids of the sequences, and one record per sequence.
+tokens of a text again when the model runs, also of texts of which only some rows are stored. Five append-only files
+hold them: the token ids, the positions of the rows to store, where those rows stand in their text (where it is asked
+for), the ids of the sequences, and one record per sequence.
 They have no names (the system removes them with the process, however it dies), and in memory there is one buffer a
 file, however many the texts.
 
@@ -32,6 +33,7 @@ _RECORD = np.dtype(
         ("rows", "<i4"),
         ("first_byte", "<i8"),  # of the id
         ("id_bytes", "<i4"),
+        ("text_hash", "<i8"),
     ]
 )
 _INTEGER = np.dtype("<i4")
@@ -52,6 +54,9 @@ class IndexBlock:
         Of each sequence; the length counts the tokens run.
     sequence_index, position, token_id
         Of each row.
+    spans, text_hash
+        Where each row's characters begin and end, and what tells the texts of the sequences apart; None and zeros where
+        the index has no spans.
     """
 
     first_sequence: int
@@ -61,6 +66,8 @@ class IndexBlock:
     sequence_index: Int[np.ndarray, " token"]
     position: Int[np.ndarray, " token"]
     token_id: Int[np.ndarray, " token"]
+    spans: Int[np.ndarray, "token 2"] | None
+    text_hash: Int[np.ndarray, " sequence"]
 
 
 class SequenceIndex:
@@ -72,6 +79,8 @@ class SequenceIndex:
     ----------
     folder
         Where the nameless files lie; 4 bytes for each token and each row. The system's temporary folder by default.
+    spans
+        Whether each token comes with the characters it stands for; 8 bytes more for each row.
 
     Raises
     ------
@@ -89,7 +98,8 @@ class SequenceIndex:
     (array([ 8,  9, 10, 11], dtype=int32), (3, array([3], dtype=int32)), array([3, 4], dtype=int32))
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str] | None = None, *, spans: bool = False) -> None:
+        self.spans = spans
         self.sequences = 0
         self.tokens = 0
         self.rows = 0
@@ -97,12 +107,12 @@ class SequenceIndex:
         self._folder = Path(folder) if folder is not None else Path(tempfile.gettempdir())
         self._files: list[IO[bytes]] = []
         try:
-            for _ in range(4):
+            for _ in range(5):
                 self._files.append(tempfile.TemporaryFile(dir=self._folder, buffering=_BUFFER_BYTES))  # noqa: SIM115
         except OSError as error:
             self.close()
             raise self._failure(error) from error
-        self._token_file, self._position_file, self._record_file, self._id_file = self._files
+        self._token_file, self._position_file, self._record_file, self._id_file, self._span_file = self._files
         self._dirty = False
 
     def add(
@@ -110,6 +120,8 @@ class SequenceIndex:
         sequence_id: str,
         token_ids: list[int] | Int[np.ndarray, " token"],
         positions: list[int] | Int[np.ndarray, " row"] | None = None,
+        spans: Int[np.ndarray, "token 2"] | None = None,
+        text_hash: int = 0,
     ) -> None:
         """Append a sequence.
 
@@ -121,23 +133,31 @@ class SequenceIndex:
             Every token the model will run on.
         positions
             Which of them become rows, ascending; None means all.
+        spans, text_hash
+            Where each token's characters begin and end, and the hash of the text; of an index with spans.
 
         Raises
         ------
         CaptureError
             The id cannot be written as UTF-8 or holds a NUL character, or the disk is full.
         ValueError
-            Positions that are not ascending places of the sequence: a programming error.
+            Positions that are not ascending places of the sequence, or spans where the index has none or the other way
+            round: a programming error.
         """
+        if (spans is None) == self.spans:
+            raise ValueError(f"sequence {sequence_id!r}: spans are {'missing' if self.spans else 'not asked for'}")
         name = _encoded(sequence_id, self.sequences)
         tokens = np.asarray(token_ids, dtype=_INTEGER)
         rows = np.arange(len(tokens), dtype=_INTEGER) if positions is None else np.asarray(positions, dtype=_INTEGER)
         if len(rows) and (rows[0] < 0 or rows[-1] >= len(tokens) or (np.diff(rows) <= 0).any()):
             raise ValueError(f"positions of sequence {sequence_id!r} must ascend within 0 … {len(tokens) - 1}: {rows}")
-        record = np.array((self.tokens, len(tokens), self.rows, len(rows), self._id_bytes, len(name)), dtype=_RECORD)
+        record = np.array(
+            (self.tokens, len(tokens), self.rows, len(rows), self._id_bytes, len(name), text_hash), dtype=_RECORD
+        )
+        places = b"" if spans is None else spans[rows].astype(_INTEGER).tobytes()
         try:
             for file, content in zip(
-                self._files, (tokens.tobytes(), rows.tobytes(), record.tobytes(), name), strict=True
+                self._files, (tokens.tobytes(), rows.tobytes(), record.tobytes(), name, places), strict=True
             ):
                 file.write(content)
         except OSError as error:
@@ -200,6 +220,7 @@ class SequenceIndex:
         first_token = np.repeat(records["first_token"] - first["first_token"], counts)
         names = self._read(self._id_file, int(first["first_byte"]), int(records["id_bytes"].sum()))
         ends = np.cumsum(records["id_bytes"])
+        spans = self._integers(self._span_file, 2 * first["first_row"], 2 * counts.sum()) if self.spans else None
         return IndexBlock(
             first_sequence=first_sequence,
             first_row=int(first["first_row"]),
@@ -208,6 +229,8 @@ class SequenceIndex:
             sequence_index=np.repeat(np.arange(first_sequence, first_sequence + len(records), dtype=np.int64), counts),
             position=position,
             token_id=tokens[first_token + position],
+            spans=None if spans is None else spans.reshape(-1, 2),
+            text_hash=records["text_hash"].copy(),
         )
 
     def _records(self, start: int, stop: int) -> np.ndarray:

@@ -18,6 +18,8 @@ from layerscope.errors import CaptureError
 from layerscope.store.bfloat16 import file_type
 from layerscope.store.index import SequenceIndex
 from layerscope.store.schema import (
+    CHAR_END,
+    CHAR_START,
     COMMITTED,
     COMPLETE,
     COORDINATES,
@@ -34,6 +36,7 @@ from layerscope.store.schema import (
     SEQUENCE_INDEX,
     SEQUENCE_LENGTH,
     SETTINGS,
+    TEXT_HASH,
     TOKEN,
     TOKEN_ID,
     Attribute,
@@ -64,6 +67,8 @@ class CaptureLayout:
         The storage type: float32, float16 or bfloat16.
     final_norm
         Whether the state after the final norm is stored too.
+    spans
+        Whether the characters that each token stands for are stored too.
 
     Examples
     --------
@@ -77,6 +82,7 @@ class CaptureLayout:
     width: int
     store_dtype: torch.dtype
     final_norm: bool = False
+    spans: bool = False
 
     def __post_init__(self) -> None:
         if len(self.layer) != len(self.layer_name) or not self.layer or self.width < 1:
@@ -90,8 +96,13 @@ class CaptureLayout:
 
     def forecast_bytes(self, tokens: int, sequences: int) -> int:
         """Return the bytes a file of so many rows and sequences will take."""
-        return forecast_bytes(
+        states = forecast_bytes(
             tokens, len(self.layer), self.width, self.store_dtype, final_norm=self.final_norm, sequences=sequences
+        )
+        return states + sum(
+            INDEX_DTYPES[name].itemsize * count
+            for name, count in ((CHAR_START, tokens), (CHAR_END, tokens), (TEXT_HASH, sequences))
+            if self.spans
         )
 
 
@@ -122,6 +133,8 @@ def lay_out(
     CaptureError
         There is no row to store.
     """
+    if layout.spans != index.spans:
+        raise ValueError(f"spans: {layout.spans} in the layout, {index.spans} in the index")
     if not index.rows:
         raise CaptureError("the texts have no tokens to store\ngive texts that are not empty")
     wanted = set(FILE_ATTRIBUTES) - {COMPLETE}
@@ -163,6 +176,22 @@ def _write_index(file: h5py.File, index: SequenceIndex) -> None:
             file[SEQUENCE_INDEX][rows] = block.sequence_index
             file[POSITION][rows] = block.position
             file[TOKEN_ID][rows] = block.token_id
+    if index.spans:
+        _write_spans(file, index)
+
+
+def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
+    for name, size, dimension in (
+        (CHAR_START, index.rows, TOKEN),
+        (CHAR_END, index.rows, TOKEN),
+        (TEXT_HASH, index.sequences, SEQUENCE),
+    ):
+        _on_dimensions(file, file.create_dataset(name, shape=(size,), dtype=INDEX_DTYPES[name]), dimension)
+    for block in index.blocks():
+        rows = slice(block.first_row, block.first_row + len(block.position))
+        file[TEXT_HASH][block.first_sequence : block.first_sequence + len(block.text_hash)] = block.text_hash
+        if block.spans is not None and len(block.spans):
+            file[CHAR_START][rows], file[CHAR_END][rows] = block.spans.T
 
 
 def _allocate_states(file: h5py.File, layout: CaptureLayout, tokens: int) -> None:

@@ -4,6 +4,7 @@ import os
 
 import xarray
 
+import layerscope.accessor  # noqa: F401 - makes ds.layerscope known
 from layerscope.store.header import read_header, require_complete
 
 __all__ = ["open_capture"]
@@ -25,7 +26,8 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
     Returns
     -------
     xarray.Dataset
-        ``hidden(token, layer, feature)`` and its coordinates; a stored bfloat16 comes as float32. Close it after use.
+        ``hidden(token, layer, feature)`` and its coordinates; a stored bfloat16 comes as float32. Close it after use. What can
+        be asked of it is at ``ds.layerscope``: see `layerscope.accessor.LayerScopeAccessor`.
 
     Raises
     ------

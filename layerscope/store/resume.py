@@ -9,7 +9,7 @@ import numpy as np
 from layerscope.errors import CaptureError
 from layerscope.store.index import IndexBlock, SequenceIndex
 from layerscope.store.layout import Setting
-from layerscope.store.schema import POSITION, SEQUENCE_ID, SEQUENCE_LENGTH, TOKEN_ID
+from layerscope.store.schema import POSITION, SEQUENCE_ID, SEQUENCE_LENGTH, TEXT_HASH, TOKEN_ID
 
 __all__ = ["check_index", "first_difference"]
 
@@ -81,10 +81,13 @@ def _first_difference(file: h5py.File, index: SequenceIndex) -> str | None:
 
 def _difference_in(file: h5py.File, block: IndexBlock) -> str | None:
     sequences = slice(block.first_sequence, block.first_sequence + len(block.sequence_id))
-    for name, stored, got in (
+    of_sequences = [
         (SEQUENCE_ID, file[SEQUENCE_ID].asstr()[sequences], np.array(block.sequence_id, dtype=object)),
         (SEQUENCE_LENGTH, file[SEQUENCE_LENGTH][sequences], block.sequence_length),
-    ):
+    ]
+    if block.spans is not None:  # the same tokens may be spelt otherwise, and stand at other characters
+        of_sequences.append((TEXT_HASH, file[TEXT_HASH][sequences], block.text_hash))
+    for name, stored, got in of_sequences:
         wrong = np.flatnonzero(stored != got)
         if wrong.size:
             at = int(wrong[0])

@@ -11,6 +11,9 @@ A capture file is an HDF5 file that xarray opens without LayerScope::
     token_id(token)                  int32
     sequence_id(sequence)            string
     sequence_length(sequence)        int32   tokens run, which may be more than rows stored
+    char_start(token)                int32   where a token's characters begin in its text; these three optional
+    char_end(token)                  int32   where they end; equal to the start for a token without characters
+    text_hash(sequence)              int64   of the text
     token, feature, sequence         dimension scales without values (netCDF's "dimension but not a variable")
 
 The attribute ``coordinates`` of the first two names what labels their axes.
@@ -26,6 +29,8 @@ import numpy as np
 import torch
 
 __all__ = [
+    "CHAR_END",
+    "CHAR_START",
     "COMMITTED",
     "COMPLETE",
     "COORDINATES",
@@ -44,6 +49,7 @@ __all__ = [
     "SEQUENCE_LENGTH",
     "SETTINGS",
     "STORE_DTYPES",
+    "TEXT_HASH",
     "TOKEN",
     "TOKEN_ID",
     "VERSION",
@@ -60,6 +66,7 @@ HIDDEN, FINAL_NORM = "hidden", "final_norm"
 LAYER_NAME = "layer_name"
 SEQUENCE_INDEX, POSITION, TOKEN_ID = "sequence_index", "position", "token_id"
 SEQUENCE_ID, SEQUENCE_LENGTH = "sequence_id", "sequence_length"
+CHAR_START, CHAR_END, TEXT_HASH = "char_start", "char_end", "text_hash"
 
 REQUIRED = (HIDDEN, LAYER, LAYER_NAME, SEQUENCE_INDEX, POSITION, TOKEN_ID, SEQUENCE_ID, SEQUENCE_LENGTH)
 """The datasets without which a file is no capture."""
@@ -70,6 +77,9 @@ INDEX_DTYPES: dict[str, np.dtype[np.signedinteger]] = {
     TOKEN_ID: np.dtype("<i4"),
     SEQUENCE_LENGTH: np.dtype("<i4"),
     LAYER: np.dtype("<i8"),
+    CHAR_START: np.dtype("<i4"),
+    CHAR_END: np.dtype("<i4"),
+    TEXT_HASH: np.dtype("<i8"),
 }
 
 COORDINATES = {

@@ -19,18 +19,26 @@ from layerscope.store.bfloat16 import read_raw
 from layerscope.store.fetching import RowFetcher
 from layerscope.store.header import opened, read_header, require_complete
 from layerscope.store.schema import (
+    CHAR_END,
+    CHAR_START,
     FEATURE,
     HIDDEN,
     LAYER,
     LAYER_NAME,
     POSITION,
+    SEQUENCE,
+    SEQUENCE_ID,
     SEQUENCE_INDEX,
+    TEXT_HASH,
     TOKEN,
     TOKEN_ID,
     Attribute,
 )
+from layerscope.store.spans import Spans
 
 __all__ = ["CaptureSource", "DatasetSource", "StateSource", "open_source"]
+
+_NOTHING = xarray.DataArray(0)
 
 
 @runtime_checkable
@@ -70,6 +78,10 @@ class StateSource(Protocol):
 
         New memory costs more than the reading: whoever reads a file piece by piece gives the same `out` each time.
         """
+        ...
+
+    def spans(self) -> Spans | None:
+        """Return where all rows stand in their texts, or None if the capture was not asked to keep that."""
         ...
 
 
@@ -158,6 +170,13 @@ class CaptureSource:
             read_raw(self._file[HIDDEN], start, stored)
             rows.copy_(stored)
 
+    def spans(self) -> Spans | None:
+        """Return where all rows stand in their texts; see `StateSource.spans`."""
+        if CHAR_END not in self._file:
+            return None
+        start, end, hashes = (self._file[name][...] for name in (CHAR_START, CHAR_END, TEXT_HASH))
+        return Spans(start, end, self._file[SEQUENCE_ID].asstr()[...].tolist(), hashes)
+
 
 class DatasetSource:
     """Rows of a Dataset, through xarray. A `StateSource`.
@@ -186,6 +205,7 @@ class DatasetSource:
     def __init__(self, dataset: xarray.Dataset) -> None:
         _check_dataset(dataset)
         self.name = "dataset"
+        self._dataset = dataset
         self._hidden = dataset[HIDDEN].transpose(TOKEN, LAYER, FEATURE)
         self.layer = dataset[LAYER].to_numpy().astype(np.int64)
         self.layer_name = [str(name) for name in dataset[LAYER_NAME].to_numpy()]
@@ -206,6 +226,19 @@ class DatasetSource:
         wide = numbers.astype(np.float64 if self.dtype == torch.float64 else np.float32, copy=out is None)
         rows = torch.from_numpy(np.ascontiguousarray(wide))
         return rows if out is None else out.copy_(rows)
+
+    def spans(self) -> Spans | None:
+        """Return where all rows stand in their texts; see `StateSource.spans`."""
+        wanted = {CHAR_START: TOKEN, CHAR_END: TOKEN, SEQUENCE_ID: SEQUENCE, TEXT_HASH: SEQUENCE}
+        if any(self._dataset.get(name, _NOTHING).dims != (dimension,) for name, dimension in wanted.items()):
+            return None
+        if self.sequence_index.max(initial=-1) >= self._dataset.sizes[SEQUENCE]:
+            raise FileError(
+                f"the dataset has rows of sequence {self.sequence_index.max()}, and {self._dataset.sizes[SEQUENCE]} sequences\n"
+                "select tokens, not sequences: sequence_index counts them as the file does"
+            )
+        start, end, names, hashes = (self._dataset[name].to_numpy() for name in wanted)
+        return Spans(start, end, [str(name) for name in names], hashes)
 
     def close(self) -> None:
         """Do nothing: who made the Dataset closes it."""

@@ -5,6 +5,7 @@ length is a number it is given.
 """
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Int32
 from transformers import PreTrainedTokenizerBase
 
-from layerscope.errors import UsageError
+from layerscope.errors import TextsError, UsageError
 from layerscope.texts.records import Text
 
 __all__ = ["TokenStream", "TokenizedSequence", "tokenize"]
@@ -31,11 +32,25 @@ class TokenizedSequence(NamedTuple):
         int32, ``[token]``; never empty.
     truncated
         Whether the text was longer than the greatest length.
+    spans
+        Where each token's characters begin and end in the text, ``[token, 2]``; both equal for a token without characters.
+        None unless asked for.
+    text_hash
+        Of the text, to tell it from another of the same id; 0 without spans.
     """
 
     id: str
     token_ids: Int32[np.ndarray, " token"]
     truncated: bool
+    spans: Int32[np.ndarray, "token 2"] | None = None
+    text_hash: int = 0
+
+
+class _Encoded(NamedTuple):
+    """What the tokenizer makes of one text: ids, and the characters of each where they were asked for."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]] | None
 
 
 class TokenStream(Iterator[TokenizedSequence]):
@@ -49,11 +64,14 @@ class TokenStream(Iterator[TokenizedSequence]):
         Texts left out so far because the tokenizer made no token of them.
     """
 
-    def __init__(self, texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> None:
+    def __init__(
+        self, texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_length: int | None, spans: bool = False
+    ) -> None:
         self.truncated = 0
         self.skipped = 0
         self._tokenizer = tokenizer
         self._max_length = max_length
+        self._spans = spans
         self._sequences = self._tokenized(iter(texts))
 
     def __next__(self) -> TokenizedSequence:
@@ -61,27 +79,36 @@ class TokenStream(Iterator[TokenizedSequence]):
 
     def _tokenized(self, texts: Iterator[Text]) -> Iterator[TokenizedSequence]:
         while chunk := list(islice(texts, _TEXTS_A_CALL)):
-            for text, (ids, cut) in zip(chunk, self._encoded(chunk), strict=True):
-                if not ids:
+            for text, (encoded, cut) in zip(chunk, self._encoded(chunk), strict=True):
+                if not encoded.ids:
                     self.skipped += 1
                     continue
                 self.truncated += cut
-                yield TokenizedSequence(text.id, np.array(ids, dtype=np.int32), cut)
+                ids = np.array(encoded.ids, dtype=np.int32)
+                if encoded.offsets is None:
+                    yield TokenizedSequence(text.id, ids, cut)
+                else:
+                    spans = np.array(encoded.offsets, dtype=np.int32)
+                    yield TokenizedSequence(text.id, ids, cut, spans, _hash(text.text))
 
-    def _encoded(self, texts: list[Text]) -> list[tuple[list[int], bool]]:
-        """Return the ids of each text and whether they were cut."""
-        whole = _encode(self._tokenizer, texts, truncation=False)
+    def _encoded(self, texts: list[Text]) -> list[tuple[_Encoded, bool]]:
+        """Return the tokens of each text and whether they were cut."""
+        whole = _encode(self._tokenizer, texts, self._spans, truncation=False)
         limit = self._max_length
         if limit is None:
-            return [(ids, False) for ids in whole]
+            return [(encoded, False) for encoded in whole]
         # Only the tokenizer knows which tokens its truncation keeps (special ones at either end), but asked to truncate
         # it does not say whether it did. So those that are too long, and no others, are given to it again.
-        too_long = [text for text, ids in zip(texts, whole, strict=True) if len(ids) > limit]
-        cut = iter(_encode(self._tokenizer, too_long, truncation=True, max_length=limit) if too_long else [])
-        return [(next(cut), True) if len(ids) > limit else (ids, False) for ids in whole]
+        too_long = [text for text, encoded in zip(texts, whole, strict=True) if len(encoded.ids) > limit]
+        cut = iter(
+            _encode(self._tokenizer, too_long, self._spans, truncation=True, max_length=limit) if too_long else []
+        )
+        return [(next(cut), True) if len(encoded.ids) > limit else (encoded, False) for encoded in whole]
 
 
-def tokenize(texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> TokenStream:
+def tokenize(
+    texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_length: int | None, *, spans: bool = False
+) -> TokenStream:
     """Tokenize texts in a stream.
 
     A text longer than `max_length` tokens, special ones included, is cut as the tokenizer itself cuts: special tokens
@@ -95,6 +122,8 @@ def tokenize(texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_leng
         A Hugging Face tokenizer, used with its own defaults; what padding or truncation it has stored is not applied.
     max_length
         The most tokens a sequence may have; None for no limit.
+    spans
+        Whether to say which characters of its text each token stands for. Special tokens stand for none.
 
     Returns
     -------
@@ -105,6 +134,8 @@ def tokenize(texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_leng
     ------
     UsageError
         A `max_length` below 1, or too small for the special tokens alone.
+    TextsError
+        `spans` of a tokenizer that does not know them: one that is not "fast".
 
     Examples
     --------
@@ -124,17 +155,28 @@ def tokenize(texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_leng
             raise UsageError(
                 f"max_length {max_length}: the tokenizer adds {special} special tokens to each text; give at least {special}"
             )
-    return TokenStream(texts, tokenizer, max_length)
+    if spans and not tokenizer.is_fast:
+        raise TextsError(
+            f"the tokenizer ({type(tokenizer).__name__}) does not say which characters a token stands for: "
+            "only fast tokenizers do; leave --spans out"
+        )
+    return TokenStream(texts, tokenizer, max_length, spans)
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[Text], **truncation: Any) -> list[list[int]]:
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[Text], spans: bool, **truncation: Any) -> list[_Encoded]:
     # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
     encoded = tokenizer(
         [text.text for text in texts],
         padding=False,
         return_attention_mask=False,
         return_token_type_ids=False,
+        return_offsets_mapping=spans,
         verbose=False,
         **truncation,
     )
-    return list(encoded["input_ids"])
+    offsets = encoded["offset_mapping"] if spans else [None] * len(texts)
+    return [_Encoded(*each) for each in zip(encoded["input_ids"], offsets, strict=True)]

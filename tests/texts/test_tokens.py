@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from layerscope.errors import UsageError
+from layerscope.errors import TextsError, UsageError
 from layerscope.texts.records import Text
 from layerscope.texts.tokens import TokenizedSequence, tokenize
 
@@ -151,7 +151,36 @@ def test_no_texts_give_no_sequences():
 def test_what_a_sequence_is():
     (sequence,) = tokenize(texts_of("so it"), word_tokenizer(), None)
     assert isinstance(sequence, TokenizedSequence)
-    assert sequence._fields == ("id", "token_ids", "truncated")
+    assert sequence._fields == ("id", "token_ids", "truncated", "spans", "text_hash")
+    assert sequence[3:] == (None, 0)
+
+
+@pytest.mark.parametrize(("side", "kept"), [("right", "so it"), ("left", "goes on")])
+def test_spans_are_the_characters_of_each_token(side, kept):
+    text = "so  it\tgoes on"
+    tokenizer = word_tokenizer("both", truncation_side=side)
+    whole, cut = (next(tokenize(texts_of(text), tokenizer, limit, spans=True)) for limit in (None, 4))
+    assert [text[start:end] for start, end in whole.spans] == ["", "so", "it", "goes", "on", ""]
+    assert [text[start:end] for start, end in cut.spans] == ["", *kept.split(), ""]
+    assert whole.text_hash == cut.text_hash != 0
+    assert next(tokenize(texts_of(text.replace("  ", " ")), tokenizer, None, spans=True)).text_hash != whole.text_hash
+
+
+def test_bytes_of_one_character_all_stand_for_it():
+    (sequence,) = tokenize(texts_of("so ☃"), BYTES, None, spans=True)
+    assert sequence.spans[-2:].tolist() == [[3, 4], [3, 4]]
+
+
+def test_spans_of_a_tokenizer_that_does_not_know_them_are_refused_at_once():
+    class Slow(PreTrainedTokenizerFast):
+        is_fast = False
+
+    slow = Slow(tokenizer_object=word_tokenizer().backend_tokenizer)
+    with pytest.raises(
+        TextsError, match=r"the tokenizer \(Slow\) does not say .* only fast tokenizers do; leave --spans out"
+    ):
+        tokenize([], slow, None, spans=True)
+    assert next(tokenize(texts_of("so it"), slow, None)).token_ids.tolist() == [3, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""``ds.layerscope``: what can be asked of a capture or an analysis, as methods of the Dataset itself.
+
+Importing this module makes the accessor known to xarray; opening a capture or analysing one does so too. The methods go
+through the front door (`layerscope`), which loads what it needs on use: this module knows xarray and nothing else.
+"""
+
+import os
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import xarray
+
+__all__ = ["LayerScopeAccessor"]
+
+Capture = str | os.PathLike[str] | xarray.Dataset
+
+
+@xarray.register_dataset_accessor("layerscope")  # type: ignore[no-untyped-call]
+class LayerScopeAccessor:
+    """The Dataset's own way in: each method is the function of that name in `layerscope`, with this Dataset first.
+
+    Of a capture: `similarity`, `statistics`, `compare`, `analyze`. Of an analysis: `segment`, `best_match`. Options are those of
+    the functions.
+
+    A Dataset is measured exactly as it stands, which is what makes selections possible; of a whole file of many tokens, give
+    the function the path: it reads many times faster.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> token = ("token", np.array([0, 0, 1, 1]))
+    >>> capture = xarray.Dataset(
+    ...     {"hidden": (("token", "layer", "feature"), np.ones((4, 3, 2)))},
+    ...     {"layer": [0, 1, 2], "layer_name": ("layer", ["embedding", "block.0", "block.1"])}
+    ...     | {"sequence_index": token, "position": token, "token_id": token},
+    ... )
+    >>> capture.sel(layer=[1, 2]).layerscope.similarity("cosine").values
+    array([[1., 1.],
+           [1., 1.]])
+    """
+
+    def __init__(self, dataset: xarray.Dataset) -> None:
+        self._dataset = dataset
+
+    def similarity(self, measure: str = "cosine", **options: Any) -> xarray.DataArray:
+        """Measure how alike the layers are: `layerscope.similarity`."""
+        answer: xarray.DataArray = _ask("similarity", self._dataset, measure, **options)
+        return answer
+
+    def statistics(self, measures: Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
+        """Measure what each layer is like: `layerscope.statistics`."""
+        answer: xarray.Dataset = _ask("statistics", self._dataset, measures, **options)
+        return answer
+
+    def compare(self, other: Capture, measure: str = "cka", **options: Any) -> xarray.DataArray:
+        """Measure how alike these layers and those of another capture are: `layerscope.compare`."""
+        answer: xarray.DataArray = _ask("compare", self._dataset, other, measure, **options)
+        return answer
+
+    def analyze(self, other: Capture | None = None, **options: Any) -> xarray.Dataset:
+        """Compute an analysis: `layerscope.analyze`."""
+        answer: xarray.Dataset = _ask("analyze", self._dataset, other, **options)
+        return answer
+
+    def segment(self, measure: str = "cosine", segments: int | str = 3) -> Any:
+        """Find the segments in one measure of this analysis: `layerscope.structure.selection.segment_measure`."""
+        return _ask("segment_measure", self._dataset, measure, segments, home="layerscope.structure.selection")
+
+    def best_match(self, measure: str = "cka") -> xarray.Dataset:
+        """Find for each layer its likest in the other capture of this analysis: `layerscope.best_match`."""
+        answer: xarray.Dataset = _ask("best_match", self._dataset, measure)
+        return answer
+
+
+def _ask(name: str, *arguments: Any, home: str = "layerscope", **options: Any) -> Any:
+    return getattr(import_module(home), name)(*arguments, **options)
