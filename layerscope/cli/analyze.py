@@ -14,6 +14,8 @@ tokenizers are compared where their tokens end at the same character, if both we
 Example: layerscope analyze run.h5 --measures cosine,cka,variance --bootstrap 200 --output run.nc
 
 Example: layerscope analyze small.h5 large.h5 --measures cka,procrustes --align spans --output between.nc
+
+Example: layerscope analyze run.h5 --exclude-first 1 --measures cka --null 20 --ceiling 10 --output chance.nc
 """
 
 
@@ -32,6 +34,8 @@ def analyze(
     ] = "auto",
     exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
     bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
+    null: Annotated[int, typer.Option(help="Random pairings of the tokens, for what value chance gives.")] = 0,
+    ceiling: Annotated[int, typer.Option(help="Random splits into halves, for ceilings and reliability.")] = 0,
     memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     output: Annotated[Path | None, typer.Option(help="The analysis file (the capture's name with .nc).")] = None,
@@ -39,6 +43,7 @@ def analyze(
 ) -> None:
     """Parse, call, print."""
     from layerscope.measures.analysis import analyze as run
+    from layerscope.measures.derived import is_derived
     from layerscope.measures.files import write_analysis
     from layerscope.outputs import new_file
 
@@ -51,6 +56,8 @@ def analyze(
         align=align,
         exclude_first=exclude_first,
         bootstrap=bootstrap,
+        null=null,
+        ceiling=ceiling,
         memory=memory,
         seed=seed,
         progress=True,
@@ -58,8 +65,5 @@ def analyze(
     write_analysis(result, target)
     if warning := result.attrs.get("massive_warning"):
         typer.echo(f"warning: {warning}", err=True)
-    derived = ("_low", "_high", "_bootstrap")
-    measured = [
-        str(name) for name in result.data_vars if not str(name).endswith(derived) and "rank" not in result[name].dims
-    ]
+    measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
     typer.echo(f"{target}: {', '.join(measured)}")

@@ -18,6 +18,7 @@ from layerscope.figures.brackets import segment_names
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, wrapped
 from layerscope.figures.cells import tick_places
 from layerscope.figures.style import BAND, FIRST, SECOND, SHADE, TEXT, applied, inches
+from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation
 
 __all__ = ["profile", "statistics_of"]
@@ -25,7 +26,6 @@ __all__ = ["profile", "statistics_of"]
 _ORDER = ("norm", "max_abs", "variance", "participation_ratio", "effective_rank", "block_influence")
 _MAGNITUDES = ("norm", "max_abs", "variance")  # grow by factors over depth
 _FACTOR = 10.0  # on a logarithmic axis only where a magnitude grows by more
-_DERIVED = ("_low", "_high", "_other")
 _TWO_BELOW, _THREE = 5.0, 3  # columns by width in inches
 _LEFT, _RIGHT, _DOWN, _BELOW = 0.40, 0.06, 0.22, 0.36  # inches round each statistic
 _HEIGHT = 0.62  # of the width
@@ -99,7 +99,7 @@ def statistics_of(result: xr.Dataset) -> list[str]:
     found = [
         str(name)
         for name, variable in result.data_vars.items()
-        if variable.dims == ("layer",) and variable.dtype.kind in "fiu" and not str(name).endswith(_DERIVED)
+        if variable.dims == ("layer",) and variable.dtype.kind in "fiu" and not is_derived(name)
     ]
     return [name for name in _ORDER if name in found] + [name for name in found if name not in _ORDER]
 

@@ -6,18 +6,23 @@ It joins a source, the engine and the labels; it knows no formula.
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import xarray
 
 from layerscope.errors import UsageError
 from layerscope.measures.catalogue import find_measures
+from layerscope.measures.chance import by_chance
 from layerscope.measures.engine import Engine
-from layerscope.measures.labelling import label
+from layerscope.measures.halves import ceilings, reliabilities, require_halves
+from layerscope.measures.held import hold
+from layerscope.measures.labelling import label, label_beside
 from layerscope.measures.massive_report import report_massive
 from layerscope.measures.pairing import pair
 from layerscope.measures.reading import Reader, RowPair
-from layerscope.measures.study import Study
+from layerscope.measures.record import Kind, Measure
+from layerscope.measures.study import Beside, Study
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
 from layerscope.store.schema import Attribute
@@ -37,6 +42,8 @@ def analyze(
     align: str = "auto",
     exclude_first: int = 0,
     bootstrap: int = 0,
+    null: int = 0,
+    ceiling: int = 0,
     memory: str | int = "4GB",
     seed: int = 0,
     progress: bool = False,
@@ -58,10 +65,14 @@ def analyze(
         How many positions to leave out at the start of each sequence, of either capture.
     bootstrap
         How many replicates to draw for 95 % intervals over sequences; 0 for none.
+    null
+        How many random pairings of the tokens to draw, to say what value chance gives; 0 for none.
+    ceiling
+        How many splits into halves to draw, of the features for a ceiling and of the sequences for a reliability; 0 for none.
     memory
         About how much the estimators may hold, as ``"4GB"`` or in bytes. One minibatch is always held.
     seed
-        Of minibatches, samples and replicates.
+        Of minibatches, samples, replicates, pairings and splits.
     progress
         Whether to show a bar when standard error is a terminal.
 
@@ -71,7 +82,9 @@ def analyze(
         A variable ``(layer, layer_other)`` per pairwise measure and ``(layer,)`` per statistic (``<name>_other`` of the second
         capture), ``<name>_low`` and ``<name>_high`` when bootstrapped, with ``<name>_bootstrap(replicate, layer,
         layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes say how each was
-        made.
+        made. With `null` a pairwise measure has ``<name>_null``, the mean over pairings, and ``<name>_null_low`` and
+        ``<name>_null_high``, their 95 % interval; with `ceiling` ``<name>_ceiling``, if it allows layers of two widths, and the
+        attribute ``split_half``: `layerscope.measures.chance` and `layerscope.measures.halves` say what these are.
 
     Raises
     ------
@@ -101,6 +114,8 @@ def analyze(
         options: dict[str, Any] = {
             "exclude_first": exclude_first,
             "bootstrap": bootstrap,
+            "null": null,
+            "ceiling": ceiling,
             "memory": parse_memory(memory),
             "seed": seed,
         }
@@ -119,12 +134,14 @@ def analyze_source(
     align: str = "auto",
     exclude_first: int = 0,
     bootstrap: int = 0,
+    null: int = 0,
+    ceiling: int = 0,
     memory: int = 4_000_000_000,
     seed: int = 0,
     progress: bool = False,
 ) -> xarray.Dataset:
     """Analyse anything that gives rows; see `analyze`."""
-    require_counts(exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
+    require_counts(exclude_first=exclude_first, bootstrap=bootstrap, null=null, ceiling=ceiling, seed=seed)
     records = find_measures(measures)
     captures = [source.attrs] if other is None else [source.attrs, other.attrs]
     facts: dict[str, Attribute] = {}
@@ -132,11 +149,17 @@ def analyze_source(
         pairing = pair(source, other, align)
         source, other, facts = pairing.first, pairing.second, pairing.facts
     reader = Reader(source, other, exclude_first)
-    first, second = reader.axes()
-    study = Study(first, second, reader.dtype, reader.rows, reader.sequences, exclude_first, bootstrap, memory, seed)
+    study = reader.study(bootstrap=bootstrap, null=null, ceiling=ceiling, memory=memory, seed=seed)
+    if ceiling:
+        require_halves(study)
     engine = Engine(study, records)
     engine.run(lambda: _shown(reader, progress))
-    return finish(engine, captures).assign_attrs(facts)
+    dataset = finish(engine, captures).assign_attrs(facts)
+    pairwise = [measure for measure in engine.measures if measure.kind is Kind.PAIRWISE]
+    del engine  # and what it holds: the rows are held anew
+    if pairwise and (null or ceiling):
+        label_beside(dataset, _beside(reader, pairwise, study, progress))
+    return dataset
 
 
 def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarray.Dataset:
@@ -150,6 +173,8 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
         "measures": [measure.name for measure in engine.measures],
         "exclude_first": study.exclude_first,
         "bootstrap": study.bootstrap,
+        "null": study.null,
+        "ceiling": study.ceiling,
         "memory": study.memory,
         "seed": study.seed,
     }
@@ -199,3 +224,20 @@ def _shown(reader: Reader, show: bool) -> Iterator[RowPair]:
         for rows, other in reader:
             yield rows, other
             advance(len(rows))
+
+
+def _beside(reader: Reader, measures: list[Measure], study: Study, show: bool) -> Iterator[Beside]:
+    """Measure the rows again: paired by chance, in halves of their features, in halves of the sequences."""
+    held = hold(reader, study)
+    for title, times, compute in (
+        ("chance", study.null, by_chance),
+        ("ceilings", study.ceiling, ceilings),
+        ("reliability", study.ceiling, reliabilities),
+    ):
+        if times:
+            with progress_bar(title, times, "draws") if show else nullcontext(_unseen) as advance:
+                yield from compute(held, measures, study, advance)
+
+
+def _unseen(amount: int) -> None:
+    pass

@@ -11,11 +11,12 @@ from jaxtyping import Float
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.measures.bootstrap import percentiles
+from layerscope.measures.derived import DERIVED
 from layerscope.measures.massive_report import MassiveReport
 from layerscope.measures.record import Kind, Measure
-from layerscope.measures.study import Estimate, Study
+from layerscope.measures.study import Beside, Estimate, Study
 
-__all__ = ["label"]
+__all__ = ["label", "label_beside"]
 
 Attributes = dict[str, str | int | float]
 
@@ -54,8 +55,7 @@ def label(study: Study, estimates: Iterable[tuple[Measure, Estimate]], report: M
                 dataset[f"{measure.name}_bootstrap"] = (
                     ("replicate", *dims),
                     estimate.replicates.astype(np.float32),
-                    attributes
-                    | {"long_name": f"{measure.long_name}, bootstrap replicates", "interval": estimate.interval},
+                    _titled(attributes, "bootstrap") | {"interval": estimate.interval},
                 )
             continue
         _place(dataset, measure.name, ("layer",), attributes, estimate.value, estimate.replicates, estimate.interval)
@@ -65,6 +65,19 @@ def label(study: Study, estimates: Iterable[tuple[Measure, Estimate]], report: M
     for name, column in report.table.items():
         dataset[name] = ("rank", column)
     return dataset.assign_attrs(report.facts)
+
+
+def label_beside(dataset: xarray.Dataset, found: Iterable[Beside]) -> None:
+    """Add to a labelled analysis what chance and halves say of its measures."""
+    for beside in found:
+        measured = dataset[beside.measure]
+        if not beside.arrays:
+            measured.attrs |= beside.facts
+        kept: Attributes = {
+            name: measured.attrs[name] for name in ("long_name", "range", "reference", "excluded_first")
+        }
+        for ending, values in beside.arrays.items():
+            dataset[f"{beside.measure}_{ending}"] = (measured.dims, values, _titled(kept, ending) | beside.facts)
 
 
 def _attributes(study: Study, measure: Measure, estimate: Estimate) -> Attributes:
@@ -93,5 +106,9 @@ def _place(
     if replicates is None:
         return
     for bound, ends in zip(("low", "high"), percentiles(replicates), strict=True):
-        words = {"long_name": f"{attributes['long_name']}, 95 % interval, {bound}", "interval": interval}
-        dataset[f"{name}_{bound}"] = (dims, ends, attributes | words)
+        dataset[f"{name}_{bound}"] = (dims, ends, _titled(attributes, bound) | {"interval": interval})
+
+
+def _titled(attributes: Attributes, ending: str) -> Attributes:
+    """Return a measure's attributes with the long name of what stands beside it."""
+    return attributes | {"long_name": f"{attributes['long_name']}, {DERIVED[ending]}"}

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from layerscope.errors import MeasureError
 from layerscope.measures.crew import crew
-from layerscope.measures.study import Axis
+from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 from layerscope.store.source import StateSource
 
@@ -57,6 +57,7 @@ class Reader:
 
     def __init__(self, source: StateSource, other: StateSource | None, exclude_first: int) -> None:
         self.sources = [source] if other is None else [source, other]
+        self.exclude_first = exclude_first
         self._keep = np.logical_and.reduce([each.position >= exclude_first for each in self.sources])
         self.rows: Int[np.ndarray, " token"] = np.flatnonzero(self._keep)
         if not len(self.rows):
@@ -71,10 +72,24 @@ class Reader:
         self._slot[self._keep] = slot
         self.dtype = max((each.dtype for each in self.sources), key=lambda dtype: dtype.itemsize)
 
-    def axes(self) -> tuple[Axis, Axis | None]:
-        """Return the layers of the captures."""
+    def study(
+        self, *, bootstrap: int = 0, null: int = 0, ceiling: int = 0, memory: int = 4_000_000_000, seed: int = 0
+    ) -> Study:
+        """Return what an engine must know of these rows before the first."""
         first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
-        return first, rest[0] if rest else None
+        return Study(
+            first,
+            rest[0] if rest else None,
+            self.dtype,
+            self.rows,
+            self.sequences,
+            self.exclude_first,
+            bootstrap,
+            null,
+            ceiling,
+            memory,
+            seed,
+        )
 
     def __iter__(self) -> Iterator[RowPair]:
         """Give the rows block by block, each read while the one before is worked on; a block is valid until the next."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-__all__ = ["EXACT_TOKENS", "Axis", "Estimate", "Study"]
+__all__ = ["EXACT_TOKENS", "Axis", "Beside", "Estimate", "Study"]
 
 EXACT_TOKENS = 4096
 """Up to so many tokens nothing is sampled: CKA uses all of them at once, medians are exact."""
@@ -55,8 +55,9 @@ class Study:
         The numbers of the rows analysed, ascending; None when rows are seen only once and their number is not known.
     sequences
         How many sequences to make room for; more are taken as they come.
-    exclude_first, bootstrap, memory, seed
-        Positions left out at the start of each sequence, replicates, bytes, seed of everything drawn.
+    exclude_first, bootstrap, null, ceiling, memory, seed
+        Positions left out at the start of each sequence, replicates, chance pairings, splits into halves, bytes, seed of
+        everything drawn.
     """
 
     first: Axis
@@ -66,6 +67,8 @@ class Study:
     sequences: int = 1
     exclude_first: int = 0
     bootstrap: int = 0
+    null: int = 0
+    ceiling: int = 0
     memory: int = 4_000_000_000
     seed: int = 0
 
@@ -118,3 +121,22 @@ class Estimate:
     replicates: Float[np.ndarray, "..."] | None = None
     replicates_other: Float[np.ndarray, "..."] | None = None
     interval: str = ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What chance, or halves of the states, say of one pairwise measure.
+
+    Attributes
+    ----------
+    measure
+        Its name.
+    arrays
+        ``[layer, layer_other]`` by what follows the name: ``null``, ``ceiling``, ….
+    facts
+        How they were made.
+    """
+
+    measure: str
+    arrays: dict[str, Float[np.ndarray, "layer layer_other"]]
+    facts: dict[str, int | float | str]

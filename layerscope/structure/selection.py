@@ -2,7 +2,7 @@
 
 An analysis (an `xarray.Dataset`) holds measures of both kinds: similarities, where a layer with itself is 1, and
 distances, where it is 0. Segments are found in similarities. This module tells the two apart by their own values and
-turns one into the other by their own ``range``; it reads the dataset alone and needs neither models nor measures.
+turns one into the other by their own ``range``; it reads the dataset alone and needs no model and no estimator.
 """
 
 import re
@@ -12,16 +12,16 @@ import numpy as np
 import xarray as xr
 
 from layerscope.errors import MeasureError, UsageError, unknown_name
+from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation, segment
 
 __all__ = ["is_distance", "pairwise_measures", "segment_measure", "similarity_of", "value_range"]
 
-_DERIVED = ("_low", "_high", "_bootstrap")
 _NUMBER = re.compile(r"[-−]?\s*(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 
 def pairwise_measures(result: xr.Dataset) -> list[str]:
-    """Return the names of an analysis' layer-by-layer matrices, intervals and replicates left out.
+    """Return the names of an analysis' layer-by-layer matrices; intervals, replicates, chance and ceilings left out.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def pairwise_measures(result: xr.Dataset) -> list[str]:
     return [
         str(name)
         for name, variable in result.data_vars.items()
-        if variable.dims == ("layer", "layer_other") and not str(name).endswith(_DERIVED)
+        if variable.dims == ("layer", "layer_other") and not is_derived(name)
     ]
 
 

@@ -93,6 +93,25 @@ def test_half_samples_have_the_spread_of_fresh_samples():
     assert spread == pytest.approx(np.std(fresh), rel=0.25)
 
 
+def test_intervals_over_sequences_cover_the_truth_where_those_over_tokens_do_not():
+    """Tokens of a sequence are alike: 20 sequences of 10 are far fewer than 200 independent tokens."""
+
+    def draw(seed: int, sequences: int = 20) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        topic = np.repeat(rng.normal(size=(sequences, 2, 3)), 10, axis=0)
+        return topic + np.array([1.0, 0.5, 0.0]) + 0.3 * rng.normal(size=(10 * sequences, 2, 3))
+
+    truth = analyze(capture(draw(0, 8000)), measures=["cosine"])["cosine"][0, 1].item()
+    covered = {"sequences": 0, "tokens": 0}
+    for seed in range(1, 101):
+        for which, lengths in (("sequences", [10] * 20), ("tokens", [1] * 200)):
+            result = analyze(capture(draw(seed), lengths), measures=["cosine"], bootstrap=150)
+            low, high = (result[f"cosine_{bound}"][0, 1].item() for bound in ("low", "high"))
+            covered[which] += low < truth < high
+    assert 88 <= covered["sequences"] <= 100
+    assert covered["tokens"] < 60
+
+
 def test_half_samples_take_half_of_the_groups():
     group, groups = deal_groups(np.arange(1000), seed=0)
     assert groups == 64
