@@ -80,15 +80,15 @@ class Reader:
         return Study(
             first,
             rest[0] if rest else None,
-            self.dtype,
-            self.rows,
-            self.sequences,
-            self.exclude_first,
-            bootstrap,
-            null,
-            ceiling,
-            memory,
-            seed,
+            dtype=self.dtype,
+            rows=self.rows,
+            sequences=self.sequences,
+            exclude_first=self.exclude_first,
+            bootstrap=bootstrap,
+            memory=memory,
+            seed=seed,
+            null=null,
+            ceiling=ceiling,
         )
 
     def __iter__(self) -> Iterator[RowPair]:

@@ -55,9 +55,10 @@ class Study:
         The numbers of the rows analysed, ascending; None when rows are seen only once and their number is not known.
     sequences
         How many sequences to make room for; more are taken as they come.
-    exclude_first, bootstrap, null, ceiling, memory, seed
-        Positions left out at the start of each sequence, replicates, chance pairings, splits into halves, bytes, seed of
-        everything drawn.
+    exclude_first, bootstrap, memory, seed
+        Positions left out at the start of each sequence, replicates, bytes, seed of everything drawn.
+    null, ceiling
+        Pairings by chance, splits into halves.
     """
 
     first: Axis
@@ -67,10 +68,10 @@ class Study:
     sequences: int = 1
     exclude_first: int = 0
     bootstrap: int = 0
-    null: int = 0
-    ceiling: int = 0
     memory: int = 4_000_000_000
     seed: int = 0
+    null: int = 0
+    ceiling: int = 0
 
     @property
     def other(self) -> Axis:

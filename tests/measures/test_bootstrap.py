@@ -103,13 +103,13 @@ def test_intervals_over_sequences_cover_the_truth_where_those_over_tokens_do_not
 
     truth = analyze(capture(draw(0, 8000)), measures=["cosine"])["cosine"][0, 1].item()
     covered = {"sequences": 0, "tokens": 0}
-    for seed in range(1, 101):
+    for seed in range(1, 61):
         for which, lengths in (("sequences", [10] * 20), ("tokens", [1] * 200)):
             result = analyze(capture(draw(seed), lengths), measures=["cosine"], bootstrap=150)
             low, high = (result[f"cosine_{bound}"][0, 1].item() for bound in ("low", "high"))
             covered[which] += low < truth < high
-    assert 88 <= covered["sequences"] <= 100
-    assert covered["tokens"] < 60
+    assert covered["sequences"] >= 51
+    assert covered["tokens"] < 36
 
 
 def test_half_samples_take_half_of_the_groups():
