@@ -68,7 +68,7 @@ class LayerScopeAccessor:
         return _ask("segment_measure", self._dataset, measure, segments, home="layerscope.structure.selection")
 
     def best_match(self, measure: str = "cka") -> xarray.Dataset:
-        """Find for each layer its likest in the other capture of this analysis: `layerscope.best_match`."""
+        """Find for each layer its best match in the other capture of this analysis: `layerscope.best_match`."""
         answer: xarray.Dataset = _ask("best_match", self._dataset, measure)
         return answer
 

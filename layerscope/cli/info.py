@@ -9,7 +9,7 @@ import typer
 __all__ = ["register"]
 
 _EXAMPLE = """
-Say what a capture, analysis or sweep file holds, and whether it is whole.
+Say what a capture, analysis, sweep or training file holds, and whether it is whole.
 
 Example: layerscope info run.h5
 """
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A capture, an analysis or a sweep.")],
+    file: Annotated[Path, typer.Argument(help="A capture, an analysis, a sweep or what training made.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
@@ -58,13 +58,20 @@ def _capture(path: Path) -> dict[str, Any]:
 def _results(path: Path) -> dict[str, Any]:
     from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
     from layerscope.measures.files import read_analysis
+    from layerscope.store.schema import plain_attributes
+    from layerscope.structure.training import holds_a_training, read_training
 
-    kind, read = ("sweep", read_sweep) if holds_a_sweep(path) else ("analysis", read_analysis)
+    if holds_a_sweep(path):
+        kind, read = "sweep", read_sweep
+    elif holds_a_training(path):
+        kind, read = "training", read_training
+    else:
+        kind, read = "analysis", read_analysis
     result = read(path)
     return {
         "file": str(path),
         "kind": kind,
         **{str(name): size for name, size in result.sizes.items()},
         "variables": ", ".join(map(str, result.data_vars)),
-        **{str(name): value for name, value in result.attrs.items()},
+        **plain_attributes({str(name): value for name, value in result.attrs.items()}),
     }

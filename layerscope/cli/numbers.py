@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from layerscope.errors import UsageError
 
-__all__ = ["scores_by_name", "segment_count"]
+__all__ = ["scores_by_name", "segment_count", "whole_numbers"]
 
 
 def segment_count(text: str) -> int | str:
@@ -40,3 +40,17 @@ def scores_by_name(given: Sequence[str]) -> dict[str, float]:
         if not name or not 0 <= scores[name] < 1:
             raise UsageError(f"--chance {text!r}: give TASK=SCORE with a score from 0 to below 1")
     return scores
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Read numbers with commas between, such as ``--steps``: each 0 or more.
+
+    Examples
+    --------
+    >>> whole_numbers("--steps", "0, 512,143000")
+    [0, 512, 143000]
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"{option} {text!r}: give whole numbers with commas between, such as 0,512,1000")
+    return [int(part) for part in parts]

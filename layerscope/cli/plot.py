@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _EXAMPLE = """
-Draw an analysis: a heatmap with its segments, the four similarities side by side, or the statistics along the layers.
+Draw an analysis: a heatmap with its segments, the four similarities side by side, the statistics along the layers, or
+between two captures the best match of each layer. Draw what layerscope training made.
 Draw a sweep: all variants together, task by task, single blocks, loops, drift against loss, or latency.
 
 Example: layerscope plot run.nc --kind heatmap --measure cosine --output figure.pdf
@@ -28,6 +29,8 @@ class Plot(StrEnum):
     heatmap = "heatmap"
     panel = "panel"
     profile = "profile"
+    match = "match"
+    training = "training"
     sweep = "sweep"
     tasks = "tasks"
     single = "single"
@@ -47,6 +50,8 @@ _OPTIONS: dict[Plot, tuple[str, ...]] = {
     Plot.heatmap: ("measure", "segments"),
     Plot.panel: ("measure", "segments"),
     Plot.profile: ("measure", "segments"),
+    Plot.match: ("measure",),
+    Plot.training: (),
     Plot.sweep: ("quantity", "task", "loops"),
     Plot.tasks: ("quantity", "variant", "loops"),
     Plot.single: ("quantity", "task"),
@@ -54,8 +59,8 @@ _OPTIONS: dict[Plot, tuple[str, ...]] = {
     Plot.drift: ("drift", "task"),
     Plot.latency: ("quantity", "task", "loops"),
 }
-_ANALYSES = (Plot.heatmap, Plot.panel, Plot.profile)
-_NARROW = (Plot.heatmap, Plot.loops)
+_ANALYSES = (Plot.heatmap, Plot.panel, Plot.profile, Plot.match)
+_NARROW = (Plot.heatmap, Plot.match, Plot.loops)
 
 
 def register(app: typer.Typer) -> None:
@@ -64,9 +69,9 @@ def register(app: typer.Typer) -> None:
 
 
 def plot(
-    file: Annotated[Path, typer.Argument(help="An analysis file or a sweep file.")],
-    kind: Annotated[Plot | None, typer.Option(help="What to draw (heatmap; of a sweep, sweep).")] = None,
-    measure: Annotated[str | None, typer.Option(help="The matrix of the heatmap (cosine).")] = None,
+    file: Annotated[Path, typer.Argument(help="An analysis, a sweep, or what training made.")],
+    kind: Annotated[Plot | None, typer.Option(help="What to draw (heatmap; sweep; training).")] = None,
+    measure: Annotated[str | None, typer.Option(help="The matrix to draw (cosine; of a match, cka).")] = None,
     segments: Annotated[str | None, typer.Option(help="Segments to draw: a number, auto, or none (3).")] = None,
     quantity: Annotated[
         str | None, typer.Option(help="Of a sweep: normalized, loss, loss_difference, accuracy, perplexity.")
@@ -83,10 +88,9 @@ def plot(
 ) -> None:
     """Parse, call, print."""
     from layerscope import figures
-    from layerscope.evaluation.sweep_file import holds_a_sweep
     from layerscope.outputs import new_file
 
-    chosen = kind or (Plot.sweep if holds_a_sweep(file) else Plot.heatmap)
+    chosen = kind or _kind_for(file)
     given = {
         "measure": measure,
         "segments": segments,
@@ -99,9 +103,17 @@ def plot(
     options = _fitting(chosen, given)
     size = str(width or ("single" if chosen in _NARROW else "double"))
     target = new_file(output or file.with_name(f"{file.stem}-{chosen}.pdf"), overwrite)
-    figure = (_of_analysis if chosen in _ANALYSES else _of_sweep)(file, chosen, options, size)
+    draw = _of_training if chosen is Plot.training else _of_analysis if chosen in _ANALYSES else _of_sweep
+    figure = draw(file, chosen, options, size)
     figures.save(figure, target)
     typer.echo(str(target))
+
+
+def _kind_for(file: Path) -> Plot:
+    from layerscope.evaluation.sweep_file import holds_a_sweep
+    from layerscope.structure.training import holds_a_training
+
+    return Plot.sweep if holds_a_sweep(file) else Plot.training if holds_a_training(file) else Plot.heatmap
 
 
 def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,9 +134,11 @@ def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str)
     from layerscope.measures.files import read_analysis
     from layerscope.structure.selection import segment_measure, similarity_of
 
+    result = read_analysis(file)
+    if kind is Plot.match:
+        return figures.match(result, options.get("measure", "cka"), width=width)
     measure, segments = options.get("measure", "cosine"), options.get("segments", "3")
     count = None if segments == "none" else segment_count(segments)
-    result = read_analysis(file)
     if kind is Plot.panel:
         return figures.panel(result, width=width)
     within_one = "layer_name_other" not in result.coords
@@ -133,6 +147,13 @@ def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str)
         return figures.profile(result, segments=found, width=width)
     similarity_of(result, measure)
     return figures.heatmap(result[measure], segments=found, width=width)
+
+
+def _of_training(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
+    from layerscope import figures
+    from layerscope.structure.training import read_training
+
+    return figures.training(read_training(file), width=width)
 
 
 def _of_sweep(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":

@@ -5,12 +5,11 @@ Knows Datasets and files; runs no model.
 
 import os
 
-import h5py
 import pandas
 import xarray
 
 from layerscope.errors import FileError, UsageError
-from layerscope.measures.files import read_dataset, write_analysis
+from layerscope.measures.files import holds, read_dataset, write_analysis
 
 __all__ = ["holds_a_sweep", "read_sweep", "sweep_grid", "write_sweep"]
 
@@ -42,11 +41,7 @@ def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
 
 def holds_a_sweep(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a sweep; one that cannot be read is not, and its reader will say why."""
-    try:
-        with h5py.File(path, "r") as content:
-            return "run" in content and "task" in content
-    except OSError:
-        return False
+    return holds(path, "run", "task")
 
 
 def sweep_grid(dataset: xarray.Dataset) -> xarray.Dataset:

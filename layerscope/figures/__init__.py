@@ -1,10 +1,13 @@
 """Figures for papers: arrays in, matplotlib out.
 
-Of an analysis: `heatmap`, `panel`, `profile`. Of a sweep: `sweep`, `tasks`, `single`, `loops`, `drift`, `latency`.
+Of an analysis: `heatmap`, `panel`, `profile`, `match`. Of checkpoints: `training`. Of a sweep: `sweep`, `tasks`, `single`,
+`loops`, `drift`, `latency`.
 
 - `heatmap`: one matrix over pairs of layers, with its segments;
 - `panel`: the four cosines side by side on one scale;
 - `profile`: the per-layer statistics over depth;
+- `match`: between two captures, the depth at which each layer has its best match;
+- `training`: each layer against itself at the end of training;
 - `sweep`, `tasks`: what each variant costs against the number of affected blocks, together and task by task;
 - `single`: what a single block is worth; `loops`: how often a parallel stage should run;
 - `drift`: loss against drift of the last state; `latency`: score or loss against sequential stages;
@@ -25,24 +28,41 @@ if TYPE_CHECKING:
     from layerscope.figures.drifts import drift
     from layerscope.figures.latencies import latency
     from layerscope.figures.loop_maps import loops
+    from layerscope.figures.matches import match
     from layerscope.figures.matrices import heatmap
     from layerscope.figures.panels import panel
     from layerscope.figures.profiles import profile
     from layerscope.figures.sweeps import sweep, tasks
+    from layerscope.figures.trainings import training
 
 _HOME = {
     "drift": "layerscope.figures.drifts",
     "heatmap": "layerscope.figures.matrices",
     "latency": "layerscope.figures.latencies",
     "loops": "layerscope.figures.loop_maps",
+    "match": "layerscope.figures.matches",
     "panel": "layerscope.figures.panels",
     "profile": "layerscope.figures.profiles",
     "single": "layerscope.figures.blocks",
     "sweep": "layerscope.figures.sweeps",
     "tasks": "layerscope.figures.sweeps",
+    "training": "layerscope.figures.trainings",
 }
 
-__all__ = ["drift", "heatmap", "latency", "loops", "panel", "profile", "save", "single", "sweep", "tasks"]
+__all__ = [
+    "drift",
+    "heatmap",
+    "latency",
+    "loops",
+    "match",
+    "panel",
+    "profile",
+    "save",
+    "single",
+    "sweep",
+    "tasks",
+    "training",
+]
 
 
 def save(figure: Any, path: str | PathLike[str]) -> Path:

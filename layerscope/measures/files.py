@@ -5,12 +5,13 @@ This module knows Datasets and files; it knows no measure.
 
 import os
 
+import h5py
 import xarray
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.errors import FileError
 
-__all__ = ["read_analysis", "read_dataset", "write_analysis"]
+__all__ = ["holds", "read_analysis", "read_dataset", "write_analysis"]
 
 
 def write_analysis(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
@@ -47,6 +48,15 @@ def read_analysis(path: str | os.PathLike[str]) -> xarray.Dataset:
             f"{os.fspath(path)} is no analysis file: it has no dimension layer_other\nmake one with layerscope analyze"
         )
     return dataset
+
+
+def holds(path: str | os.PathLike[str], *names: str) -> bool:
+    """Tell whether a file has all these dimensions or variables; one that cannot be read has none, and its reader says why."""
+    try:
+        with h5py.File(path, "r") as content:
+            return all(name in content for name in names)
+    except OSError:
+        return False
 
 
 def read_dataset(path: str | os.PathLike[str], kind: str, command: str) -> xarray.Dataset:

@@ -21,7 +21,7 @@ Attributes = dict[str, str | int | float]
 
 
 def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
-    r"""Find for each layer of one capture its likest layer in the other, and the other way round.
+    r"""Find for each layer of one capture its best match in the other, and the other way round.
 
     For layer $i$ the best match is $\arg\max_j S_{ij}$, of a distance $\arg\min_j S_{ij}$; the first of equals. Depths are
     relative, from 0 (state 0) to 1 (the last state), so that models of different depth can be laid over each other.
@@ -150,8 +150,8 @@ def _words(name: str, bound: str, attrs: Mapping[object, object]) -> Attributes:
     measured = str(attrs.get("long_name", "the measure"))
     words = {
         "depth": "relative depth",
-        "best_layer": f"likest layer of the other capture, by {measured}",
-        "best_depth": f"relative depth of the likest layer of the other capture, by {measured}",
-        "best_value": f"{measured} with the likest layer of the other capture",
+        "best_layer": f"best match in the other capture, by {measured}",
+        "best_depth": f"relative depth of the best match in the other capture, by {measured}",
+        "best_value": f"{measured} with the best match in the other capture",
     }[name]
     return {"long_name": f"{words}, 95 % interval, {bound.strip('_')}" if bound else words}

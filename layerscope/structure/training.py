@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import xarray
 
-from layerscope.errors import MeasureError, UsageError
+from layerscope.errors import FileError, MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import find_measures
+from layerscope.measures.files import holds, read_dataset
 from layerscope.measures.record import Kind
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
 from layerscope.store.source import StateSource, open_source
 from layerscope.version import __version__
 
-__all__ = ["over_training", "step_of"]
+__all__ = ["holds_a_training", "over_training", "read_training", "step_of"]
 
 Capture = str | os.PathLike[str] | xarray.Dataset
 
@@ -99,6 +100,27 @@ def over_training(
     options = {"align": "tokens", "measures": [measure], **options}
     compared = _compared(captures, options, progress)
     return _labelled(sources, np.sort(found), measure, compared)
+
+
+def read_training(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """Read a result of `over_training` that was written to a file, into memory.
+
+    Raises
+    ------
+    FileError
+        When it is missing, truncated or something else.
+    """
+    dataset = read_dataset(path, "training", "training")
+    if "checkpoint" not in dataset.dims or "step" not in dataset.coords:
+        raise FileError(
+            f"{os.fspath(path)} is no training file: it has no dimension checkpoint\nmake one with layerscope training"
+        )
+    return dataset
+
+
+def holds_a_training(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a result over training; one that cannot be read is not, and its reader will say why."""
+    return holds(path, "checkpoint", "step")
 
 
 def step_of(model: str) -> int | None:

@@ -26,7 +26,7 @@ def planted(best: list[int], columns: int) -> np.ndarray:
     return 1 - np.abs(np.subtract.outer(np.array(best), np.arange(columns))) / 20
 
 
-def test_the_likest_layer_in_relative_depth():
+def test_the_best_match_in_relative_depth():
     best = [0, 3, 5, 6, 8]
     found = best_match(between(planted(best, 9)))
     assert found["best_layer"].values.tolist() == best
@@ -37,7 +37,7 @@ def test_the_likest_layer_in_relative_depth():
     np.testing.assert_allclose(found["depth_other"], np.arange(9) / 8)
     np.testing.assert_allclose(found["best_depth_other"], found["best_layer_other"] / 4)
     assert (
-        found["best_depth"].attrs["long_name"] == "relative depth of the likest layer of the other capture, by likeness"
+        found["best_depth"].attrs["long_name"] == "relative depth of the best match in the other capture, by likeness"
     )
     assert found.attrs["measure"] == "cka"
 

@@ -1,0 +1,56 @@
+"""``layerscope training``: each layer over the checkpoints of a model's training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Measure how each layer comes to what it ends as: how alike it is to itself in the last checkpoint and in the one before.
+Give captures of checkpoints of one model, on the same texts; the step is read from the model's name, as in @step1000.
+
+Example: layerscope training step0.h5 step512.h5 step143000.h5 --measure cka --output training.nc
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("training", help=_EXAMPLE)(training)
+
+
+def training(
+    captures: Annotated[list[Path], typer.Argument(help="Captures of two checkpoints or more, in any order.")],
+    measure: Annotated[str, typer.Option(help="A measure of pairs of layers (see: layerscope list measures).")] = "cka",
+    steps: Annotated[
+        str | None, typer.Option(help="The step of each capture, comma between (as the models' names say).")
+    ] = None,
+    exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
+    bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
+    memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="The file (training.nc beside the first capture).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Parse, call, print."""
+    from layerscope.cli.numbers import whole_numbers
+    from layerscope.measures.files import write_analysis
+    from layerscope.outputs import new_file
+    from layerscope.structure.training import over_training
+
+    target = new_file(output or captures[0].with_name("training.nc"), overwrite)
+    result = over_training(
+        captures,
+        measure,
+        steps=None if steps is None else whole_numbers("--steps", steps),
+        exclude_first=exclude_first,
+        bootstrap=bootstrap,
+        memory=memory,
+        seed=seed,
+        progress=True,
+    )
+    write_analysis(result, target)
+    typer.echo(
+        f"{target}: {measure} of {result.sizes['layer']} layers at steps {', '.join(map(str, result['step'].values))}"
+    )
