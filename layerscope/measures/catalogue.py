@@ -8,11 +8,31 @@ from collections.abc import Iterable
 
 from layerscope.errors import unknown_name
 from layerscope.measures.record import Kind, Measure
-from layerscope.measures.records import alignments, angles, layers, spectra
+from layerscope.measures.records import (
+    alignments,
+    angles,
+    directions,
+    dissimilarities,
+    distances,
+    features,
+    layers,
+    neighbours,
+    spectra,
+)
 
 __all__ = ["DEFAULT_MEASURES", "MEASURES", "find_measures"]
 
-_SUBJECTS = (angles, alignments, layers, spectra)
+_SUBJECTS = (
+    angles,
+    alignments,
+    distances,
+    dissimilarities,
+    directions,
+    neighbours,
+    features,
+    layers,
+    spectra,
+)
 _RECORDS = [record for subject in _SUBJECTS for record in subject.RECORDS]
 
 MEASURES: dict[str, Measure] = {record.name: record for kind in Kind for record in _RECORDS if record.kind is kind}

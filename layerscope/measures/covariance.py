@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from layerscope.measures.all_pairs import all_pairs
 from layerscope.measures.bootstrap import HALVES, deal_groups, half_masks, recentred
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.clouds import Cloud
@@ -17,13 +18,13 @@ from layerscope.measures.cross_covariance import CrossCovariance
 from layerscope.measures.family import Family
 from layerscope.measures.gram import GramSums
 from layerscope.measures.row_sample import RowSample
-from layerscope.measures.spectra import effective_rank, participation_ratio, procrustes_distance
+from layerscope.measures.spectra import effective_rank, participation_ratio, procrustes_distance, shape_angle
 from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
 
 __all__ = ["Covariance"]
 
-PAIRWISE = frozenset({"cka_biased", "procrustes"})
+PAIRWISE = frozenset({"cka_biased", "procrustes", "shape_angle"})
 SPECTRAL: dict[str, Callable[[torch.Tensor], float]] = {
     "participation_ratio": participation_ratio,
     "effective_rank": effective_rank,
@@ -149,7 +150,7 @@ class Covariance(Family):
         size = _SIZES[name]
         own = [[size(sums.within(layer, side)) for layer in range(len(axis))] for side, axis in enumerate(self.axes)]
         compare = _COMPARISONS[name]
-        return _all_pairs(
+        return all_pairs(
             (len(self.study.first), len(self.study.other)),
             lambda layer, other: compare(sums.between(layer, other), own[0][layer], own[-1][other]),
             MEASURES[name].self_value if len(self.axes) == 1 else None,
@@ -162,9 +163,9 @@ class Covariance(Family):
             aligned: np.ndarray = self._aligned(states, np.zeros(len(states[0]), np.int64), np.ones((1, 1)))[0]
             return aligned
         clouds = [[Cloud(hidden[:, layer]) for layer in range(hidden.shape[1])] for hidden in states]
-        return _all_pairs(
+        return all_pairs(
             (len(clouds[0]), len(clouds[-1])),
-            lambda layer, other: procrustes_distance(
+            lambda layer, other: _COMPARISONS[name](
                 clouds[0][layer].cross(clouds[-1][other]), clouds[0][layer].size, clouds[-1][other].size
             ),
             MEASURES[name].self_value if len(states) == 1 else None,
@@ -189,7 +190,7 @@ class Covariance(Family):
         sides = range(len(self.axes))
         if name == "cka_biased":
             found = [self._aligned([self.sample.hidden(side) for side in sides], group, masks)]
-        elif name == "procrustes":
+        elif name in PAIRWISE:
             found = [np.stack([self._on_rows(name, np.flatnonzero(mask[group])) for mask in masks])]
         else:
             found = [
@@ -201,21 +202,6 @@ class Covariance(Family):
     def _spectrum(self, name: str, side: int, chosen: np.ndarray) -> list[float]:
         states = self.sample.hidden(side)[chosen]
         return [SPECTRAL[name](Cloud(states[:, layer]).covariance()) for layer in range(states.shape[1])]
-
-
-def _all_pairs(
-    shape: tuple[int, int], compare: Callable[[int, int], float], self_value: float | None
-) -> Float[np.ndarray, "layer layer_other"]:
-    """Fill a matrix of pairs; only its upper triangle is computed where a layer's value with itself is known."""
-    result = np.empty(shape)
-    for layer in range(shape[0]):
-        if self_value is None:
-            result[layer] = [compare(layer, other) for other in range(shape[1])]
-            continue
-        result[layer, layer] = self_value
-        for other in range(layer + 1, shape[1]):
-            result[layer, other] = result[other, layer] = compare(layer, other)
-    return result
 
 
 def _aligned_features(cross: torch.Tensor, size: float, size_other: float) -> float:
@@ -230,8 +216,13 @@ def _norm(covariance: torch.Tensor) -> float:
     return float(covariance.norm())
 
 
-_SIZES: dict[str, Callable[[torch.Tensor], float]] = {"cka_biased": _norm, "procrustes": _trace}
+_SIZES: dict[str, Callable[[torch.Tensor], float]] = {
+    "cka_biased": _norm,
+    "procrustes": _trace,
+    "shape_angle": _trace,
+}
 _COMPARISONS: dict[str, Callable[[torch.Tensor, float, float], float]] = {
     "cka_biased": _aligned_features,
     "procrustes": procrustes_distance,
+    "shape_angle": shape_angle,
 }

@@ -1,4 +1,4 @@
-"""The Hilbert-Schmidt independence criterion of all pairs of layers, from their Gram matrices.
+"""The Hilbert-Schmidt independence criterion of all pairs of layers, from their Gram or other kernel matrices.
 
 The Gram matrices are never held whole: block by block of tokens, each layer's block is computed once and multiplied with every
 other layer's. Sums are kept by groups of tokens, so that the criterion of any selection of groups costs next to nothing.
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from layerscope.measures.distances import Kernel, squared_distances
 from layerscope.measures.layer_moments import centred
 
 __all__ = ["Criterion", "GramSums"]
@@ -65,6 +66,41 @@ class _Side:
             )
         return cls(states, diagonal, row_sums)
 
+    def block(self, start: int, stop: int) -> Float[torch.Tensor, "layer row column"]:
+        """Compute the products of rows `start` … `stop` with all rows from `start` on, a row with itself left out."""
+        gram = torch.bmm(self.states[:, start:stop], self.states[:, start:].mT)
+        gram[:, :, : stop - start].diagonal(dim1=1, dim2=2).zero_()
+        return gram
+
+
+@dataclass
+class _KernelSide(_Side):
+    """The same with a kernel of distances instead of products; the sums of rows are collected as blocks are computed."""
+
+    kernel: Kernel
+    real: Float[torch.Tensor, " row"]
+    group: Int[torch.Tensor, " row"]
+
+    @classmethod
+    def of(cls, side: _Side, kernel: Kernel, place: Int[torch.Tensor, " token"]) -> "_KernelSide":
+        """Take arranged states, and which rows hold a token: padding is at some distance too, and must not count."""
+        layers, rows, groups = side.row_sums.shape
+        real = torch.zeros(rows, dtype=torch.float64)
+        real[place] = 1
+        diagonal = kernel(torch.zeros(layers, rows, 1, dtype=torch.float64))[:, :, 0] * real
+        group = torch.arange(groups).repeat_interleave(rows // groups)
+        return cls(side.states.double(), diagonal, torch.zeros_like(side.row_sums), kernel, real, group)
+
+    def block(self, start: int, stop: int) -> Float[torch.Tensor, "layer row column"]:
+        """Compute the kernel of rows `start` … `stop` with all rows from `start` on, a row with itself left out."""
+        values = self.kernel(squared_distances(self.states[:, start:stop], self.states[:, start:]))
+        values *= self.real[start:stop, None] * self.real[start:]
+        height = stop - start
+        values[:, :, :height].diagonal(dim1=1, dim2=2).zero_()
+        self.row_sums[:, start:stop].index_add_(2, self.group[start:], values)
+        self.row_sums[:, stop:, self.group[start]] += values[:, :, height:].sum(1)
+        return values
+
 
 class GramSums:
     r"""Sums of products of the Gram matrices of all pairs of layers, their diagonals left out, by groups of tokens.
@@ -78,6 +114,8 @@ class GramSums:
         The group of each token, 0 … `groups` - 1.
     groups
         How many there are.
+    kernel, kernel_other
+        To be used instead of the inner product.
     """
 
     def __init__(
@@ -86,6 +124,9 @@ class GramSums:
         hidden_other: Float[torch.Tensor, "token layer_other width"] | None = None,
         group: Int[np.ndarray, " token"] | None = None,
         groups: int = 1,
+        *,
+        kernel: Kernel | None = None,
+        kernel_other: Kernel | None = None,
     ) -> None:
         group = np.zeros(len(hidden), np.int64) if group is None else group
         self.count = np.bincount(group, minlength=groups).astype(np.float64)
@@ -96,8 +137,8 @@ class GramSums:
         place[order] = np.arange(len(group)) - starts[group[order]] + group[order] * room
         places = torch.from_numpy(place)
         self.groups, self.room = groups, room
-        self.first = _Side.arrange(hidden, places, groups, room)
-        self.second = self.first if hidden_other is None else _Side.arrange(hidden_other, places, groups, room)
+        self.first = self._arranged(hidden, places, kernel)
+        self.second = self.first if hidden_other is None else self._arranged(hidden_other, places, kernel_other)
         layers, others = len(self.first.states), len(self.second.states)
         self.products = torch.zeros(groups, groups, layers, others, dtype=torch.float64)
         self.squares = torch.zeros(groups, groups, layers, dtype=torch.float64)
@@ -107,7 +148,7 @@ class GramSums:
     def criterion(self, masks: Float[np.ndarray, "selection group"], *, debiased: bool) -> Criterion:
         r"""Compute the criterion of the tokens of some groups.
 
-        With K and L the Gram matrices of n tokens: debiased, the estimator HSIC_1 of Song et al. 2012 (eq. 5); else
+        With K and L the Gram or kernel matrices of n tokens: debiased, the estimator HSIC_1 of Song et al. 2012 (eq. 5); else
         $\mathrm{tr}(KHLH)$ with H the centring matrix, which for linear kernels is $\|Y_c'X_c\|_F^2$.
 
         Parameters
@@ -167,6 +208,15 @@ class GramSums:
             found[1:] = [own.where(own > noise * trace, 0.0) for own, trace in zip(found[1:], traces[1:], strict=True)]
         return found[0], found[1], found[2]
 
+    def _arranged(
+        self,
+        hidden: Float[torch.Tensor, "token layer feature"],
+        place: Int[torch.Tensor, " token"],
+        kernel: Kernel | None,
+    ) -> _Side:
+        side = _Side.arrange(hidden, place, self.groups, self.room)
+        return side if kernel is None else _KernelSide.of(side, kernel, place)
+
     def _multiply(self) -> None:
         """Go through the upper triangle of blocks of token pairs."""
         layers = max(len(self.first.states), len(self.second.states))
@@ -180,10 +230,8 @@ class GramSums:
     def _multiply_block(self, group: int, start: int, stop: int) -> None:
         """Add the products of tokens `start` … `stop` of a group with all tokens from `start` on."""
         sides = [self.first] if self.second is self.first else [self.first, self.second]
-        blocks = [torch.bmm(side.states[:, start:stop], side.states[:, start:].mT) for side in sides]
+        blocks = [side.block(start, stop) for side in sides]
         height, end = stop - start, (group + 1) * self.room - start
-        for gram in blocks:
-            gram[:, :, :height].diagonal(dim1=1, dim2=2).zero_()
         self._add(group, slice(group, group + 1), [gram[:, :, :height] for gram in blocks], 1)
         if end > height:
             self._add(group, slice(group, group + 1), [gram[:, :, height:end] for gram in blocks], 2)

@@ -141,13 +141,30 @@ class SequenceMoments:
             The sequences that have tokens, which the columns of `weights` stand for. Both are used only where sequences were
             kept apart.
         """
-        count, deviation, squares = self.count, self.deviation, self.squares
-        if self.weights is None:
-            mixing, rows = torch.from_numpy(weights), torch.from_numpy(present)
-            count, squares = mixing @ count[rows], mixing @ squares[rows]
-            deviation = torch.tensordot(mixing, deviation[rows], dims=1)
+        count, deviation, squares = self._weighted(present, weights)
         between = deviation.square().sum(-1) / count[:, None]
         return ((squares - between).clamp(min=0) / count[:, None] / self.deviation.shape[-1]).numpy()
+
+    def mean_lengths(
+        self, present: Int[np.ndarray, " sequence"], weights: Float[np.ndarray, "replicate sequence"]
+    ) -> Float[np.ndarray, "replicate layer"]:
+        """Compute the length of each replicate's mean over tokens; the parameters as for `variances`."""
+        assert self.reference is not None
+        count, deviation, _ = self._weighted(present, weights)
+        lengths: np.ndarray = torch.linalg.vector_norm(
+            self.reference + deviation / count[:, None, None], dim=-1
+        ).numpy()
+        return lengths
+
+    def _weighted(
+        self, present: Int[np.ndarray, " sequence"], weights: Float[np.ndarray, "replicate sequence"]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Sum the counts, deviations and squares of each replicate, where they were not from the start."""
+        if self.weights is not None:
+            return self.count, self.deviation, self.squares
+        mixing, rows = torch.from_numpy(weights), torch.from_numpy(present)
+        deviation = torch.tensordot(mixing, self.deviation[rows], dims=1)
+        return mixing @ self.count[rows], deviation, mixing @ self.squares[rows]
 
     def _add(
         self,

@@ -1,6 +1,6 @@
-"""Variance, and the cosines of states without their layers' means.
+"""Variance, the lengths of means, and the cosines of states without their layers' means.
 
-The means are what both need: the variance comes with them in the first pass, the centred cosines in a second. This module
+The means are what all need: the variance comes with them in the first pass, the centred cosines in a second. This module
 knows moments and pair sums; it knows no labels and no files.
 """
 
@@ -41,7 +41,7 @@ class Moments(Family):
         self.sequences = [
             SequenceMoments(len(axis), axis.width, self._weights())
             for axis in self.axes
-            if study.bootstrap and "variance" in wanted
+            if study.bootstrap and wanted & {"variance", "magnitude_difference"}
         ]
         self.seen: set[int] = set()
         self.pairs: PairSums | None = None
@@ -106,6 +106,8 @@ class Moments(Family):
         """Compute one of the family's measures."""
         if name == "variance":
             return self._variance()
+        if name == "magnitude_difference":
+            return self._magnitude_difference()
         assert self.pairs is not None
         total, count = token_cosines(self.pairs, self.study, name)
         value, replicates = resample(total, count, self.study)
@@ -127,11 +129,7 @@ class Moments(Family):
 
     def _variance(self) -> Estimate:
         values: list[np.ndarray] = [moments.variance() for moments in self.moments]
-        replicates: list[np.ndarray] = []
-        if self.study.bootstrap:
-            present = np.array(sorted(self.seen), np.int64)
-            weights = sequence_weights(len(present), self.study.bootstrap, self.study.seed)
-            replicates = [sequences.variances(present, weights) for sequences in self.sequences]
+        replicates = [sequences.variances(*self._drawn()) for sequences in self.sequences]
         return Estimate(
             values[0],
             self.tokens,
@@ -141,6 +139,22 @@ class Moments(Family):
             replicates_other=replicates[1] if len(replicates) > 1 else None,
             interval=RESAMPLED,
         )
+
+    def _magnitude_difference(self) -> Estimate:
+        lengths = [moments.mean.norm(dim=1).numpy() for moments in self.moments]
+        replicates = [sequences.mean_lengths(*self._drawn()) for sequences in self.sequences]
+        return Estimate(
+            abs(lengths[0][:, None] - lengths[-1]),
+            self.tokens,
+            "difference of the lengths of means over tokens",
+            replicates=abs(replicates[0][:, :, None] - replicates[-1][:, None]) if replicates else None,
+            interval=RESAMPLED,
+        )
+
+    def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sequences that have tokens, and how often each replicate draws them."""
+        present = np.array(sorted(self.seen), np.int64)
+        return present, sequence_weights(len(present), self.study.bootstrap, self.study.seed)
 
     def _multiply(self, states: list[torch.Tensor], slot: np.ndarray, at_start: np.ndarray) -> None:
         assert self.pairs is not None

@@ -79,6 +79,8 @@ class Measure:
         The accumulator that computes it, as ``module:class``, imported on use.
     units
         Of the value; empty for a pure number.
+    needs_more_tokens_than_features
+        Whether it is the same for any two layers where tokens are not more than features, and is therefore refused there.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Measure:
     cites: tuple[str, ...]
     family: str
     units: str = ""
+    needs_more_tokens_than_features: bool = False
 
     @property
     def range(self) -> str:

@@ -100,6 +100,12 @@ class RowSample:
         order = self._order()
         return held if (np.diff(order) == 1).all() else held[torch.from_numpy(order)]
 
+    def lowest(self, size: int) -> Int[np.ndarray, " token"]:
+        """Return which of the rows, as `hidden` has them, are a sample of at most `size`: those of lowest priority."""
+        priority = self._priority[: self._filled][self._order()]
+        chosen: np.ndarray = np.sort(np.argsort(priority, kind="stable")[:size])
+        return chosen
+
     def for_medians(self, side: int = 0) -> Float[torch.Tensor, "token layer _feature"]:
         """Return values for the medians: all if all tokens are held, else the eighth of each that a thin sample holds."""
         held = self._hidden[side][: self._filled]

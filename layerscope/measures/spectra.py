@@ -8,7 +8,7 @@ import math
 import torch
 from jaxtyping import Float
 
-__all__ = ["effective_rank", "participation_ratio", "procrustes_distance"]
+__all__ = ["effective_rank", "participation_ratio", "procrustes_distance", "shape_angle"]
 
 
 def participation_ratio(covariance: Float[torch.Tensor, "n n"]) -> float:
@@ -60,5 +60,25 @@ def procrustes_distance(cross: Float[torch.Tensor, "n m"], size: float, size_oth
     >>> procrustes_distance(torch.eye(2, dtype=torch.float64), 2.0, 2.0)
     0.0
     """
-    nuclear = float(torch.linalg.svdvals(cross).sum())
-    return 2 - 2 * nuclear / math.sqrt(size * size_other)
+    return 2 - 2 * _overlap(cross, size, size_other)
+
+
+def shape_angle(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
+    r"""Compute $\arccos\|X_c'Y_c\|_*$ of two centred clouds, each divided by its Frobenius norm, in radians.
+
+    Parameters
+    ----------
+    cross, size, size_other
+        As for `procrustes_distance`.
+
+    Examples
+    --------
+    >>> round(shape_angle(torch.eye(2, dtype=torch.float64), 2.0, 8.0), 4)
+    1.0472
+    """
+    return math.acos(min(1.0, _overlap(cross, size, size_other)))  # rounding may leave more than 1
+
+
+def _overlap(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
+    """Sum the singular values, which at most come to the root of the product of both squared norms."""
+    return float(torch.linalg.svdvals(cross).sum()) / math.sqrt(size * size_other)

@@ -7,9 +7,14 @@ layer (and block influence at both).
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes, svdvals
+from scipy.linalg import orth, orthogonal_procrustes, subspace_angles, svdvals
+from scipy.optimize import linprog
+from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.spatial.distance import cosine as cosine_distance
-from scipy.stats import entropy
+from scipy.stats import entropy, spearmanr
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
 
 Oracle = Callable[[np.ndarray, np.ndarray, list[int]], float]
 
@@ -65,6 +70,160 @@ def procrustes(X, Y, lengths):
     return float(np.sum((X @ Q - Y) ** 2))
 
 
+def shape_angle(X, Y, lengths):
+    X, Y = X - X.mean(0), Y - Y.mean(0)
+    return float(np.arccos(svdvals(X.T @ Y).sum() / np.linalg.norm(X) / np.linalg.norm(Y)))
+
+
+def cka_rbf(X, Y, lengths):
+    K, L = (np.exp(-0.5 * (squareform(d) / (0.8 * np.median(d))) ** 2) for d in (pdist(X), pdist(Y)))
+    return hsic_1(K, L) / np.sqrt(hsic_1(K, K) * hsic_1(L, L))
+
+
+def distance_correlation(X, Y, lengths):
+    A, B = (squareform(pdist(Z)) for Z in (X, Y))
+    A, B = (D - D.mean(0) - D.mean(1)[:, None] + D.mean() for D in (A, B))
+    return float(np.sqrt(np.mean(A * B) / np.sqrt(np.mean(A * A) * np.mean(B * B))))
+
+
+def _dissimilarities(X, Y):
+    return (np.round(pdist(Z, "correlation"), 12) for Z in (X, Y))
+
+
+def rsa(X, Y, lengths):
+    return float(spearmanr(*_dissimilarities(X, Y)).statistic)
+
+
+def rsa_kendall(X, Y, lengths):
+    """Count concordant and discordant pairs of pairs, as in Kendall 1945."""
+    a, b = (np.sign(d[:, None] - d) for d in _dissimilarities(X, Y))
+    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+
+
+def rsa_pearson(X, Y, lengths):
+    return float(np.corrcoef(*_dissimilarities(X, Y))[0, 1])
+
+
+def rsa_cosine(X, Y, lengths):
+    return float(1 - cosine_distance(*_dissimilarities(X, Y)))
+
+
+def _projector(X):
+    """Project onto what the columns span, by the pseudoinverse."""
+    return X @ np.linalg.pinv(X, rcond=1e-12)
+
+
+def _canonical(X, Y):
+    """Take the canonical correlations as cosines of the angles between two column spaces."""
+    return np.cos(subspace_angles(orth(X - X.mean(0), 1e-12), orth(Y - Y.mean(0), 1e-12)))
+
+
+def cca_mean(X, Y, lengths):
+    return float(np.mean(_canonical(X, Y)))
+
+
+def cca_r2(X, Y, lengths):
+    P, Q = (_projector(Z - Z.mean(0)) for Z in (X, Y))
+    return float(np.trace(P @ Q) / round(min(np.trace(P), np.trace(Q))))
+
+
+def svcca(X, Y, lengths):
+    kept = [PCA(0.99, svd_solver="full").fit_transform(Z) for Z in (X, Y)]
+    return cca_mean(*kept, lengths)
+
+
+def pwcca(X, Y, lengths):
+    """Find the canonical variables as eigenvectors of the product of both projectors."""
+    X = X - X.mean(0)
+    P, Q = _projector(X), _projector(Y - Y.mean(0))
+    count = round(min(np.trace(P), np.trace(Q)))
+    square, variables = np.linalg.eigh(P @ Q @ P)
+    weight = np.abs(variables[:, -count:].T @ X).sum(1)
+    return float(np.average(np.sqrt(square[-count:]), weights=weight))
+
+
+def linear_r2(X, Y, lengths):
+    predicted = LinearRegression().fit(Y, X).predict(Y)
+    return float(r2_score(X, predicted, multioutput="variance_weighted"))
+
+
+def eigenspace_overlap(X, Y, lengths):
+    P, Q = _projector(X), _projector(Y)
+    return float(np.trace(P @ Q) / round(max(np.trace(P), np.trace(Q))))
+
+
+def _nearest(X):
+    similarity = np.round(1 - cdist(X, X, "cosine"), 12)
+    for token, row in enumerate(similarity):
+        others = [other for other in np.argsort(-row, kind="stable").tolist() if other != token]
+        yield token, others[:10], row
+
+
+def _over_tokens(score):
+    def oracle(X, Y, lengths):
+        pairs = zip(_nearest(X), _nearest(Y), strict=True)
+        return float(np.mean([score(token, N, M, x, y) for (token, N, x), (_, M, y) in pairs]))
+
+    return oracle
+
+
+def _jaccard(token, N, M, x, y):
+    return len({*N} & {*M}) / len({*N} | {*M})
+
+
+def _mutual(token, N, M, x, y):
+    return sum(other in M for other in N) / 10
+
+
+def _ranks(token, N, M, x, y):
+    ranks = [(N.index(other) + 1, M.index(other) + 1) for other in N if other in M]
+    total = sum(2 / ((1 + abs(r - q)) * (r + q)) for r, q in ranks)
+    return total / sum(1 / i for i in range(1, len(ranks) + 1)) if ranks else 0.0
+
+
+def _second_order(token, N, M, x, y):
+    union = sorted({*N} | {*M})
+    return 1 - cosine_distance(x[union], y[union])
+
+
+def cknna(X, Y, lengths):
+    def align(X, Y):
+        total = 0.0
+        for (token, N, x), (_, M, y) in zip(_nearest(X), _nearest(Y), strict=True):
+            x_mean, y_mean = (np.delete(row, token).mean() for row in (x, y))
+            total += sum((x[other] - x_mean) * (y[other] - y_mean) for other in N if other in M)
+        return total
+
+    return float(align(X, Y) / np.sqrt(align(X, X) * align(Y, Y)))
+
+
+def _correlations(X, Y):
+    X, Y = (Z[:, np.ptp(Z, axis=0) > 0] for Z in (X, Y))
+    return np.corrcoef(X, Y, rowvar=False)[: X.shape[1], X.shape[1] :]
+
+
+def correlation_match_soft(X, Y, lengths):
+    return float(np.mean(np.max(_correlations(X, Y), axis=1)))
+
+
+def correlation_match_hard(X, Y, lengths):
+    """Match by linear programming: its corners are the matches."""
+    C = _correlations(X, Y)
+    p, q = C.shape
+    rows, columns = np.kron(np.eye(p), np.ones(q)), np.kron(np.ones(p), np.eye(q))
+    A, b = np.concatenate([rows, columns]), np.ones(p + q)
+    return float(-linprog(-C.ravel(), A_ub=A, b_ub=b, A_eq=[np.ones(p * q)], b_eq=[min(p, q)]).fun / min(p, q))
+
+
+def magnitude_difference(X, Y, lengths):
+    return float(abs(np.sqrt(np.sum(X.mean(0) ** 2)) - np.sqrt(np.sum(Y.mean(0) ** 2))))
+
+
+def uniformity_difference(X, Y, lengths):
+    x, y = (pdist(Z / np.linalg.norm(Z, axis=1, keepdims=True), "sqeuclidean") for Z in (X, Y))
+    return float(abs(np.log(np.mean(np.exp(-2 * x))) - np.log(np.mean(np.exp(-2 * y)))))
+
+
 def angular_distance(X, Y, lengths):
     last = np.cumsum(lengths) - 1
     return float(np.mean([np.arccos(1 - cosine_distance(X[t], Y[t])) / np.pi for t in last]))
@@ -109,6 +268,24 @@ ORACLES: dict[str, Oracle] = {
         cka,
         cka_biased,
         procrustes,
+        shape_angle,
+        cka_rbf,
+        distance_correlation,
+        rsa,
+        rsa_kendall,
+        rsa_pearson,
+        rsa_cosine,
+        cca_mean,
+        cca_r2,
+        svcca,
+        pwcca,
+        linear_r2,
+        eigenspace_overlap,
+        cknna,
+        correlation_match_soft,
+        correlation_match_hard,
+        magnitude_difference,
+        uniformity_difference,
         angular_distance,
         block_influence,
         variance,
@@ -117,4 +294,9 @@ ORACLES: dict[str, Oracle] = {
         participation_ratio,
         effective_rank,
     )
+} | {
+    "knn_jaccard": _over_tokens(_jaccard),
+    "mutual_knn": _over_tokens(_mutual),
+    "rank_similarity": _over_tokens(_ranks),
+    "second_order_cosine": _over_tokens(_second_order),
 }

@@ -17,9 +17,9 @@ from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 from tests.measures.captures import capture, walk
 
-# An example of thirty tokens says enough as it is, and shrinking it takes minutes.
+# An example of sixty tokens says enough as it is, and shrinking it takes minutes.
 NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
-LENGTHS = [6, 1, 9, 4, 10]
+LENGTHS = [12, 1, 18, 13, 20]
 TOKENS, LAYERS, WIDTH = sum(LENGTHS), 3, 4
 
 
@@ -98,7 +98,7 @@ def test_measures_that_need_several_passes(dealt: list[list[np.ndarray]]):
         found = _streamed(states, _study(4, False, memory=1000), dealt, names)
         in_order = [[np.arange(TOKENS)]]
         expected = _streamed(states, _study(4, False, memory=10**9), in_order, names)
-    assert found["cka"].attrs["batches"] == 3
+    assert found["cka"].attrs["batches"] == 6
     xarray.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 

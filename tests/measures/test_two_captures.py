@@ -51,8 +51,15 @@ def test_intervals_of_the_second_capture():
 @pytest.mark.parametrize("tokens", ["many", "few"])
 @pytest.mark.parametrize("name", ANY_WIDTH)
 def test_different_widths(name: str, tokens: str):
-    lengths = LENGTHS if tokens == "many" else [3, 3]
-    one, two = walk(sum(lengths), 2, 9, seed=1), walk(sum(lengths), 2, 7, seed=2)
+    least = MEASURES[name].least_tokens
+    lengths = LENGTHS if tokens == "many" else [3, max(3, least)]
+    one, two = walk(sum(lengths), 2, 15, seed=1), walk(sum(lengths), 2, 13, seed=2)
+    if tokens == "few" and MEASURES[name].needs_more_tokens_than_features:
+        with pytest.raises(
+            MeasureError, match=f"{name} has no meaning there, because its 6 tokens fill all [56] directions"
+        ):
+            analyze(capture(one, lengths), capture(two, lengths), measures=[name])
+        return
     result = analyze(capture(one, lengths), capture(two, lengths), measures=[name, "norm"])
     for layer, other in np.ndindex(2, 2):
         expected = ORACLES[name](one[:, layer], two[:, other], lengths)

@@ -1,5 +1,7 @@
 """Clouds of tokens at two layers, compared as wholes."""
 
+from math import pi
+
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.records.wording import ALIGNMENT, COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE
 
@@ -83,5 +85,31 @@ RECORDS = (
         reference="Ding et al. 2021, arXiv 2108.01661",
         cites=("ding2021grounding",),
         family=COVARIANCE,
+    ),
+    Measure(
+        name="shape_angle",
+        long_name="angular shape distance",
+        kind=Kind.PAIRWISE,
+        definition=(
+            r"$\arccos\|X_c'Y_c\|_*$, both centred and divided by their Frobenius norm: the angle left after the best rotation, "
+            r"and a metric. The Procrustes distance is $2-2\cos$ of it. States of fewer features are padded with zeros"
+        ),
+        low=0.0,
+        high=pi / 2,
+        symmetric=True,
+        self_value=0.0,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=False,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory="as cka_biased, and shared with it",
+        cost="as procrustes",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs all the decompositions again",
+        reference="Williams et al. 2021, arXiv 2110.14739",
+        cites=("williams2021shape",),
+        family=COVARIANCE,
+        units="radians",
     ),
 )

@@ -12,9 +12,11 @@ __all__ = [
     "ONE_PASS",
     "PRODUCTS",
     "ROTATIONS",
+    "SAMPLED",
     "SEQUENCE_SUMS",
     "SHAPES",
     "SHARED_SAMPLE",
+    "UP_TO_A_SAMPLE",
 ]
 
 ANGLES = frozenset({Invariance.COMMON_ROTATION, Invariance.SCALE, Invariance.TOKEN_SCALE})
@@ -29,8 +31,10 @@ HALVES = (
     "mean is the value"
 )
 SHARED_SAMPLE = "over 4,096 tokens the replicates come from a seeded sample of 4,096 tokens"
+UP_TO_A_SAMPLE = "1, which fills a seeded sample of up to 4,096 tokens; the measure is of the sample"
 
 PRODUCTS = "layerscope.measures.products:Products"
 MOMENTS = "layerscope.measures.moments:Moments"
 ALIGNMENT = "layerscope.measures.alignment:Alignment"
 COVARIANCE = "layerscope.measures.covariance:Covariance"
+SAMPLED = "layerscope.measures.sampled:Sampled"
