@@ -72,7 +72,7 @@ def procrustes(X, Y, lengths):
 
 def shape_angle(X, Y, lengths):
     X, Y = X - X.mean(0), Y - Y.mean(0)
-    return float(np.arccos(svdvals(X.T @ Y).sum() / np.linalg.norm(X) / np.linalg.norm(Y)))
+    return float(np.arccos(min(1, svdvals(X.T @ Y).sum() / np.linalg.norm(X) / np.linalg.norm(Y))))
 
 
 def cka_rbf(X, Y, lengths):
