@@ -11,6 +11,7 @@ from layerscope.version import __version__
 if TYPE_CHECKING:
     from layerscope import figures
     from layerscope.capturing.capture import capture
+    from layerscope.citing import cite
     from layerscope.evaluation.evaluate import evaluate
     from layerscope.evaluation.sweep import sweep
     from layerscope.evaluation.sweep_file import read_sweep as open_sweep
@@ -31,6 +32,7 @@ _HOME = {
     "analyze": "layerscope.measures.analysis:analyze",
     "best_match": "layerscope.structure.matching:best_match",
     "capture": "layerscope.capturing.capture:capture",
+    "cite": "layerscope.citing:cite",
     "compare": "layerscope.measures.questions:compare",
     "evaluate": "layerscope.evaluation.evaluate:evaluate",
     "figures": "layerscope.figures",
@@ -55,6 +57,7 @@ __all__ = [
     "analyze",
     "best_match",
     "capture",
+    "cite",
     "compare",
     "evaluate",
     "figures",

@@ -15,7 +15,20 @@ import typer
 # typer carries its own copy of click, and names its exceptions nowhere else.
 from typer._click.exceptions import ClickException, UsageError
 
-from layerscope.cli import analyze, capture, demo, evaluate, generate, info, listing, plot, segment, sweep, training
+from layerscope.cli import (
+    analyze,
+    capture,
+    cite,
+    demo,
+    evaluate,
+    generate,
+    info,
+    listing,
+    plot,
+    segment,
+    sweep,
+    training,
+)
 from layerscope.errors import LayerScopeError
 from layerscope.version import __version__
 
@@ -32,7 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (capture, analyze, segment, training, evaluate, sweep, generate, plot, listing, info, demo):
+for _command in (capture, analyze, segment, training, evaluate, sweep, generate, plot, listing, info, cite, demo):
     _command.register(app)
 
 

@@ -59,6 +59,7 @@ def place(tmp_path_factory):
 
 def test_help_names_every_command_with_an_example():
     commands = ["capture", "analyze", "segment", "evaluate", "sweep", "generate", "plot", "list", "info", "demo"]
+    commands += ["training", "cite"]
     text = run("--help").stdout
     for command in commands:
         assert command in text

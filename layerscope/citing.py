@@ -1,0 +1,106 @@
+"""What to cite for a file: the measures, model and methods that made it, and nothing else.
+
+It reads what files say of themselves and knows whose works these are; it knows no formula and runs nothing.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import xarray
+
+from layerscope.citations import BACKENDS, BOOTSTRAP, HARNESS, LAYERSCOPE, MODELS, SCHEDULES, TASKS, entries
+from layerscope.errors import FileError
+from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
+from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.files import holds, read_dataset
+from layerscope.store.header import read_header
+
+__all__ = ["cite"]
+
+_UNKNOWN = "% no citation is known for the model"
+
+
+def cite(path: str | os.PathLike[str]) -> str:
+    """Return BibTeX for exactly the measures, models, backends, schedules and tasks of a file.
+
+    Parameters
+    ----------
+    path
+        A capture, an analysis, a sweep, or what `layerscope.over_training` made, as a file.
+
+    Returns
+    -------
+    str
+        Entries in the order of use, LayerScope's own first. A model whose work is not known stands as a comment.
+
+    Raises
+    ------
+    FileError
+        The file is missing, truncated, or none of these.
+
+    Examples
+    --------
+    >>> cite("none.nc")
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.FileError: none.nc does not exist
+    """
+    bibliography = entries()
+    used = dict.fromkeys(_used(path))
+    return "\n\n".join(bibliography.get(key, key) for key in used) + "\n"
+
+
+def _used(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the keys of what a file rests on, and a comment for each model that has none."""
+    yield LAYERSCOPE
+    if holds(path, "hidden") or os.fspath(path).endswith(".h5"):
+        yield from _of_attributes(read_header(path).attributes)
+    elif holds_a_sweep(path):
+        yield from _of_sweep(read_sweep(path))
+    else:
+        result = read_dataset(path, "LayerScope", "analyze")
+        if "layerscope_version" not in result.attrs:
+            raise FileError(f"{os.fspath(path)} is no LayerScope file: it does not say which version wrote it")
+        yield from _of_attributes(result.attrs)
+        yield from _of_measures(result)
+
+
+def _of_attributes(attrs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what captures rest on: their model, backend and schedule, of the second one too where there are two."""
+    for suffix in ("", "_other"):
+        if (model := attrs.get(f"model{suffix}")) is not None:
+            yield _of_model(str(model), str(attrs.get(f"architecture{suffix}", "unknown")))
+        if (backend := attrs.get(f"backend{suffix}")) in BACKENDS:
+            yield BACKENDS[str(backend)]
+        if attrs.get(f"schedule{suffix}", "identity") != "identity":
+            yield SCHEDULES
+
+
+def _of_model(name: str, architecture: str) -> str:
+    key = next((key for pattern, key in MODELS.items() if re.search(pattern, name, re.IGNORECASE)), None)
+    return key or f"{_UNKNOWN} {name} (architecture {architecture}): see what its authors ask for"
+
+
+def _of_measures(result: xarray.Dataset) -> Iterator[str]:
+    names = {str(name).removesuffix("_to_last").removesuffix("_to_previous") for name in result.data_vars}
+    for name, measure in MEASURES.items():
+        if name in names:
+            yield from measure.cites
+    if any(name.endswith("_low") for name in map(str, result.data_vars)):
+        yield BOOTSTRAP
+
+
+def _of_sweep(sweep: xarray.Dataset) -> Iterator[str]:
+    yield from _of_attributes(sweep.attrs)
+    yield SCHEDULES
+    for task in map(str, sweep["task"].values):
+        source, _, name = task.partition(":")
+        if source == "lm-eval":
+            yield HARNESS
+            yield from (key for beginning, key in TASKS.items() if name.startswith(beginning))
+    if "drift_cka" in sweep and bool(sweep["drift_cka"].notnull().any()):
+        yield from MEASURES["cka"].cites
+    if any(str(name).endswith("_low") for name in sweep.data_vars):
+        yield BOOTSTRAP
