@@ -75,6 +75,14 @@ def test_different_widths_are_refused_where_they_have_no_meaning():
     assert "--measures cka,cka_biased,procrustes" in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", [name for name in PAIRWISE if MEASURES[name].same_width])
+def test_every_measure_of_one_width_says_so_and_names_the_others(name: str):
+    one, two = capture(walk(TOKENS, 2, 9), LENGTHS), capture(walk(TOKENS, 2, 7), LENGTHS)
+    with pytest.raises(MeasureError, match=f"{name} compares states of one width, got 9 and 7") as refusal:
+        analyze(one, two, measures=[name])
+    assert str(refusal.value).endswith("--measures " + ",".join(ANY_WIDTH))
+
+
 def test_float32_against_float64():
     states = walk(TOKENS, 2, 5)
     result = analyze(capture(states.astype(np.float32), LENGTHS), capture(states, LENGTHS), measures=["cosine", "cka"])
