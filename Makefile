@@ -36,6 +36,8 @@ benchmarks: $(VENV)/installed-test
 	$(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/latency.py
+	$(INSTALL) --editable '.[benchmarks]'
+	$(BIN)/python benchmarks/measures.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -89,6 +89,7 @@ def _measure(measure: Measure) -> str:
         ["range", measure.range + (f", {measure.units}" if measure.units else "")],
         ["fewest tokens", str(measure.least_tokens)],
         ["a layer that is the same for every token", "refused" if measure.needs_variation else "taken"],
+        ["tokens no more than features", "refused" if measure.needs_more_tokens_than_features else "taken"],
         ["passes over the file", measure.passes],
         ["memory", measure.memory],
         ["cost", measure.cost],

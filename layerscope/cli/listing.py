@@ -62,8 +62,9 @@ def _models() -> list[dict[str, str]]:
     ]
 
 
-def _measures() -> list[dict[str, str]]:
+def _measures() -> list[dict[str, str | int]]:
     from layerscope.measures.catalogue import MEASURES
+    from layerscope.measures.record import Kind
 
     return [
         {
@@ -71,8 +72,12 @@ def _measures() -> list[dict[str, str]]:
             "kind": measure.kind,
             "range": str(measure.range),
             "invariant to": ", ".join(sorted(law.value for law in measure.invariances)) or "nothing",
+            "symmetric": ("yes" if measure.symmetric else "no") if measure.kind is Kind.PAIRWISE else "",
+            "fewest tokens": measure.least_tokens,
+            "tokens ≤ features": "refused" if measure.needs_more_tokens_than_features else "taken",
             "passes": str(measure.passes),
             "reference": measure.reference,
+            "cost": measure.cost,
         }
         for measure in MEASURES.values()
     ]

@@ -1,10 +1,12 @@
 """What ``layerscope list`` prints is what the tables say."""
 
 import json
+import re
 
 import pytest
 
 from layerscope.evaluation.tasks import TASKS, load_task
+from layerscope.measures.catalogue import MEASURES
 from layerscope.schedules.spec import VARIANTS, parse_spec
 from tests.cli.test_commands import run
 
@@ -41,11 +43,21 @@ def test_tasks():
         }
 
 
-@pytest.mark.parametrize("what", ["variants", "tasks"])
+def test_measures_show_their_laws_and_cost():
+    rows = {row["measure"]: row for row in json.loads(run("list", "measures", "--json").stdout)}
+    assert list(rows) == list(MEASURES)
+    row = rows["pwcca"]
+    assert row["invariant to"] == "permutation, scale, translation"
+    assert (row["symmetric"], row["fewest tokens"], row["tokens ≤ features"]) == ("no", 3, "refused")
+    assert row["cost"] == MEASURES["pwcca"].cost
+    assert (rows["norm"]["symmetric"], rows["rsa"]["tokens ≤ features"]) == ("", "taken")
+
+
+@pytest.mark.parametrize("what", ["variants", "tasks", "measures"])
 def test_for_people(what):
     rows = json.loads(run("list", what, "--json").stdout)
     lines = run("list", what).stdout.splitlines()
-    assert lines[0].split() == list(rows[0])
+    assert re.split(r"\s{2,}", lines[0]) == list(rows[0])
     assert len(lines) == 1 + len(rows)
     for line, row in zip(lines[1:], rows, strict=True):
         assert all(str(cell) in line for cell in row.values())
