@@ -12,7 +12,7 @@ from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
 ANALYSES = Path(__file__).parent.parent / "analyses"
-NOTEBOOKS = sorted(ANALYSES.glob("*.py"))
+NOTEBOOKS = sorted(ANALYSES.glob("[0-9]*.py"))
 
 
 def code(notebook):

@@ -132,6 +132,7 @@ class CaptureRequest:
             "model": model.name,
             "architecture": model.architecture.family,
             "num_blocks": model.depth,
+            "parameters": model.parameters,
             "backend": str(self.settings["backend"]),
             "compute_dtype": _name(model.dtype),
             "schedule": str(self.spec),

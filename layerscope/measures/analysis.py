@@ -31,7 +31,7 @@ from layerscope.version import __version__
 
 __all__ = ["analyze", "analyze_source", "finish", "parse_memory"]
 
-CARRIED = ("model", "architecture", "num_blocks", "backend", "schedule", "texts")
+CARRIED = ("model", "architecture", "num_blocks", "parameters", "backend", "schedule", "texts")
 
 
 def analyze(

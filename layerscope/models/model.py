@@ -74,6 +74,11 @@ class Model:
         return len(self.blocks)
 
     @property
+    def parameters(self) -> int:
+        """How many numbers the model was trained to: weights that two parts share count once."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
     def width(self) -> int:
         """Number of features of the residual stream."""
         return int(self.config.hidden_size)

@@ -98,6 +98,7 @@ FILE_ATTRIBUTES = (
     "model",
     "architecture",
     "num_blocks",
+    "parameters",
     "backend",
     "compute_dtype",
     "schedule",

@@ -144,6 +144,7 @@ def test_attributes_of_the_contract(tmp_path):
         "model": "tiny-llama",
         "architecture": "llama",
         "num_blocks": 4,
+        "parameters": 2 * 97 * 32 + 4 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64 + 2 * 32) + 32,
         "backend": "hooks",
         "compute_dtype": "float32",
         "schedule": "identity",

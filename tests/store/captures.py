@@ -12,7 +12,7 @@ from layerscope.store.schema import FILE_ATTRIBUTES
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 
-INTEGERS = ("num_blocks", "truncated_sequences", "skipped_texts")
+INTEGERS = ("num_blocks", "parameters", "truncated_sequences", "skipped_texts")
 ATTRIBUTES: dict[str, str | int | float] = {
     name: 3 if name in INTEGERS else f"some {name} — ü" for name in FILE_ATTRIBUTES if name != "complete"
 }
