@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from layerscope.schedules import variants
     from layerscope.store.reader import open_capture
     from layerscope.structure.matching import best_match
+    from layerscope.structure.scaling import scaling
+    from layerscope.structure.scaling_file import read_scaling as open_scaling
     from layerscope.structure.segmentation import segment
     from layerscope.structure.training import over_training
 
@@ -40,8 +42,10 @@ _HOME = {
     "load_model": "layerscope.models.loading:load_model",
     "open_analysis": "layerscope.measures.files:read_analysis",
     "open_capture": "layerscope.store.reader:open_capture",
+    "open_scaling": "layerscope.structure.scaling_file:read_scaling",
     "open_sweep": "layerscope.evaluation.sweep_file:read_sweep",
     "over_training": "layerscope.structure.training:over_training",
+    "scaling": "layerscope.structure.scaling:scaling",
     "scheduled": "layerscope.execution.scheduled:scheduled",
     "segment": "layerscope.structure.segmentation:segment",
     "similarity": "layerscope.measures.questions:similarity",
@@ -65,8 +69,10 @@ __all__ = [
     "load_model",
     "open_analysis",
     "open_capture",
+    "open_scaling",
     "open_sweep",
     "over_training",
+    "scaling",
     "scheduled",
     "segment",
     "similarity",

@@ -25,6 +25,7 @@ from layerscope.cli import (
     info,
     listing,
     plot,
+    scaling,
     segment,
     sweep,
     training,
@@ -45,7 +46,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (capture, analyze, segment, training, evaluate, sweep, generate, plot, listing, info, cite, demo):
+for _command in (
+    capture,
+    analyze,
+    segment,
+    scaling,
+    training,
+    evaluate,
+    sweep,
+    generate,
+    plot,
+    listing,
+    info,
+    cite,
+    demo,
+):
     _command.register(app)
 
 

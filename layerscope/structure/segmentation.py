@@ -20,8 +20,15 @@ from jaxtyping import Bool, Float
 from layerscope.errors import MeasureError, UsageError
 from layerscope.structure.choice import choose_segments
 from layerscope.structure.partition import best_partition
+from layerscope.structure.stability import stability
 
-__all__ = ["Segmentation", "describe_partition", "layer_numbers", "segment", "similarity_matrix", "stability"]
+__all__ = [
+    "Segmentation",
+    "describe_partition",
+    "layer_numbers",
+    "segment",
+    "similarity_matrix",
+]
 
 _ASYMMETRY = 1e-6
 
@@ -135,46 +142,6 @@ def segment(
     starts = best_partition(matrix, count)
     places = None if replicates is None else stability(replicates, segments=count, starts=starts, layers=len(matrix))
     return describe_partition(similarity, matrix, starts, places)
-
-
-def stability(
-    replicates: xr.DataArray | np.ndarray, segments: int, starts: tuple[int, ...], layers: int
-) -> tuple[float, ...]:
-    """Return, for each boundary in `starts`, the share of replicates that put that boundary in the same place.
-
-    Parameters
-    ----------
-    replicates
-        ``[replicate, layer, layer_other]``, each a similarity matrix over the same layers.
-    segments
-        Into how many segments every replicate is cut.
-    starts
-        The boundaries to look for, as places along the axis counted from 0.
-    layers
-        The number of layers, to check the replicates against.
-
-    Raises
-    ------
-    MeasureError
-        The replicates have another shape, there are none, or they hold NaN.
-
-    Examples
-    --------
-    >>> sharp = np.kron(np.eye(2), np.ones((2, 2)))
-    >>> late = np.kron(np.diag([1.0, 0.0]), np.ones((2, 2))) + np.diag([0, 0, 1.0, 1.0])
-    >>> stability(np.stack([sharp, sharp, sharp, sharp]), segments=2, starts=(2,), layers=4)
-    (1.0,)
-    """
-    values = np.asarray(replicates, dtype=np.float64)
-    if values.ndim != 3 or values.shape[1:] != (layers, layers) or len(values) == 0:
-        raise MeasureError(
-            f"bootstrap replicates have shape {values.shape}, expected (replicates, {layers}, {layers}): "
-            "give those of the same matrix"
-        )
-    if not np.isfinite(values).all():
-        raise MeasureError("a bootstrap replicate holds NaN or Inf: analyze again with more sequences")
-    found = np.array([best_partition((one + one.T) / 2, segments) for one in values]).reshape(len(values), segments - 1)
-    return tuple(float(share) for share in (found == np.array(starts, dtype=np.int64)).mean(axis=0))
 
 
 def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray, "layer layer"]:

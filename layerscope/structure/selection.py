@@ -15,7 +15,7 @@ from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation, segment
 
-__all__ = ["is_distance", "pairwise_measures", "segment_measure", "similarity_of", "value_range"]
+__all__ = ["is_distance", "pairwise_measures", "replicates_of", "segment_measure", "similarity_of", "value_range"]
 
 _NUMBER = re.compile(r"[-−]?\s*(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
@@ -115,11 +115,21 @@ def segment_measure(result: xr.Dataset, measure: str = "cosine", segments: int |
     >>> segment_measure(xr.Dataset({"cosine": blocks})).sizes
     (2, 2, 2)
     """
-    similarity = similarity_of(result, measure)
+    return segment(similarity_of(result, measure), segments, replicates=replicates_of(result, measure))
+
+
+def replicates_of(result: xr.Dataset, measure: str) -> xr.DataArray | None:
+    """Return the bootstrap replicates of one measure as similarities, None where the analysis holds none.
+
+    Examples
+    --------
+    >>> replicates_of(xr.Dataset({"cosine": (("layer", "layer_other"), np.eye(2))}), "cosine") is None
+    True
+    """
     replicates = result.get(f"{measure}_bootstrap")
     if replicates is not None and is_distance(result[measure]):
         replicates = _from_distance(replicates, result[measure])
-    return segment(similarity, segments, replicates=replicates)
+    return replicates
 
 
 def _from_distance(values: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:

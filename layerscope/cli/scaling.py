@@ -1,0 +1,47 @@
+"""``layerscope scaling``: beginning, middle and ending layers of several models beside each other."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_EXAMPLE = """
+Compare the beginning, middle and ending layers of models: how many, what share, which curve they follow across sizes.
+Takes analyses with a bootstrap, of two models or more; those with --exclude-first 0 and 1 of one model go together.
+
+Example: layerscope scaling small.nc medium.nc large.nc --output scaling.nc
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("scaling", help=_EXAMPLE)(scaling)
+
+
+def scaling(
+    analyses: Annotated[list[Path], typer.Argument(help="Analysis files, of two models or more.")],
+    measure: Annotated[str | None, typer.Option(help="One similarity (all that every analysis holds).")] = None,
+    output: Annotated[Path | None, typer.Option(help="A scaling file, to draw or to read on (none).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Parse, call, print."""
+    from layerscope.outputs import new_file
+    from layerscope.structure.scaling import scaling as run
+    from layerscope.structure.scaling_file import write_scaling
+    from layerscope.structure.scaling_words import as_dict, as_lines
+
+    target = None if output is None else new_file(output, overwrite)
+    found = run(analyses, measure=measure, progress=True)
+    if target is not None:
+        write_scaling(found, target)
+    if as_json:
+        typer.echo(json.dumps(as_dict(found), ensure_ascii=False, allow_nan=False))
+        return
+    for line in as_lines(found):
+        typer.echo(line)
+    if target is not None:
+        typer.echo(str(target))

@@ -1,0 +1,125 @@
+"""What has been said of beginning and ending layers across scales, put to the test.
+
+Two claims of "Transformer Layers as Painters" (arXiv 2407.09298) on the Pythia models: the ending is always exactly one
+layer, and the proportion of beginning layers falls with size. The second is taken for true where the least-squares slope
+of the proportion is below 0, and trusted where it stays so whichever model is left out. Plain arrays in, findings out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+__all__ = ["Finding", "beginning_trend", "ending_is_one", "judge", "scale_of"]
+
+_SURE = 0.95
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a claim.
+
+    Attributes
+    ----------
+    holds
+        Whether it is true of the sizes found.
+    support
+        The share of bootstrap replicates of which it is true.
+    robust
+        Whether no single model decides it.
+    """
+
+    holds: bool
+    support: float
+    robust: bool
+
+    @property
+    def verdict(self) -> str:
+        """``holds`` or ``fails`` where it is robust and at least 95 % of the replicates say the same, else ``undecided``.
+
+        Examples
+        --------
+        >>> Finding(True, 0.97, True).verdict, Finding(True, 0.6, True).verdict, Finding(False, 0.0, True).verdict
+        ('holds', 'undecided', 'fails')
+        """
+        if not self.robust or (self.support if self.holds else 1 - self.support) < _SURE:
+            return "undecided"
+        return "holds" if self.holds else "fails"
+
+
+def judge(
+    sizes: Int[np.ndarray, "replicate model segment"],
+    states: Int[np.ndarray, " model"],
+    along: Float[np.ndarray, " model"],
+) -> dict[str, Finding]:
+    """Put every claim to the test.
+
+    Parameters
+    ----------
+    sizes
+        Layers of each segment of each model: entry 0 as found, the others the bootstrap replicates.
+    states
+        States of each model, T+1.
+    along
+        Where each model stands, from `scale_of`.
+
+    Examples
+    --------
+    >>> sizes = np.array([[[2, 4, 1], [2, 8, 1], [2, 12, 1]]] * 3)
+    >>> findings = judge(sizes, np.array([7, 11, 15]), np.array([6.0, 7.0, 8.0]))
+    >>> [finding.verdict for finding in findings.values()]
+    ['holds', 'holds']
+    """
+    ones = ending_is_one(sizes)
+    shares = sizes[:, :, 0] / states
+    falls = beginning_trend(shares, along) < 0
+    without = [beginning_trend(np.delete(shares[:1], one, 1), np.delete(along, one)) for one in range(len(along))]
+    robust = all(np.isfinite(trend[0]) and (trend[0] < 0) == falls[0] for trend in without)
+    # One longer ending is enough against "always": that claim needs no second model.
+    return {
+        "ending_is_one_layer": Finding(bool(ones[0]), float(ones[1:].mean()), robust=True),
+        "beginning_proportion_falls": Finding(bool(falls[0]), float(falls[1:].mean()), robust),
+    }
+
+
+def ending_is_one(sizes: Int[np.ndarray, "replicate model segment"]) -> Bool[np.ndarray, " replicate"]:
+    """Tell of each replicate whether the last segment is one layer in every model.
+
+    Examples
+    --------
+    >>> ending_is_one(np.array([[[2, 4, 1], [2, 8, 1]], [[2, 4, 1], [2, 7, 2]]]))
+    array([ True, False])
+    """
+    ones: np.ndarray = (sizes[:, :, -1] == 1).all(axis=1)
+    return ones
+
+
+def scale_of(
+    states: Float[np.ndarray, " model"], parameters: Float[np.ndarray, " model"]
+) -> tuple[str, Float[np.ndarray, " model"]]:
+    """Return what models are ordered by, and where each stands: log10 of the parameters; of the states if some are unknown.
+
+    Examples
+    --------
+    >>> scale_of(np.array([7.0, 10.0]), np.array([1e6, np.nan]))[0]
+    'states'
+    """
+    if np.isnan(parameters).any():
+        return "states", np.log10(states)
+    return "parameters", np.log10(parameters)
+
+
+def beginning_trend(
+    proportions: Float[np.ndarray, "replicate model"], along: Float[np.ndarray, " model"]
+) -> Float[np.ndarray, " replicate"]:
+    """Return the least-squares slope of the proportion of beginning layers, a tenfold of scale; NaN where all are of one.
+
+    Examples
+    --------
+    >>> beginning_trend(np.array([[0.4, 0.3, 0.2]]), np.array([6.0, 7.0, 8.0])).round(3)
+    array([-0.1])
+    """
+    centred = along - along.mean()
+    spread = float(centred @ centred)
+    trend: np.ndarray = proportions @ centred / spread if spread > 0 else np.full(len(proportions), np.nan)
+    return trend

@@ -1,0 +1,192 @@
+"""What cutting several models into three gave, as one Dataset: counts, intervals, curves, claims, and the matrices.
+
+The curves are those of `layerscope.structure.fits`, the claims those of `layerscope.structure.claims`. The matrices stand
+beside, so that a figure needs this Dataset alone. This module knows numbers and labels; it reads and segments nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from layerscope.measures.bootstrap import percentiles
+from layerscope.provenance import provenance
+from layerscope.structure.claims import beginning_trend, judge, scale_of
+from layerscope.structure.fits import FORMS, best_forms, fit_forms
+from layerscope.structure.readings import Key, Member, Reading
+from layerscope.version import __version__
+
+__all__ = ["SEGMENTS", "Cut", "lay_out"]
+
+SEGMENTS = ("beginning", "middle", "ending")
+
+_OF_SIZE = ("model", "reading", "segment")
+_OF_FIT = ("reading", "segment", "form")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One similarity of one model, cut into three.
+
+    Attributes
+    ----------
+    sizes
+        Layers of each segment.
+    score
+        Mean similarity within segments minus between; None where there are no pairs.
+    stability
+        Share of the replicates with each boundary in the same place.
+    replicates
+        Sizes in each replicate.
+    """
+
+    sizes: Int[np.ndarray, " segment"]
+    score: float | None
+    stability: Float[np.ndarray, " boundary"]
+    replicates: Int[np.ndarray, "replicate segment"]
+
+
+def lay_out(members: Sequence[Member], readings: dict[Key, list[Reading]], cuts: dict[Key, list[Cut]]) -> xr.Dataset:
+    """Return the Dataset of a scaling; see the conventions for its variables."""
+    sizes = _each(cuts, lambda cut: cut.sizes)
+    replicates = np.moveaxis(_each(cuts, lambda cut: cut.replicates), 2, 0)
+    dataset = _described(members, readings)
+    _place_sizes(dataset, sizes, replicates, cuts)
+    everything = np.concatenate([sizes[None], replicates])
+    _place_fits(dataset, everything)
+    _place_claims(dataset, everything)
+    _place_matrices(dataset, readings)
+    return dataset
+
+
+def _each(cuts: dict[Key, list[Cut]], of: Callable[[Cut], np.ndarray | float]) -> np.ndarray:
+    """Return something of every cut as ``[model, reading, ...]``."""
+    return np.array([[of(cut) for cut in of_models] for of_models in cuts.values()]).swapaxes(0, 1)
+
+
+def _described(members: Sequence[Member], readings: dict[Key, list[Reading]]) -> xr.Dataset:
+    """Return a Dataset that says which models were read how."""
+    firsts = [of_models[0].similarity for of_models in readings.values()]
+    dataset = xr.Dataset(
+        {
+            "depth": ("model", [member.depth for member in members], {"long_name": "blocks"}),
+            "states": ("model", [member.states for member in members], {"long_name": "states, blocks + 1"}),
+            "parameters": ("model", [member.parameters for member in members], {"long_name": "parameters"}),
+            "architecture": ("model", _words([member.architecture for member in members])),
+            "texts": ("model", _words([member.texts for member in members])),
+            "measure": ("reading", _words([measure for measure, _ in readings])),
+            "excluded_first": (
+                "reading",
+                [excluded for _, excluded in readings],
+                {"long_name": "tokens left out at the start of each sequence"},
+            ),
+            "long_name": ("reading", _words([str(first.attrs.get("long_name", first.name)) for first in firsts])),
+        },
+        {
+            "model": _words([member.name for member in members]),
+            "segment": _words(SEGMENTS),
+            "form": _words(FORMS),
+        },
+    )
+    tokens = [[reading.tokens for reading in of_models] for of_models in readings.values()]
+    dataset["tokens"] = (("model", "reading"), np.array(tokens).T, {"long_name": "tokens the similarity speaks of"})
+    dataset = dataset.set_coords([name for name, of in dataset.data_vars.items() if len(of.dims) == 1])
+    return dataset.assign_attrs(layerscope_version=__version__, provenance=provenance())
+
+
+def _place_sizes(
+    dataset: xr.Dataset,
+    sizes: Int[np.ndarray, "model reading segment"],
+    replicates: Int[np.ndarray, "replicate model reading segment"],
+    cuts: dict[Key, list[Cut]],
+) -> None:
+    states = dataset["states"].values[:, None, None]
+    _with_interval(dataset, "size", _OF_SIZE, sizes, replicates, "layers of the segment")
+    _with_interval(dataset, "proportion", _OF_SIZE, sizes / states, replicates / states, "share of the states")
+    dataset["size_bootstrap"] = (
+        ("replicate", *_OF_SIZE),
+        replicates.astype(np.int32),
+        {"long_name": "layers of the segment, bootstrap replicates"},
+    )
+    scores = _each(cuts, lambda cut: np.nan if cut.score is None else cut.score)
+    words = "mean similarity within segments minus between"
+    dataset["score"] = (("model", "reading"), scores, {"long_name": words})
+    words = "share of replicates with the boundary in the same place"
+    dataset["stability"] = (
+        ("model", "reading", "boundary"),
+        _each(cuts, lambda cut: cut.stability),
+        {"long_name": words},
+    )
+
+
+def _place_fits(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate model reading segment"]) -> None:
+    """Fit the sizes found, entry 0, together with their replicates."""
+    states, parameters = dataset["states"].values.astype(np.float64), dataset["parameters"].values
+    shape = (len(everything), *everything.shape[2:], len(FORMS))
+    intercept, slope, error, chosen = (np.full(shape, np.nan) for _ in range(4))
+    for reading, place in np.ndindex(shape[1:3]):
+        fits = fit_forms(everything[:, :, reading, place].astype(np.float64), states, parameters)
+        for number, fit in enumerate(fits.values()):
+            at = (slice(None), reading, place, number)
+            intercept[at], slope[at], error[at] = fit.intercept, fit.slope, fit.error
+        chosen[:, reading, place] = best_forms(fits)[:, None] == np.arange(len(FORMS))
+    _with_interval(dataset, "intercept", _OF_FIT, intercept[0], intercept[1:], "layers where the curve begins")
+    _with_interval(
+        dataset, "slope", _OF_FIT, slope[0], slope[1:], "layers a state; logarithmic: a tenfold of parameters"
+    )
+    dataset["left_out_error"] = (
+        _OF_FIT,
+        error[0],
+        {"long_name": "root mean squared error at a model left out, in layers"},
+    )
+    dataset["support"] = (_OF_FIT, chosen[1:].mean(axis=0), {"long_name": "share of replicates that support the form"})
+    names = np.array(FORMS, dtype=object)[chosen[0].argmax(axis=-1)]
+    dataset["supported"] = (("reading", "segment"), names, {"long_name": "form of the least leave-one-out error"})
+
+
+def _place_claims(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate model reading segment"]) -> None:
+    states = dataset["states"].values
+    scale, along = scale_of(states.astype(np.float64), dataset["parameters"].values)
+    shares = everything[..., 0] / states[:, None]
+    trend = np.stack([beginning_trend(shares[:, :, place], along) for place in range(shares.shape[2])], axis=1)
+    words = f"change of the proportion of beginning layers with each tenfold of {scale}"
+    _with_interval(dataset, "beginning_trend", ("reading",), trend[0], trend[1:], words)
+    findings = [judge(everything[:, :, place], states, along) for place in range(shares.shape[2])]
+    dataset.coords["claim"] = _words(list(findings[0]))
+    rows = [list(of_reading.values()) for of_reading in findings]
+    words = "whether no single model decides"
+    for name, values, about in (
+        ("holds", np.array([[one.holds for one in row] for row in rows], np.int8), "whether it is true of the sizes"),
+        ("claim_support", np.array([[one.support for one in row] for row in rows]), "share of replicates that say so"),
+        ("robust", np.array([[one.robust for one in row] for row in rows], np.int8), words),
+        ("verdict", np.array([[one.verdict for one in row] for row in rows], object), "holds, fails or undecided"),
+    ):
+        dataset[name] = (("reading", "claim"), values, {"long_name": about})
+
+
+def _place_matrices(dataset: xr.Dataset, readings: dict[Key, list[Reading]]) -> None:
+    """Keep the matrices, each in the corner of the largest, NaN beyond."""
+    most = int(dataset["states"].max())
+    matrices = np.full((dataset.sizes["model"], len(readings), most, most), np.nan, dtype=np.float32)
+    for place, of_models in enumerate(readings.values()):
+        for number, reading in enumerate(of_models):
+            states = len(reading.similarity)
+            matrices[number, place, :states, :states] = reading.similarity
+    dims = ("model", "reading", "layer", "layer_other")
+    dataset["similarity"] = (dims, matrices, {"long_name": "similarity of layers, NaN beyond a model's last"})
+    for name in ("layer", "layer_other"):
+        dataset.coords[name] = (name, np.arange(most), {"long_name": "state"})
+
+
+def _with_interval(
+    dataset: xr.Dataset, name: str, dims: tuple[str, ...], value: np.ndarray, replicates: np.ndarray, words: str
+) -> None:
+    dataset[name] = (dims, value, {"long_name": words})
+    for bound, ends in zip(("low", "high"), percentiles(replicates.astype(np.float64)), strict=True):
+        dataset[f"{name}_{bound}"] = (dims, ends, {"long_name": f"{words}, 95 % interval, {bound}"})
+
+
+def _words(values: Sequence[str]) -> np.ndarray:
+    return np.array(values, dtype=object)
