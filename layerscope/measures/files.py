@@ -77,12 +77,3 @@ def read_dataset(path: str | os.PathLike[str], kind: str, command: str) -> xarra
         raise FileError(
             f"{path} is no {kind} file, or a truncated one ({error})\nmake it again with layerscope {command}"
         ) from error
-
-
-def holds(path: str | os.PathLike[str], *variables: str) -> bool:
-    """Tell whether a file has these variables; one that cannot be read has none, and its reader will say why."""
-    try:
-        with h5py.File(path, "r") as content:
-            return all(name in content for name in variables)
-    except OSError:
-        return False
