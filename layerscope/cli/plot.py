@@ -15,7 +15,7 @@ __all__ = ["register"]
 _EXAMPLE = """
 Draw an analysis: a heatmap with its segments, the four similarities side by side, the statistics along the layers, or
 between two captures the best match of each layer. Draw what layerscope training made.
-Draw a sweep: all variants together, task by task, single blocks, loops, drift against loss, or latency.
+Draw a sweep: all variants together, task by task, single blocks, loops, drift against loss, stages, or latency.
 
 Example: layerscope plot run.nc --kind heatmap --measure cosine --output figure.pdf
 
@@ -36,6 +36,7 @@ class Plot(StrEnum):
     single = "single"
     loops = "loops"
     drift = "drift"
+    stages = "stages"
     latency = "latency"
 
 
@@ -57,6 +58,7 @@ _OPTIONS: dict[Plot, tuple[str, ...]] = {
     Plot.single: ("quantity", "task"),
     Plot.loops: ("quantity", "task"),
     Plot.drift: ("drift", "task"),
+    Plot.stages: ("schedule", "task"),
     Plot.latency: ("quantity", "task", "loops"),
 }
 _ANALYSES = (Plot.heatmap, Plot.panel, Plot.profile, Plot.match)
@@ -82,6 +84,10 @@ def plot(
     drift: Annotated[
         str | None, typer.Option(help="drift_cosine, drift_norm or drift_cka, for --kind drift (drift_cosine).")
     ] = None,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(help="A run of the sweep, for --kind stages; may be repeated (skip and middle_repeat)."),
+    ] = None,
     width: Annotated[Width | None, typer.Option(help="One column of a paper or two.")] = None,
     output: Annotated[Path | None, typer.Option(help="A .pdf, .svg or .png (the file's name, .pdf).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
@@ -99,6 +105,7 @@ def plot(
         "variant": variant,
         "loops": loops,
         "drift": drift,
+        "schedule": schedule or None,
     }
     options = _fitting(chosen, given)
     size = str(width or ("single" if chosen in _NARROW else "double"))

@@ -1,7 +1,7 @@
 """Figures for papers: arrays in, matplotlib out.
 
 Of an analysis: `heatmap`, `panel`, `profile`, `match`. Of checkpoints: `training`. Of a sweep: `sweep`, `tasks`, `single`,
-`loops`, `drift`, `latency`.
+`loops`, `drift`, `stages`, `latency`.
 
 - `heatmap`: one matrix over pairs of layers, with its segments;
 - `panel`: the four cosines side by side on one scale;
@@ -10,7 +10,8 @@ Of an analysis: `heatmap`, `panel`, `profile`, `match`. Of checkpoints: `trainin
 - `training`: each layer against itself at the end of training;
 - `sweep`, `tasks`: what each variant costs against the number of affected blocks, together and task by task;
 - `single`: what a single block is worth; `loops`: how often a parallel stage should run;
-- `drift`: loss against drift of the last state; `latency`: score or loss against sequential stages;
+- `drift`: loss against drift of the last state; `stages`: variance and drift after each stage of some runs;
+- `latency`: score or loss against sequential stages;
 - `save`: write any of them as PDF, SVG or PNG.
 
 Every figure is a `layerscope.figures.canvas.Figure`, a matplotlib figure that shows itself in a notebook, opens no
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from layerscope.figures.matrices import heatmap
     from layerscope.figures.panels import panel
     from layerscope.figures.profiles import profile
+    from layerscope.figures.stage_curves import stages
     from layerscope.figures.sweeps import sweep, tasks
     from layerscope.figures.trainings import training
 
@@ -44,6 +46,7 @@ _HOME = {
     "panel": "layerscope.figures.panels",
     "profile": "layerscope.figures.profiles",
     "single": "layerscope.figures.blocks",
+    "stages": "layerscope.figures.stage_curves",
     "sweep": "layerscope.figures.sweeps",
     "tasks": "layerscope.figures.sweeps",
     "training": "layerscope.figures.trainings",
@@ -59,6 +62,7 @@ __all__ = [
     "profile",
     "save",
     "single",
+    "stages",
     "sweep",
     "tasks",
     "training",

@@ -9,13 +9,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from layerscope.figures.canvas import Figure
-from layerscope.figures.curves import draw_curve, draw_levels, names_of_value, remarks_of
+from layerscope.figures.curves import draw_curve, draw_levels, remarks_of
 from layerscope.figures.grids import make_grid, set_value_axis, set_whole_axis, share_values
 from layerscope.figures.keys import key_entry, level_entry
 from layerscope.figures.marks import CHANCE, FULL, LOOKS, MARKER, task_looks
 from layerscope.figures.runs import curves
 from layerscope.figures.scores import depth_of, scores
-from layerscope.figures.style import applied, inches
+from layerscope.figures.style import inches, styled
 
 __all__ = ["single"]
 
@@ -25,6 +25,7 @@ _WIDE = 5.0  # inches
 _LINEAR = 0.1  # nats: differences up to here stand on a linear axis, greater ones on a logarithmic one
 
 
+@styled
 def single(
     dataset: xr.Dataset, quantity: str = "loss", *, task: str | None = None, width: str | float = "double"
 ) -> Figure:
@@ -41,51 +42,45 @@ def single(
     dataset
         A sweep with runs of drop, of swap or of both.
     quantity
-        ``loss``, ``loss_difference``, ``normalized``, ``accuracy``, ``accuracy_norm`` or ``perplexity``.
+        As for `layerscope.figures.sweeps.sweep`.
     task
         One task; all by default.
     width
-        ``double`` (6.9 inches, up to three panels in a row), ``single`` (3.33, two) or inches.
+        ``double`` (up to three panels in a row), ``single`` (two) or inches.
 
     Raises
     ------
-    UsageError
-        It is no sweep; there is no such quantity or task; `width` is impossible.
-    MeasureError
-        The sweep holds no run of drop or swap, or not this quantity.
+    UsageError, MeasureError
+        As `layerscope.figures.sweeps.sweep`; the sweep holds no run of drop or swap.
 
     Examples
     --------
-    >>> runs = {"variant": ["identity", "drop", "drop"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
-    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 1], "stages": [4, 3, 3]}
-    >>> columns = {name: ("run", values) for name, values in runs.items()}
-    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
-    >>> figure = single(dataset)
+    >>> from layerscope.figures.example import example_sweep
+    >>> figure = single(example_sweep())
     >>> figure.axes[0].get_xlabel()
     'block (swap: between the two)'
     """
     names = scores(dataset, quantity, task).tasks
     found = [scores(dataset, quantity, name) for name in names]
     drawn = [curves(dataset, of_task, _VARIANTS) for of_task in found]
-    everything = [curve for of_task in drawn for curve in of_task]
-    with applied():
-        shown = [name for name in _VARIANTS if any(curve.variant == name for curve in everything)]
-        entries: list[Line2D | Patch] = [*(key_entry(LOOKS[name]) for name in shown), level_entry(FULL)]
-        entries += [level_entry(CHANCE)] if any(of_task.chance is not None for of_task in found) else []
-        titles = [look.name for look in task_looks(names).values()] if len(names) > 1 else [""]
-        shared = found[0].quantity.counts_answers
-        groups = [entries, remarks_of(everything, found[0])]
-        across = inches(width)
-        height = 0.75 if len(names) > 1 or across < _WIDE else 0.42
-        grid = make_grid(across, titles, groups, height=height, shared=shared)
-        for axes, of_task, its_curves in zip(grid.places, found, drawn, strict=True):
-            for curve in its_curves:
-                along = curve.start + (0.5 if curve.variant == "swap" else 0.0)
-                draw_curve(axes, curve, along.astype(np.float64), size=_SMALL if len(names) > 1 else MARKER)
-            draw_levels(axes, of_task)
-            set_value_axis(axes, quantity == "perplexity", _LINEAR if quantity == "loss_difference" else 0.0)
-            set_whole_axis(axes, 0, depth_of(dataset) - 1)
-        if shared:
-            share_values(grid.places)
-        grid.name_axes(["block (swap: between the two)", "block"], names_of_value(found[0]), shared)
+    kind, everything = found[0].quantity, [curve for of_task in drawn for curve in of_task]
+    shown = [name for name in _VARIANTS if any(curve.variant == name for curve in everything)]
+    levels = [FULL, *([CHANCE] if any(of_task.chance is not None for of_task in found) else [])]
+    entries = [*(key_entry(LOOKS[name]) for name in shown), *map(level_entry, levels)]
+    groups: list[list[Line2D | Patch]] = [[*entries], remarks_of(everything, found[0])]
+    alone, across = len(names) == 1, inches(width)
+    titles = [""] if alone else [look.name for look in task_looks(names).values()]
+    grid = make_grid(
+        across, titles, groups, height=0.42 if alone and across >= _WIDE else 0.75, shared=kind.counts_answers
+    )
+    for axes, of_task, its_curves in zip(grid.places, found, drawn, strict=True):
+        for curve in its_curves:
+            along = curve.start + (0.5 if curve.variant == "swap" else 0.0)
+            draw_curve(axes, curve, along.astype(np.float64), size=MARKER if alone else _SMALL)
+        draw_levels(axes, of_task)
+        set_value_axis(axes, kind.logarithmic, _LINEAR if quantity == "loss_difference" else 0.0)
+        set_whole_axis(axes, 0, depth_of(dataset) - 1)
+    if kind.counts_answers:
+        share_values(grid.places)
+    grid.name_axes(["block (swap: between the two)", "block"], kind.names, kind.counts_answers)
     return grid.figure

@@ -9,19 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from layerscope.figures.keys import band_entry, bar_entry, hollow_entry
+from layerscope.figures.keys import band_entry, bar_entry, hollow_entry, key_entry, level_entry, words_entry
 from layerscope.figures.marks import CHANCE, FULL, LOOKS, MARKER, Look, draw_level, draw_points
-from layerscope.figures.runs import Curve
+from layerscope.figures.runs import RANGE_VARIANTS, Curve
 from layerscope.figures.scores import Scores
 
-__all__ = ["asides", "draw_curve", "draw_levels", "look_of", "names_of_value", "remarks_of"]
+__all__ = ["asides", "draw_curve", "draw_levels", "entries_of", "look_of", "remarks_of"]
 
 _ASIDE = 0.07  # of the distance between two points
 _STEP = 2  # from one M to the next, all starts run
 
 
 def draw_curve(
-    axes: Axes, curve: Curve, along: Float[np.ndarray, " point"], look: Look | None = None, size: float = MARKER
+    axes: Axes,
+    curve: Curve,
+    along: Float[np.ndarray, " point"],
+    look: Look | None = None,
+    size: float | Float[np.ndarray, " point"] = MARKER,
 ) -> None:
     """Draw a curve at places across: seeds as a band, an interval as bars."""
     bars = curve.bars != "none"
@@ -40,9 +44,14 @@ def draw_curve(
 
 def draw_levels(axes: Axes, found: Scores) -> None:
     """Draw the full model, and chance where it is one number, as levels."""
-    draw_level(axes, float(found.values[0]), FULL)
-    if found.chance is not None:
-        draw_level(axes, found.chance, CHANCE)
+    for value, kind in zip(found.levels, (FULL, CHANCE), strict=False):
+        draw_level(axes, value, kind)
+
+
+def entries_of(drawn: list[Curve], found: Scores, *, marked: bool = False) -> list[Line2D]:
+    """Return what a key has of some curves and of the levels among them; `marked` as in `level_entry`."""
+    levels = [level_entry(FULL, marked), *([] if found.chance is None else [level_entry(CHANCE)])]
+    return [*(key_entry(look_of(curve)) for curve in drawn), *levels]
 
 
 def look_of(curve: Curve) -> Look:
@@ -70,9 +79,17 @@ def remarks_of(drawn: list[Curve], found: Scores) -> list[Line2D | Patch]:
         remarks.append(bar_entry("95 % interval"))
     if any(not curve.above.all() for curve in drawn):
         remarks.append(hollow_entry(len(found.tasks) > 1))
+        by_count = [curve for curve in drawn if curve.variant in RANGE_VARIANTS]
+        remarks += [words_entry(_range_above(by_count))] if by_count else []
     return remarks
 
 
-def names_of_value(found: Scores) -> list[str]:
-    """Name the axis of a quantity, longest first."""
-    return [found.words, found.quantity.words, found.quantity.short]
+def _range_above(drawn: list[Curve]) -> str:
+    """Say over which numbers of affected blocks all points are above chance, and up to which some are."""
+    affected = np.concatenate([curve.affected for curve in drawn])
+    above = np.concatenate([curve.above for curve in drawn])
+    if not above.any():
+        return "above chance: none"
+    all_to = affected[affected < affected[~above].min()]
+    some = f"some M ≤ {affected[above].max()}"
+    return f"above chance: all M ≤ {all_to.max()}, {some}" if len(all_to) else f"above chance: {some}"

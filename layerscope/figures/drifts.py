@@ -7,15 +7,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from layerscope.errors import MeasureError, unknown_name
-from layerscope.figures.canvas import Figure, size_of
-from layerscope.figures.grids import make_grid, set_value_axis, written
-from layerscope.figures.keys import hollow_entry, key_entry, level_entry, size_entry
-from layerscope.figures.marks import FULL, LOOKS, draw_level, marker_size, task_looks
+from layerscope.figures.canvas import Figure
+from layerscope.figures.grids import make_grid, set_ticks_across, set_value_axis
+from layerscope.figures.keys import hollow_entry, key_entry, level_entry, sizes_of
+from layerscope.figures.marks import FULL, LOOKS, draw_level, draw_markers, size_by_affected, task_looks
 from layerscope.figures.scores import Scores, column, scores
-from layerscope.figures.style import applied, inches
+from layerscope.figures.style import inches, styled
 
 __all__ = ["DRIFTS", "drift"]
 
@@ -26,19 +25,17 @@ DRIFTS = {
 }
 """Each drift, and how it is called, longest first."""
 
-_LEAST, _MOST = 2.2, 4.8  # points: markers of runs that affect one block and all
 _FACTOR = 30.0  # on a logarithmic axis where the drifts span more
-_TICK_APART = 0.34
-_EDGE = 0.5
 
 
+@styled
 def drift(
     dataset: xr.Dataset, drift: str = "drift_cosine", *, task: str | None = None, width: str | float = "double"
 ) -> Figure:
     """Draw loss against drift, a point a run: whether what the last state loses is what the task loses.
 
     A panel a task, with Spearman's rank correlation over runs and its interval as the sweep has them. Colour and
-    marker say the variant, size how many blocks are affected; hollow points are runs whose accuracy is not above chance.
+    marker say the variant, size how many blocks are affected (M); hollow points are runs whose accuracy is not above chance.
     The loss of the full model is a broken level. Drifts that span more than a factor of 30 stand on a logarithmic axis,
     without the runs that do not drift at all.
 
@@ -52,7 +49,7 @@ def drift(
     task
         One task; all by default.
     width
-        ``double`` (6.9 inches, up to three panels in a row), ``single`` (3.33, two) or inches.
+        ``double`` (up to three panels in a row), ``single`` (two) or inches.
 
     Raises
     ------
@@ -63,12 +60,8 @@ def drift(
 
     Examples
     --------
-    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
-    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
-    >>> columns = {name: ("run", values) for name, values in runs.items()}
-    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
-    >>> dataset["drift_cosine"] = dataset["loss"] / 10 - 0.2
-    >>> figure = drift(dataset)
+    >>> from layerscope.figures.example import example_sweep
+    >>> figure = drift(example_sweep())
     >>> figure.axes[0].get_xlabel()
     'drift of the last state (1 − cosine)'
     """
@@ -80,29 +73,24 @@ def drift(
     found = [scores(dataset, "loss", name) for name in names]
     moved = [np.asarray(dataset[drift].sel(task=name).values, dtype=np.float64) for name in names]
     logarithmic = _spans_much(np.concatenate(moved))
-    looks = task_looks(names)
-    with applied():
-        variants = column(dataset, "variant")
-        shown = [name for name in LOOKS if name != "identity" and name in variants]
-        affected = column(dataset, "affected")
-        most = max(int(affected.max()), 1)
-        sizes = [
-            size_entry(f"{count} affected", _size(float(count), most)) for count in sorted({1, (most + 1) // 2, most})
-        ]
-        hollow = any(of_task.above is not None and (of_task.above[1:] == 0).any() for of_task in found)
-        groups = [
-            [*(key_entry(LOOKS[name], joined=False) for name in shown), level_entry(FULL)],
-            [*sizes, *([hollow_entry(False)] if hollow else [])],
-        ]
-        titles = [_title(dataset, looks[name].name, name, drift, alone=len(names) == 1) for name in names]
-        grid = make_grid(inches(width), titles, groups, height=0.85 if len(names) > 1 else 0.7, shared=False)
-        for axes, of_task, its_drift in zip(grid.places, found, moved, strict=True):
-            for variant in sorted(shown, key=lambda name: -int((variants == name).sum())):  # the few over the many
-                _scatter(axes, variant, its_drift, of_task, np.flatnonzero(variants == variant), affected / most)
-            draw_level(axes, float(of_task.values[0]), FULL)
-            set_value_axis(axes)
-            _set_drift_axis(axes, np.concatenate(moved), logarithmic)
-        grid.name_axes(DRIFTS[drift], ["loss (nats per token)", "loss"], shared=False)
+    variants, affected = column(dataset, "variant"), column(dataset, "affected")
+    shown = [name for name in LOOKS if name != "identity" and name in variants]
+    sizes = size_by_affected(affected.astype(np.float64), int(affected.max()))
+    hollow = any(of_task.above is not None and (of_task.above[1:] == 0).any() for of_task in found)
+    groups = [
+        [*(key_entry(LOOKS[name], joined=False) for name in shown), level_entry(FULL)],
+        [*sizes_of(affected), *([hollow_entry(False)] if hollow else [])],
+    ]
+    alone = len(names) == 1
+    titles = [_title(dataset, look.name, name, drift, alone) for name, look in task_looks(names).items()]
+    grid = make_grid(inches(width), titles, groups, height=0.7 if alone else 0.85, shared=False)
+    for axes, of_task, its_drift in zip(grid.places, found, moved, strict=True):
+        for variant in sorted(shown, key=lambda name: -int((variants == name).sum())):  # the few over the many
+            _scatter(axes, variant, its_drift, of_task, np.flatnonzero(variants == variant), sizes)
+        draw_level(axes, float(of_task.values[0]), FULL)
+        set_value_axis(axes)
+        _set_drift_axis(axes, np.concatenate(moved), logarithmic)
+    grid.name_axes(DRIFTS[drift], found[0].quantity.names, shared=False)
     return grid.figure
 
 
@@ -112,28 +100,9 @@ def _spans_much(moved: Float[np.ndarray, " any"]) -> bool:
     return some.size > 0 and float(some.max() / np.percentile(some, 5)) > _FACTOR
 
 
-def _size(affected: float, most: int) -> float:
-    return _LEAST + (_MOST - _LEAST) * max(affected, 0.0) / most
-
-
-def _scatter(axes: Axes, variant: str, moved: np.ndarray, found: Scores, runs: np.ndarray, share: np.ndarray) -> None:
-    """Draw the runs of a variant, the large ones first, so that none hides a small one."""
-    look = LOOKS[variant]
+def _scatter(axes: Axes, variant: str, moved: np.ndarray, found: Scores, runs: np.ndarray, sizes: np.ndarray) -> None:
     runs = runs[np.isfinite(moved[runs]) & np.isfinite(found.values[runs])]
-    runs = runs[np.argsort(-share[runs], kind="stable")]
-    above = np.ones(len(runs)) if found.above is None else np.nan_to_num(found.above[runs], nan=1.0)
-    axes.scatter(
-        moved[runs],
-        found.values[runs],
-        s=[marker_size(look, _size(float(part), 1)) ** 2 for part in share[runs]],
-        marker=look.marker,
-        facecolors=[look.colour if filled else "white" for filled in above],
-        edgecolors=look.colour,
-        linewidths=_EDGE,
-        alpha=0.85,
-        label=f"_{look.name}",
-        zorder=2.0,
-    )
+    draw_markers(axes, moved[runs], found.values[runs], LOOKS[variant], found.filled[runs], sizes[runs])
 
 
 def _title(dataset: xr.Dataset, words: str, task: str, drift: str, alone: bool) -> str:
@@ -154,16 +123,9 @@ def _title(dataset: xr.Dataset, words: str, task: str, drift: str, alone: bool) 
 def _set_drift_axis(axes: Axes, moved: Float[np.ndarray, " any"], logarithmic: bool) -> None:
     """Set the axis of drifts, the same in all panels."""
     most = float(np.nanmax(moved))
-    nbins = max(2, int(size_of(axes)[0] / _TICK_APART))
     if logarithmic:
         axes.set_xscale("log")
-        least = float(np.percentile(moved[moved > 1e-6], 1)) / 1.3
-        axes.set_xlim(least, 1.3 * most)
-        decades = np.log10(1.3 * most / least)
-        within = (1.0, 2.0, 5.0) if nbins > 4 * decades else (1.0, 3.0) if nbins > 2.5 * decades else (1.0,)
-        axes.xaxis.set_major_locator(LogLocator(subs=within, numticks=nbins))
-        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(float(np.percentile(moved[moved > 1e-6], 1)) / 1.3, 1.3 * most)
     else:
         axes.set_xlim(-0.04 * most, 1.05 * most)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+    set_ticks_across(axes, logarithmic)

@@ -16,14 +16,22 @@ from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_
 from layerscope.figures.keys import draw_key, key_height
 from layerscope.figures.style import TEXT
 
-__all__ = ["Grid", "make_grid", "set_value_axis", "set_whole_axis", "share_values", "written"]
+__all__ = [
+    "Grid",
+    "make_grid",
+    "set_ticks_across",
+    "set_value_axis",
+    "set_whole_axis",
+    "share_values",
+    "written",
+]
 
 _TWO_BELOW = 5.0  # inches: narrower, a figure has two panels in a row, else three
 _LEFT, _RIGHT, _ACROSS = 0.42, 0.08, 0.12  # inches: ticks and name, nothing, between panels that share them
 _TITLE, _LINE_APART = 0.08, 0.115
 _DOWN, _BELOW = 0.10, 0.36
 _TICKS = 0.14
-_TICK_APART = 0.32
+_TICK_APART = 0.34
 _PLAIN = 0.08
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -149,9 +157,23 @@ def written(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
+def set_ticks_across(axes: Axes, logarithmic: bool = False) -> None:
+    """Set as many round ticks across as have room, written out; the limits must be final."""
+    nbins = max(2, int(size_of(axes)[0] / _TICK_APART))
+    if logarithmic:
+        low, high = axes.get_xlim()
+        decades = math.log10(high / low)
+        within = (1.0, 2.0, 5.0) if nbins > 4 * decades else (1.0, 3.0) if nbins > 2.5 * decades else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(subs=within, numticks=nbins))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+
+
 def set_whole_axis(axes: Axes, low: int, high: int) -> None:
     """Set an axis of whole numbers across."""
     margin = max(0.7, 0.03 * (high - low))
     axes.set_xlim(low - margin, high + margin)
-    nbins = max(2, int(size_of(axes)[0] / _TICK_APART))
+    nbins = max(4, int(size_of(axes)[0] / _TICK_APART))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=min(nbins, 10), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

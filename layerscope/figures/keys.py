@@ -6,6 +6,7 @@ It knows looks and axes, not sweeps.
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,8 +14,8 @@ from matplotlib.patches import Patch
 
 from layerscope.figures.brackets import spread
 from layerscope.figures.canvas import size_of, text_width
-from layerscope.figures.marks import EDGE, LOOKS, MARKER, Look, level_style, marker_size
-from layerscope.figures.style import GREY, SHADE, SMALL
+from layerscope.figures.marks import EDGE, LOOKS, MARKER, Look, level_style, marker_size, size_by_affected
+from layerscope.figures.style import GREY, LINE, SHADE, SMALL
 
 __all__ = [
     "band_entry",
@@ -26,13 +27,15 @@ __all__ = [
     "key_entry",
     "key_height",
     "level_entry",
-    "size_entry",
+    "sizes_of",
+    "words_entry",
 ]
 
 _SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
 _KEY_ROW, _ROW = 0.1275, 0.138  # inches from row to row of a key, and of names beside lines
 _KEY_TOP, _KEY_BELOW = 0.06, 0.05
-_BESIDE = 0.06  # inches between axes and samples beside them
+_BESIDE = 0.14  # inches between axes and samples beside them
+_SAME = 0.02  # inches: heights nearer to each other are told apart by no eye
 _POINTS = 72.0
 
 
@@ -59,9 +62,27 @@ def level_entry(kind: str, marked: bool = False) -> Line2D:
     return entry
 
 
-def size_entry(words: str, size: float) -> Line2D:
-    """Return what stands for markers of a size in a key."""
-    return Line2D([], [], linestyle="", marker="o", markersize=size, color=GREY, markeredgewidth=0.0, label=words)
+def sizes_of(affected: Int[np.ndarray, " run"]) -> list[Line2D]:
+    """Return what stands for sizes of markers in a key: the least, a middle and the greatest number of affected blocks."""
+    counts = np.unique(affected[affected > 0])
+    if not counts.size:
+        return []
+    middle = counts[np.abs(counts - (counts[0] + counts[-1]) / 2).argmin()]
+    shown = np.unique([counts[0], middle, counts[-1]])
+    sizes = size_by_affected(shown.astype(np.float64), int(counts[-1]))
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=size,
+            color=GREY,
+            markeredgewidth=0.0,
+            label=f"{count} affected",
+        )
+        for count, size in zip(shown, sizes, strict=True)
+    ]
 
 
 def hollow_entry(several: bool) -> Line2D:
@@ -78,6 +99,11 @@ def hollow_entry(several: bool) -> Line2D:
         markeredgewidth=EDGE,
         label=words,
     )
+
+
+def words_entry(words: str) -> Line2D:
+    """Return a remark in a key, with nothing in front of it."""
+    return Line2D([], [], linestyle="", label=words)
 
 
 def band_entry(words: str) -> Patch:
@@ -140,24 +166,39 @@ def end_labels_width(entries: Sequence[Line2D]) -> float:
     return _BESIDE + _WORDS_FROM + max(text_width(str(entry.get_label()), SMALL) for entry in entries)
 
 
-def draw_end_labels(axes: Axes, entries: Sequence[Line2D], ends: Sequence[float]) -> None:
-    """Name lines right of the axes with a sample of each, as near to its end as the others leave room.
+def draw_end_labels(axes: Axes, entries: Sequence[Line2D], lines: Sequence[Float[np.ndarray, "_ 2"]]) -> None:
+    """Name lines right of the axes with a sample of each, as near to its end as the others leave room, and tied to it.
 
-    Limits of the axes must be final: places are taken from them.
+    Lines that end together are named in the order in which they come there. Limits of the axes must be final: places
+    are taken from them.
+
+    Parameters
+    ----------
+    axes
+        Where the lines are.
+    entries
+        What stands for each line in a key.
+    lines
+        Their points, across and up, from left to right; one point at the right for a level.
     """
     width, height = size_of(axes)
-    low, high = axes.get_ylim()
-    within = np.clip(np.array(ends, dtype=np.float64), low, high)
-    up = (axes.transScale + axes.transLimits).transform(np.stack([np.zeros(len(within)), within], axis=1))[:, 1]
-    order = np.argsort(-up, kind="stable")
-    places = spread([float((1.0 - up[index]) * height) for index in order], _ROW, 0.0, height)
+    to_axes = axes.transScale + axes.transLimits
+    paths = [np.clip(to_axes.transform(points), 0.0, 1.0) for points in lines]
+    longest = max(map(len, paths))
+    # From the end on backwards, as far as the eye tells heights apart.
+    heights = np.stack([np.pad(path[::-1, 1], (0, longest - len(path)), "edge") for path in paths])
+    order = np.lexsort(-np.round(heights * height / _SAME)[:, ::-1].T)
+    places = spread([float((1.0 - heights[index, 0]) * height) for index in order], _ROW, 0.0, height)
     left = 1.0 + _BESIDE / width
     for index, place in zip(order, places, strict=True):
         entry, middle = entries[index], 1.0 - place / height
+        across, up = paths[index][-1]
+        tie = Line2D([across, left], [up, middle], color=entry.get_color(), linewidth=LINE, alpha=0.5, zorder=1.2)
         sample = Line2D([left, left + _SAMPLE / 2 / width, left + _SAMPLE / width], [middle] * 3, markevery=[1])
         sample.update_from(entry)
-        sample.set(transform=axes.transAxes, clip_on=False, label=f"_end of {entry.get_label()}")
-        axes.add_line(sample)
+        for line, words in ((tie, "tie to"), (sample, "end of")):
+            line.set(transform=axes.transAxes, clip_on=False, label=f"_{words} {entry.get_label()}")
+            axes.add_line(line)
         axes.text(
             left + _WORDS_FROM / width,
             middle,

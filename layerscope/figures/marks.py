@@ -21,9 +21,11 @@ __all__ = [
     "MARKER",
     "Look",
     "draw_level",
+    "draw_markers",
     "draw_points",
     "level_style",
     "marker_size",
+    "size_by_affected",
     "task_looks",
 ]
 
@@ -32,6 +34,7 @@ EDGE = 0.8
 _LARGER = {"P": 1.35, "X": 1.3, "*": 1.4, "d": 1.2}  # markers whose shape takes little of their square
 FULL, CHANCE = "full model", "chance"
 _BAND = 0.18  # opacity
+_LEAST, _MOST = 2.2, 4.8  # points: markers of runs that affect one block and all
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ def draw_points(
     low: Float[np.ndarray, " point"] | None = None,
     high: Float[np.ndarray, " point"] | None = None,
     band: bool = False,
-    size: float = MARKER,
+    size: float | Float[np.ndarray, " point"] = MARKER,
 ) -> None:
-    """Draw points of one look, hollow where they are not above chance, with their band or bars.
+    """Draw points of one look and a line through them, with their band or bars; see `draw_markers`.
 
     Parameters
     ----------
@@ -115,26 +118,42 @@ def draw_points(
     size
         Of a marker, in points.
     """
+    axes.plot(along, values, color=look.colour, label=look.name, zorder=2.0)
+    draw_markers(axes, along, values, look, above, size)
     if low is not None and high is not None:
         if band:
             axes.fill_between(along, low, high, color=look.colour, alpha=_BAND, linewidth=0.0, zorder=1.5)
         else:
             axes.vlines(along, low, high, color=look.colour, linewidth=0.6, alpha=0.55, zorder=1.8)
-    axes.plot(along, values, color=look.colour, label=look.name, zorder=2.0)
-    for which, inside in ((above, look.colour), (~above, "white")):
-        if which.any():
-            axes.plot(
-                along[which],
-                values[which],
-                linestyle="",
-                marker=look.marker,
-                markersize=marker_size(look, size),
-                color=look.colour,
-                markerfacecolor=inside,
-                markeredgewidth=EDGE,
-                label=f"_{look.name}",
-                zorder=2.1,
-            )
+
+
+def draw_markers(
+    axes: Axes,
+    along: Float[np.ndarray, " point"],
+    values: Float[np.ndarray, " point"],
+    look: Look,
+    above: Bool[np.ndarray, " point"],
+    size: float | Float[np.ndarray, " point"] = MARKER,
+) -> None:
+    """Draw markers of one look, hollow where points are not above chance, the large ones first: none hides a small one."""
+    sizes = np.broadcast_to(np.asarray(size, dtype=np.float64), along.shape)
+    order = np.argsort(-sizes, kind="stable")
+    axes.scatter(
+        along[order],
+        values[order],
+        s=marker_size(look, 1.0) ** 2 * sizes[order] ** 2,
+        marker=look.marker,
+        facecolors=[look.colour if filled else "white" for filled in above[order]],
+        edgecolors=look.colour,
+        linewidths=EDGE,
+        label=f"_{look.name}",
+        zorder=2.1,
+    )
+
+
+def size_by_affected(affected: Float[np.ndarray, " point"], most: int) -> Float[np.ndarray, " point"]:
+    """Return sizes of markers in points, that grow with the number of affected blocks up to the `most` of all runs."""
+    return np.asarray(_LEAST + (_MOST - _LEAST) * np.maximum(affected, 0.0) / max(most, 1))
 
 
 def marker_size(look: Look, size: float = MARKER) -> float:

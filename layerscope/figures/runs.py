@@ -118,8 +118,6 @@ def _curve(sweep: xr.Dataset, found: Scores, variant: str, runs: np.ndarray, loo
         bars = "seeds"
     elif found.low is not None and found.high is not None:
         low, high, bars = found.low[firsts], found.high[firsts], "interval"
-    # Where nothing tells, points look as those above chance do: filled.
-    told = np.ones(len(found.values)) if found.above is None else np.nan_to_num(found.above, nan=1.0)
     return Curve(
         variant,
         start[firsts].astype(np.int64),
@@ -130,7 +128,7 @@ def _curve(sweep: xr.Dataset, found: Scores, variant: str, runs: np.ndarray, loo
         low,
         high,
         bars,  # type: ignore[arg-type]
-        np.array([told[those].mean() > 0.5 for those in members]),
+        np.array([found.filled[those].mean() > 0.5 for those in members]),
         loops,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from layerscope.errors import MeasureError, UsageError, unknown_name
 
@@ -41,9 +41,19 @@ class Quantity:
         return "normalised score" if self.ends else self.words.split(" (")[0]
 
     @property
+    def names(self) -> list[str]:
+        """What stands at the axis, longest first."""
+        return [self.words, self.short]
+
+    @property
     def counts_answers(self) -> bool:
         """Whether chance is a level of it."""
         return self.better > 0
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether it grows beyond any linear axis."""
+        return self.name == "perplexity"
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -61,14 +71,14 @@ QUANTITIES: dict[str, Quantity] = {
 
 @dataclass(frozen=True)
 class Scores:
-    """A quantity of every run: of one task, or the median over several.
+    """A quantity of every run: of one task, or the middle of several (the median; of two, which have none, the mean).
 
     Attributes
     ----------
     values
         NaN where a run lacks one of the tasks.
     low, high
-        The interval of one task, if the sweep has it; the median over several has none.
+        The interval of one task, if the sweep has it; the middle of several has none.
     above
         Whether accuracy is above chance (its interval too, where there is one) in more than half of the tasks; None if
         the sweep cannot tell.
@@ -85,9 +95,27 @@ class Scores:
     chance: float | None
 
     @property
-    def words(self) -> str:
-        """What stands at the axis."""
-        return self.quantity.words if len(self.tasks) == 1 else f"median {self.quantity.words}"
+    def filled(self) -> Bool[np.ndarray, " run"]:
+        """Which runs are drawn filled: those above chance, and all where nothing tells."""
+        return np.ones(len(self.values), bool) if self.above is None else np.nan_to_num(self.above, nan=1.0) > 0.5
+
+    @property
+    def levels(self) -> list[float]:
+        """What the full model is worth, and chance where that is one number."""
+        return [float(self.values[0]), *([] if self.chance is None else [self.chance])]
+
+    @property
+    def names(self) -> list[str]:
+        """What stands at the axis, longest first; of several tasks how they were put together."""
+        kind = self.quantity
+        if len(self.tasks) == 1:
+            return kind.names
+        middle = "mean" if len(self.tasks) == 2 else "median"
+        return [
+            f"{kind.words}, {middle} of {len(self.tasks)} tasks",
+            f"{middle} {kind.words}",
+            f"{middle} {kind.short}",
+        ]
 
 
 def quantity_of(name: str) -> Quantity:
@@ -150,7 +178,7 @@ def tasks_of(sweep: xr.Dataset, task: str | None = None) -> list[str]:
 
 
 def scores(sweep: xr.Dataset, quantity: str, task: str | None = None) -> Scores:
-    """Return a quantity of every run, of one task or as the median over all that have it.
+    """Return a quantity of every run, of one task or as the middle of all that have it.
 
     Parameters
     ----------
@@ -159,7 +187,7 @@ def scores(sweep: xr.Dataset, quantity: str, task: str | None = None) -> Scores:
     quantity
         A name of `QUANTITIES`.
     task
-        A task, or None for the median over those tasks that have the quantity.
+        A task, or None for the middle of those tasks that have the quantity.
 
     Raises
     ------

@@ -6,8 +6,10 @@ as text (SVG), which journals ask for and which keeps the words searchable. Colo
 matrices (viridis) and the Okabe-Ito set for lines: both are safe for colour-blind readers and survive grey printing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import matplotlib
 import matplotlib.style
@@ -29,6 +31,7 @@ __all__ = [
     "applied",
     "colours",
     "inches",
+    "styled",
 ]
 
 WIDTHS = {"single": 3.33, "double": 6.9}
@@ -89,6 +92,21 @@ def applied() -> Iterator[None]:
     """Set matplotlib's defaults and our settings over the user's, for the time of the block only."""
     with matplotlib.style.context(["default", _SETTINGS]):
         yield
+
+
+_Parameters = ParamSpec("_Parameters")
+_Drawn = TypeVar("_Drawn")
+
+
+def styled(draw: Callable[_Parameters, _Drawn]) -> Callable[_Parameters, _Drawn]:
+    """Make a function draw in LayerScope's style, whatever the user's own settings are."""
+
+    @wraps(draw)
+    def drawing(*args: _Parameters.args, **options: _Parameters.kwargs) -> _Drawn:
+        with applied():
+            return draw(*args, **options)
+
+    return drawing
 
 
 def inches(width: str | float) -> float:

@@ -3,19 +3,20 @@
 A sweep in, a figure out.
 """
 
+import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from layerscope.errors import unknown_name
 from layerscope.figures.canvas import Figure
-from layerscope.figures.curves import asides, draw_curve, draw_levels, look_of, names_of_value, remarks_of
+from layerscope.figures.curves import asides, draw_curve, draw_levels, entries_of, look_of, remarks_of
 from layerscope.figures.grids import Grid, make_grid, set_value_axis, set_whole_axis, share_values
 from layerscope.figures.keys import draw_end_labels, end_labels_width, key_entry, level_entry
 from layerscope.figures.marks import CHANCE, FULL, MARKER, draw_level, task_looks
 from layerscope.figures.runs import RANGE_VARIANTS, Curve, curves
 from layerscope.figures.scores import depth_of, scores
-from layerscope.figures.style import applied, inches
+from layerscope.figures.style import inches, styled
 
 __all__ = ["sweep", "tasks"]
 
@@ -24,6 +25,7 @@ _HEIGHT = 0.62
 _SMALL = 2.6  # points: markers in small panels
 
 
+@styled
 def sweep(
     dataset: xr.Dataset,
     quantity: str = "normalized",
@@ -34,12 +36,12 @@ def sweep(
 ) -> Figure:
     """Draw all range variants against the number of affected blocks, M (the paper's Fig. 11).
 
-    Up goes the quantity of one task, or the median over tasks. `random` is the mean over its seeds, its band goes from
-    the least to the greatest of them (of each seed's median over tasks). Intervals that the sweep holds are vertical
-    bars, for which lines are set aside by a part of one M; they are of one task, so a median over several has none.
-    The full model is a broken level, chance a dotted one. A marker is filled where accuracy is above chance (its
-    interval too, where the sweep has one) in more than half of the tasks, and hollow elsewhere, whatever quantity is
-    drawn: over hollow markers accuracy says nothing.
+    Up goes the quantity of one task, or the median over tasks (of two tasks their mean). `random` is the mean over its
+    seeds, its band goes from the least to the greatest of them. Intervals that the sweep holds are vertical bars, for
+    which lines are set aside by a part of one M; they are of one task, so a median over several has none. The full
+    model is a broken level, chance a dotted one. A marker is filled where accuracy is above chance (its interval too,
+    where the sweep has one) in more than half of the tasks, and hollow elsewhere, whatever quantity is drawn: over
+    hollow markers accuracy says nothing. The key says over which M all are filled, and up to which some.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ def sweep(
         ``normalized`` (0 is chance, 1 the full model), ``loss``, ``loss_difference`` (paired with the full model),
         ``accuracy``, ``accuracy_norm`` or ``perplexity``. For a small model, soon at chance, ``loss`` tells most.
     task
-        One task; the median over all by default.
+        One task; all by default.
     loops
         Which looped parallel of a sweep with several: 3, the paper's, by default.
     width
@@ -64,39 +66,36 @@ def sweep(
 
     Examples
     --------
-    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
-    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
-    >>> columns = {name: ("run", values) for name, values in runs.items()}
-    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
-    >>> figure = sweep(dataset, "loss")
+    >>> from layerscope.figures.example import example_sweep
+    >>> figure = sweep(example_sweep(), "loss")
     >>> figure.axes[0].get_ylabel()
     'loss (nats per token)'
     """
     found = scores(dataset, quantity, task)
     drawn = curves(dataset, found, RANGE_VARIANTS, loops)
-    with applied():
-        across = inches(width)
-        lines = [key_entry(look_of(curve)) for curve in drawn] + [level_entry(FULL)]
-        ends = [float(curve.values[-1]) for curve in drawn] + [float(found.values[0])]
-        if found.chance is not None:
-            lines.append(level_entry(CHANCE))
-            ends.append(found.chance)
-        wide = across >= _WIDE
-        beside = end_labels_width(lines) if wide else 0.0
-        groups: list[list[Line2D | Patch]] = [[] if wide else [*lines], remarks_of(drawn, found)]
-        grid = make_grid(across, [""], groups, height=_HEIGHT if wide else 0.8, beside=beside)
-        axes = grid.places[0]
-        for curve, aside in zip(drawn, asides(drawn, len(drawn)), strict=True):
-            draw_curve(axes, curve, curve.affected + aside)
-        draw_levels(axes, found)
-        set_value_axis(axes, quantity == "perplexity")
-        _set_affected(grid, drawn)
-        grid.name_axes(_names_of_affected(dataset), names_of_value(found), shared=True)
-        if wide:
-            draw_end_labels(axes, lines, ends)
+    across = inches(width)
+    wide = across >= _WIDE
+    entries = entries_of(drawn, found)
+    groups: list[list[Line2D | Patch]] = [[] if wide else [*entries], remarks_of(drawn, found)]
+    beside = end_labels_width(entries) if wide else 0.0
+    grid = make_grid(across, [""], groups, height=_HEIGHT if wide else 0.8, beside=beside)
+    axes = grid.places[0]
+    lines = []
+    for curve, aside in zip(drawn, asides(drawn, len(drawn)), strict=True):
+        lines.append(np.stack([curve.affected + aside, curve.values], axis=1))
+        draw_curve(axes, curve, lines[-1][:, 0])
+    draw_levels(axes, found)
+    set_value_axis(axes, found.quantity.logarithmic)
+    _set_affected(grid, drawn)
+    grid.name_axes(_names_of_affected(dataset), found.names, shared=True)
+    if wide:
+        right = axes.get_xlim()[1]
+        lines += [np.array([[right, level]]) for level in found.levels]
+        draw_end_labels(axes, entries, lines)
     return grid.figure
 
 
+@styled
 def tasks(
     dataset: xr.Dataset,
     quantity: str = "normalized",
@@ -119,24 +118,19 @@ def tasks(
     variant
         One range variant, for a figure of its own.
     loops
-        Which looped parallel of a sweep with several: 3, the paper's, by default.
+        As for `sweep`.
     width
-        ``double`` (6.9 inches, three panels in a row), ``single`` (3.33, two) or inches.
+        ``double`` (three panels in a row), ``single`` (two) or inches.
 
     Raises
     ------
-    UsageError
-        It is no sweep; there is no such quantity, variant or number of loops; `width` is impossible.
-    MeasureError
-        The sweep holds no such variant, or not this quantity.
+    UsageError, MeasureError
+        As `sweep`; there is no such variant.
 
     Examples
     --------
-    >>> runs = {"variant": ["identity", "skip", "skip"], "start": [-1, 1, 0], "loops": [-1, -1, -1]}
-    >>> runs |= {"seed": [-1, -1, -1], "affected": [0, 1, 3], "stages": [4, 3, 1]}
-    >>> columns = {name: ("run", values) for name, values in runs.items()}
-    >>> dataset = xr.Dataset({"loss": (("task", "run"), [[2.0, 2.4, 5.0]])}, {"task": ["builtin:cloze"], **columns})
-    >>> figure = tasks(dataset, "loss", width="single")
+    >>> from layerscope.figures.example import example_sweep
+    >>> figure = tasks(example_sweep(), "loss", width="single")
     >>> figure.axes[0].get_title(loc="left")
     'skip'
     """
@@ -148,30 +142,28 @@ def tasks(
     by_task = {name: {c.variant: c for c in curves(dataset, found[name], wanted, loops)} for name in names}
     shown = [name for name in wanted if any(name in of_task for of_task in by_task.values())]
     looks = task_looks(names)
-    with applied():
-        across = inches(width)
-        everything = [curve for of_task in by_task.values() for curve in of_task.values()]
-        entries = [key_entry(look) for look in looks.values()]
-        levels = found[names[0]].quantity.ends is not None
-        entries += [level_entry(FULL), level_entry(CHANCE)] if levels else [level_entry(FULL)]
-        titles = [look_of(next(t[name] for t in by_task.values() if name in t)).name for name in shown]
-        alone = variant is not None
-        groups: list[list[Line2D | Patch]] = [[*entries], remarks_of(everything, found[names[0]])]
-        grid = make_grid(across, titles, groups, height=0.5 if alone and across >= _WIDE else 0.8)
-        for axes, name in zip(grid.places, shown, strict=True):
-            for task, aside in zip(names, asides(everything, len(names)), strict=True):
-                if name in by_task[task]:
-                    curve = by_task[task][name]
-                    draw_curve(axes, curve, curve.affected + aside, looks[task], MARKER if alone else _SMALL)
-                    if not levels:
-                        draw_level(axes, float(found[task].values[0]), FULL, looks[task].colour)
-            if levels:
-                draw_level(axes, 1.0, FULL)
-                draw_level(axes, 0.0, CHANCE)
-            set_value_axis(axes, quantity == "perplexity")
-        share_values(grid.places)
-        _set_affected(grid, everything)
-        grid.name_axes(_names_of_affected(dataset), names_of_value(found[names[0]]), shared=True)
+    across = inches(width)
+    everything = [curve for of_task in by_task.values() for curve in of_task.values()]
+    first = found[names[0]]
+    shared_levels = first.quantity.ends is not None
+    levels = [level_entry(FULL), *([level_entry(CHANCE)] if shared_levels else [])]
+    titles = [look_of(next(t[name] for t in by_task.values() if name in t)).name for name in shown]
+    alone = variant is not None
+    groups: list[list[Line2D | Patch]] = [[*map(key_entry, looks.values()), *levels], remarks_of(everything, first)]
+    grid = make_grid(across, titles, groups, height=0.5 if alone and across >= _WIDE else 0.8)
+    for axes, name in zip(grid.places, shown, strict=True):
+        for task, aside in zip(names, asides(everything, len(names)), strict=True):
+            if name in by_task[task]:
+                curve = by_task[task][name]
+                draw_curve(axes, curve, curve.affected + aside, looks[task], MARKER if alone else _SMALL)
+                if not shared_levels:
+                    draw_level(axes, float(found[task].values[0]), FULL, looks[task].colour)
+        if shared_levels:
+            draw_levels(axes, first)
+        set_value_axis(axes, first.quantity.logarithmic)
+    share_values(grid.places)
+    _set_affected(grid, everything)
+    grid.name_axes(_names_of_affected(dataset), first.names, shared=True)
     return grid.figure
 
 

@@ -21,7 +21,7 @@ def place(tmp_path_factory):
     return place
 
 
-@pytest.mark.parametrize("kind", ["sweep", "tasks", "single", "loops", "drift", "latency"])
+@pytest.mark.parametrize("kind", ["sweep", "tasks", "single", "loops", "drift", "stages", "latency"])
 def test_every_kind(place, tmp_path, kind):
     for width in ("single", "double"):
         target = tmp_path / f"{width}.svg"

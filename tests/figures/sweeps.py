@@ -5,6 +5,7 @@ import random
 import numpy as np
 import xarray as xr
 
+from layerscope.schedules.alignment import reference_states
 from layerscope.schedules.spec import VARIANTS, parse_schedule
 
 RANGE_VARIANTS = [variant.name for variant in VARIANTS.values() if variant.place == "start"]
@@ -74,6 +75,7 @@ def synthetic(schedules=None, tasks=tuple(TASKS), depth=30, intervals=True, drif
     sweep["examples"] = ("task", np.full(len(tasks), examples))
     if drifts:
         add_drifts(sweep, harm, draw)
+        add_stages(sweep, [schedule for _, schedule in parsed], depth)
     return sweep
 
 
@@ -88,6 +90,18 @@ def add_drifts(sweep, harm, draw):
     level = np.linspace(0.95, 0.85, shape[0])[:, None] * np.array([1.0, 0.98, 0.9])
     for suffix, shift in (("", 0.0), ("_low", -0.03), ("_high", 0.02)):
         sweep[f"rank_correlation{suffix}"] = (("task", "drift"), level + shift)
+
+
+def add_stages(sweep, schedules, depth):
+    """Put variance and drift after each stage in, and the states of the full model that these are held against."""
+    reference = np.full((len(schedules), max(map(len, schedules))), -1)
+    for run, schedule in enumerate(schedules):
+        reference[run, : len(schedule)] = reference_states(schedule, depth)
+    way = np.where(reference > 0, reference / depth, np.nan)
+    sweep["reference_state"] = (("run", "stage"), reference)
+    moved = sweep["drift_cosine"].values[..., None] * way
+    sweep["drift_cosine_stage"] = (("task", "run", "stage"), moved)
+    sweep["variance_stage"] = (("task", "run", "stage"), np.exp(4 * way + 2 * moved))
 
 
 def harm_of(spec, depth):

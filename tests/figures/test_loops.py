@@ -4,9 +4,11 @@ from matplotlib.collections import PolyCollection
 
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.loop_maps import best_loops
+from layerscope.evaluation.intervals import drawn
+from layerscope.figures.loop_counts import best_loops, loop_map
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import specs, synthetic
+from tests.figures.test_sweeps import key
 
 COUNTS = (1, 2, 3, 5, 8)
 
@@ -33,7 +35,7 @@ def cells_of(figure):
 
 def dots(figure):
     (line,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "_best"]
-    return list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    return [(int(place), int(row)) for place, row in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -74,10 +76,119 @@ def test_a_dot_marks_the_best_count_of_each_m(looped, quantity, best):
     assert dots(figures.loops(looped, quantity)) == expected
 
 
+def drawn_as(figure, kind):
+    return [line for line in figure.axes[0].get_lines() if line.get_label() == f"_{kind}"]
+
+
+@pytest.fixture(scope="module")
+def with_examples(looped):
+    """The same with losses and answers of 40 examples that have those means."""
+    draw = np.random.default_rng(1)
+    tasks, runs, examples = looped["example_loss"].shape
+    loss = looped["loss"].values[..., None] + draw.normal(0.0, 1.5, (tasks, runs, examples))
+    loss += looped["loss"].values[..., None] - loss.mean(-1, keepdims=True)
+    correct = np.sort(draw.random((tasks, runs, examples)), axis=-1) < looped["accuracy"].values[..., None]
+    return looped.assign(
+        example_loss=(("task", "run", "example"), loss),
+        example_correct=(("task", "run", "example"), correct.astype(np.float64)),
+        target_tokens=(("task", "example"), np.ones((tasks, examples))),
+    )
+
+
+def test_a_bar_goes_over_the_interval_of_the_best_count(with_examples):
+    task = "builtin:cloze"
+    draw = np.random.default_rng(7)
+    losses = with_examples["example_loss"].sel(task=task).values
+    expected = []
+    for affected in range(1, 30, 2):
+        runs = [
+            np.flatnonzero((with_examples["affected"] == affected) & (with_examples["loops"] == count))[0]
+            for count in COUNTS
+        ]
+        chosen = draw.integers(40, size=(4000, 40))
+        means = losses[runs][:, chosen].mean(-1)
+        expected.append(np.percentile(np.array(COUNTS)[means.argmin(0)], [2.5, 97.5]))
+    found = loop_map(with_examples, "loss", task)
+    np.testing.assert_allclose(np.stack([found.low, found.high], 1), expected, atol=1.01)
+    assert (found.low <= found.best).all()
+    assert (found.best <= found.high).all()
+    assert (found.low < found.high).any()
+    bars = drawn_as(figures.loops(with_examples, "loss", task=task), "interval")
+    rows = [np.interp([low, high], COUNTS, range(5)) for low, high in zip(found.low, found.high, strict=True)]
+    np.testing.assert_allclose([bar.get_ydata() for bar in bars], rows)
+    assert [bar.get_xdata()[0] for bar in bars] == list(range(15))
+
+
+def test_without_examples_there_is_no_bar_and_no_interval(looped):
+    figure = figures.loops(looped, "loss")
+    assert drawn_as(figure, "interval") == []
+    words = key(figure)
+    assert words[0] == "best number of loops for each M"
+    assert "its 95 % interval" not in words
+    assert not any("[" in text for text in words)
+
+
+def test_the_best_proportion_is_the_least_squares_line_through_the_origin(with_examples):
+    task = "builtin:cloze"
+    affected = np.arange(1, 30, 2)
+    best = np.array(COUNTS)[table(with_examples, "loss", task).argmin(0)]
+    slope = float(np.linalg.lstsq(affected[:, None], best, rcond=None)[0][0])
+    found = loop_map(with_examples, "loss", task).proportion
+    assert found.loops_a_block == pytest.approx(slope)
+    assert found.low <= slope <= found.high
+    figure = figures.loops(with_examples, "loss", task=task)
+    words = f"best proportion: loops = {slope:.2f} M [{found.low:.2f}, {found.high:.2f}]"
+    assert key(figure)[1:3] == ["its 95 % interval", words]
+    (line,) = drawn_as(figure, "proportion")
+    inside = (slope * affected >= 1) & (slope * affected <= 8)
+    np.testing.assert_array_equal(line.get_xdata(), np.flatnonzero(inside))
+    np.testing.assert_allclose(line.get_ydata(), np.interp(slope * affected[inside], COUNTS, range(5)))
+
+
+@pytest.mark.parametrize("width", ["single", "double", 2.5])
+def test_words_with_intervals_never_overlap_nor_leave_the_figure(with_examples, width):
+    assert_readable(figures.loops(with_examples, "normalized", width=width))
+
+
+def test_over_several_tasks_each_replicate_has_a_middle_of_its_own(with_examples):
+    """The same examples of each task for all runs; tasks by themselves."""
+    found = loop_map(with_examples, "normalized")
+    correct, chance = with_examples["example_correct"].values, with_examples["chance"].values
+    scores = []
+    for task in range(4):
+        means = correct[task] @ drawn(40, 1000, seed=task).T
+        better = means[0] - chance[task]
+        scores.append((means - chance[task]) / np.where(better > 0, better, np.nan))
+    middle = np.median(scores, axis=0)
+    for place, affected in enumerate(range(1, 30, 2)):
+        runs = [
+            np.flatnonzero((with_examples["affected"] == affected) & (with_examples["loops"] == count))[0]
+            for count in COUNTS
+        ]
+        of_runs = middle[runs]
+        best = np.array(COUNTS, float)[(of_runs > of_runs.max(0) - 1e-9).argmax(0)]
+        best[~(of_runs.max(0) - of_runs.min(0) > 1e-9)] = np.nan
+        np.testing.assert_allclose([found.low[place], found.high[place]], np.nanpercentile(best, [2.5, 97.5]))
+    assert np.isnan(loop_map(with_examples, "accuracy_norm").low).all()  # the file holds no such examples
+
+
+def test_crosses_stand_where_accuracy_is_not_above_chance(looped):
+    task = "builtin:commonsense"
+    figure = figures.loops(looped, "loss", task=task)
+    (crosses,) = drawn_as(figure, "not above chance")
+    runs = np.flatnonzero(looped["accuracy_low"].sel(task=task) <= 0.5)
+    expected = {((int(looped["affected"][run]) - 1) // 2, COUNTS.index(int(looped["loops"][run]))) for run in runs}
+    assert expected
+    assert set(zip(crosses.get_xdata(), crosses.get_ydata(), strict=True)) == expected
+    assert "accuracy not above chance" in key(figure)
+    assert "accuracy not above chance" not in key(figures.loops(looped.drop_vars("chance"), "loss", task=task))
+
+
 def test_of_equals_the_least_is_best_and_of_all_equal_none():
     values = np.array([[0.0, 0.5, np.nan], [0.0, 0.7, 0.1], [0.0, 0.7, 0.2]])
-    assert best_loops(values, 1) == [None, 1, 2]
-    assert best_loops(values, -1) == [None, 0, 1]
+    counts = np.array([1, 4, 9])
+    np.testing.assert_array_equal(best_loops(values, counts, 1), [np.nan, 4, 9])
+    np.testing.assert_array_equal(best_loops(values, counts, -1), [np.nan, 1, 4])
 
 
 def test_parallel_counts_as_one_loop():

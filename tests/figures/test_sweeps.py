@@ -34,11 +34,14 @@ def lines(axes):
 def markers(axes, name):
     """Points of a curve, filled and hollow: two sets of (across, up)."""
     found = {True: [], False: []}
-    for line in axes.get_lines():
-        if line.get_label() == f"_{name}" and line.get_linestyle() == "None":
-            filled = line.get_markerfacecolor() != "white"
-            found[filled] += list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    for points in of_markers(axes, name):
+        for place, colour in zip(points.get_offsets(), points.get_facecolors(), strict=True):
+            found[to_hex(colour) != "#ffffff"].append(tuple(place))
     return sorted(found[True]), sorted(found[False])
+
+
+def of_markers(axes, name):
+    return [found for found in axes.collections if found.get_label() == f"_{name}"]
 
 
 def levels(axes):
@@ -92,7 +95,7 @@ def test_a_line_is_the_median_over_tasks_against_m(whole):
     skipped = whole.isel(run=runs(whole, "skip")).sortby("affected")
     np.testing.assert_array_equal(drawn_lines["skip"].get_xdata(), np.arange(1, 30, 2))
     np.testing.assert_allclose(drawn_lines["skip"].get_ydata(), skipped["normalized"].median("task"))
-    assert axes.get_ylabel() == "median score (0: chance, 1: full model)"
+    assert axes.get_ylabel() == "score (0: chance, 1: full model), median of 4 tasks"
     assert axes.get_xlabel() == "number of affected blocks, M (of 30)"
 
 
@@ -186,10 +189,63 @@ def test_names_stand_at_the_ends_of_lines_in_the_order_of_the_ends(whole):
     ends = {name: line.get_ydata()[-1] for name, line in lines(axes).items()} | {"full model": 2.35}
     places = {text.get_text(): text.get_window_extent().y0 for text in axes.texts}
     assert sorted(places, key=places.get) == sorted(ends, key=ends.get)
-    assert key(figure) == ["least to greatest of 10 seeds", "accuracy not above chance in half the tasks"]
+    assert key(figure) == [
+        "least to greatest of 10 seeds",
+        "accuracy not above chance in half the tasks",
+        "above chance: all M ≤ 7, some M ≤ 21",
+    ]
     single = figures.sweep(whole, "loss", width="single")
     assert list(single.axes[0].texts) == []
     assert set(ends) < set(key(single))
+
+
+def test_lines_that_end_together_are_named_in_the_order_in_which_they_come_there():
+    """And each name is tied to the end of its line."""
+    tied = synthetic(specs(seeds=1), tasks=["builtin:cloze"], intervals=False)
+    at_end = (tied["affected"] == 29).values
+    tied["accuracy"][:, at_end] = 0.0
+    figure = figures.sweep(tied, "accuracy")
+    (axes,) = figure.axes
+    drawn(figure)
+    before = {name: line.get_ydata()[-2] for name, line in lines(axes).items()}
+    places = {text.get_text(): text.get_window_extent().y0 for text in axes.texts}
+    assert sorted(before, key=places.get) == sorted(before, key=before.get)
+    ties = {
+        line.get_label().removeprefix("_tie to "): line for line in axes.get_lines() if "_tie to" in line.get_label()
+    }
+    assert set(ties) == set(places)
+    for name, line in lines(axes).items():
+        end = axes.transData.transform((line.get_xdata()[-1], line.get_ydata()[-1]))
+        starts = axes.transAxes.transform((ties[name].get_xdata()[0], ties[name].get_ydata()[0]))
+        np.testing.assert_allclose(starts, end, atol=1e-6)
+        assert ties[name].get_color() == line.get_color()
+
+
+def test_the_middle_of_two_tasks_is_called_their_mean(whole):
+    two = whole.isel(task=[0, 1])
+    axes = figures.sweep(two, "loss").axes[0]
+    assert axes.get_ylabel() == "loss (nats per token), mean of 2 tasks"
+    skipped = two.isel(run=runs(two, "skip")).sortby("affected")
+    np.testing.assert_allclose(lines(axes)["skip"].get_ydata(), skipped["loss"].mean("task"))
+    assert figures.sweep(whole, "loss", width=2.5).axes[0].get_ylabel() == "median loss (nats per token)"
+
+
+def test_the_key_says_over_which_range_accuracy_is_above_chance(whole):
+    task = "builtin:commonsense"
+    above = (whole["accuracy_low"].sel(task=task) > 0.5).values
+    affected = whole["affected"].values
+    drawn_runs = np.isin(whole["variant"].values, [name for name in RANGE_VARIANTS if name != "random"])
+    all_to = max(count for count in range(1, 30, 2) if above[drawn_runs & (affected <= count)].all())
+    some_to = affected[drawn_runs & above].max()
+    some = whole.isel(run=np.flatnonzero(drawn_runs | (affected == 0)))
+    for make in (figures.sweep, figures.latency):
+        kept = some if make is figures.sweep else some.isel(run=np.isin(some["variant"], ["identity", "skip"]))
+        words = [text for text in key(make(kept, "loss", task=task)) if text.startswith("above chance")]
+        assert len(words) == 1
+        assert make is figures.latency or words == [f"above chance: all M ≤ {all_to}, some M ≤ {some_to}"]
+    never = some.assign(accuracy_low=some["accuracy_low"] - 1)
+    assert "above chance: none" in key(figures.sweep(never, "loss", task=task))
+    assert not [text for text in key(figures.single(synthetic(specs(variants=["drop"])))) if "M ≤" in text]
 
 
 def test_one_of_several_loop_counts_is_drawn():
@@ -344,4 +400,4 @@ def test_words_say_the_medians_quantity_only_where_there_are_several_tasks(whole
     one = figures.sweep(whole, "loss", task="builtin:cloze")
     assert one.axes[0].get_ylabel() == "loss (nats per token)"
     assert figures.sweep(whole.isel(task=[0]), "loss").axes[0].get_ylabel() == "loss (nats per token)"
-    assert "median loss (nats per token)" in [text for text, _, _ in words(figures.sweep(whole, "loss"))]
+    assert "loss (nats per token), median of 4 tasks" in [text for text, _, _ in words(figures.sweep(whole, "loss"))]
