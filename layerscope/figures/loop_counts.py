@@ -118,9 +118,9 @@ def best_loops(
     good = better * values
     most = np.where(np.isfinite(good), good, -np.inf).max(axis=0)
     least = np.where(np.isfinite(good), good, np.inf).min(axis=0)
-    equal = {"rtol": 1e-9, "atol": 1e-12}  # sums of the same examples in another order are the same score
-    differ = (most > least) & ~np.isclose(least, most, **equal)
-    return np.where(differ, loops[np.isclose(good, most, **equal).argmax(axis=0)], np.nan)
+    # Sums of the same examples in another order are the same score.
+    near = 1e-9 * np.abs(most) + 1e-12
+    return np.where(most - least > near, loops[(good >= most - near).argmax(axis=0)], np.nan)
 
 
 def _slope(best: Float[np.ndarray, " affected"], affected: Int[np.ndarray, " affected"]) -> float:
