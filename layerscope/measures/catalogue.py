@@ -15,6 +15,7 @@ from layerscope.measures.records import (
     dissimilarities,
     distances,
     features,
+    geometry,
     layers,
     neighbours,
     spectra,
@@ -32,6 +33,7 @@ _SUBJECTS = (
     features,
     layers,
     spectra,
+    geometry,
 )
 _RECORDS = [record for subject in _SUBJECTS for record in subject.RECORDS]
 

@@ -1,4 +1,4 @@
-"""Measures of clouds of tokens as wholes: biased CKA, Procrustes, participation ratio, effective rank.
+"""Measures of clouds of tokens as wholes: biased CKA, Procrustes, and everything read off a layer's spectrum.
 
 Where all tokens are held they come from the rows; else from sums of products of features, and where these are too large for
 the memory given, from the seeded sample of rows. This module knows rows and sums; it knows no labels and no files.
@@ -11,23 +11,34 @@ import torch
 from jaxtyping import Float
 
 from layerscope.measures.all_pairs import all_pairs
-from layerscope.measures.bootstrap import HALVES, deal_groups, half_masks, recentred
+from layerscope.measures.bootstrap import recentred
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.clouds import Cloud
+from layerscope.measures.clouds import Cloud, procrustes_distance, shape_angle
 from layerscope.measures.cross_covariance import CrossCovariance
 from layerscope.measures.family import Family
 from layerscope.measures.gram import GramSums
+from layerscope.measures.half_samples import HalfSamples
 from layerscope.measures.row_sample import RowSample
-from layerscope.measures.spectra import effective_rank, participation_ratio, procrustes_distance, shape_angle
+from layerscope.measures.spectra import (
+    Spectrum,
+    alpha_req,
+    effective_rank,
+    fit_ranks,
+    isoscore,
+    matrix_entropy,
+    participation_ratio,
+    rankme,
+    stable_rank,
+)
 from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
 
 __all__ = ["Covariance"]
 
 PAIRWISE = frozenset({"cka_biased", "procrustes", "shape_angle"})
-SPECTRAL: dict[str, Callable[[torch.Tensor], float]] = {
-    "participation_ratio": participation_ratio,
-    "effective_rank": effective_rank,
+SPECTRAL: dict[str, Callable[[Spectrum], float]] = {
+    kernel.__name__: kernel
+    for kernel in (participation_ratio, effective_rank, rankme, stable_rank, matrix_entropy, alpha_req, isoscore)
 }
 
 
@@ -50,13 +61,13 @@ class Covariance(Family):
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(study, sample, wanted)
-        self.axes = [axis for axis in (study.first, study.second) if axis is not None]
-        self.spectra: dict[str, list[list[float]]] = {
-            name: [[] for _ in self.axes] for name in SPECTRAL if name in wanted
-        }
+        self.axes = study.axes
+        self.spectral = [name for name in SPECTRAL if name in wanted]
+        self.spectra: list[list[list[float]]] = [[] for _ in self.axes]
         self.held = study.tokens is not None and study.tokens <= sample.size
         self.sums: CrossCovariance | None = None
         self.turns: list[slice] = [slice(None)]
+        self._halved: list[np.ndarray] | None = None
         self._plan()
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
@@ -81,9 +92,9 @@ class Covariance(Family):
         """Compute the spectra of the layers at hand; say whether other layers remain."""
         if self.sums is not None:
             self.sums.flush()
-        for name, values in self.spectra.items():
-            for side, found in enumerate(values):
-                found += [SPECTRAL[name](covariance) for covariance in self._covariances(side)]
+        if self.spectral:
+            for side, found in enumerate(self.spectra):
+                found += self._read_off(side, self._spectra(side), self.turns[0].start or 0)
         if len(self.turns) == 1:
             return False
         self.turns = self.turns[1:]
@@ -92,26 +103,45 @@ class Covariance(Family):
 
     def estimate(self, name: str) -> Estimate:
         """Compute one of the family's measures."""
-        replicates, chosen, interval = self._replicates(name)
         on_rows = self.sums is None or (name in PAIRWISE and not self.sums.pairs)
         where, tokens = "all tokens", self.sample.seen
+        chosen: dict[str, int | float | str] = {}
         if on_rows and not self.sample.complete:
             where, tokens = "a seeded sample of tokens", self.sample.kept
-            chosen |= {"sample": tokens, "sample_seed": self.study.seed}
+            chosen = {"sample": tokens, "sample_seed": self.study.seed}
+        halves = HalfSamples(self.study, self.sample) if self.study.bootstrap else None
+        if halves is not None:
+            chosen |= halves.chosen
         if name in SPECTRAL:
-            values = [np.array(found) for found in self.spectra[name]]
-        else:
-            values = [self._on_rows(name, slice(None)) if on_rows else self._on_sums(name)]
-        shifted = [recentred(found, value) for found, value in zip(replicates, values, strict=False)]
+            return self._spectral(name, tokens, where, chosen, halves)
+        value = self._on_rows(name, slice(None)) if on_rows else self._on_sums(name)
         return Estimate(
-            values[0],
+            value,
             tokens,
-            f"{'eigenvalues of the centred covariance' if name in SPECTRAL else 'centred states'} of {where}",
+            f"centred states of {where}",
             chosen,
-            value_other=values[1] if len(values) > 1 else None,
-            replicates=shifted[0] if shifted else None,
-            replicates_other=shifted[1] if len(shifted) > 1 else None,
-            interval=interval,
+            replicates=None if halves is None else recentred(self._pairwise_replicates(name, halves), value),
+            interval="" if halves is None else halves.interval,
+        )
+
+    def _spectral(
+        self, name: str, tokens: int, where: str, chosen: dict[str, int | float | str], halves: HalfSamples | None
+    ) -> Estimate:
+        """Pick one of the measures that were read off the spectra together."""
+        which = self.spectral.index(name)
+        values = [np.array(found)[:, which] for found in self.spectra]
+        if name == "alpha_req":
+            for axis, suffix in zip(self.axes, ("", "_other"), strict=False):
+                first, last = fit_ranks(min(axis.width, tokens - 1))
+                chosen |= {f"fit_from{suffix}": first, f"fit_to{suffix}": last}
+        replicates = [] if halves is None else [found[:, :, which] for found in self._spectra_of(halves)]
+        return Estimate.of_layers(
+            values,
+            tokens,
+            f"eigenvalues of the centred covariance of {where}",
+            chosen,
+            replicates=[recentred(found, value) for found, value in zip(replicates, values, strict=False)],
+            interval="" if halves is None else halves.interval,
         )
 
     def _plan(self) -> None:
@@ -122,7 +152,7 @@ class Covariance(Family):
         shape = [len(axis) for axis in self.axes], [axis.width for axis in self.axes]
         if self.wanted & PAIRWISE and CrossCovariance.bytes_needed(*shape, pairs=True) <= budget:
             self.sums = self._empty(pairs=True)
-        elif self.spectra:
+        elif self.spectral:
             layers = max(len(axis) for axis in self.axes)
             at_once = int(budget // (8 * sum(axis.width**2 for axis in self.axes)))
             if at_once < layers and self.study.rows is None:
@@ -135,13 +165,36 @@ class Covariance(Family):
         layers = [len(range(len(axis))[self.turns[0]]) for axis in self.axes]
         return CrossCovariance(layers, [axis.width for axis in self.axes], self.study.dtype, pairs=pairs)
 
-    def _covariances(self, side: int) -> Iterator[Float[torch.Tensor, "n n"]]:
-        """Give each layer's covariance, of those at hand."""
-        if self.sums is not None:
-            yield from (self.sums.within(layer, side) for layer in range(self.sums.layers[side]))
-        else:
-            states = self.sample.hidden(side)
-            yield from (Cloud(states[:, layer]).covariance() for layer in range(states.shape[1]))
+    def _spectra(self, side: int) -> Iterator[Spectrum]:
+        """Give the spectra of the layers at hand."""
+        if self.sums is None:
+            yield from self._spectra_of_rows(side, slice(None))
+            return
+        for layer in range(self.sums.layers[side]):
+            yield Spectrum(self.sums.within(layer, side), self.sums.count, self.axes[side].width)
+
+    def _spectra_of_rows(self, side: int, chosen: slice | np.ndarray) -> Iterator[Spectrum]:
+        """Give the spectra of all layers on some of the rows held."""
+        states = self.sample.hidden(side)[chosen]
+        for layer in range(states.shape[1]):
+            yield Spectrum(Cloud(states[:, layer]).covariance(), len(states), states.shape[2])
+
+    def _read_off(self, side: int, spectra: Iterator[Spectrum], first: int = 0) -> list[list[float]]:
+        """Compute all spectral measures asked for of each layer, from the `first` on, decomposing it once."""
+        found: list[list[float]] = []
+        for layer, spectrum in enumerate(spectra, start=first):
+            with self.axes[side].naming(layer):
+                found.append([SPECTRAL[name](spectrum) for name in self.spectral])
+        return found
+
+    def _spectra_of(self, halves: HalfSamples) -> list[np.ndarray]:
+        """Compute all spectral measures asked for on each half, once for all of them."""
+        if self._halved is None:
+            self._halved = [
+                np.array([self._read_off(side, self._spectra_of_rows(side, rows)) for rows in halves.rows()])
+                for side in range(len(self.axes))
+            ]
+        return self._halved
 
     def _on_sums(self, name: str) -> Float[np.ndarray, "layer layer_other"]:
         """Compare all pairs of layers by sums of products of features."""
@@ -181,27 +234,12 @@ class Covariance(Family):
             np.einsum("sll->sl", found)[...] = 1.0
         return found
 
-    def _replicates(self, name: str) -> tuple[list[np.ndarray], dict[str, int | float | str], str]:
-        """Compute the measure on random halves of the sequences of the rows held."""
-        if not self.study.bootstrap:
-            return [], {}, ""
-        group, groups = deal_groups(self.sample.sequence_index, self.study.seed)
-        masks = half_masks(groups, self.study.bootstrap, self.study.seed)
-        sides = range(len(self.axes))
+    def _pairwise_replicates(self, name: str, halves: HalfSamples) -> Float[np.ndarray, "replicate layer layer_other"]:
+        """Compare all pairs of layers on each half of the rows held."""
         if name == "cka_biased":
-            found = [self._aligned([self.sample.hidden(side) for side in sides], group, masks)]
-        elif name in PAIRWISE:
-            found = [np.stack([self._on_rows(name, np.flatnonzero(mask[group])) for mask in masks])]
-        else:
-            found = [
-                np.array([self._spectrum(name, side, np.flatnonzero(mask[group])) for mask in masks]) for side in sides
-            ]
-        chosen: dict[str, int | float | str] = {} if self.sample.complete else {"interval_sample": self.sample.kept}
-        return found, chosen, HALVES.format(groups=groups)
-
-    def _spectrum(self, name: str, side: int, chosen: np.ndarray) -> list[float]:
-        states = self.sample.hidden(side)[chosen]
-        return [SPECTRAL[name](Cloud(states[:, layer]).covariance()) for layer in range(states.shape[1])]
+            states = [self.sample.hidden(side) for side in range(len(self.axes))]
+            return self._aligned(states, halves.group, halves.masks)
+        return np.stack([self._on_rows(name, rows) for rows in halves.rows()])
 
 
 def _aligned_features(cross: torch.Tensor, size: float, size_other: float) -> float:

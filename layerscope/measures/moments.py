@@ -36,7 +36,7 @@ class Moments(Family):
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(study, sample, wanted)
-        self.axes = [axis for axis in (study.first, study.second) if axis is not None]
+        self.axes = study.axes
         self.moments = [LayerMoments.empty(len(axis), axis.width) for axis in self.axes]
         self.sequences = [
             SequenceMoments(len(axis), axis.width, self._weights())
@@ -130,13 +130,11 @@ class Moments(Family):
     def _variance(self) -> Estimate:
         values: list[np.ndarray] = [moments.variance() for moments in self.moments]
         replicates = [sequences.variances(*self._drawn()) for sequences in self.sequences]
-        return Estimate(
-            values[0],
+        return Estimate.of_layers(
+            values,
             self.tokens,
             "mean over features of the variance over tokens (ddof 0)",
-            value_other=values[1] if len(values) > 1 else None,
-            replicates=replicates[0] if replicates else None,
-            replicates_other=replicates[1] if len(replicates) > 1 else None,
+            replicates=replicates,
             interval=RESAMPLED,
         )
 

@@ -42,7 +42,7 @@ class Products(Family):
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(study, sample, wanted)
-        self.axes = [axis for axis in (study.first, study.second) if axis is not None]
+        self.axes = study.axes
         alone = study.second is None
         self.sums = PairSums(
             len(study.first), None if alone else len(study.other), study.dtype, sequences=study.sequences
@@ -191,14 +191,11 @@ class Products(Family):
 def _per_layer(
     results: list[Resampled], tokens: int, estimator: str, chosen: dict[str, int | float | str] | None = None
 ) -> Estimate:
-    first, second = results[0], results[-1] if len(results) > 1 else None
-    return Estimate(
-        first.value,
+    return Estimate.of_layers(
+        [result.value for result in results],
         tokens,
         estimator,
-        chosen or {},
-        value_other=second.value if second else None,
-        replicates=first.replicates,
-        replicates_other=second.replicates if second else None,
+        chosen,
+        replicates=[result.replicates for result in results],
         interval=RESAMPLED,
     )

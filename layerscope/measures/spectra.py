@@ -1,84 +1,180 @@
-"""Shapes of clouds of tokens: how many directions they fill, and how far apart two are up to a rotation.
+"""How many directions one cloud of tokens fills: all read off the spectrum of its covariance, decomposed once.
 
-Kernels on float64 matrices of one or two layers; this module knows nothing else.
+Kernels on a float64 matrix of one layer; this module knows nothing else.
 """
 
 import math
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 
-__all__ = ["effective_rank", "participation_ratio", "procrustes_distance", "shape_angle"]
+from layerscope.errors import MeasureError
+
+__all__ = [
+    "Spectrum",
+    "alpha_req",
+    "effective_rank",
+    "fit_ranks",
+    "isoscore",
+    "matrix_entropy",
+    "participation_ratio",
+    "rankme",
+    "stable_rank",
+]
 
 
-def participation_ratio(covariance: Float[torch.Tensor, "n n"]) -> float:
-    r"""Compute $(\sum\lambda)^2/\sum\lambda^2$ of the eigenvalues, which needs no eigenvalue: trace and Frobenius norm do.
+class Spectrum:
+    """The eigenvalues of the centred covariance of a layer, computed when first asked for and once.
 
     Parameters
     ----------
     covariance
         Of features, or the Gram matrix of centred tokens: both have the same eigenvalues but for zeros; any scale.
+    tokens, features
+        Of the layer: how many eigenvalues can differ from zero, `possible`, is the lesser of the features and the tokens
+        without one.
 
     Examples
     --------
-    >>> participation_ratio(torch.diag(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64)))
+    >>> Spectrum(torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64)), tokens=9, features=2).eigenvalues
+    tensor([3., 1.], dtype=torch.float64)
+    """
+
+    def __init__(self, covariance: Float[torch.Tensor, "n n"], tokens: int, features: int) -> None:
+        self.covariance = covariance
+        self.features = features
+        self.possible = min(features, tokens - 1)
+
+    @cached_property
+    def eigenvalues(self) -> Float[torch.Tensor, " rank"]:
+        """The largest first; those that are zero but for rounding are zero."""
+        values: torch.Tensor = torch.linalg.eigvalsh(self.covariance).flip(0)[: self.possible]
+        return values.where(values > values[0] * len(self.covariance) * torch.finfo(values.dtype).eps, 0)
+
+    @cached_property
+    def shares(self) -> Float[torch.Tensor, " rank"]:
+        """The eigenvalues over their sum."""
+        return self.eigenvalues / self.eigenvalues.sum()
+
+
+def participation_ratio(spectrum: Spectrum) -> float:
+    r"""Compute $(\sum\lambda)^2/\sum\lambda^2$, which needs no eigenvalue: trace and Frobenius norm do.
+
+    Examples
+    --------
+    >>> participation_ratio(Spectrum(torch.diag(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64)), 9, 3))
     2.0
     """
-    return float(covariance.trace() ** 2 / covariance.square().sum())
+    return float(spectrum.covariance.trace() ** 2 / spectrum.covariance.square().sum())
 
 
-def effective_rank(covariance: Float[torch.Tensor, "n n"]) -> float:
+def isoscore(spectrum: Spectrum) -> float:
+    r"""Compute IsoScore: 0 for a cloud along one direction, 1 for one that spreads alike in all.
+
+    The nine steps of Rudman et al. come to $(r-1)/(p-1)$ with $r$ the participation ratio: with the eigenvalues scaled to
+    length $\sqrt p$, the isotropy defect $\delta$ has $\delta^2=(p-\sqrt{pr})/(p-\sqrt p)$, so that
+    $(p-\delta^2(p-\sqrt p))^2/p^2=r/p$.
+
+    Raises
+    ------
+    MeasureError
+        For a single feature.
+
+    Examples
+    --------
+    >>> isoscore(Spectrum(torch.diag(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64)), 9, 3))
+    0.5
+    """
+    if spectrum.features < 2:
+        raise MeasureError("isoscore has no meaning for a single feature; leave it out with --measures")
+    return (participation_ratio(spectrum) - 1) / (spectrum.features - 1)
+
+
+def stable_rank(spectrum: Spectrum) -> float:
+    r"""Compute $\sum_i\lambda_i/\lambda_1$, for the centred states $\|X_c\|_F^2/\|X_c\|_2^2$.
+
+    Examples
+    --------
+    >>> stable_rank(Spectrum(torch.diag(torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)), 9, 3))
+    2.0
+    """
+    return float(spectrum.covariance.trace() / spectrum.eigenvalues[0])
+
+
+def matrix_entropy(spectrum: Spectrum) -> float:
+    r"""Compute $-\sum_i q_i\ln q_i$ with $q=\lambda/\sum\lambda$, in nats.
+
+    Examples
+    --------
+    >>> round(matrix_entropy(Spectrum(torch.eye(3, dtype=torch.float64), 9, 3)) / math.log(3), 12)
+    1.0
+    """
+    return _entropy(spectrum.shares)
+
+
+def effective_rank(spectrum: Spectrum) -> float:
     r"""Compute $\exp(-\sum_i q_i\ln q_i)$ with $q=\lambda/\sum\lambda$.
 
-    Parameters
-    ----------
-    covariance
-        As for `participation_ratio`.
-
     Examples
     --------
-    >>> round(effective_rank(torch.diag(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64))), 12)
+    >>> round(effective_rank(Spectrum(torch.diag(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64)), 9, 3)), 12)
     2.0
     """
-    share = torch.linalg.eigvalsh(covariance).clamp(min=0)
-    share = share / share.sum()
-    return math.exp(-float(torch.special.xlogy(share, share).sum()))
+    return math.exp(_entropy(spectrum.shares))
 
 
-def procrustes_distance(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
-    r"""Compute $2-2\|X_c'Y_c\|_*$ of two centred clouds, each divided by its Frobenius norm.
-
-    Parameters
-    ----------
-    cross
-        $X_c'Y_c$, or any matrix of the same singular values.
-    size, size_other
-        The squared Frobenius norms.
+def rankme(spectrum: Spectrum) -> float:
+    r"""Compute $\exp(-\sum_i q_i\ln q_i)$ with $q=\sigma/\sum\sigma$ of the singular values $\sigma=\sqrt\lambda$.
 
     Examples
     --------
-    >>> procrustes_distance(torch.eye(2, dtype=torch.float64), 2.0, 2.0)
-    0.0
+    >>> round(rankme(Spectrum(torch.diag(torch.tensor([9.0, 9.0, 0.0], dtype=torch.float64)), 9, 3)), 12)
+    2.0
     """
-    return 2 - 2 * _overlap(cross, size, size_other)
+    singular = spectrum.eigenvalues.sqrt()
+    return math.exp(_entropy(singular / singular.sum()))
 
 
-def shape_angle(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
-    r"""Compute $\arccos\|X_c'Y_c\|_*$ of two centred clouds, each divided by its Frobenius norm, in radians.
+def fit_ranks(possible: int) -> tuple[int, int]:
+    """Return the first and last rank, from 1, that `alpha_req` is fitted to.
 
-    Parameters
-    ----------
-    cross, size, size_other
-        As for `procrustes_distance`.
+    Left out are the first tenth, at most ten ranks, which the few largest eigenvalues own, and the lower half, which the
+    number of tokens bends down; nothing beyond rank 500 is taken.
 
     Examples
     --------
-    >>> round(shape_angle(torch.eye(2, dtype=torch.float64), 2.0, 8.0), 4)
-    1.0472
+    >>> fit_ranks(576), fit_ranks(4096), fit_ranks(6), fit_ranks(2)
+    ((11, 288), (11, 500), (1, 3), (1, 2))
     """
-    return math.acos(min(1.0, _overlap(cross, size, size_other)))  # rounding may leave more than 1
+    return min(11, 1 + possible // 10), min(500, max(2, (possible + 1) // 2))
 
 
-def _overlap(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
-    """Sum the singular values, which at most come to the root of the product of both squared norms."""
-    return float(torch.linalg.svdvals(cross).sum()) / math.sqrt(size * size_other)
+def alpha_req(spectrum: Spectrum) -> float:
+    r"""Compute the exponent $\alpha$ of $\lambda_i\propto i^{-\alpha}$.
+
+    By least squares of $\ln\lambda_i$ on $\ln i$ over the ranks of `fit_ranks`, without those whose eigenvalue is zero.
+
+    Raises
+    ------
+    MeasureError
+        When fewer than two eigenvalues are left.
+
+    Examples
+    --------
+    >>> decay = torch.arange(1, 41, dtype=torch.float64) ** -1.5
+    >>> round(alpha_req(Spectrum(torch.diag(decay), 99, 40)), 12)
+    1.5
+    """
+    first, last = fit_ranks(spectrum.possible)
+    values = spectrum.eigenvalues[first - 1 : last]
+    values = values[values > 0]
+    if len(values) < 2:
+        raise MeasureError("alpha_req has no meaning for states that spread in too few directions; leave it out")
+    rank = torch.arange(first, first + len(values), dtype=torch.float64).log()
+    rank = rank - rank.mean()
+    return -float(rank @ values.log() / rank.square().sum())
+
+
+def _entropy(shares: Float[torch.Tensor, " rank"]) -> float:
+    return -float(torch.special.xlogy(shares, shares).sum())

@@ -3,11 +3,15 @@
 Shared by all families; knows neither files nor formulas.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+
+from layerscope.errors import MeasureError
 
 __all__ = ["EXACT_TOKENS", "Axis", "Beside", "Estimate", "Study"]
 
@@ -39,6 +43,14 @@ class Axis:
     def describe(self, index: int) -> str:
         """Name a layer in a message, for instance ``layer 3 (block.2)``."""
         return f"layer {self.layer[index]} ({self.layer_name[index]})"
+
+    @contextmanager
+    def naming(self, index: int) -> Iterator[None]:
+        """Say of which layer a kernel, which knows none, speaks when it refuses."""
+        try:
+            yield
+        except MeasureError as refusal:
+            raise MeasureError(f"{self.describe(index)}: {refusal}") from refusal
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,11 @@ class Study:
     seed: int = 0
     null: int = 0
     ceiling: int = 0
+
+    @property
+    def axes(self) -> list[Axis]:
+        """The layers of the capture, and of the second one where there is one."""
+        return [self.first] if self.second is None else [self.first, self.second]
 
     @property
     def other(self) -> Axis:
@@ -122,6 +139,29 @@ class Estimate:
     replicates: Float[np.ndarray, "..."] | None = None
     replicates_other: Float[np.ndarray, "..."] | None = None
     interval: str = ""
+
+    @classmethod
+    def of_layers(
+        cls,
+        values: Sequence[Float[np.ndarray, " _layer"]],
+        tokens: int,
+        estimator: str,
+        chosen: dict[str, int | float | str] | None = None,
+        *,
+        replicates: Sequence[Float[np.ndarray, "replicate _layer"] | None] = (),
+        interval: str = "",
+    ) -> "Estimate":
+        """Make the estimate of a statistic of layers from its values in each capture, and their replicates."""
+        return cls(
+            values[0],
+            tokens,
+            estimator,
+            chosen or {},
+            value_other=values[1] if len(values) > 1 else None,
+            replicates=replicates[0] if replicates else None,
+            replicates_other=replicates[1] if len(replicates) > 1 else None,
+            interval=interval,
+        )
 
 
 @dataclass(frozen=True)

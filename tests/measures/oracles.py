@@ -7,11 +7,11 @@ layer (and block influence at both).
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import orth, orthogonal_procrustes, subspace_angles, svdvals
+from scipy.linalg import eigh, orth, orthogonal_procrustes, subspace_angles, svdvals
 from scipy.optimize import linprog
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.spatial.distance import cosine as cosine_distance
-from scipy.stats import entropy, spearmanr
+from scipy.stats import entropy, linregress, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
@@ -258,6 +258,74 @@ def effective_rank(X, Y, lengths):
     return float(np.exp(entropy(_spectrum(Y))))
 
 
+def rankme(X, Y, lengths):
+    # Centring takes a rank away: with fewer tokens than features the last singular value is rounding only.
+    return float(np.exp(entropy(svdvals(Y - Y.mean(0))[: len(Y) - 1])))
+
+
+def stable_rank(X, Y, lengths):
+    centred = Y - Y.mean(0)
+    return float(np.linalg.norm(centred, "fro") ** 2 / np.linalg.norm(centred, 2) ** 2)
+
+
+def matrix_entropy(X, Y, lengths):
+    gram = (Y - Y.mean(0)) @ (Y - Y.mean(0)).T
+    gram = gram / np.trace(gram)
+    return -float(np.trace(gram @ logm_of_positive(gram)))
+
+
+def logm_of_positive(matrix: np.ndarray) -> np.ndarray:
+    """Take the logarithm on the range of a positive semidefinite matrix, and nothing off it."""
+    values, vectors = eigh(matrix)
+    kept = values > 1e-13
+    return (vectors[:, kept] * np.log(values[kept])) @ vectors[:, kept].T
+
+
+def alpha_req(X, Y, lengths):
+    n, p = Y.shape
+    m = min(n - 1, p)
+    first, last = min(11, 1 + m // 10), min(500, max(2, -(-m // 2)))
+    rank, values = np.arange(1, m + 1), _spectrum(Y)[:m]
+    kept = (rank >= first) & (rank <= last) & (values > 1e-13 * values[0])
+    return -float(linregress(np.log(rank[kept]), np.log(values[kept])).slope)
+
+
+def isoscore(X, Y, lengths):
+    """Follow the steps of Rudman et al. 2022, algorithm 1."""
+    n = Y.shape[1]
+    principal = (Y - Y.mean(0)) @ np.linalg.svd(Y - Y.mean(0))[2].T
+    diagonal = np.var(principal, axis=0, ddof=1)
+    diagonal = np.sqrt(n) * diagonal / np.linalg.norm(diagonal)
+    defect = np.linalg.norm(diagonal - np.ones(n)) / np.sqrt(2 * (n - np.sqrt(n)))
+    used = (n - defect**2 * (n - np.sqrt(n))) ** 2 / n**2
+    return float((n * used - 1) / (n - 1))
+
+
+def anisotropy(X, Y, lengths):
+    return float(np.mean(1 - pdist(Y, "cosine")))
+
+
+def two_nn(X, Y, lengths):
+    different = np.array(sorted(set(map(tuple, Y))))
+    nearest = np.sort(squareform(pdist(different)), axis=1)
+    ratio = np.sort(nearest[:, 2] / nearest[:, 1])
+    n, kept = len(different), int(0.9 * len(different))
+    height = np.log(n) - np.log(n - np.arange(1, kept + 1))
+    return float(np.linalg.lstsq(np.log(ratio[:kept])[:, None], height)[0][0])
+
+
+def curvature(X, Y, lengths):
+    sequences = []
+    for states in _sequences(Y, lengths):
+        angles = []
+        for one, two, three in zip(states, states[1:], states[2:], strict=False):
+            before, after = two - one, three - two
+            if before.any() and after.any():
+                angles.append(np.arccos(before @ after / np.sqrt((before @ before) * (after @ after))))
+        sequences += [np.mean(angles)] if angles else []
+    return float(np.mean(sequences))
+
+
 ORACLES: dict[str, Oracle] = {
     oracle.__name__: oracle
     for oracle in (
@@ -293,6 +361,14 @@ ORACLES: dict[str, Oracle] = {
         max_abs,
         participation_ratio,
         effective_rank,
+        rankme,
+        stable_rank,
+        matrix_entropy,
+        alpha_req,
+        isoscore,
+        anisotropy,
+        two_nn,
+        curvature,
     )
 } | {
     "knn_jaccard": _over_tokens(_jaccard),

@@ -21,15 +21,12 @@ RESAMPLED = [
     "block_influence",
     "variance",
     "norm",
+    "curvature",
 ]
-HALVED = [
-    "cka",
-    "cka_biased",
-    "procrustes",
-    "shape_angle",
-    "participation_ratio",
-    "effective_rank",
-    "distance_correlation",
+HALVED = ["cka", "cka_biased", "procrustes", "shape_angle", "distance_correlation"] + [
+    measure.name
+    for measure in MEASURES.values()
+    if measure.kind is Kind.PER_LAYER and measure.bootstrap.startswith("half-samples")
 ]
 
 

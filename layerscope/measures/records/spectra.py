@@ -1,4 +1,7 @@
-"""How many directions the states of one layer fill."""
+"""How many directions the states of one layer fill, read off the eigenvalues of their covariance.
+
+All of them share one decomposition of each layer.
+"""
 
 from math import inf
 
@@ -6,6 +9,14 @@ from layerscope.measures.record import Kind, Measure
 from layerscope.measures.records.wording import COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE
 
 __all__ = ["RECORDS"]
+
+_MEMORY = (
+    "L p² × 8 bytes up to the budget; beyond it the layers in turns, a pass each, or a seeded sample of up to 4,096 tokens "
+    "where rows come once; shared by all spectra"
+)
+_PRODUCTS = "L n p² products, or L n² p of fewer tokens than features: shared by all spectra; no eigenvalue"
+_EIGENVALUES = "as participation_ratio, and the eigenvalues, L p³ (L n³ of fewer tokens): shared by all spectra"
+_BOOTSTRAP = f"{HALVES}; {SHARED_SAMPLE}; every replicate costs products and eigenvalues again, for all spectra at once"
 
 RECORDS = (
     Measure(
@@ -23,9 +34,9 @@ RECORDS = (
         needs_variation=True,
         on_sample=True,
         passes=ONE_PASS,
-        memory="layers × features² × 8 bytes up to the budget; beyond it a seeded sample of up to 4,096 tokens",
-        cost="features² products a token and layer",
-        bootstrap=f"{HALVES}; {SHARED_SAMPLE}",
+        memory=_MEMORY,
+        cost=_PRODUCTS,
+        bootstrap=_BOOTSTRAP,
         reference="Gao et al. 2017, bioRxiv 214262",
         cites=("gao2017theory",),
         family=COVARIANCE,
@@ -49,12 +60,144 @@ RECORDS = (
         needs_variation=True,
         on_sample=True,
         passes=ONE_PASS,
-        memory="as participation_ratio, and shared with it",
-        cost="as participation_ratio, and one eigenvalue decomposition a layer",
-        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs all the decompositions again",
+        memory=_MEMORY,
+        cost=_EIGENVALUES,
+        bootstrap=_BOOTSTRAP,
         reference="Roy & Vetterli 2007, EUSIPCO",
         cites=("roy2007effective",),
         family=COVARIANCE,
         units="dimensions",
+    ),
+    Measure(
+        name="rankme",
+        long_name="RankMe",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"$\exp H(\sigma/\sum_i\sigma_i)$, the entropy H in natural logarithms, of the singular values "
+            r"$\sigma_i=\sqrt{\lambda_i}$ of the centred states. Garrido et al. do not centre, and add $10^{-7}$ to each share; "
+            r"here what is zero but for rounding is left out"
+        ),
+        low=1.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=True,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory=_MEMORY,
+        cost=_EIGENVALUES,
+        bootstrap=_BOOTSTRAP,
+        reference="Garrido et al. 2023, arXiv 2210.02885",
+        cites=("garrido2023rankme",),
+        family=COVARIANCE,
+        units="dimensions",
+    ),
+    Measure(
+        name="stable_rank",
+        long_name="stable rank",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"$\|X_c\|_F^2/\|X_c\|_2^2=\sum_i\lambda_i/\lambda_1$ of the eigenvalues of the centred covariance over tokens"
+        ),
+        low=1.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=True,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory=_MEMORY,
+        cost=_EIGENVALUES,
+        bootstrap=_BOOTSTRAP,
+        reference="Rudelson & Vershynin 2007, J. ACM 54(4)",
+        cites=("rudelson2007sampling",),
+        family=COVARIANCE,
+        units="dimensions",
+    ),
+    Measure(
+        name="matrix_entropy",
+        long_name="matrix-based entropy",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"$-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the centred covariance over "
+            r"tokens (those of the centred tokens' Gram matrix): the matrix-based entropy of order 1, of all tokens together. "
+            r"It is the logarithm of `effective_rank`; Skean et al. do not centre, and take one sequence at a time"
+        ),
+        low=0.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=True,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory=_MEMORY,
+        cost=_EIGENVALUES,
+        bootstrap=_BOOTSTRAP,
+        reference="Giraldo et al. 2015, arXiv 1211.2459; of layers: Skean et al. 2025, arXiv 2502.02013",
+        cites=("giraldo2015measures", "skean2025layer"),
+        family=COVARIANCE,
+        units="nats",
+    ),
+    Measure(
+        name="alpha_req",
+        long_name="power-law exponent of the spectrum (α-ReQ)",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"the α of $\lambda_i\propto i^{-\alpha}$: minus the slope of the least-squares line of $\ln\lambda_i$ on $\ln i$, "
+            r"of the eigenvalues of the centred covariance, the largest first. With $m=\min(p,n-1)$ it is fitted to the ranks "
+            r"from $\min(11,1+\lfloor m/10\rfloor)$ to $\min(500,\max(2,\lceil m/2\rceil))$, `fit_from` and `fit_to` in the "
+            r"file: the largest eigenvalues follow no law, and the smallest depend on the number of tokens. Agrawal et al. "
+            r"choose a range for each network"
+        ),
+        low=0.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=3,
+        same_width=True,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory=_MEMORY,
+        cost=_EIGENVALUES,
+        bootstrap=_BOOTSTRAP,
+        reference="Agrawal et al. 2022, α-ReQ, NeurIPS 35",
+        cites=("agrawal2022alphareq",),
+        family=COVARIANCE,
+    ),
+    Measure(
+        name="isoscore",
+        long_name="IsoScore",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"0 for states along one direction, 1 where the variance is the same in all p directions: from the covariance "
+            r"in its principal axes the steps of Rudman et al. come to $(r-1)/(p-1)$, with r the `participation_ratio`; p ≥ 2"
+        ),
+        low=0.0,
+        high=1.0,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=2,
+        same_width=True,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory=_MEMORY,
+        cost=_PRODUCTS,
+        bootstrap=_BOOTSTRAP,
+        reference="Rudman et al. 2022, arXiv 2108.07344",
+        cites=("rudman2022isoscore",),
+        family=COVARIANCE,
     ),
 )

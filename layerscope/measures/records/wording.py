@@ -6,9 +6,11 @@ __all__ = [
     "ALIGNMENT",
     "ANGLES",
     "COVARIANCE",
+    "DIRECTIONS",
     "FREE",
     "HALVES",
     "MOMENTS",
+    "NEIGHBOURHOODS",
     "ONE_PASS",
     "PRODUCTS",
     "ROTATIONS",
@@ -16,6 +18,7 @@ __all__ = [
     "SEQUENCE_SUMS",
     "SHAPES",
     "SHARED_SAMPLE",
+    "TRAJECTORIES",
     "UP_TO_A_SAMPLE",
 ]
 
@@ -38,3 +41,6 @@ MOMENTS = "layerscope.measures.moments:Moments"
 ALIGNMENT = "layerscope.measures.alignment:Alignment"
 COVARIANCE = "layerscope.measures.covariance:Covariance"
 SAMPLED = "layerscope.measures.sampled:Sampled"
+DIRECTIONS = "layerscope.measures.directions:Directions"
+NEIGHBOURHOODS = "layerscope.measures.neighbourhoods:Neighbourhoods"
+TRAJECTORIES = "layerscope.measures.trajectories:Trajectories"

@@ -1,0 +1,104 @@
+"""How the states of one layer lie to each other: directions, neighbours, paths."""
+
+from math import inf, pi
+
+from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.records.wording import (
+    DIRECTIONS,
+    FREE,
+    HALVES,
+    NEIGHBOURHOODS,
+    ONE_PASS,
+    ROTATIONS,
+    SHAPES,
+    SHARED_SAMPLE,
+    TRAJECTORIES,
+)
+
+__all__ = ["RECORDS"]
+
+RECORDS = (
+    Measure(
+        name="anisotropy",
+        long_name="anisotropy",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"mean cosine of the states of two different tokens, $\frac1{n(n-1)}\sum_{s\ne t}\cos(x_s,x_t)=(|\sum_tu_t|^2-n)/"
+            r"(n(n-1))$ with $u_t=x_t/|x_t|$, over all pairs of tokens. All-zero states are left out"
+        ),
+        low=-1.0,
+        high=1.0,
+        symmetric=False,
+        self_value=None,
+        invariances=ROTATIONS | {Invariance.SCALE, Invariance.TOKEN_SCALE},
+        least_tokens=2,
+        same_width=True,
+        needs_variation=False,
+        on_sample=False,
+        passes=ONE_PASS,
+        memory="L p × 8 bytes; with a bootstrap 64 times as much, and a seeded sample of up to 4,096 tokens",
+        cost="L n p",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; free",
+        reference="Ethayarajh 2019, arXiv 1909.00512",
+        cites=("ethayarajh2019contextual",),
+        family=DIRECTIONS,
+    ),
+    Measure(
+        name="two_nn",
+        long_name="intrinsic dimension from two nearest neighbours (TwoNN)",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"with $\mu_t$ the distance of token t to its second nearest neighbour over that to its nearest, and F their "
+            r"empirical distribution function ($i/n$ for the i-th smallest): the slope of the least-squares line through the "
+            r"origin of $-\ln(1-F(\mu))$ on $\ln\mu$, without the tenth of the largest μ. Tokens whose states are equal at a "
+            r"layer are taken as one there (repeated tokens have equal embeddings); fewer than three different states are refused"
+        ),
+        low=0.0,
+        high=inf,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=3,
+        same_width=True,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory="a seeded sample of up to 4,096 tokens, all where there are no more; n p × 8 bytes × 3 of one layer",
+        cost="L n² p, with n at most 4,096",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs the neighbours again, a quarter of the whole",
+        reference="Facco et al. 2017, Scientific Reports 7:12140",
+        cites=("facco2017estimating",),
+        family=NEIGHBOURHOODS,
+        units="dimensions",
+    ),
+    Measure(
+        name="curvature",
+        long_name="curvature over positions",
+        kind=Kind.PER_LAYER,
+        definition=(
+            r"the angle between successive steps $v_t=x_{t+1}-x_t$ and $v_{t+1}$ along a sequence, $\arccos\frac{v_t\cdot "
+            r"v_{t+1}}{|v_t||v_{t+1}|}$: the mean over its positions, then over sequences. Only tokens at three consecutive "
+            r"positions count, so gaps are left out (`--tokens sample:K`; none at all is refused), and so are steps of no length"
+        ),
+        low=0.0,
+        high=pi,
+        symmetric=False,
+        self_value=None,
+        invariances=SHAPES,
+        least_tokens=3,
+        same_width=True,
+        needs_variation=True,
+        on_sample=False,
+        passes=ONE_PASS,
+        memory=(
+            "sequences × L × 16 bytes, and two tokens' states at each end of what has come: two in all for rows in order, up to "
+            "four a sequence for others"
+        ),
+        cost="L n p, in float64",
+        bootstrap=FREE,
+        reference="Hosseini & Fedorenko 2023, arXiv 2311.04930; Hénaff et al. 2019, Nature Neuroscience 22",
+        cites=("hosseini2023large", "henaff2019perceptual"),
+        family=TRAJECTORIES,
+        units="radians",
+    ),
+)
