@@ -16,6 +16,7 @@ from typing import Any, Literal
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
+from layerscope.errors import TextsError
 from layerscope.evaluation.exam import Answers, Exam, Grades, Place, Question
 from layerscope.evaluation.lm_eval_grading import Response, graded
 from layerscope.evaluation.lm_eval_loading import Asked, load_asked
@@ -213,7 +214,14 @@ def _choices(asked: Asked, requests: Sequence[Instance]) -> tuple[int, list[int]
     targets = target if isinstance(target, list) else [target]
     numbers = [choices.index(right) if right in choices else -1 for right in targets if isinstance(right, str)]
     numbers += [int(right) for right in targets if isinstance(right, int)]
-    return len(choices), [number for number in numbers if 0 <= number < len(choices)]
+    golds = [number for number in numbers if 0 <= number < len(choices)]
+    if not golds and not callable(task.config.process_results):
+        # lm-eval counts it as answered wrongly, whatever the model says; and no loss can be had of it.
+        raise TextsError(
+            f"lm-eval:{asked.name} {requests[0].doc_id}: its right answer, {target!r}, is none of its {len(choices)} choices.\n"
+            "Mend the data, or leave the example out (process_docs) in a definition of your own (--include-path)."
+        )
+    return len(choices), golds
 
 
 def _byte_lengths(asked: Asked, requests: Sequence[Instance], choices: int) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """What can be wrong with a task of lm-eval, said in a line or two; and what the bridge leaves as it was."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,33 @@ def test_a_continuation_without_tokens_or_room_is_refused(model: Model, folder: 
     define(tmp_path, "long", data, text.replace("[-3:]", "").replace("[:-3]", "[:1]"))
     with pytest.raises(TextsError, match="a continuation alone is longer than the 64 tokens tiny takes"):
         load_exam("lm-eval:long", model, None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("label", "target", "said_as"),
+    [
+        (-100, "right", "-100"),
+        (7, "right", "7"),
+        (9, "\"{{options[right] if right < 9 else 'neither'}}\"", "'neither'"),
+    ],
+)
+def test_a_right_answer_that_is_no_choice_is_refused(
+    model: Model, folder: Path, tmp_path: Path, label: int, target: str, said_as: str
+) -> None:
+    """One wrong label would make the loss of the whole task NaN."""
+    lines = [json.loads(line) for line in (folder.parent / "question.jsonl").read_text().splitlines()]
+    lines[2]["right"] = label
+    data = tmp_path / "wrong.jsonl"
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = DEFINITIONS["tiny_question"][1].replace("num_fewshot: 2\nfewshot_split: test\n", "")
+    define(tmp_path, "wrong", data, text.replace("doc_to_target: right", f"doc_to_target: {target}"))
+    with pytest.raises(TextsError) as error:
+        load_exam("lm-eval:wrong", model, None, tmp_path)
+    assert said(error) == (
+        f"lm-eval:wrong 2: its right answer, {said_as}, is none of its {len(lines[2]['options'])} choices.\n"
+        "Mend the data, or leave the example out (process_docs) in a definition of your own (--include-path)."
+    )
+    assert len(load_exam("lm-eval:wrong", model, 2, tmp_path).questions) == 2
 
 
 def test_a_tokenizer_without_ends_is_refused(folder: Path) -> None:
