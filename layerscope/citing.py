@@ -16,6 +16,7 @@ from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.files import holds, read_dataset
 from layerscope.store.header import read_header
+from layerscope.structure.scaling_file import holds_a_scaling, read_scaling
 
 __all__ = ["cite"]
 
@@ -28,7 +29,7 @@ def cite(path: str | os.PathLike[str]) -> str:
     Parameters
     ----------
     path
-        A capture, an analysis, a sweep, or what `layerscope.over_training` made, as a file.
+        A capture, an analysis, a sweep, or what `layerscope.scaling` or `layerscope.over_training` made, as a file.
 
     Returns
     -------
@@ -59,6 +60,8 @@ def _used(path: str | os.PathLike[str]) -> Iterator[str]:
         yield from _of_attributes(read_header(path).attributes)
     elif holds_a_sweep(path):
         yield from _of_sweep(read_sweep(path))
+    elif holds_a_scaling(path):
+        yield from _of_scaling(read_scaling(path))
     else:
         result = read_dataset(path, "LayerScope", "analyze")
         if "layerscope_version" not in result.attrs:
@@ -104,3 +107,13 @@ def _of_sweep(sweep: xarray.Dataset) -> Iterator[str]:
         yield from MEASURES["cka"].cites
     if any(str(name).endswith("_low") for name in sweep.data_vars):
         yield BOOTSTRAP
+
+
+def _of_scaling(scaling: xarray.Dataset) -> Iterator[str]:
+    for place in range(scaling.sizes["model"]):
+        of = scaling.isel(model=place)
+        yield from _of_attributes({name: of[name].item() for name in ("model", "architecture", "backend")})
+    for name in dict.fromkeys(scaling["measure"].values.tolist()):
+        yield from MEASURES[name].cites
+    yield SCHEDULES  # the paper whose claims are put to the test
+    yield BOOTSTRAP

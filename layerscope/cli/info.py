@@ -59,14 +59,16 @@ def _results(path: Path) -> dict[str, Any]:
     from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
     from layerscope.measures.files import read_analysis
     from layerscope.store.schema import plain_attributes
+    from layerscope.structure.scaling_file import holds_a_scaling, read_scaling
     from layerscope.structure.training import holds_a_training, read_training
 
-    if holds_a_sweep(path):
-        kind, read = "sweep", read_sweep
-    elif holds_a_training(path):
-        kind, read = "training", read_training
-    else:
-        kind, read = "analysis", read_analysis
+    kinds = {
+        "sweep": (holds_a_sweep, read_sweep),
+        "training": (holds_a_training, read_training),
+        "scaling": (holds_a_scaling, read_scaling),
+    }
+    kind = next((name for name, (holds_one, _) in kinds.items() if holds_one(path)), "analysis")
+    read = kinds[kind][1] if kind in kinds else read_analysis
     result = read(path)
     return {
         "file": str(path),

@@ -1,6 +1,6 @@
-"""``layerscope plot``: a figure of an analysis or of a sweep."""
+"""``layerscope plot``: a figure of an analysis, of a scaling, of a training or of a sweep."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +9,16 @@ import typer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from xarray import Dataset
+
+    from layerscope.structure.segmentation import Segmentation
 
 __all__ = ["register"]
 
 _EXAMPLE = """
 Draw an analysis: a heatmap with its segments, the four similarities side by side, the statistics along the layers, or
 between two captures the best match of each layer. Draw what layerscope training made.
+Draw what layerscope scaling made: the heatmaps of several models, and how many layers their segments have.
 Draw a sweep: all variants together, task by task, single blocks, loops, drift against loss, stages, or latency.
 
 Example: layerscope plot run.nc --kind heatmap --measure cosine --output figure.pdf
@@ -31,6 +35,7 @@ class Plot(StrEnum):
     profile = "profile"
     match = "match"
     training = "training"
+    scaling = "scaling"
     sweep = "sweep"
     tasks = "tasks"
     single = "single"
@@ -53,6 +58,7 @@ _OPTIONS: dict[Plot, tuple[str, ...]] = {
     Plot.profile: ("measure", "segments"),
     Plot.match: ("measure",),
     Plot.training: (),
+    Plot.scaling: ("measure", "exclude_first"),
     Plot.sweep: ("quantity", "task", "loops"),
     Plot.tasks: ("quantity", "variant", "loops"),
     Plot.single: ("quantity", "task"),
@@ -71,10 +77,13 @@ def register(app: typer.Typer) -> None:
 
 
 def plot(
-    file: Annotated[Path, typer.Argument(help="An analysis, a sweep, or what training made.")],
-    kind: Annotated[Plot | None, typer.Option(help="What to draw (heatmap; sweep; training).")] = None,
+    file: Annotated[Path, typer.Argument(help="An analysis, a sweep, or what scaling or training made.")],
+    kind: Annotated[Plot | None, typer.Option(help="What to draw (heatmap; sweep; scaling; training).")] = None,
     measure: Annotated[str | None, typer.Option(help="The matrix to draw (cosine; of a match, cka).")] = None,
     segments: Annotated[str | None, typer.Option(help="Segments to draw: a number, auto, or none (3).")] = None,
+    exclude_first: Annotated[
+        int | None, typer.Option(help="Of a scaling: which reading, by the tokens left out at each start (the fewest).")
+    ] = None,
     quantity: Annotated[
         str | None, typer.Option(help="Of a sweep: normalized, loss, loss_difference, accuracy, perplexity.")
     ] = None,
@@ -100,6 +109,7 @@ def plot(
     given = {
         "measure": measure,
         "segments": segments,
+        "exclude_first": exclude_first,
         "quantity": quantity,
         "task": task,
         "variant": variant,
@@ -110,7 +120,7 @@ def plot(
     options = _fitting(chosen, given)
     size = str(width or ("single" if chosen in _NARROW else "double"))
     target = new_file(output or file.with_name(f"{file.stem}-{chosen}.pdf"), overwrite)
-    draw = _of_training if chosen is Plot.training else _of_analysis if chosen in _ANALYSES else _of_sweep
+    draw = _DRAWN_BY.get(chosen, _of_analysis if chosen in _ANALYSES else _of_sweep)
     figure = draw(file, chosen, options, size)
     figures.save(figure, target)
     typer.echo(str(target))
@@ -118,9 +128,11 @@ def plot(
 
 def _kind_for(file: Path) -> Plot:
     from layerscope.evaluation.sweep_file import holds_a_sweep
+    from layerscope.structure.scaling_file import holds_a_scaling
     from layerscope.structure.training import holds_a_training
 
-    return Plot.sweep if holds_a_sweep(file) else Plot.training if holds_a_training(file) else Plot.heatmap
+    holders = {Plot.sweep: holds_a_sweep, Plot.training: holds_a_training, Plot.scaling: holds_a_scaling}
+    return next((kind for kind, holds_one in holders.items() if holds_one(file)), Plot.heatmap)
 
 
 def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,30 +142,42 @@ def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if name not in _OPTIONS[kind]:
-            taken = " and ".join(f"--{other}" for other in _OPTIONS[kind]) or "none of these options"
-            raise UsageError(f"--{name} says nothing about --kind {kind}: that takes {taken}")
+            taken = " and ".join(f"--{other.replace('_', '-')}" for other in _OPTIONS[kind]) or "none of these options"
+            raise UsageError(f"--{name.replace('_', '-')} says nothing about --kind {kind}: that takes {taken}")
     return options
 
 
 def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
-    from layerscope.cli.numbers import segment_count
     from layerscope.measures.files import read_analysis
-    from layerscope.structure.selection import segment_measure, similarity_of
+    from layerscope.structure.selection import similarity_of
 
     result = read_analysis(file)
     if kind is Plot.match:
         return figures.match(result, options.get("measure", "cka"), width=width)
-    measure, segments = options.get("measure", "cosine"), options.get("segments", "3")
-    count = None if segments == "none" else segment_count(segments)
     if kind is Plot.panel:
         return figures.panel(result, width=width)
-    within_one = "layer_name_other" not in result.coords
-    found = None if count is None or not within_one else segment_measure(result, measure, count)
     if kind is Plot.profile:
-        return figures.profile(result, segments=found, width=width)
+        return figures.profile(result, segments=_segments(result, options), width=width)
+    measure = options.get("measure", "cosine")
     similarity_of(result, measure)
-    return figures.heatmap(result[measure], segments=found, width=width)
+    return figures.heatmap(result[measure], segments=_segments(result, options), width=width)
+
+
+def _segments(result: "Dataset", options: Mapping[str, Any]) -> "Segmentation | None":
+    """Return the segments to draw: those asked for, or three where nothing was asked and there are three to find."""
+    from layerscope.cli.numbers import segment_count
+    from layerscope.figures.cells import compares_two
+    from layerscope.structure.selection import segment_measure
+
+    segments, measure = options.get("segments", "3"), options.get("measure", "cosine")
+    count = None if segments == "none" else segment_count(segments)
+    asked = "segments" in options or "measure" in options
+    if count is None or (not asked and measure not in result):
+        return None
+    if measure in result and (compares_two(result[measure]) or (not asked and result.sizes["layer"] < 3)):
+        return None
+    return segment_measure(result, measure, count)
 
 
 def _of_training(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
@@ -163,6 +187,13 @@ def _of_training(file: Path, kind: Plot, options: Mapping[str, Any], width: str)
     return figures.training(read_training(file), width=width)
 
 
+def _of_scaling(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
+    from layerscope import figures
+    from layerscope.structure.scaling_file import read_scaling
+
+    return figures.scaling(read_scaling(file), **options, width=width)
+
+
 def _of_sweep(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
     from layerscope.evaluation.sweep_file import read_sweep
@@ -170,3 +201,9 @@ def _of_sweep(file: Path, kind: Plot, options: Mapping[str, Any], width: str) ->
     draw = getattr(figures, kind)
     figure: Figure = draw(read_sweep(file), **options, width=width)
     return figure
+
+
+_DRAWN_BY: dict[Plot, Callable[[Path, Plot, Mapping[str, Any], str], "Figure"]] = {
+    Plot.training: _of_training,
+    Plot.scaling: _of_scaling,
+}

@@ -1,13 +1,14 @@
 """Figures for papers: arrays in, matplotlib out.
 
-Of an analysis: `heatmap`, `panel`, `profile`, `match`. Of checkpoints: `training`. Of a sweep: `sweep`, `tasks`, `single`,
-`loops`, `drift`, `stages`, `latency`.
+Of an analysis: `heatmap`, `panel`, `profile`, `match`. Of checkpoints: `training`. Of models of several sizes: `scaling`. Of a
+sweep: `sweep`, `tasks`, `single`, `loops`, `drift`, `stages`, `latency`.
 
 - `heatmap`: one matrix over pairs of layers, with its segments;
 - `panel`: the four cosines side by side on one scale;
 - `profile`: the per-layer statistics over depth;
 - `match`: between two captures, the depth at which each layer has its best match;
 - `training`: each layer against itself at the end of training;
+- `scaling`: the heatmaps of models of several sizes, and how many layers their segments have;
 - `sweep`, `tasks`: what each variant costs against the number of affected blocks, together and task by task;
 - `single`: what a single block is worth; `loops`: how often a parallel stage should run;
 - `drift`: loss against drift of the last state; `stages`: variance and drift after each stage of some runs;
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from layerscope.figures.matrices import heatmap
     from layerscope.figures.panels import panel
     from layerscope.figures.profiles import profile
+    from layerscope.figures.scalings import scaling
     from layerscope.figures.stage_curves import stages
     from layerscope.figures.sweeps import sweep, tasks
     from layerscope.figures.trainings import training
@@ -45,6 +47,7 @@ _HOME = {
     "match": "layerscope.figures.matches",
     "panel": "layerscope.figures.panels",
     "profile": "layerscope.figures.profiles",
+    "scaling": "layerscope.figures.scalings",
     "single": "layerscope.figures.blocks",
     "stages": "layerscope.figures.stage_curves",
     "sweep": "layerscope.figures.sweeps",
@@ -61,6 +64,7 @@ __all__ = [
     "panel",
     "profile",
     "save",
+    "scaling",
     "single",
     "stages",
     "sweep",

@@ -132,11 +132,13 @@ def key_height(groups: Sequence[Sequence[Line2D | Patch]], room: float) -> float
     return _KEY_TOP + _KEY_ROW * sum(rows) + _KEY_BELOW if rows else 0.0
 
 
-def draw_key(figure: Figure, groups: Sequence[Sequence[Line2D | Patch]], left: float, room: float) -> None:
-    """Draw a key at the top of a figure from `left` inches on, to be read row by row, each group in rows of its own."""
+def draw_key(
+    figure: Figure, groups: Sequence[Sequence[Line2D | Patch]], left: float, room: float, top: float = 0.0
+) -> None:
+    """Draw a key `top` inches down a figure, `left` inches in, to be read row by row, each group in rows of its own."""
     across, down = figure.get_size_inches()
     em = SMALL / _POINTS
-    top = _KEY_TOP
+    top += _KEY_TOP
     for entries in groups:
         if not entries:
             continue

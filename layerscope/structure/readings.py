@@ -51,7 +51,7 @@ class Member:
 
     Attributes
     ----------
-    name, architecture, texts
+    name, architecture, backend, texts
         As its captures call them.
     depth
         Blocks.
@@ -63,6 +63,7 @@ class Member:
 
     name: str
     architecture: str
+    backend: str
     texts: str
     depth: int
     parameters: float
@@ -182,6 +183,7 @@ def _member(name: str, result: xr.Dataset) -> Member:
     return Member(
         name,
         str(attrs.get("architecture", "")),
+        str(attrs.get("backend", "")),
         str(attrs.get("texts", "")),
         int(attrs["num_blocks"]),
         float(attrs.get("parameters", np.nan)),

@@ -75,6 +75,7 @@ def _described(members: Sequence[Member], readings: dict[Key, list[Reading]]) ->
             "states": ("model", [member.states for member in members], {"long_name": "states, blocks + 1"}),
             "parameters": ("model", [member.parameters for member in members], {"long_name": "parameters"}),
             "architecture": ("model", _words([member.architecture for member in members])),
+            "backend": ("model", _words([member.backend for member in members])),
             "texts": ("model", _words([member.texts for member in members])),
             "measure": ("reading", _words([measure for measure, _ in readings])),
             "excluded_first": (

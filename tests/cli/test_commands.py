@@ -58,7 +58,19 @@ def place(tmp_path_factory):
 
 
 def test_help_names_every_command_with_an_example():
-    commands = ["capture", "analyze", "segment", "evaluate", "sweep", "generate", "plot", "list", "info", "demo"]
+    commands = [
+        "capture",
+        "analyze",
+        "segment",
+        "scaling",
+        "evaluate",
+        "sweep",
+        "generate",
+        "plot",
+        "list",
+        "info",
+        "demo",
+    ]
     commands += ["training", "cite"]
     text = run("--help").stdout
     for command in commands:
@@ -102,6 +114,12 @@ def test_segment_for_people(place):
 def test_plot(place, tmp_path, kind, suffix, magic):
     run("plot", "run.nc", "--kind", kind, "--output", tmp_path / f"figure.{suffix}", cwd=place)
     assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(magic)
+
+
+def test_heatmap_has_the_segments(place, tmp_path):
+    for options, drawn in (([], True), (["--segments", "none"], False)):
+        run("plot", "run.nc", *options, "--output", tmp_path / "h.svg", "--overwrite", cwd=place)
+        assert ("ending (" in (tmp_path / "h.svg").read_text()) is drawn
 
 
 def test_list_and_info(place):
