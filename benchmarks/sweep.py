@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,10 +56,24 @@ def counted(model: Model) -> Iterator[list[int]]:
             handle.remove()
 
 
-def seconds(job: Callable[[], object]) -> float:
-    started = time.perf_counter()
+class Spent(NamedTuple):
+    """What a job took."""
+
+    wall: float
+    processor: float  # which other users of the machine lengthen less
+
+    def against(self, other: "Spent") -> str:
+        return (
+            f"{self.wall:.1f} s against {other.wall:.1f} s, {other.wall / self.wall:.2f} times faster; "
+            f"{self.processor:.1f} s of processor time against {other.processor:.1f} s, "
+            f"{other.processor / self.processor:.2f} times less"
+        )
+
+
+def spent(job: Callable[[], object]) -> Spent:
+    started = time.perf_counter(), time.process_time()
     job()
-    return time.perf_counter() - started
+    return Spent(time.perf_counter() - started[0], time.process_time() - started[1])
 
 
 def distinct(model: Model, **options: Any) -> list[Schedule]:
@@ -79,10 +93,10 @@ def against_alone(name: str, model: Model, exam: Exam, schedules: Sequence[Sched
 
     answer(model, exam, schedules[:2], BATCH_TOKENS)  # warm
     with counted(model) as calls:
-        tree = seconds(together)
+        tree = spent(together)
         tree_calls, calls[0] = calls[0], 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        alone = seconds(one_by_one)
+        alone = spent(one_by_one)
         alone_calls = calls[0]
     batches = len(list(plan(exam.prompts, BATCH_TOKENS)))
     expected = sum(new_block_calls(schedules)) * batches
@@ -91,7 +105,7 @@ def against_alone(name: str, model: Model, exam: Exam, schedules: Sequence[Sched
     print(
         f"{name}: {len(schedules)} schedules, {len(exam.questions)} examples in {batches} batch(es); block calls {tree_calls:,} "
         f"(exactly the prefix tree's) against {alone_calls:,}, {alone_calls / tree_calls:.2f} times fewer; "
-        f"{tree:.1f} s against {alone:.1f} s, {alone / tree:.2f} times faster; losses equal bit for bit; "
+        f"{tree.against(alone)}; losses equal bit for bit; "
         f"peak memory {peak / 1e6:,.0f} MB"
     )
 
@@ -154,12 +168,12 @@ def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
                 results = found["results"]["layerscope_benchmark"]
                 theirs.append({key.split(",")[0]: value for key, value in results.items() if key.endswith(",none")})
 
-        tree, alone = seconds(together), seconds(one_by_one)
+        tree, alone = spent(together), spent(one_by_one)
     for mine, its in zip(ours, theirs, strict=True):
         assert np.isclose(mine["perplexity"], its["perplexity"], rtol=1e-4), (mine, its)
     print(
-        f"lm-eval: {len(schedules)} schedules from start 12, {limit} examples; {tree:.1f} s against {alone:.1f} s with "
-        f"simple_evaluate a schedule (its batches of 32), {alone / tree:.2f} times faster; perplexities equal within 1e-4"
+        f"lm-eval: {len(schedules)} schedules from start 12, {limit} examples; {tree.against(alone)} with "
+        "simple_evaluate a schedule (its batches of 32); perplexities equal within 1e-4"
     )
 
 

@@ -25,6 +25,10 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 40,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; above, tokens are drawn.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    stacked: Annotated[
+        bool,
+        typer.Option("--stacked", help="Run the blocks of a parallel stage as one call: faster, rounded otherwise."),
+    ] = False,
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
@@ -38,6 +42,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
+        stacked=stacked,
         dtype=dtype,
         device=device,
     )

@@ -22,6 +22,7 @@ def generate(
     max_new_tokens: int = 40,
     temperature: float = 0.0,
     seed: int = 0,
+    stacked: bool = False,
     dtype: str = "float32",
     device: str = "cpu",
 ) -> str:
@@ -41,6 +42,8 @@ def generate(
         0 takes the likeliest token each time; above, tokens are drawn.
     seed
         Of the draw.
+    stacked
+        Run the blocks of a parallel stage as one batched call; see `layerscope.scheduled`.
     dtype, device
         How to load a model that is given by name.
 
@@ -73,7 +76,7 @@ def generate(
         )
     drawn = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     module = model.module
-    with scheduled(model, spec), torch.random.fork_rng(devices=[]), torch.no_grad():
+    with scheduled(model, spec, stacked=stacked), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         found = module.generate(  # type: ignore[operator]  # a method the library mixes in
             ids,

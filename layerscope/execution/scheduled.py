@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
-import torch
-
-from layerscope.execution.slots import Call, block_caller
+from layerscope.execution.slots import Slot, slots_of
+from layerscope.execution.stages import Outputs, mean_stream, one_by_one
 from layerscope.execution.taps import BlockCalls, Stream, tapped
+from layerscope.execution.together import Together
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.spec import Spec, parse_schedule
 
-__all__ = ["mean_stream", "scheduled"]
+__all__ = ["scheduled"]
 
 Observe = Callable[[int, Stream], None]
 
@@ -22,6 +21,8 @@ def scheduled(
     model: Model,
     schedule: Schedule | Spec | str | tuple[Stage, ...],
     observe: Observe | None = None,
+    *,
+    stacked: bool = False,
 ) -> Iterator[Schedule]:
     """Run a model's blocks under a schedule, in every forward pass, training step or ``generate`` inside the context.
 
@@ -40,6 +41,12 @@ def scheduled(
     observe
         Called in each forward pass as ``observe(number, stream)`` with the stream entering the first stage (number 0) and
         leaving each stage (1, 2, …).
+    stacked
+        Run blocks of a stage that are alike as one batched call over their stacked weights. Faster where one block alone leaves
+        the hardware idle, as when writing token by token, and equal up to rounding; the weights of those blocks stand in memory
+        a second time until the context ends. Blocks run one after another all the same where they differ in shape, class or
+        mask, carry hooks, are in training mode or offloaded, where gradients are recorded, with a static cache, and in bloom.
+        Weights that change inside are stacked anew, unless they are written into through their ``data``, which leaves no trace.
 
     Yields
     ------
@@ -50,7 +57,7 @@ def scheduled(
     ------
     UsageError
         A malformed SPEC; a model under a schedule already; inside, ``output_hidden_states`` or ``output_attentions``, or a
-        cache filled outside.
+        cache filled outside; outside, a cache filled inside.
     ScheduleError
         A schedule that a model of this depth has not.
 
@@ -73,41 +80,26 @@ def scheduled(
     """
     _, stages = parse_schedule(schedule, model.depth)
 
+    outputs = Together() if stacked and model.architecture.stacks else one_by_one
+
     def program(calls: BlockCalls) -> Stream:
-        with block_caller(calls, stages) as call:
-            return _run(stages, call, calls.stream, observe)
+        with slots_of(calls, stages) as slots:
+            return _run(stages, outputs, calls, slots, observe)
 
     with tapped(model, program):
         yield stages
 
 
-def _run(schedule: Schedule, call: Call, stream: Stream, observe: Observe | None) -> Stream:
-    made = 0  # block calls so far: which slot is next
+def _run(
+    schedule: Schedule, outputs: Outputs, calls: BlockCalls, slots: Sequence[Slot], observe: Observe | None
+) -> Stream:
+    stream = calls.stream
+    made = 0  # block calls so far: which slots are next
     if observe is not None:
         observe(0, stream)
     for level, stage in enumerate(schedule, start=1):
-        stream = mean_stream([partial(call, made + place, block, stream) for place, block in enumerate(stage)])
+        stream = mean_stream(outputs(calls, stage, stream, slots[made : made + len(stage)]))
         made += len(stage)
         if observe is not None:
             observe(level, stream)
     return stream
-
-
-def mean_stream(outputs: Sequence[Callable[[], Stream]]) -> Stream:
-    """Average what the blocks of a stage give; a single output comes back as it is.
-
-    They are run one after another, and half precision is summed in float32, so that the outputs of a wide stage never stand
-    side by side.
-
-    Examples
-    --------
-    >>> mean_stream([lambda: torch.zeros(1, 1, 2), lambda: torch.ones(1, 1, 2)])
-    tensor([[[0.5000, 0.5000]]])
-    """
-    total = outputs[0]()
-    if len(outputs) == 1:
-        return total
-    dtype = total.dtype
-    for output in outputs[1:]:
-        total = total.to(torch.promote_types(dtype, torch.float32)) + output().to(total.device)
-    return (total / len(outputs)).to(dtype)

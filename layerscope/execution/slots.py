@@ -8,7 +8,7 @@ library does to a cache (crop, reorder, repeat, select, reset) it does to every 
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,19 +19,49 @@ from layerscope.errors import UsageError
 from layerscope.execution.taps import BlockCalls, Stream
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["Call", "block_caller", "fresh_slot", "with_slot"]
+__all__ = ["Slot", "fresh_slot", "in_place", "slots_of", "with_slot"]
+
+Slot = Any
+"""A layer of a cache, of which the library has no common type; None where there is no cache."""
 
 _OWNER = "_layerscope_schedule"
-_KINDS = (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer)
+_ANEW = "begin the text anew, with a cache of its own"
 
-Call = Callable[[int, int, Stream], Stream]
+
+def _refuse(counter: Slot, *args: Any, **kwargs: Any) -> Any:
+    """Stand for a counter's `update`: whoever wants its keys is outside the schedule."""
+    raise UsageError(f"this key-value cache was filled under a schedule and is of no use outside it; {_ANEW}")
+
+
+class _DynamicCounter(DynamicLayer):  # type: ignore[misc]  # the library comes without types here
+    update = _refuse
+
+
+class _DynamicSlidingWindowCounter(DynamicSlidingWindowLayer):  # type: ignore[misc]  # the library comes without types here
+    update = _refuse
+
+
+class _StaticCounter(StaticLayer):  # type: ignore[misc]  # the library comes without types here
+    update = _refuse
+
+
+class _StaticSlidingWindowCounter(StaticSlidingWindowLayer):  # type: ignore[misc]  # the library comes without types here
+    update = _refuse
+
+
+_COUNTERS: dict[type, type] = {
+    DynamicLayer: _DynamicCounter,
+    DynamicSlidingWindowLayer: _DynamicSlidingWindowCounter,
+    StaticLayer: _StaticCounter,
+    StaticSlidingWindowLayer: _StaticSlidingWindowCounter,
+}
 
 
 @contextmanager
-def block_caller(calls: BlockCalls, schedule: Schedule) -> Iterator[Call]:
-    """Say how the block calls of one pass under `schedule` are made: ``call(number, block, stream)``, numbered from 0.
+def slots_of(calls: BlockCalls, schedule: Schedule) -> Iterator[list[Slot]]:
+    """Give the slots of one pass under `schedule`, one a block call; when the pass is over, its tokens are counted.
 
-    With a cache each call has its slot, kept with the cache from one pass to the next.
+    With a cache they are kept with it from one pass to the next.
 
     Raises
     ------
@@ -40,62 +70,63 @@ def block_caller(calls: BlockCalls, schedule: Schedule) -> Iterator[Call]:
     """
     cache = calls.cache
     if cache is None:
-        yield lambda number, block, stream: calls(block, stream)
+        yield [None] * schedule.block_calls
         return
-    slots = _slots(cache, schedule, calls.depth)
-    yield lambda number, block, stream: with_slot(calls, block, stream, slots[number])
-    _count(cache, calls)
+    yield _slots(cache, schedule, calls.depth)
+    sequences, tokens, _ = calls.stream.shape
+    nothing = calls.stream.new_zeros(sequences, 1, tokens, 1)
+    for counter in cache.layers[: calls.depth]:
+        super(type(counter), counter).update(nothing, nothing)  # what its kind does
 
 
-def with_slot(calls: BlockCalls, block: int, stream: Stream, slot: Any) -> Stream:
+def with_slot(calls: BlockCalls, block: int, stream: Stream, slot: Slot) -> Stream:
     """Run a block with `slot` standing where the block looks for its past."""
-    layers: list[Any] = calls.cache.layers  # type: ignore[union-attr]  # asked for only with a cache
+    with in_place(calls, block, slot):
+        return calls(block, stream)
+
+
+@contextmanager
+def in_place(calls: BlockCalls, block: int, slot: Slot) -> Iterator[None]:
+    """Let `slot` stand where a block looks for its past."""
+    if slot is None:
+        yield
+        return
+    layers: list[Any] = calls.cache.layers  # type: ignore[union-attr]  # where there are slots, there is a cache
     counter, layers[block] = layers[block], slot
     try:
-        return calls(block, stream)
+        yield
     finally:
         layers[block] = counter
 
 
-def fresh_slot(cache: Cache, block: int) -> Any:
+def fresh_slot(cache: Cache, block: int) -> Slot:
     """Return an empty layer of the kind and window the model made for `block`."""
     return copy.deepcopy(cache.layers[block])
 
 
-def _slots(cache: Cache, schedule: Schedule, depth: int) -> list[Any]:
+def _slots(cache: Cache, schedule: Schedule, depth: int) -> list[Slot]:
     owner = vars(cache).get(_OWNER)
     if owner is None:
         _take_over(cache, schedule, depth)
     elif owner != schedule:
-        raise UsageError(
-            "this key-value cache was filled under another schedule; begin the text anew, with a cache of its own"
-        )
-    slots: list[Any] = cache.layers[depth:]
+        raise UsageError(f"this key-value cache was filled under another schedule; {_ANEW}")
+    slots: list[Slot] = cache.layers[depth:]
     return slots
 
 
 def _take_over(cache: Cache, schedule: Schedule, depth: int) -> None:
     if cache.get_seq_length() > 0:
-        raise UsageError(
-            "this key-value cache was filled outside the schedule; begin the text anew, with a cache of its own"
-        )
+        raise UsageError(f"this key-value cache was filled outside the schedule; {_ANEW}")
     while len(cache.layers) < depth:  # a cache that makes its layers as they are asked for: all of one kind
         cache.layers.append(cache.layer_class_to_replicate())
-    if cache.offloading or any(type(layer) not in _KINDS for layer in cache.layers):
+    if cache.offloading or any(type(layer) not in _COUNTERS for layer in cache.layers):
         kinds = ", ".join(sorted({type(layer).__name__ for layer in cache.layers}))
         raise UsageError(
             f"a schedule cannot use a cache that is offloaded or of these kinds: {kinds}. Use the default."
         )
     slots = [fresh_slot(cache, block) for stage in schedule for block in stage]
     for counter in cache.layers:
+        counter.__class__ = _COUNTERS[type(counter)]
         counter.is_initialized = False  # those made with room for keys (chunked prefill) let it go: lengths need none
     cache.layers.extend(slots)
     setattr(cache, _OWNER, schedule)
-
-
-def _count(cache: Cache, calls: BlockCalls) -> None:
-    """Tell the counters that every past has grown by this pass."""
-    sequences, tokens, _ = calls.stream.shape
-    nothing = calls.stream.new_zeros(sequences, 1, tokens, 1)
-    for counter in cache.layers[: calls.depth]:
-        counter.update(nothing, nothing)

@@ -24,11 +24,35 @@ from transformers import Cache
 from layerscope.errors import UsageError
 from layerscope.models.model import Model, stream_in, stream_out
 
-__all__ = ["BlockCalls", "Program", "Stream", "check_untapped", "tapped"]
+__all__ = ["BlockCall", "BlockCalls", "Program", "Stream", "check_untapped", "tapped"]
 
 Stream = Float[torch.Tensor, "sequence position feature"]
 
 _TAP = "_layerscope_tap"
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """How the model called one block in a forward pass.
+
+    Attributes
+    ----------
+    block
+        The block, and what the model gave it, its own stream included.
+    own
+        The class that the block has when it is not tapped.
+    """
+
+    block: nn.Module
+    own: type[nn.Module]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self, stream: Stream) -> Stream:
+        """Run the block on `stream`, with the other arguments as they are."""
+        if self.args:
+            return stream_out(self.own.__call__(self.block, stream, *self.args[1:], **self.kwargs))
+        return stream_out(self.own.__call__(self.block, **(self.kwargs | {"hidden_states": stream})))
 
 
 @dataclass
@@ -41,20 +65,22 @@ class BlockCalls:
         State 0: the stream entering the first block.
     cache
         The key-value cache the model was given or made; None without.
+    blocks
+        The call of each block.
     """
 
     stream: Stream
     cache: Cache | None
-    _run: list[Callable[[Stream], Stream]] = field(repr=False)
+    blocks: list[BlockCall] = field(repr=False)
 
     @property
     def depth(self) -> int:
         """How many blocks there are."""
-        return len(self._run)
+        return len(self.blocks)
 
     def __call__(self, block: int, stream: Stream) -> Stream:
         """Run one block on `stream`, with the arguments the model chose for that block."""
-        return self._run[block](stream)
+        return self.blocks[block](stream)
 
 
 Program = Callable[[BlockCalls], Stream]
@@ -141,23 +167,17 @@ class _Taps:
         self._program = program
         self._blocks = [(block, type(block)) for block in model.blocks]
         self._returns_tuple = model.architecture.tuple_output
-        self._calls: list[Callable[[Stream], Stream]] = []
+        self._calls: list[BlockCall] = []
 
     def __call__(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if index == 0:
             self._calls = []
         stream = stream_in(args, kwargs)
-        self._calls.append(partial(self._run, index, args, kwargs))
+        self._calls.append(BlockCall(*self._blocks[index], args, kwargs))
         if index == len(self._blocks) - 1:
             calls, self._calls = self._calls, []  # which hold the masks of this batch, and are not needed after it
             stream = self._program(BlockCalls(stream, _cache_in(args, kwargs), calls))
         return (stream,) if self._returns_tuple else stream
-
-    def _run(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any], stream: Stream) -> Stream:
-        block, own = self._blocks[index]
-        if args:
-            return stream_out(own.__call__(block, stream, *args[1:], **kwargs))
-        return stream_out(own.__call__(block, **(kwargs | {"hidden_states": stream})))
 
 
 def _cache_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:

@@ -4,9 +4,8 @@ Knows no model: only how a block is called.
 """
 
 from collections.abc import Callable
-from functools import partial
 
-from layerscope.execution.scheduled import mean_stream
+from layerscope.execution.stages import mean_stream
 from layerscope.execution.taps import Stream
 from layerscope.schedules.tree import Node
 
@@ -53,6 +52,6 @@ def walk(
     pending = [(child, start) for child in reversed(root.children.values())]
     while pending:
         node, before = pending.pop()
-        stream = mean_stream([partial(call, block, before) for block in node.stage])
+        stream = mean_stream(call(block, before) for block in node.stage)
         visit(node, stream)
         pending.extend((child, stream) for child in reversed(node.children.values()))

@@ -31,6 +31,8 @@ class Architecture:
         True where a block returns a tuple whose first item is the stream.
     position_ids
         True where the trunk takes ``position_ids``; False where it derives positions from the ids or the mask.
+    stacks
+        True where ``torch.vmap`` can run a block; False where the block's code has an ``autograd.Function`` that it cannot.
     """
 
     family: str
@@ -40,6 +42,7 @@ class Architecture:
     causal: bool = True
     tuple_output: bool = False
     position_ids: bool = True
+    stacks: bool = True
 
 
 def _decoder(family: str, blocks: str = "layers", final_norm: str = "norm", **facts: Any) -> Architecture:
@@ -64,7 +67,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _decoder("opt", "decoder.layers", "decoder.final_layer_norm"),
         _decoder("phi", final_norm="final_layernorm"),
         _decoder("olmo2"),
-        _decoder("bloom", "h", "ln_f", tuple_output=True, position_ids=False),
+        _decoder("bloom", "h", "ln_f", tuple_output=True, position_ids=False, stacks=False),
         _decoder("falcon", "h", "ln_f", tuple_output=True),
         _encoder("bert"),
         _encoder("roberta", position_ids=False),

@@ -16,6 +16,12 @@ class Schedule(tuple[Stage, ...]):
     A tuple of tuples of block numbers, so it compares with and hashes like one. Printed, it is the explicit form that
     `layerscope.schedules.grammar.parse_explicit` reads back. Made from the stages in order, each a sequence of block numbers.
 
+    Attributes
+    ----------
+    depth
+        T of the models it was made for, as `layerscope.variants` do; None for stages that are right wherever their blocks exist.
+        Two schedules of the same stages are equal whatever they were made for.
+
     Raises
     ------
     ScheduleError
@@ -32,11 +38,12 @@ class Schedule(tuple[Stage, ...]):
     True
     """
 
-    __slots__ = ()
+    depth: int | None
 
-    def __new__(cls, stages: Iterable[Iterable[int]]) -> "Schedule":
+    def __new__(cls, stages: Iterable[Iterable[int]], depth: int | None = None) -> "Schedule":
         """Check the stages and keep them."""
         schedule = super().__new__(cls, (tuple(map(int, stage)) for stage in stages))
+        schedule.depth = depth
         if not schedule:
             raise ScheduleError("a schedule needs at least one stage: nothing would run")
         for number, stage in enumerate(schedule):
@@ -57,13 +64,18 @@ class Schedule(tuple[Stage, ...]):
         return sum(map(len, self))
 
     def check_depth(self, depth: int) -> None:
-        """Refuse a schedule that names a block which a model of `depth` blocks has not.
+        """Refuse a schedule that was made for another depth, or names a block which a model of `depth` blocks has not.
 
         Raises
         ------
         ScheduleError
-            When it does.
+            When it was or does.
         """
+        if self.depth not in (None, depth):
+            raise ScheduleError(
+                f"the schedule was made for a model of {self.depth} blocks, and this one has {depth}: make it anew for {depth}, "
+                "or write it as text to run these very blocks"
+            )
         highest = max(map(max, self))
         if highest >= depth:
             raise ScheduleError(f"the schedule names block {highest}: a model of {depth} blocks has 0 to {depth - 1}")

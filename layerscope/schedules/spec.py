@@ -258,6 +258,8 @@ def as_spec(schedule: object) -> Spec:
         return parse_spec(schedule)
     if isinstance(schedule, Spec):
         return schedule
+    if isinstance(schedule, Schedule):
+        return Spec("explicit", stages=schedule)
     try:
         return Spec("explicit", stages=Schedule([tuple(stage) for stage in schedule]))  # type: ignore[attr-defined]
     except (TypeError, ValueError):

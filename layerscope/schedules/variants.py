@@ -62,7 +62,7 @@ def affected(depth: int, start: int) -> range:
 def _around(depth: int, start: int, middle: Iterable[Stage]) -> Schedule:
     """Put `middle` in place of the affected blocks."""
     blocks = affected(depth, start)
-    return Schedule([*_singly(range(blocks.start)), *middle, *_singly(range(blocks.stop, depth))])
+    return Schedule([*_singly(range(blocks.start)), *middle, *_singly(range(blocks.stop, depth))], depth)
 
 
 def _singly(blocks: Iterable[int]) -> list[Stage]:
@@ -77,7 +77,7 @@ def identity(depth: int) -> Schedule:
     >>> print(identity(4))
     0-3
     """
-    return Schedule(_singly(range(depth)))
+    return Schedule(_singly(range(depth)), depth)
 
 
 def skip(depth: int, start: int) -> Schedule:
@@ -159,7 +159,7 @@ def drop(depth: int, block: int) -> Schedule:
     _present(depth, block)
     if depth == 1:
         raise ScheduleError("the model has a single block: dropping it would leave nothing to run")
-    return Schedule(_singly(other for other in range(depth) if other != block))
+    return Schedule(_singly(other for other in range(depth) if other != block), depth)
 
 
 def swap(depth: int, block: int) -> Schedule:
@@ -173,7 +173,7 @@ def swap(depth: int, block: int) -> Schedule:
     _present(depth, block)
     if block == depth - 1:
         raise ScheduleError(f"block {block} is the last of {depth}: it has no next one to be swapped with")
-    return Schedule(_singly([*range(block), block + 1, block, *range(block + 2, depth)]))
+    return Schedule(_singly([*range(block), block + 1, block, *range(block + 2, depth)]), depth)
 
 
 def repeat(depth: int, first: int, last: int, times: int = 2) -> Schedule:
@@ -204,7 +204,7 @@ def _repeated(depth: int, first: int, last: int, middle: Sequence[int]) -> Sched
     _present(depth, last)
     if last < first:
         raise ScheduleError(f"the range {first}-{last} is empty: name the lower block first")
-    return Schedule(_singly([*range(first), *middle, *range(last + 1, depth)]))
+    return Schedule(_singly([*range(first), *middle, *range(last + 1, depth)]), depth)
 
 
 def _present(depth: int, block: int) -> None:

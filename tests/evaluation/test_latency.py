@@ -1,9 +1,18 @@
 """Wall time a token: what is timed, not how fast it is."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
 import torch
 
+from layerscope.evaluation import latency
 from layerscope.evaluation.latency import seconds_per_token
+from layerscope.models.model import Model
 from layerscope.schedules import variants
+from layerscope.schedules.schedule import Schedule
 from tests.families import DEPTH, tiny_model
 
 
@@ -22,6 +31,31 @@ def test_every_schedule_is_run_in_turn() -> None:
     assert sorted(runs) == [(0, 1, 2, 3)] * 3 + [(0, 3, 2, 1)] * 3
     for turn in range(3):
         assert len(set(runs[2 * turn : 2 * turn + 2])) == 2, "each once a round"
-    assert found.shape == (2,)
-    assert (found > 0).all()
+    assert found.shape == (2, 2)
+    assert (found[:, 0] > 0).all()
+    assert np.isnan(found[:, 1]).all(), "nothing is parallel"
     assert torch.is_grad_enabled()
+
+
+def test_a_parallel_stage_is_timed_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is one call, its weights are stacked before the clock starts."""
+    entered, slept = [], {False: 0.02, True: 0.01}
+    real = latency.scheduled
+
+    @contextmanager
+    def noted(model: Model, schedule: Schedule, *, stacked: bool) -> Iterator[None]:
+        entered.append((str(schedule), stacked))
+        runs = []
+        with real(
+            model, schedule, lambda number, stream: runs.append(number) or time.sleep(slept[stacked] * (number == 1))
+        ):
+            yield
+        assert runs.count(0) == 1 + stacked
+
+    monkeypatch.setattr(latency, "scheduled", noted)
+    found = seconds_per_token(
+        tiny_model("llama"), [variants.identity(DEPTH), variants.parallel(DEPTH, 0)], tokens=1, rounds=1
+    )
+    assert sorted(entered) == [("0 (1|2|3)", False)] * 2 + [("0 (1|2|3)", True)] * 2 + [("0-3", False)] * 2
+    assert found[1, 0] > 0.02
+    assert 0.01 < found[1, 1] < 0.02

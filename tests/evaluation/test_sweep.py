@@ -290,7 +290,18 @@ def test_latency_is_measured_when_asked_for(model: Model, swept: xarray.Dataset)
     found = ls.sweep(model, "test:choices", variants="skip,reverse", starts="0", bootstrap=0, limit=1, latency=True)
     timed = np.isfinite(found.seconds_per_token.values)
     assert found.variant.values[timed].tolist() == ["identity", "skip"]
+    assert found.stacked.values.tolist() == [0, 0, -1], "nothing is parallel, reverse is not timed"
     assert "seconds_per_token" not in swept
+    assert "stacked" not in swept
+
+
+def test_the_faster_way_of_a_parallel_stage_counts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "seconds_per_token", lambda *_: np.array([[3.0, np.nan], [2.0, 1.0], [4.0, 5.0]]))
+    found = ls.sweep(
+        model, "test:choices", variants="parallel,looped_parallel", starts="0", bootstrap=0, limit=1, latency=True
+    )
+    assert found.seconds_per_token.values.tolist() == [3.0, 1.0, 4.0]
+    assert found.stacked.values.tolist() == [0, 1, 0]
 
 
 def test_losses_that_are_not_finite_stop_the_sweep() -> None:

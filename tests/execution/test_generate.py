@@ -1,6 +1,8 @@
 """Cached generation under a schedule is recomputing everything, token for token."""
 
+import copy
 import functools
+import pickle
 
 import pytest
 import torch
@@ -271,14 +273,23 @@ def test_a_cache_filled_elsewhere_is_refused(make):
 
 @pytest.mark.parametrize("make", [DynamicCache, functools.partial(StaticCache, max_cache_len=30)])
 def test_a_cache_of_a_schedule_is_of_no_use_outside(make):
-    """It fails loudly: what the model finds there are lengths without keys."""
-    model = decoder("llama")
-    cache = make(config=model.config)
-    with torch.no_grad():
-        with scheduled(model, "skip:0"):
-            model.module(prompt()[0], past_key_values=cache, use_cache=True)
-        with pytest.raises(RuntimeError, match=r"^Sizes of tensors|slice shapes"):
-            model.module(prompt()[0], past_key_values=cache, use_cache=True)
+    """What the model finds there are lengths without keys, and they say so; copies and pickles do too."""
+    for family in ("llama", "gemma3_text"):
+        model = decoder(family)
+        cache = make(config=model.config)
+        with torch.no_grad():
+            with scheduled(model, "skip:0"):
+                model.module(prompt()[0], past_key_values=cache, use_cache=True)
+            for again in (cache, copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+                with pytest.raises(UsageError) as error:
+                    model.module(prompt()[0], past_key_values=again, use_cache=True)
+                assert str(error.value) == (
+                    "this key-value cache was filled under a schedule and is of no use outside it; "
+                    "begin the text anew, with a cache of its own"
+                )
+            with scheduled(model, "skip:0"):  # where it goes on as if nothing had been
+                model.module(prompt()[0][:, :2], past_key_values=cache, use_cache=True)
+            assert cache.get_seq_length() == prompt()[0].shape[1] + 2
 
 
 def test_a_cache_of_another_kind_is_refused():

@@ -1,11 +1,15 @@
 """Schedules by name: what is read, what it is called afterwards, what is refused."""
 
+import copy
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from layerscope.errors import ScheduleError, UsageError
 from layerscope.schedules import variants
+from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import VARIANTS, Spec, as_spec, parse_schedule, parse_spec
 
 WITHOUT_NUMBER = st.just("identity")
@@ -103,6 +107,40 @@ def test_malformed_specs_point_at_the_column(text: str, column: int, what: str) 
 def test_another_depth_is_refused(text: str) -> None:
     with pytest.raises(ScheduleError):
         parse_schedule(text, depth=30)
+
+
+MADE = {
+    "identity": (),
+    "skip": (2,),
+    "middle_repeat": (2,),
+    "reverse": (2,),
+    "random": (2,),
+    "parallel": (2,),
+    "looped_parallel": (2,),
+    "drop": (2,),
+    "swap": (2,),
+    "repeat": (2, 3),
+    "repeat_each": (2, 3),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_schedule_knows_the_depth_it_was_made_for(name: str) -> None:
+    """Where its blocks all exist, too: skipping the middle of 8 blocks cuts off the end of 12."""
+    made = VARIANTS[name].build(8, *MADE[name])
+    again = pickle.loads(pickle.dumps(made))
+    for schedule in (made, as_spec(made), again, copy.deepcopy(made)):
+        assert parse_schedule(schedule, depth=8)[1] == made
+        for depth in (4, 12):
+            with pytest.raises(ScheduleError) as error:
+                parse_schedule(schedule, depth=depth)
+            assert str(error.value) == (
+                f"the schedule was made for a model of 8 blocks, and this one has {depth}: make it anew for {depth}, or write it "
+                "as text to run these very blocks"
+            )
+    for written in (str(made), tuple(made), Schedule(made)):
+        assert parse_schedule(written, depth=12)[1] == made
+        assert hash(parse_schedule(written, depth=12)[1]) == hash(made)
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
