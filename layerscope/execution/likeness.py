@@ -30,7 +30,7 @@ class Likeness:
         Its parameters and buffers by name.
     kind
         Equal for blocks that differ in the values of these alone; None where a call of the block is more than its class says:
-        hooks, a forward of its own, dropout, weights of a special kind.
+        hooks, dropout, weights of a special kind. (A forward of its own is a fact that no other block shares.)
     """
 
     tensors: dict[str, torch.Tensor]
@@ -71,8 +71,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 
 def _has_its_own_way(part: nn.Module) -> bool:
-    own = vars(part)
-    return part.training or "forward" in own or any(own[hooks] for hooks in _HOOKS)
+    return part.training or any(vars(part)[hooks] for hooks in _HOOKS)
 
 
 def _facts(part: nn.Module) -> Iterator[tuple[str, Hashable]]:

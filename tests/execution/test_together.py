@@ -174,6 +174,14 @@ def test_a_block_that_is_not_like_the_others_runs_by_itself(change: Callable[[Mo
     assert_close(got[mask == 1], wanted[mask == 1], 1e-5)
 
 
+def test_blocks_in_training_mode_run_by_themselves(joined):
+    """Each would draw its own dropout."""
+    model = make_model("llama")
+    model.module.train()
+    logits(model, SPECS[0], {"input_ids": prompt()[0]}, stacked=True)
+    assert not joined
+
+
 def test_hooks_run_for_their_block_alone():
     model, heard = make_model("llama"), []
     model.blocks[2].register_forward_hook(lambda *_: heard.append("hook"))
