@@ -2,7 +2,7 @@
 
 States are random, each layer the one before and something new; the matrix is that of `analyze`, whole. The loops compute each
 pair from the states, as one would write it down; they are timed on a few pairs and multiplied by how many there are, which is
-fair because every pair costs the same. rsatoolbox prepares each layer once; it is timed on a few layers and multiplied by how
+fair because every pair costs the same; the quickest of them counts. rsatoolbox prepares each layer once; it is timed on a few layers and multiplied by how
 many there are, which leaves out what pairs cost it. Run with nothing else on the machine::
 
     python benchmarks/measures.py [--layers 31] [--tokens 4096] [--features 576] [--measures cka,rsa] [--pairs 2]

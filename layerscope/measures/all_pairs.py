@@ -1,4 +1,4 @@
-"""The matrix of a number that two layers have, each pair computed once.
+"""The matrix of a number that two layers have, each pair computed once, pairs shared among threads.
 
 This module knows no measure.
 """
@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
+
+from layerscope.measures.crew import crew
 
 __all__ = ["all_pairs"]
 
@@ -36,12 +38,15 @@ def all_pairs(
     array([[ 0.,  1.],
            [-1.,  0.]])
     """
-    result = np.empty(shape)
-    for layer, other in np.ndindex(shape):
-        if self_value is not None and layer == other:
-            result[layer, other] = self_value
-        elif self_value is not None and symmetric and layer > other:
-            result[layer, other] = result[other, layer]
-        else:
-            result[layer, other] = compare(layer, other)
+    alone = self_value is not None
+    pairs = [
+        (layer, other)
+        for layer, other in np.ndindex(shape)
+        if not alone or layer < other or (layer > other and not symmetric)
+    ]
+    result = np.full(shape, np.nan if self_value is None else self_value)
+    for (layer, other), value in zip(pairs, crew().each(lambda pair: compare(*pair), pairs), strict=True):
+        result[layer, other] = value
+        if alone and symmetric:
+            result[other, layer] = value
     return result

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from layerscope.measures.crew import crew
 from layerscope.measures.study import Axis
 
 __all__ = ["HeldTokens", "Undefined", "named"]
@@ -90,17 +91,18 @@ class HeldTokens:
 
 
 def named(axis: Axis, layers: Iterable[_Layer], compute: Callable[[_Layer], _Prepared]) -> list[_Prepared]:
-    """Call a function with what there is of each layer of an axis.
+    """Call a function with what there is of each layer of an axis, the layers shared among threads.
 
     Raises
     ------
     Undefined
         As the function does, with the layer named.
     """
-    found = []
-    for index, layer in enumerate(layers):
+
+    def of_layer(numbered: tuple[int, _Layer]) -> _Prepared:
         try:
-            found.append(compute(layer))
+            return compute(numbered[1])
         except Undefined as refusal:
-            raise Undefined(refusal.reason, axis.describe(index)) from refusal
-    return found
+            raise Undefined(refusal.reason, axis.describe(numbered[0])) from refusal
+
+    return crew().each(of_layer, enumerate(layers))

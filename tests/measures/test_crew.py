@@ -1,6 +1,7 @@
 """Threads share the work of a pass: the result is that of one, and torch's own threads are left as they were."""
 
 import os
+import time
 from threading import Thread
 
 import numpy as np
@@ -77,6 +78,21 @@ def test_each_thread_computes_alone_and_nobody_else_is_changed():
         assert seen == [3]
     finally:
         torch.set_num_threads(before)
+
+
+def test_items_are_shared_and_a_failure_ends_it():
+    threads = Crew(2)
+    assert threads.each(lambda item: item**2, range(9)) == [item**2 for item in range(9)]
+    begun: list[int] = []
+
+    def fail(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.01)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="^0$"):
+        threads.each(fail, range(100))
+    assert len(begun) < 10
 
 
 def test_one_crew_a_process(monkeypatch: pytest.MonkeyPatch):

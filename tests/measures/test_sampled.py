@@ -163,6 +163,15 @@ def test_equal_neighbours_stand_in_the_order_of_their_rows():
             assert found[name][0, 1].item() == pytest.approx(ORACLES[name](states[:, 0], states[:, 1], []), abs=1e-12)
 
 
+def test_dissimilarities_equal_but_for_rounding_have_equal_ranks():
+    """Of two features only their order counts, so dissimilarities are 0 or 2, and ranks are of two values."""
+    states = walk(TOKENS, 2, 2)
+    order = np.sign(states[:, :, 0] - states[:, :, 1])
+    first, second = (pdist(order[:, [layer]], "hamming") for layer in range(2))
+    found = analyze(capture(states, LENGTHS), measures=["rsa"])["rsa"][0, 1].item()
+    assert found == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-12)
+
+
 def test_distances_of_nearly_equal_tokens_keep_their_digits():
     rng = np.random.default_rng(0)
     states = rng.normal(size=(3, 40, 7)) * 1e3
