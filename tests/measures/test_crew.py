@@ -90,7 +90,7 @@ def test_items_are_shared_and_a_failure_ends_it():
         time.sleep(0.01)
         raise ValueError(item)
 
-    with pytest.raises(ValueError, match="^0$"):
+    with pytest.raises(ValueError, match=r"^0$"):
         threads.each(fail, range(100))
     assert len(begun) < 10
 
