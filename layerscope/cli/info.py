@@ -8,8 +8,11 @@ import typer
 
 __all__ = ["register"]
 
+_SHOWN = 8  # items of a list
+
 _EXAMPLE = """
-Say what a capture, analysis, sweep or training file holds, and whether it is whole.
+Say what a capture, analysis, sweep or training file holds, and whether it is whole. Of what was interrupted it says how far
+it came and how to go on.
 
 Example: layerscope info run.h5
 """
@@ -25,13 +28,56 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
-    facts = _results(file) if file.suffix == ".nc" else _capture(file)
+    from layerscope.evaluation.journal import holds_a_journal, journal_of
+
+    if holds_a_journal(file):
+        facts = _journal(file)
+    elif not file.exists() and journal_of(file).exists():
+        facts = _journal(journal_of(file))
+    else:
+        facts = _results(file) if file.suffix == ".nc" else _capture(file)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
+    facts = _spread(facts)
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def _spread(facts: dict[str, Any]) -> dict[str, Any]:
+    """Put what is written as JSON into lines of its own, for people to read."""
+    lines: dict[str, Any] = {}
+    for name, value in facts.items():
+        inner = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+        if isinstance(inner, dict):
+            lines |= {f"{name}.{key}": _listed(part) for key, part in inner.items()}
+        else:
+            lines[name] = _listed(value)
+    return lines
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items()) or "none"
+    if not isinstance(value, list):
+        return value
+    shown = ", ".join(map(str, value[:_SHOWN]))
+    return shown if len(value) <= _SHOWN else f"{shown}, … ({len(value)})"
+
+
+def _journal(path: Path) -> dict[str, Any]:
+    from layerscope.evaluation.journal import read_journal
+
+    found = read_journal(path)
+    return {
+        "file": str(path),
+        "kind": "journal of a sweep",
+        "complete": False,
+        "finished_batches": found.finished,
+        "settings": found.settings,
+        "go_on": f"give layerscope sweep --resume with the same settings and --output {path.name.removesuffix('.journal')}",
+    }
 
 
 def _capture(path: Path) -> dict[str, Any]:
@@ -52,6 +98,7 @@ def _capture(path: Path) -> dict[str, Any]:
         "final_norm": header.layout.final_norm,
         "bytes": header.file_bytes,
         **{name: value for name, value in header.attributes.items() if name != "complete"},
+        **({} if header.complete else {"go_on": "give layerscope capture --resume with the same options"}),
     }
 
 
@@ -73,6 +120,7 @@ def _results(path: Path) -> dict[str, Any]:
     return {
         "file": str(path),
         "kind": kind,
+        "complete": True,  # these are written whole or not at all
         **{str(name): size for name, size in result.sizes.items()},
         "variables": ", ".join(map(str, result.data_vars)),
         **plain_attributes({str(name): value for name, value in result.attrs.items()}),

@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,9 @@ import numpy as np
 
 from layerscope.errors import FileError
 
-__all__ = ["Journal", "discard", "first_difference"]
+__all__ = ["Journal", "JournalFacts", "discard", "first_difference", "holds_a_journal", "journal_of", "read_journal"]
+
+_MAGIC = b"SQLite format 3\0"
 
 Arrays = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
@@ -121,6 +124,62 @@ class Journal:
         """Close the journal and delete it: the output is complete."""
         self._database.close()
         discard(self._path)
+
+
+@dataclass(frozen=True)
+class JournalFacts:
+    """What a journal says of the sweep it belongs to.
+
+    Attributes
+    ----------
+    settings
+        Those the sweep was begun with.
+    finished
+        For each task, how many batches of runs are finished.
+    """
+
+    settings: dict[str, Any]
+    finished: dict[str, int]
+
+
+def journal_of(target: Path) -> Path:
+    """Return where the journal of a sweep stands: beside its output.
+
+    Examples
+    --------
+    >>> journal_of(Path("sweep.nc")).name
+    'sweep.nc.journal'
+    """
+    return target.with_name(target.name + ".journal")
+
+
+def holds_a_journal(path: Path) -> bool:
+    """Tell whether a file is a journal, or at least a database."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def read_journal(path: Path) -> JournalFacts:
+    """Read what a journal says of its sweep, without going on with it.
+
+    Raises
+    ------
+    FileError
+        A sweep is writing it just now; it is no journal.
+    """
+    with closing(sqlite3.connect(path, timeout=0)) as database:
+        try:
+            settings = json.loads(database.execute("SELECT text FROM settings").fetchone()[0])
+            counts = dict(database.execute("SELECT task, COUNT(*) FROM results GROUP BY task").fetchall())
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise FileError(f"{path}: a sweep is writing here just now: wait for it") from error
+            raise FileError(f"{path} is no journal of a sweep ({error})") from error
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise FileError(f"{path} is no journal of a sweep, or a damaged one ({error})") from error
+    return JournalFacts(settings, {name: counts.get(task, 0) for task, name in enumerate(settings["tasks"])})
 
 
 def discard(path: Path) -> None:

@@ -14,7 +14,7 @@ import xarray
 from layerscope.errors import LayerScopeError, ModelError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_name, load_exam, versions
-from layerscope.evaluation.journal import Journal, discard, first_difference
+from layerscope.evaluation.journal import Journal, discard, first_difference, journal_of
 from layerscope.evaluation.latency import seconds_per_token
 from layerscope.evaluation.runs import plan_runs
 from layerscope.evaluation.sweep_file import read_sweep, write_sweep
@@ -168,15 +168,11 @@ def _target(path: Path, resume: bool, overwrite: bool) -> Path:
     if resume:
         return writable(path)
     new_file(path, overwrite)
-    if _journal_path(path).exists() and not overwrite:
+    if journal_of(path).exists() and not overwrite:
         raise UsageError(
             f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"
         )
     return path
-
-
-def _journal_path(target: Path) -> Path:
-    return target.with_name(target.name + ".journal")
 
 
 @contextmanager
@@ -185,7 +181,7 @@ def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> 
         if target is None:
             path = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
         else:
-            path = _journal_path(target)
+            path = journal_of(target)
             if not resume:
                 discard(path)
         with Journal(path, settings) as journal:

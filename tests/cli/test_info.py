@@ -1,0 +1,102 @@
+"""``layerscope info`` on everything that LayerScope writes, finished and not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from layerscope.evaluation import sweeping
+from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.sweep import sweep
+from layerscope.evaluation.sweep_file import write_sweep
+from tests.cli.test_commands import run
+from tests.figures.sweeps import specs, synthetic
+
+
+@pytest.fixture
+def interrupted(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep of one task that stopped after two runs."""
+    added: list[int] = []
+    add = Journal.add
+
+    def stopping(self: Journal, *arguments: object) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append(1)
+        add(self, *arguments)
+
+    monkeypatch.setattr(sweeping.Journal, "add", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tiny_folder, variants="skip,reverse", limit=2, output=tmp_path / "s.nc")
+    monkeypatch.undo()
+    return tmp_path
+
+
+def test_of_a_journal_how_far_the_sweep_came_and_how_to_go_on(interrupted: Path) -> None:
+    for name in ("s.nc.journal", "s.nc"):  # the file that is to be, too
+        facts = json.loads(run("info", name, "--json", cwd=interrupted).stdout)
+        assert (facts["file"], facts["kind"], facts["complete"]) == ("s.nc.journal", "journal of a sweep", False)
+        assert facts["finished_batches"] == {"builtin:cloze": 2}
+        assert facts["settings"]["limit"] == 2
+        assert facts["go_on"] == "give layerscope sweep --resume with the same settings and --output s.nc"
+    lines = run("info", "s.nc.journal", cwd=interrupted).stdout
+    assert "settings.runs                   identity, skip:0, skip:1, reverse:0, reverse:1\n" in lines
+    assert "finished_batches.builtin:cloze  2\n" in lines
+
+
+def test_a_journal_can_be_read_while_nothing_is_lost(interrupted: Path, tiny_folder: Path) -> None:
+    run("info", "s.nc.journal", cwd=interrupted)
+    done = run(
+        "sweep", tiny_folder, "--task", "builtin:cloze", "--variants", "skip,reverse", "--limit", 2, "--resume",
+        "--output", "s.nc", cwd=interrupted,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "s.nc"
+
+
+def test_a_journal_that_is_being_written_is_said_to_be(interrupted: Path) -> None:
+    with Journal(interrupted / "s.nc.journal", {}):
+        said = run("info", "s.nc.journal", cwd=interrupted, code=1).stderr
+    assert said == "layerscope: s.nc.journal: a sweep is writing here just now: wait for it\n"
+
+
+def test_another_database_is_no_journal(tmp_path: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("CREATE TABLE other (text TEXT)")
+    said = run("info", "other.db", cwd=tmp_path, code=1).stderr
+    assert "other.db is no journal of a sweep" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_of_a_sweep_its_sizes_and_settings_line_by_line(tmp_path: Path) -> None:
+    swept = synthetic(specs(8, seeds=1), depth=8)
+    swept.attrs = {"model": "tiny", "settings": json.dumps({"limit": 4, "runs": [f"skip:{n}" for n in range(20)]})}
+    write_sweep(swept, tmp_path / "s.nc")
+    lines = run("info", "s.nc", cwd=tmp_path).stdout.splitlines()
+    facts = dict(line.split(maxsplit=1) for line in lines)
+    assert (facts["kind"], facts["complete"], facts["task"], facts["run"]) == (
+        "sweep",
+        "True",
+        "4",
+        str(swept.sizes["run"]),
+    )
+    assert facts["settings.limit"] == "4"
+    assert facts["settings.runs"] == "skip:0, skip:1, skip:2, skip:3, skip:4, skip:5, skip:6, skip:7, … (20)"
+
+
+def test_of_a_capture_begun_how_to_go_on(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerscope.capturing.capture import capture
+    from layerscope.store.writer import CaptureWriter
+
+    def stopping(self: CaptureWriter, rows: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CaptureWriter, "update", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        capture(str(tiny_folder), ["w1 w2 w3"], tmp_path / "c.h5")
+    facts = json.loads(run("info", "c.h5", "--json", cwd=tmp_path).stdout)
+    assert (facts["kind"], facts["complete"], facts["committed_rows"], facts["token"]) == ("capture", False, 0, 3)
+    assert facts["go_on"] == "give layerscope capture --resume with the same options"
+    assert "provenance.command" in run("info", "c.h5", cwd=tmp_path).stdout
