@@ -1,10 +1,11 @@
 """How long the matrix of each measure between layers takes, next to a loop over the pairs of layers and to other libraries.
 
 States are random, each layer the one before and something new; the matrix is that of `analyze`, whole. The loops compute each
-pair from the states, as one would write it down; they are timed on a few pairs, and the quickest is multiplied by how many
-there are, which is fair because every pair costs the same. rsatoolbox prepares each layer once; it is timed on a few layers and
-multiplied by how many there are, which leaves out what pairs cost it. Run with nothing else on the machine, or, where other
-programs run, with OMP_NUM_THREADS=1, because threads that wait for each other slow the loops down beyond measure::
+pair from the states, as one would write it down, decompositions in float64 as LayerScope does them; they are timed on a few
+pairs, and the quickest is multiplied by how many there are, which is fair because every pair costs the same. rsatoolbox prepares
+each layer once; it is timed on a few layers and multiplied by how many there are, which leaves out what pairs cost it. Run with
+nothing else on the machine, or, where other programs run, with OMP_NUM_THREADS=1, because threads that wait for each other slow
+the loops down beyond measure::
 
     python benchmarks/measures.py [--layers 31] [--tokens 4096] [--features 576] [--measures cka,rsa] [--pairs 2]
 """
@@ -97,7 +98,7 @@ def distance_correlation(X: State, Y: State) -> object:
 
 def nuclear(X: State, Y: State) -> object:
     X, Y = centred(X), centred(Y)
-    return torch.linalg.svdvals(X.T @ Y).sum() / (X.norm() * Y.norm())
+    return torch.linalg.svdvals((X.T @ Y).double()).sum() / (X.norm() * Y.norm())
 
 
 def bases(X: State, Y: State) -> State:

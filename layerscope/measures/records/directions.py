@@ -101,7 +101,8 @@ RECORDS = (
         definition=(
             r"$\sum_i\alpha_i\rho_i/\sum_i\alpha_i$ with $\alpha_i=\sum_j|h_i\cdot x_j|$, where $h_i$ is the i-th canonical "
             r"variable of `layer` and $x_j$ its j-th feature over tokens: correlations count by how much of `layer` they carry, "
-            r"so the layers of a pair cannot be exchanged. " + _REFUSED
+            r"so the layers of a pair cannot be exchanged. Where correlations are equal, their weights hang on rounding. "
+            + _REFUSED
         ),
         low=0.0,
         high=1.0,
