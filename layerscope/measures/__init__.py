@@ -2,7 +2,8 @@
 
 A measure is a record (`catalogue`) plus an estimator in one of the families: `products` (cosines, norms), `moments`
 (variance, centred cosine), `alignment` (CKA), `covariance` (Procrustes, spectra, biased CKA) and `sampled` (pairs of layers by
-ranks, neighbours, distances, singular vectors). A family is an accumulator: it takes token rows in any order and chunking, merges with others of its kind, and at the end gives arrays.
+ranks, neighbours, distances, singular vectors). A family is an accumulator: it takes token rows in any order and chunking,
+merges with others of its kind, and at the end gives arrays.
 `labelling` lifts the arrays to xarray, `analysis` is the front door.
 
 Measures know token rows; they must not know models, texts or how a capture is stored.
