@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from layerscope.execution.scheduled import scheduled
     from layerscope.measures.analysis import analyze
     from layerscope.measures.files import read_analysis as open_analysis
+    from layerscope.measures.model_analysis import analyze_model
     from layerscope.measures.questions import compare, similarity, statistics
     from layerscope.models.loading import load_model
     from layerscope.schedules import variants
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "analyze": "layerscope.measures.analysis:analyze",
+    "analyze_model": "layerscope.measures.model_analysis:analyze_model",
     "best_match": "layerscope.structure.matching:best_match",
     "capture": "layerscope.capturing.capture:capture",
     "cite": "layerscope.citing:cite",
@@ -59,6 +61,7 @@ _HOME = {
 __all__ = [
     "__version__",
     "analyze",
+    "analyze_model",
     "best_match",
     "capture",
     "cite",

@@ -4,72 +4,29 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from layerscope.capturing.driver import run
-from layerscope.capturing.request import CaptureRequest
-from layerscope.capturing.selection import TokenSelection
+from layerscope.capturing.report import CaptureReport
+from layerscope.capturing.request import CaptureRequest, prepare
 from layerscope.errors import CaptureError, TextsError, UsageError
-from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule, Stage
-from layerscope.schedules.spec import Spec, as_spec
+from layerscope.schedules.spec import Spec
 from layerscope.states import Sink, StateRows
 from layerscope.store.finite import check_finite
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.resume import first_difference
-from layerscope.store.space import check_space, readable_bytes
+from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
-from layerscope.texts.sources import open_texts
 from layerscope.texts.tokens import TokenStream, tokenize
 
-__all__ = ["CaptureReport", "capture"]
+__all__ = ["capture", "into_sinks"]
 
 _COMMIT_SECONDS = 2.0
 """How much work a kill may cost; a commit takes milliseconds."""
-
-
-@dataclass(frozen=True)
-class CaptureReport:
-    """What a capture did.
-
-    Attributes
-    ----------
-    path
-        The file; None when only sinks were fed.
-    sequences, tokens, rows
-        Texts run, tokens the model was run on, and token rows kept.
-    truncated, skipped
-        Texts cut to the longest allowed length, and texts without a token.
-    seconds
-        Wall time of running the model and keeping its states.
-    already_complete
-        The file was finished before: nothing was done.
-    """
-
-    path: Path | None
-    sequences: int
-    tokens: int
-    rows: int
-    truncated: int
-    skipped: int
-    seconds: float
-    already_complete: bool = False
-
-    def __str__(self) -> str:
-        if self.already_complete:
-            return f"{self.path}: complete already, nothing to do"
-        size = f" ({readable_bytes(self.path.stat().st_size)})" if self.path else ""
-        notes = [f"{self.truncated} texts truncated"] * (self.truncated > 0) + [f"{self.skipped} skipped"] * (
-            self.skipped > 0
-        )
-        return (
-            f"{self.path or 'statistics'}: {self.sequences:,} sequences, {self.rows:,} rows{size}, "
-            f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s" + "".join(f"; {note}" for note in notes)
-        )
 
 
 def capture(
@@ -165,29 +122,25 @@ def capture(
     if output is None and not sinks:
         raise UsageError("a capture needs an output file or sinks: give one")
     _check_output(output, resume, overwrite, spans)
-    source = open_texts(texts, field=text_field, limit=limit)
-    selection = TokenSelection.parse(tokens, seed)
-    spec = as_spec(schedule)
-    if isinstance(model, Model):
-        if dtype is not None or device is not None:
-            raise UsageError("dtype and device are chosen when a model is loaded: give them to load_model")
-    else:
-        model = load_model(model, dtype=dtype or "float32", device=device or "cpu")
-    request = CaptureRequest.make(
+    request = prepare(
         model,
-        source,
-        selection,
-        backend=backend,
-        spec=spec,
-        layers=layers,
-        final_norm=final_norm,
+        texts,
+        text_field=text_field,
+        limit=limit,
         max_length=max_length,
-        spans=spans,
+        backend=backend,
+        schedule=schedule,
+        dtype=dtype,
         store_dtype=store_dtype,
+        layers=layers,
+        tokens=tokens,
         batch_tokens=batch_tokens,
-        origin={"text_field": text_field, "limit": limit},
+        final_norm=final_norm,
+        spans=spans,
+        seed=seed,
+        device=device,
     )
-    return _into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
+    return into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
 
 
 def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite: bool, spans: bool) -> None:
@@ -226,10 +179,20 @@ def _report(
 ) -> CaptureReport:
     skipped = stream.skipped + request.source.skipped
     seconds = time.perf_counter() - started
-    return CaptureReport(path, index.sequences, index.tokens, index.rows, stream.truncated, skipped, seconds)
+    return CaptureReport(
+        path,
+        index.sequences,
+        index.tokens,
+        index.rows,
+        stream.truncated,
+        skipped,
+        seconds,
+        request.attributes(stream),
+    )
 
 
-def _into_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
+def into_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
+    """Run a capture that keeps no file; see `capture`."""
     names = request.layout.spoken
 
     def take(rows: StateRows) -> None:
@@ -255,7 +218,7 @@ def _into_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resum
                 )
             if header.complete:
                 rows, sequences = header.sizes["token"], header.sizes["sequence"]
-                return CaptureReport(path, sequences, 0, rows, 0, 0, 0.0, already_complete=True)
+                return CaptureReport(path, sequences, 0, rows, 0, 0, 0.0, header.attributes, already_complete=True)
             if sinks and header.committed_rows:
                 raise UsageError(
                     f"{path}: sinks would miss the {header.committed_rows:,} rows captured before; analyze the file instead"

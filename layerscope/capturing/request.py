@@ -1,6 +1,7 @@
 """A capture that has been asked for, checked and made definite: which states of which model, which tokens, how batched."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,18 +11,18 @@ from layerscope.capturing.protocol import Backend, Wanted
 from layerscope.capturing.selection import TokenSelection, layer_names, parse_layers
 from layerscope.errors import CaptureError, UsageError
 from layerscope.execution.taps import check_untapped
-from layerscope.models.loading import DTYPES
+from layerscope.models.loading import DTYPES, load_model
 from layerscope.models.model import Model
 from layerscope.provenance import provenance
-from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import Spec
+from layerscope.schedules.schedule import Schedule, Stage
+from layerscope.schedules.spec import Spec, as_spec
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
-from layerscope.texts.sources import TextSource
+from layerscope.texts.sources import TextSource, open_texts
 from layerscope.texts.tokens import TokenStream
 from layerscope.version import __version__
 
-__all__ = ["CaptureRequest"]
+__all__ = ["CaptureRequest", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,53 @@ class CaptureRequest:
                 threads=torch.get_num_threads(),
             ),
         }
+
+
+def prepare(
+    model: Model | str | os.PathLike[str],
+    texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",
+    *,
+    text_field: str | None = None,
+    limit: int | None = None,
+    max_length: int | None = None,
+    backend: str = "hooks",
+    schedule: Schedule | Spec | str | tuple[Stage, ...] = "identity",
+    dtype: str | None = None,
+    store_dtype: str = "same",
+    layers: str | None = None,
+    tokens: str = "all",
+    batch_tokens: int = 2048,
+    final_norm: bool = False,
+    spans: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+) -> CaptureRequest:
+    """Check the options of a capture, load the model, and make definite what is to be captured.
+
+    The options are those of `layerscope.capturing.capture.capture`.
+    """
+    source = open_texts(texts, field=text_field, limit=limit)
+    selection = TokenSelection.parse(tokens, seed)
+    spec = as_spec(schedule)
+    if isinstance(model, Model):
+        if dtype is not None or device is not None:
+            raise UsageError("dtype and device are chosen when a model is loaded: give them to load_model")
+    else:
+        model = load_model(model, dtype=dtype or "float32", device=device or "cpu")
+    return CaptureRequest.make(
+        model,
+        source,
+        selection,
+        backend=backend,
+        spec=spec,
+        layers=layers,
+        final_norm=final_norm,
+        max_length=max_length,
+        spans=spans,
+        store_dtype=store_dtype,
+        batch_tokens=batch_tokens,
+        origin={"text_field": text_field, "limit": limit},
+    )
 
 
 def _wanted(model: Model, spec: Spec, layers: str | None, final_norm: bool) -> Wanted:

@@ -1,7 +1,8 @@
-"""``layerscope analyze``: measures of one capture, or between two."""
+"""``layerscope analyze``: measures of one capture, between two, or of a model whose states are not stored."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,11 @@ Example: layerscope analyze run.h5 --measures cosine,cka,variance --bootstrap 20
 
 Example: layerscope analyze small.h5 large.h5 --measures cka,procrustes --align spans --output between.nc
 
+With --texts the first argument is a model: it is run, measured as it runs, and no state is stored. What needs several passes
+over the states (cka, cosine_centered) is then of a sample of 4,096 tokens where there are more.
+
+Example: layerscope analyze EleutherAI/pythia-12b --texts stories.txt --dtype bfloat16 --bootstrap 200 --output pythia-12b.nc
+
 Example: layerscope analyze run.h5 --exclude-first 1 --measures cka --null 20 --ceiling 10 --output chance.nc
 """
 
@@ -25,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def analyze(
-    capture: Annotated[Path, typer.Argument(help="A capture file.")],
+    capture: Annotated[Path, typer.Argument(help="A capture file; with --texts, a model.")],
     other: Annotated[Path | None, typer.Argument(help="A second capture of the same texts.")] = None,
     measures: Annotated[str | None, typer.Option(help="Names, comma between (see: layerscope list measures).")] = None,
     align: Annotated[
@@ -38,32 +44,79 @@ def analyze(
     ceiling: Annotated[int, typer.Option(help="Random splits into halves, for ceilings and reliability.")] = 0,
     memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    texts: Annotated[
+        str | None, typer.Option(help="Run a model on these: builtin:passages, .txt, .jsonl, hf:.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="With --texts: only the first so many.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="With --texts: cut them to so many tokens.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="With --texts: run the blocks so, such as skip:12.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="With --texts: tokens of a batch (2048).")] = None,
+    dtype: Annotated[str | None, typer.Option(help="With --texts: compute in this (float32).")] = None,
+    device: Annotated[str | None, typer.Option(help="With --texts: cpu, cuda, cuda:0, mps (cpu).")] = None,
     output: Annotated[Path | None, typer.Option(help="The analysis file (the capture's name with .nc).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Parse, call, print."""
-    from layerscope.measures.analysis import analyze as run
     from layerscope.measures.derived import is_derived
     from layerscope.measures.files import write_analysis
     from layerscope.outputs import new_file
 
-    target = new_file(output or capture.with_suffix(".nc"), overwrite)
-    names = None if measures is None else [name.strip() for name in measures.split(",")]
-    result = run(
-        capture,
-        other,
-        measures=names,
-        align=align,
-        exclude_first=exclude_first,
-        bootstrap=bootstrap,
-        null=null,
-        ceiling=ceiling,
-        memory=memory,
-        seed=seed,
-        progress=True,
-    )
+    running: dict[str, Any] = {
+        "limit": limit,
+        "max_length": max_length,
+        "schedule": schedule,
+        "batch_tokens": batch_tokens,
+        "dtype": dtype,
+        "device": device,
+    }
+    of_model = {name: value for name, value in running.items() if value is not None}
+    of_files: dict[str, Any] = {"other": other, "align": align, "null": null, "ceiling": ceiling}
+    common: dict[str, Any] = {
+        "measures": None if measures is None else [name.strip() for name in measures.split(",")],
+        "exclude_first": exclude_first,
+        "bootstrap": bootstrap,
+        "memory": memory,
+        "seed": seed,
+    }
+    _require_fitting(capture, texts, of_model, of_files)
+    target = new_file(output or _default_output(capture, texts), overwrite)
+    if texts is None:
+        from layerscope.measures.analysis import analyze as run_files
+
+        result = run_files(capture, progress=True, **of_files, **common)
+    else:
+        from layerscope.measures.model_analysis import analyze_model
+
+        result = analyze_model(capture, texts, **of_model, **common)
     write_analysis(result, target)
     if warning := result.attrs.get("massive_warning"):
         typer.echo(f"warning: {warning}", err=True)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
     typer.echo(f"{target}: {', '.join(measured)}")
+
+
+def _require_fitting(
+    capture: Path, texts: str | None, of_model: Mapping[str, Any], of_files: Mapping[str, Any]
+) -> None:
+    """Refuse options of a model where files are analysed, and the other way round."""
+    from layerscope.errors import UsageError
+
+    if texts is None:
+        if capture.suffix == ".gguf" or (capture / "config.json").is_file():
+            raise UsageError(f"{capture} is a model: give --texts to run it on, such as --texts builtin:passages")
+        for name in of_model:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for a model that is run: give --texts too, or leave it out"
+            )
+    elif of_files["other"] is not None or of_files["align"] != "auto":
+        raise UsageError("two models are compared from their captures: leave --texts out and give two capture files")
+    elif of_files["null"] or of_files["ceiling"]:
+        raise UsageError(
+            "--null and --ceiling go over the states again and again: capture to a file, then analyze that"
+        )
+
+
+def _default_output(capture: Path, texts: str | None) -> Path:
+    from layerscope.cli.target import default_file, texts_name
+
+    return capture.with_suffix(".nc") if texts is None else default_file(str(capture), f"{texts_name(texts)}.nc")

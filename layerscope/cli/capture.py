@@ -75,8 +75,7 @@ def capture(
 
 
 def _default_output(model: str, texts: str, schedule: str) -> Path:
-    from layerscope.cli.target import default_file
+    from layerscope.cli.target import default_file, texts_name
 
-    texts_name = Path(texts.split(":")[-1]).name.split(".")[0]
     schedule_name = "" if schedule == "identity" else "--" + re.sub(r"[^\w.=]+", "-", schedule).strip("-")[:80]
-    return default_file(model, f"{texts_name}{schedule_name}.h5")
+    return default_file(model, f"{texts_name(texts)}{schedule_name}.h5")

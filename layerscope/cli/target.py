@@ -5,7 +5,7 @@ from pathlib import Path
 from layerscope.cache import cache_root
 from layerscope.errors import FileError
 
-__all__ = ["default_file", "write_text"]
+__all__ = ["default_file", "texts_name", "write_text"]
 
 
 def default_file(model: str, ending: str) -> Path:
@@ -14,6 +14,17 @@ def default_file(model: str, ending: str) -> Path:
     folder = cache_root()
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}--{ending}"
+
+
+def texts_name(texts: str) -> str:
+    """Return the part of a source of texts that goes into the name of a file.
+
+    Examples
+    --------
+    >>> texts_name("builtin:passages"), texts_name("some/stories.jsonl.gz")
+    ('passages', 'stories')
+    """
+    return Path(texts.split(":")[-1]).name.split(".")[0]
 
 
 def write_text(text: str, path: Path) -> None:

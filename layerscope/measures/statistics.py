@@ -31,8 +31,8 @@ class Statistics:
     ----------
     measures
         Names; None for the default ones.
-    layer
-        The numbers of the states that will come; None for 0, 1, ….
+    layer, layer_name
+        The numbers and names of the states that will come; None for 0, 1, … and ``embedding``, ``block.0``, ….
     exclude_first, bootstrap, memory, seed
         As for `analyze`.
 
@@ -55,6 +55,7 @@ class Statistics:
         measures: Iterable[str] | None = None,
         *,
         layer: Sequence[int] | None = None,
+        layer_name: Sequence[str] | None = None,
         exclude_first: int = 0,
         bootstrap: int = 0,
         memory: str | int = "4GB",
@@ -63,6 +64,7 @@ class Statistics:
         require_counts(exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
         self._measures = find_measures(measures)
         self._layer = None if layer is None else np.array(layer, np.int64)
+        self._layer_name = layer_name
         self._exclude_first, self._bootstrap, self._seed = exclude_first, bootstrap, seed
         self._memory = parse_memory(memory)
         self._engine: Engine | None = None
@@ -112,7 +114,8 @@ class Statistics:
     def _study(self, rows: StateRows) -> Study:
         _, layers, width = rows.hidden.shape
         layer = np.arange(layers) if self._layer is None else self._layer
-        names = tuple("embedding" if number == 0 else f"block.{number - 1}" for number in layer.tolist())
+        usual = ("embedding" if number == 0 else f"block.{number - 1}" for number in layer.tolist())
+        names = tuple(usual if self._layer_name is None else self._layer_name)
         return Study(
             first=Axis(layer, names, width),
             second=None,
