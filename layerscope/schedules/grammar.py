@@ -1,16 +1,15 @@
-"""The explicit text form of a schedule, read and written: ``0-12 17-13 (9|10|11)*3 18-29``.
+"""The explicit text form of a schedule, read: ``0-12 17-13 (9|10|11)*3 18-29``.
 
 ``item {" " item}`` with ``item = (INT | INT-INT | "(" INT {"|" INT} ")") ["*" INT]``: a block, a range of blocks that may
 descend, or blocks that read the same stream; a star repeats the item, a range as a whole.
 """
 
 import re
-from itertools import groupby
 
 from layerscope.errors import UsageError
 from layerscope.schedules.schedule import Schedule, Stage
 
-__all__ = ["parse_explicit", "print_explicit", "print_stage"]
+__all__ = ["parse_explicit"]
 
 _LONGEST = 100_000  # stages; a longer schedule is a slip of the pen, and would only fill the memory
 _DIGITS = 9
@@ -115,51 +114,3 @@ def _item(reader: _Reader) -> list[Stage]:
     if abs(last - first) >= _LONGEST:
         raise reader.wrong_number(f"more than {_LONGEST:,} stages")
     return [(block,) for block in range(first, last + step, step)]
-
-
-def print_stage(stage: Stage) -> str:
-    """Write one stage.
-
-    Examples
-    --------
-    >>> print_stage((13,)), print_stage((9, 10, 11))
-    ('13', '(9|10|11)')
-    """
-    return str(stage[0]) if len(stage) == 1 else f"({'|'.join(map(str, stage))})"
-
-
-def print_explicit(schedule: Schedule) -> str:
-    """Write a schedule in its explicit form, as short as ranges and stars of single stages make it.
-
-    Examples
-    --------
-    >>> print_explicit(Schedule([(0,), (1,), (2,), (2,), (1,), (0, 1)]))
-    '0-1 2*2 1 (0|1)'
-    """
-    runs = [(stage, len(list(equal))) for stage, equal in groupby(schedule)]
-    items = []
-    while runs:
-        length = _range_length(runs)
-        (stage, times), last = runs[0], runs[length - 1][0]
-        if length > 1:
-            items.append(f"{stage[0]}-{last[0]}")
-        else:
-            items.append(print_stage(stage) + (f"*{times}" if times > 1 else ""))
-        runs = runs[length:]
-    return " ".join(items)
-
-
-def _range_length(runs: list[tuple[Stage, int]]) -> int:
-    """Return how many of the first runs make one range: single blocks, each once, rising or falling by one."""
-    blocks = []
-    for stage, times in runs:
-        if len(stage) > 1 or times > 1:
-            break
-        blocks.append(stage[0])
-    length = min(len(blocks), 2)
-    if length < 2 or abs(blocks[1] - blocks[0]) != 1:
-        return 1
-    step = blocks[1] - blocks[0]
-    while length < len(blocks) and blocks[length] - blocks[length - 1] == step:
-        length += 1
-    return length

@@ -1,13 +1,11 @@
-"""What a schedule is: stages of block numbers, and what they cost. Knows no variant and no text form but its own print."""
+"""What a schedule is: stages of block numbers, and what they cost. Knows no variant and reads no text."""
 
 from collections.abc import Iterable
 
 from layerscope.errors import ScheduleError
+from layerscope.schedules.printing import Stage, print_explicit
 
 __all__ = ["Schedule", "Stage"]
-
-Stage = tuple[int, ...]
-"""Blocks that all read the same stream, and whose outputs (residual included) are averaged; one block is an ordinary one."""
 
 
 class Schedule(tuple[Stage, ...]):
@@ -54,8 +52,6 @@ class Schedule(tuple[Stage, ...]):
         return schedule
 
     def __str__(self) -> str:
-        from layerscope.schedules.grammar import print_explicit  # which builds schedules itself
-
         return print_explicit(self)
 
     @property

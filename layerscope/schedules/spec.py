@@ -12,7 +12,8 @@ from typing import Literal
 
 from layerscope.errors import UsageError
 from layerscope.schedules import variants
-from layerscope.schedules.grammar import parse_explicit, print_explicit
+from layerscope.schedules.grammar import parse_explicit
+from layerscope.schedules.printing import print_explicit
 from layerscope.schedules.schedule import Schedule
 
 __all__ = ["VARIANTS", "Spec", "Variant", "as_spec", "parse_schedule", "parse_spec"]

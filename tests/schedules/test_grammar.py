@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerscope.errors import ScheduleError, UsageError
-from layerscope.schedules.grammar import parse_explicit, print_explicit
+from layerscope.schedules.grammar import parse_explicit
+from layerscope.schedules.printing import print_explicit
 from layerscope.schedules.schedule import Schedule
 
 BLOCKS = st.integers(0, 12)
