@@ -3,13 +3,16 @@
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from layerscope.capturing.driver import run
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
+from layerscope.capturing.settings import settings_unloaded
 from layerscope.errors import CaptureError, TextsError, UsageError
+from layerscope.models.loading import identify
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.spec import Spec
@@ -122,25 +125,46 @@ def capture(
     if output is None and not sinks:
         raise UsageError("a capture needs an output file or sinks: give one")
     _check_output(output, resume, overwrite, spans)
-    request = prepare(
-        model,
-        texts,
-        text_field=text_field,
-        limit=limit,
-        max_length=max_length,
-        backend=backend,
-        schedule=schedule,
-        dtype=dtype,
-        store_dtype=store_dtype,
-        layers=layers,
-        tokens=tokens,
-        batch_tokens=batch_tokens,
-        final_norm=final_norm,
-        spans=spans,
-        seed=seed,
-        device=device,
-    )
+    options: dict[str, Any] = {
+        "text_field": text_field,
+        "limit": limit,
+        "max_length": max_length,
+        "backend": backend,
+        "schedule": schedule,
+        "dtype": dtype,
+        "store_dtype": store_dtype,
+        "layers": layers,
+        "tokens": tokens,
+        "batch_tokens": batch_tokens,
+        "final_norm": final_norm,
+        "spans": spans,
+        "seed": seed,
+        "device": device,
+    }
+    if output is not None and resume:
+        done = _done_before(Path(output), model, texts, options)
+        if done is not None:
+            return done
+    request = prepare(model, texts, **options)
     return into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
+
+
+def _done_before(path: Path, model: Any, texts: Any, options: Mapping[str, Any]) -> CaptureReport | None:
+    """Find that a file is complete, and the one asked for, before the model is loaded; None leaves it to what comes after."""
+    if not (path.exists() and isinstance(model, str | os.PathLike) and isinstance(texts, str | os.PathLike)):
+        return None
+    header = read_header(path)
+    if not header.complete:
+        return None
+    who = identify(model)
+
+    def differs(weights: str) -> bool:
+        return first_difference(header.settings, settings_unloaded(who, weights, texts, **options)) is not None
+
+    # The weights last: to tell them, all of their files are read.
+    if differs(str(header.settings.get("weights"))) or differs(who.fingerprint()):
+        return None
+    return CaptureReport.of_complete(header)
 
 
 def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite: bool, spans: bool) -> None:
@@ -217,8 +241,7 @@ def _into_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resum
                     f"{path}: {difference}. Resume with the same settings, or start anew with --overwrite."
                 )
             if header.complete:
-                rows, sequences = header.sizes["token"], header.sizes["sequence"]
-                return CaptureReport(path, sequences, 0, rows, 0, 0, 0.0, header.attributes, already_complete=True)
+                return CaptureReport.of_complete(header)
             if sinks and header.committed_rows:
                 raise UsageError(
                     f"{path}: sinks would miss the {header.committed_rows:,} rows captured before; analyze the file instead"

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerscope.store.schema import Attribute
+from layerscope.store.header import CaptureHeader
+from layerscope.store.schema import SEQUENCE, TOKEN, Attribute
 from layerscope.store.space import readable_bytes
 
 __all__ = ["CaptureReport"]
@@ -38,6 +39,12 @@ class CaptureReport:
     seconds: float
     attributes: dict[str, Attribute]
     already_complete: bool = False
+
+    @classmethod
+    def of_complete(cls, header: CaptureHeader) -> "CaptureReport":
+        """Return the report on a file that was finished before."""
+        sequences, rows = header.sizes[SEQUENCE], header.sizes[TOKEN]
+        return cls(header.path, sequences, 0, rows, 0, 0, 0.0, header.attributes, already_complete=True)
 
     def __str__(self) -> str:
         if self.already_complete:

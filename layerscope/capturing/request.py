@@ -9,6 +9,7 @@ import torch
 from layerscope.capturing.backends import backend_for
 from layerscope.capturing.protocol import Backend, Wanted
 from layerscope.capturing.selection import TokenSelection, layer_names, parse_layers
+from layerscope.capturing.settings import settings_of
 from layerscope.errors import CaptureError, UsageError
 from layerscope.execution.taps import check_untapped
 from layerscope.models.loading import DTYPES, load_model
@@ -98,23 +99,22 @@ class CaptureRequest:
             spans=spans,
             batch_tokens=batch_tokens,
             store_dtype=stored,
-            settings={
-                "model": model.name,
-                "weights": model.fingerprint(),
-                "compute_dtype": _name(model.dtype),
-                "backend": backend,
-                "schedule": str(spec),
-                "texts": source.name,
-                **origin,
-                "max_length": max_length,
-                "layers": layers,
-                "tokens": str(selection),
-                "seed": selection.seed,
-                "final_norm": final_norm,
-                "spans": spans,
-                "store_dtype": _name(stored),
-                "batch_tokens": batch_tokens,
-            },
+            settings=settings_of(
+                model.name,
+                model.fingerprint(),
+                _name(model.dtype),
+                source,
+                selection,
+                backend=backend,
+                spec=spec,
+                layers=layers,
+                final_norm=final_norm,
+                max_length=max_length,
+                spans=spans,
+                store_dtype=store_dtype,
+                batch_tokens=batch_tokens,
+                origin=origin,
+            ),
         )
 
     @property

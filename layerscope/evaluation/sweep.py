@@ -3,8 +3,9 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from layerscope.evaluation.runs import plan_runs
 from layerscope.evaluation.sweep_file import read_sweep, write_sweep
 from layerscope.evaluation.sweeping import Sweeping
 from layerscope.evaluation.table import sweep_table
-from layerscope.models.loading import load_model
+from layerscope.evaluation.tasks import TASKS
+from layerscope.models.loading import identify, load_model
 from layerscope.models.model import Model
 from layerscope.outputs import new_file, writable
 from layerscope.provenance import provenance
 from layerscope.schedules.spec import Spec
+from layerscope.version import __version__
 
 __all__ = ["sweep"]
 
@@ -120,12 +123,18 @@ def sweep(
     for name in tasks:
         check_name(name, include_path)
     target = None if output is None else _target(Path(output), resume, overwrite)
+    planned = partial(plan_runs, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
+    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency": latency}
+    if target is not None and target.exists() and resume and not isinstance(model, Model):
+        known = {"dtype": dtype, "tasks": tasks, "limit": limit, "batch_tokens": batch_tokens, **statistics}
+        before = _done_before(target, model, known, planned)
+        if before is not None:
+            return before
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
         raise ModelError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
-    runs = plan_runs(model.depth, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
+    runs = planned(model.depth)
     exams = [load_exam(name, model, limit, include_path) for name in tasks]
-    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency": latency}
     settings = _settings(model, exams, runs, limit, batch_tokens) | statistics
     if target is not None and target.exists() and resume:
         done = read_sweep(target)
@@ -173,6 +182,26 @@ def _target(path: Path, resume: bool, overwrite: bool) -> Path:
             f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"
         )
     return path
+
+
+def _done_before(
+    target: Path, model: str | os.PathLike[str], known: Mapping[str, Any], planned: Callable[[int], list[Spec]]
+) -> xarray.Dataset | None:
+    """Find that a file is complete, and the one asked for, before the model is loaded; None leaves it to what comes after.
+
+    The same weights come with the same tokenizer and depth, and the same version with the same built-in examples. Data of
+    other tasks may have changed: those are read again.
+    """
+    done = read_sweep(target)
+    before = json.loads(done.attrs["settings"])
+    if done.attrs["layerscope_version"] != __version__ or not set(before["tasks"]) <= set(TASKS):
+        return None
+    who = identify(model)
+    # The weights last: to tell them, all of their files are read.
+    if before != before | known | {"model": who.name} or before["weights"] != who.fingerprint():
+        return None
+    runs = [str(run) for run in planned(int(done.attrs["num_blocks"]))]
+    return done if runs == before["runs"] else None
 
 
 @contextmanager

@@ -36,10 +36,8 @@ def converted(path: Path) -> Path:
     Raises
     ------
     ModelError
-        When the file is missing, not GGUF, or cannot be converted.
+        When the file is not GGUF, or cannot be converted.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: there is no such file")
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ModelError(f"{path}: not a GGUF file (its first bytes are not 'GGUF')")

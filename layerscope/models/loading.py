@@ -9,6 +9,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from layerscope.models.architectures import ARCHITECTURES, Architecture
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading
 
-__all__ = ["DTYPES", "load_model", "wrap_module"]
+__all__ = ["DTYPES", "Identity", "identify", "load_model", "wrap_module"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -72,28 +73,67 @@ def load_model(
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
     where = _device(device)
-    path = Path(source)
-    if path.suffix == ".gguf":
-        folder: Path | str = gguf.converted(path)
-        name, revision = path.stem, None
-        fingerprint: Callable[[], str] = partial(gguf.content_hash, path)
-    elif path.is_dir():
-        folder, name, revision = path, path.resolve().name, None
-        fingerprint = partial(_folder_hash, path)
-    else:
-        folder, revision = _hub_id(source)
-        name = str(source)
-        fingerprint = str
-    options = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    who = identify(source)
+    name, folder = who.name, who.folder
+    if isinstance(folder, Path) and folder.suffix == ".gguf":
+        folder = gguf.converted(folder)
+    options = {"revision": who.revision, "trust_remote_code": trust_remote_code}
     with reading(name), quiet():
         config = transformers.AutoConfig.from_pretrained(folder, **options)
     row = _row(config, name)
     with reading(name), quiet():
         module = _module(folder, config, row, name, DTYPES[dtype], options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-    if fingerprint is str:
-        fingerprint = partial(str, getattr(module.config, "_commit_hash", None) or options["revision"])
+    from_hub = partial(_commit, module.config, who.revision)
+    fingerprint = who.fingerprint if isinstance(folder, Path) else from_hub
     return wrap_module(module.to(where), tokenizer, name=name, fingerprint=fingerprint)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which model a source names.
+
+    Attributes
+    ----------
+    name
+        As `layerscope.models.model.Model` has it.
+    folder
+        A folder, a ``.gguf`` file, or a hub id without its revision.
+    revision
+        Of a hub id; ``main`` elsewhere.
+    fingerprint
+        Called without arguments, names the exact weights, as that of the loaded model does, but without loading them.
+    """
+
+    name: str
+    folder: Path | str
+    revision: str
+    fingerprint: Callable[[], str]
+
+
+def identify(source: str | os.PathLike[str]) -> Identity:
+    """Say which model a source names, without reading it.
+
+    Raises
+    ------
+    ModelError
+        There is no such file or folder.
+
+    Examples
+    --------
+    >>> identify("EleutherAI/pythia-70m@step1000").revision
+    'step1000'
+    """
+    path = Path(source)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{path}: there is no such file")
+        return Identity(path.stem, path, "main", partial(gguf.content_hash, path))
+    if path.is_dir():
+        return Identity(path.resolve().name, path, "main", partial(_folder_hash, path))
+    hub_id, revision = _hub_id(source)
+    revision = revision or "main"
+    return Identity(str(source), hub_id, revision, partial(_hub_commit, hub_id, revision))
 
 
 def wrap_module(
@@ -179,6 +219,16 @@ def _device(device: str) -> torch.device:
     if where.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(f"device {device!r} is not available on this machine: use --device cpu")
     return where
+
+
+def _hub_commit(hub_id: str, revision: str) -> str:
+    with reading(hub_id), quiet():
+        return _commit(transformers.AutoConfig.from_pretrained(hub_id, revision=revision), revision)
+
+
+def _commit(config: Any, revision: str) -> str:
+    """Return the commit that a revision of the hub stands for: a configuration that came from there says it."""
+    return str(getattr(config, "_commit_hash", None) or revision)
 
 
 def _folder_hash(folder: Path) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import transformers
 import xarray
 
 from layerscope.capturing.capture import capture
@@ -243,6 +245,31 @@ def test_killed_capture_resumes_to_the_very_same_file(tmp_path, folder_and_texts
     assert not report.already_complete
     assert content(killed) == content(undisturbed)
     assert capture(load_model(folder), source, killed, batch_tokens=40, resume=True).already_complete
+
+
+def test_a_complete_capture_is_known_without_loading_the_model(tmp_path, folder_and_texts, monkeypatch):
+    folder, source = folder_and_texts
+    path = tmp_path / "run.h5"
+    capture(str(folder), source, path, store_dtype="bfloat16", schedule="skip:0", layers="0-1")
+    same = {"store_dtype": "bfloat16", "schedule": "skip:0", "layers": "0-1", "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("layerscope.capturing.request.load_model", None)
+        report = capture(str(folder), source, path, **same)
+        assert report.already_complete
+        assert (report.path, report.rows) == (path, read_header(path).sizes["token"])
+    with pytest.raises(CaptureError, match="stored with layers '0-1', asked for None"):
+        capture(str(folder), source, path, **same | {"layers": None})
+    with pytest.raises(CaptureError, match="stored with compute_dtype 'float32', asked for 'bfloat16'"):
+        capture(str(folder), source, path, dtype="bfloat16", **same)
+    weights = next(folder.glob("*.safetensors"))
+    other = tmp_path / "other" / folder.name
+    shutil.copytree(folder, other)
+    module = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    module.get_input_embeddings().weight.data += 1.0
+    module.save_pretrained(other)
+    assert (other / weights.name).read_bytes() != weights.read_bytes()
+    with pytest.raises(CaptureError, match="stored with weights 'sha256:"):
+        capture(str(other), source, path, **same)
 
 
 def test_second_capture_into_one_file_is_refused(tmp_path, folder_and_texts):

@@ -95,6 +95,56 @@ def test_bad_input(arguments: list[str], code: int, said: str, model: Path, tmp_
     assert not list(tmp_path.glob("s.nc*")), "something was left behind"
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (
+            ["--schedule", "0-1 x 2"],
+            2,
+            "layerscope: schedule '0-1 x 2', column 5: expected a block, a range or '(', found 'x'.\n"
+            "Write blocks (13), ranges (0-12 or 17-13), parallel blocks ((9|10|11)), each repeated with *K.\n",
+        ),
+        (["--schedule", "0-9"], 1, "layerscope: the schedule names block 9: a model of 4 blocks has 0 to 3\n"),
+        (
+            ["--schedule", "skip:9"],
+            1,
+            "layerscope: start 9 leaves no block affected in a model of 4 blocks: start is 0 to 1\n",
+        ),
+        (
+            ["--task", "cloze"],
+            2,
+            "layerscope: task 'cloze': a task is written builtin:NAME or lm-eval:NAME. Did you mean 'builtin:cloze'?\n",
+        ),
+        (
+            ["--task", "lm-eval:lambada_opnai"],
+            2,
+            "layerscope: unknown task 'lm-eval:lambada_opnai': did you mean 'lm-eval:lambada_openai'? `lm-eval ls tasks` "
+            "lists them all; --include-path DIR adds your own\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "sweep"])
+def test_bad_input_is_said_to_the_letter(
+    command: str, options: list[str], code: int, message: str, model: Path, tmp_path: Path
+) -> None:
+    task = [] if "--task" in options else ["--task", "builtin:cloze"]
+    done = run(command, model, *task, *options, "--limit", 2, "--output", tmp_path / "out", code=code)
+    assert done.stderr == message
+    assert not list(tmp_path.glob("out*")), "something was left behind"
+
+
+def test_a_sweep_resumed_with_other_settings_loses_nothing(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.nc"
+    arguments = ["sweep", model, "--task", "builtin:cloze", "--variants", "skip", "--bootstrap", 0, "--output", output]
+    run(*arguments, "--limit", 2)
+    before = output.read_bytes()
+    said = run(*arguments, "--limit", 3, "--resume", code=1).stderr
+    assert said == (
+        f"layerscope: {output}: limit was 2 and is now 3. Resume with the same settings, or begin anew with --overwrite.\n"
+    )
+    assert output.read_bytes() == before
+
+
 def test_an_encoder_is_refused(tmp_path: Path) -> None:
     from tests.families import tiny_module
     from tests.tokenizers import word_tokenizer

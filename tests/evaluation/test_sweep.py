@@ -265,6 +265,39 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
     assert read_sweep(path).examples.values.tolist() == [2]
 
 
+def test_a_complete_sweep_is_known_without_loading_the_model(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "load_exam", load_exam)  # the built-in tasks, for once
+    path = tmp_path / "s.nc"
+    same = {
+        "variants": "skip",
+        "bootstrap": 5,
+        "limit": 2,
+        "output": path,
+        "resume": True,
+        "chance": {"builtin:cloze": 0.1},
+    }
+    first = ls.sweep(tiny_folder, **same)
+    with monkeypatch.context() as patch:
+        patch.setattr("layerscope.evaluation.sweep.load_model", None)
+        xarray.testing.assert_identical(ls.sweep(tiny_folder, **same).drop_attrs(), first.drop_attrs())
+        with pytest.raises(ScheduleError, match="start 2 leaves no block affected"):
+            ls.sweep(tiny_folder, **same | {"starts": "2"})
+    for other, message in [
+        ({"limit": 3}, "limit was 2 and is now 3"),
+        ({"variants": "reverse"}, "runs was identity, skip:0, skip:1 and is now identity, reverse:0"),
+        ({"chance": {}}, "chance was "),
+        ({"dtype": "bfloat16"}, "dtype was float32 and is now bfloat16"),
+    ]:
+        with pytest.raises(LayerScopeError, match=message):
+            ls.sweep(tiny_folder, **same | other)
+    weights = tiny_folder / "config.json"
+    weights.write_text(weights.read_text() + "\n")
+    with pytest.raises(LayerScopeError, match="weights was sha256:"):
+        ls.sweep(tiny_folder, **same)
+
+
 def test_what_is_refused(model: Model, tmp_path: Path) -> None:
     for arguments, error, message in [
         ({"output": tmp_path}, UsageError, "is a directory"),
