@@ -64,10 +64,11 @@ FAMILIES = tuple(CONFIGS)
 ENCODERS = ("bert", "roberta", "distilbert", "electra")
 
 
-def tiny_module(family: str, seed: int = 0) -> torch.nn.Module:
-    """Make a fresh random module of `family`."""
+def tiny_module(family: str, seed: int = 0, **changes: object) -> torch.nn.Module:
+    """Make a fresh random module of `family`, its configuration changed in some settings."""
     auto = tf.AutoModelForMaskedLM if family in ENCODERS else tf.AutoModelForCausalLM
     config = CONFIGS[family]()
+    config.update(changes)
     config.architectures = [auto._model_mapping[type(config)].__name__]
     with torch.random.fork_rng():
         torch.manual_seed(seed)

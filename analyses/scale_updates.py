@@ -1,0 +1,88 @@
+"""Parallel with its updates scaled: x + (c / M) · (sum of the updates of the M blocks), for every start and some scales c.
+
+c = 1 is `parallel`: the mean of outputs is the stream plus the mean update. c = M adds all updates whole. A scale is a change
+inside a block and no schedule, so it is a hook on each block, of torch's own kind; LayerScope runs blocks with their hooks.
+
+    python analyses/scale_updates.py MODEL --task builtin:cloze --limit 20 --output scaled.nc
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from layerscope import variants
+from layerscope.errors import LayerScopeError
+from layerscope.evaluation.evaluate import answer
+from layerscope.evaluation.exam import judge
+from layerscope.evaluation.exams import load_exam
+from layerscope.measures.files import write_analysis
+from layerscope.models.loading import load_model
+from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.provenance import provenance
+
+SCALES = (0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 28)
+
+
+@contextmanager
+def scaled(model: Model, blocks: range, scale: float) -> Iterator[None]:
+    """Multiply what each of some blocks adds to the stream."""
+
+    def hook(block, args, kwargs, output):
+        stream = stream_in(args, kwargs)
+        changed = stream + scale * (stream_out(output) - stream)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    with ExitStack() as placed:
+        for number in blocks:
+            handle = model.blocks[number].register_forward_hook(hook, with_kwargs=True)
+            placed.callback(handle.remove)
+        yield
+
+
+def scores(model: Model, task: str, limit: int | None, include_path: Path | None) -> xr.Dataset:
+    """Return the loss of every example of a task under every start and scale."""
+    exam = load_exam(task, model, limit, include_path)
+    starts = list(variants.starts(model.depth))
+    loss = np.zeros((len(starts), len(SCALES), len(exam.questions)))
+    for row, start in enumerate(starts):
+        schedule, blocks = variants.parallel(model.depth, start), variants.affected(model.depth, start)
+        for column, scale in enumerate(SCALES):
+            with scaled(model, blocks, scale):
+                (answers,) = answer(model, exam, [schedule])
+            loss[row, column] = judge(exam, answers).loss
+    full = judge(exam, answer(model, exam, [variants.identity(model.depth)])[0]).loss
+    return xr.Dataset(
+        {
+            "example_loss": (("start", "scale", "example"), loss),
+            "full_example_loss": ("example", full),
+            "affected": ("start", [len(variants.affected(model.depth, start)) for start in starts]),
+        },
+        coords={"start": starts, "scale": list(map(float, SCALES))},
+        attrs={"model": model.name, "task": exam.name, "num_blocks": model.depth},
+    )
+
+
+def main() -> None:
+    """Parse, run, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--include-path", type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    table = scores(model, options.task, options.limit, options.include_path)
+    table.attrs["provenance"] = provenance(weights=model.fingerprint())
+    write_analysis(table, options.output)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LayerScopeError as error:
+        raise SystemExit(f"scale_updates: {error}") from error

@@ -1,0 +1,87 @@
+"""Where the notebooks take results from, and where their figures, tables and numbers are kept.
+
+Results come from `results.mk`; which of its data they were made on is in the name of the folder. Knows places, no measure.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from IPython.display import Markdown, display
+
+import layerscope as ls
+from layerscope.cache import cache_root
+from layerscope.figures.canvas import Figure, place_axes
+from layerscope.figures.style import applied, inches
+
+DATA = "benchmarks" if os.environ.get("LAYERSCOPE_DATA") else "builtin"
+MADE = Path(os.environ.get("LAYERSCOPE_MADE") or cache_root() / "analyses" / DATA)
+KEPT = Path(os.environ.get("LAYERSCOPE_KEPT") or Path(__file__).parent / "results" / DATA)
+
+
+def made(name: str) -> Path:
+    """Return the path of a result."""
+    path = MADE / name
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: make it with `make analyses`")
+    return path
+
+
+def keep(figure, name: str):
+    """Keep a figure as PDF and PNG, and return it to be shown."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for suffix in (".pdf", ".png"):
+        ls.figures.save(figure, KEPT / (name + suffix))
+    return figure
+
+
+def keep_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Keep a table as .csv, four digits a number, and return it to be shown."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    table.to_csv(KEPT / f"{name}.csv", float_format="%.4g", lineterminator="\n")
+    return table
+
+
+class Findings:
+    """The numbers that a notebook finds, one a name, each with the interval it has; `docs/findings.md` quotes them."""
+
+    def __init__(self, notebook: str) -> None:
+        self._notebook, self._rows = notebook, {}
+
+    def add(self, name: str, value: float, low: float = float("nan"), high: float = float("nan")) -> str:
+        """Keep a number, and return it as it is written in a sentence."""
+        self._rows[name] = {"value": float(value), "low": float(low), "high": float(high)}
+        table = pd.DataFrame.from_dict(self._rows, orient="index").rename_axis("finding")
+        keep_table(table, f"{self._notebook}-findings")
+        return written(value, low, high)
+
+
+def written(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
+    """Write a number with its interval.
+
+    >>> written(0.5), written(123.4, 100.0, 150.0)
+    ('0.50', '123 [100, 150]')
+    """
+    one = f"{value:.3g}" if abs(value) >= 1 or value == 0 else f"{value:.2f}"
+    return one if low != low else f"{one} [{written(low)}, {written(high)}]"
+
+
+def say(*sentences: str) -> None:
+    """Show sentences that were made from numbers."""
+    display(Markdown(" ".join(sentences)))
+
+
+@contextmanager
+def axes_for(width: str = "single", height: float = 2.2) -> Iterator[tuple[Figure, Axes]]:
+    """Make a figure as wide as a column of a paper (or two), for what `ls.figures` does not draw, in its style."""
+    across = inches(width)
+    figure = Figure(figsize=(across, height))
+    with applied():
+        axes = place_axes(figure, 0.5, 0.1, across - 0.6, height - 0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        yield figure, axes
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()

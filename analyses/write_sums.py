@@ -1,0 +1,59 @@
+"""Sums written out by a model under several schedules: the questions of `builtin:arithmetic`, answered in its own words.
+
+python analyses/write_sums.py MODEL --limit 48 --output sums.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import layerscope as ls
+from layerscope.errors import LayerScopeError
+from layerscope.evaluation.tasks import load_task
+from layerscope.models.loading import load_model
+from layerscope.models.model import Model
+from layerscope.cli.target import write_text
+from layerscope.progress import progress
+
+LAST_STARTS = 7
+
+
+def schedules(depth: int) -> list[str]:
+    """Return the full model, and parallel, its loop and skip from the latest starts, where something is left of the model."""
+    starts = list(ls.variants.starts(depth))[-LAST_STARTS:]
+    return ["identity", *(f"{name}:{start}" for name in ("parallel", "looped_parallel", "skip") for start in starts)]
+
+
+def answers(model: Model, limit: int | None) -> list[dict[str, object]]:
+    """Return what the model writes after each question, a line at most, with what would be right."""
+    examples, written = load_task("builtin:arithmetic", limit).examples, []
+    specs = schedules(model.depth)
+    with progress("writing", total=len(specs) * len(examples), unit="answers") as advance:
+        for spec in specs:
+            for example in examples:
+                text = ls.generate(model, example.context, spec, max_new_tokens=5)
+                question = example.context.splitlines()[-1]
+                right = example.choices[example.gold].strip()
+                facts = {"schedule": spec, "id": example.id, "question": question, "right": right}
+                written.append({**facts, "written": text.split("\n")[0]})
+                advance(1)
+    return written
+
+
+def main() -> None:
+    """Parse, run, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--output", required=True, type=Path)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    found = {"model": model.name, "task": "builtin:arithmetic", "answers": answers(model, options.limit)}
+    write_text(json.dumps(found, indent=1) + "\n", options.output)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LayerScopeError as error:
+        raise SystemExit(f"write_sums: {error}") from error
