@@ -7,11 +7,12 @@ export HF_HUB_OFFLINE ?= 1
 # One process a core runs the tests; more threads in each would only get in each other's way.
 THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint docs benchmarks clean help
+.PHONY: demo test lint docs benchmarks analyses clean help
 
 help:
 	@echo "make demo   capture, measure, segment and draw a real model"
 	@echo "make test   lint, types, import rules, and every test, the real model included"
+	@echo "make analyses   every figure of the paper: results, then notebooks (90 minutes the first time)"
 	@echo "make docs   the documentation site, warnings as errors"
 	@echo "make benchmarks   the figures of docs/performance.md"
 
@@ -30,6 +31,12 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Notebooks are executed one after another: each reads what the commands of results.mk have made.
+analyses: $(VENV)/installed-test
+	@echo "Results are made first, 90 minutes at most on two free cores; what is there already is kept. Then 4 minutes of notebooks."
+	$(MAKE) --no-print-directory -f analyses/results.mk LAYERSCOPE=$(BIN)/layerscope PYTHON=$(BIN)/python
+	$(BIN)/python analyses/execute.py
 
 benchmarks: $(VENV)/installed-test
 	$(BIN)/python benchmarks/capture.py

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Open a capture
 #
-# A capture is an HDF5 file that xarray opens by itself. This notebook opens one without LayerScope, slices it, computes a
-# similarity by hand, then lets LayerScope do the same, and draws it.
+# A capture is an HDF5 file that xarray opens by itself. This notebook opens one without LayerScope, slices it, computes
+# a similarity by hand, then lets LayerScope do the same, and draws it.
 #
 # It reads `run.h5` of the demo (`make demo`), or whatever `LAYERSCOPE_RUN` names.
 
@@ -33,16 +33,16 @@ run = Path(os.environ.get("LAYERSCOPE_RUN", root / "cache" / "demo" / "run.h5"))
 # %% [markdown]
 # ## With xarray alone
 #
-# `hidden` has three named dimensions: one row a token, one entry a layer (layer 0 is the embedding's output, layer *l* what block
-# *l*-1 passed on), one a feature. Nothing is read until it is needed.
+# `hidden` has three named dimensions: one row a token, one entry a layer (layer 0 is the embedding's output, layer *l*
+# what block *l*-1 passed on), one a feature. Nothing is read until it is needed.
 
 # %%
 ds = xr.open_dataset(run, engine="h5netcdf")
 ds
 
 # %% [markdown]
-# Every row knows its text, its place in the text, and its token. Here are the first text's tokens, and how long their states are
-# at three depths.
+# Every row knows its text, its place in the text, and its token. Here are the first text's tokens, and how long their
+# states are at three depths.
 
 # %%
 first = ds.isel(token=ds.sequence_index.values == 0)
@@ -51,8 +51,8 @@ lengths = np.sqrt((first.hidden.sel(layer=[0, depth // 2, depth]) ** 2).sum("fea
 lengths.isel(token=slice(0, 6)).round(1).to_pandas()
 
 # %% [markdown]
-# The first token of a text stands out in the middle of the model: its state is many times longer than the others'. Such *massive
-# activations* own every similarity that adds up over tokens before it divides. Keep them in mind below.
+# The first token of a text stands out in the middle of the model: its state is many times longer than the others'. Such
+# *massive activations* own every similarity that adds up over tokens before it divides. Keep them in mind below.
 
 # %% [markdown]
 # ## A similarity by hand
@@ -80,8 +80,8 @@ for _, rows in some.groupby("sequence_index"):
 # %% [markdown]
 # ## With LayerScope
 #
-# `analyze` takes a Dataset exactly as it stands, so the same twenty texts go in. (Given the path instead, it reads the file by a
-# faster road.)
+# `analyze` takes a Dataset exactly as it stands, so the same twenty texts go in. (Given the path instead, it reads the
+# file by a faster road.)
 
 # %%
 import layerscope as ls
@@ -109,8 +109,8 @@ print(dict(zip(segments.labels, segments.sizes, strict=True)))
 ls.figures.heatmap(result["cosine"], segments=segments)
 
 # %% [markdown]
-# Per sequence, as in the paper, the block in the middle is that of the massive first token. The two figures answer different
-# questions; the second one mostly says where that one token is large.
+# Per sequence, as in the paper, the block in the middle is that of the massive first token. The two figures answer
+# different questions; the second one mostly says where that one token is large.
 
 # %%
 ls.figures.heatmap(result["cosine_sequence"], segments=ls.segment(result["cosine_sequence"]))

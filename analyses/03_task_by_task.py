@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 import layerscope as ls
-from resampling import better_than_guessing, one_number, replicates
+from resampling import better_than_guessing, known_mean, one_number, replicates
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "03_task_by_task"
@@ -64,7 +64,7 @@ for task in tasks:
     again = replicates(sweep, task)["normalized"]
     for variant in RANGE:
         chosen = some & (sweep.variant.values == variant)
-        value, repeated = sweep.normalized.sel(task=task).values[chosen].mean(), np.nanmean(again[:, chosen], axis=1)
+        value, repeated = sweep.normalized.sel(task=task).values[chosen].mean(), known_mean(again[:, chosen], axis=1)
         text = found.add(f"{variant}_{task.split(':')[-1]}", *one_number(value, repeated))
         rows.setdefault(variant, {})[task] = text
 pd.DataFrame.from_dict(rows, orient="index")

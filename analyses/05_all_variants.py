@@ -31,7 +31,7 @@ import xarray as xr
 from scipy.stats import kendalltau, rankdata
 
 import layerscope as ls
-from resampling import better_than_guessing, bounds, one_number, replicates
+from resampling import better_than_guessing, bounds, known_median, one_number, replicates
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "05_all_variants"
@@ -49,7 +49,7 @@ say(f"{sweep.attrs['model']}, {sweep.attrs['num_blocks']} blocks; tasks: {', '.j
 RUNS = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]
 again, middle = {}, {}
 for quantity in ("normalized", "loss_difference"):
-    again[quantity] = np.nanmedian([replicates(sweep, task)[quantity] for task in tasks], axis=0)
+    again[quantity] = known_median([replicates(sweep, task)[quantity] for task in tasks], axis=0)
     middle[quantity] = sweep[quantity].sel(task=tasks).median("task").values
 columns = {}
 for quantity, values in middle.items():

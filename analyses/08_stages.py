@@ -26,11 +26,9 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from IPython.display import display
 
 import layerscope as ls
-from layerscope.figures.marks import LOOKS
-from shelf import Findings, axes_for, keep, keep_table, made, say
+from shelf import Findings, keep, keep_table, made, say
 
 NAME = "08_stages"
 found = Findings(NAME)
@@ -63,24 +61,22 @@ keep(ls.figures.heatmap(analyses["middle_repeat"]["cosine"]), NAME + "-middle_re
 # ## Variance and drift after each stage
 #
 # Stages are drawn at the state of the full model that they are held against, so that what runs before and after the
-# affected blocks stands at the same place. Median over tasks.
+# affected blocks stands at the same place. The figure is of the first task, the numbers are medians over tasks.
+
+# %%
+specs = [f"skip:{start}", f"middle_repeat:{start}"]
+keep(ls.figures.stages(sweep, specs), NAME)
 
 # %%
 rows = []
-for name in captures:
-    run = int(np.flatnonzero((sweep.variant.values == name) & (np.isin(sweep.start.values, (start, -1))))[0])
+for spec in ("identity", *specs):
+    run = int(np.flatnonzero(sweep.schedule.values == spec)[0])
     one = sweep.isel(run=run, stage=slice(int(sweep.stages[run])))
     middle = one[["variance_stage", "drift_cosine_stage", "drift_norm_stage"]].median("task").to_dataframe()
+    name = spec.split(":")[0]
     rows.append(middle.assign(variant=name, state=one.reference_state.values, stage=np.arange(1, len(middle) + 1)))
 stages = pd.concat(rows)[["variant", "stage", "state", "variance_stage", "drift_cosine_stage", "drift_norm_stage"]]
 keep_table(stages.set_index(["variant", "stage"]), NAME)
-for quantity, words in (("variance_stage", "variance"), ("drift_cosine_stage", "drift (1 - cosine)")):
-    with axes_for() as (figure, axes):
-        for name, line in stages.groupby("variant", sort=False):
-            look = LOOKS[name]
-            axes.plot(line.state, line[quantity], color=look.colour, marker=look.marker, label=look.name)
-        axes.set(xlabel="state of the full model", ylabel=words, yscale="log" if "variance" in quantity else "linear")
-    display(keep(figure, f"{NAME}-{quantity}"))
 
 # %%
 last = stages.groupby("variant").last()

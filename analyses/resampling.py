@@ -26,6 +26,16 @@ def better_than_guessing(sweep: xr.Dataset) -> list[str]:
     return known or [str(task) for task in sweep.task.values]
 
 
+def known_median(values: object, axis: int = 0) -> np.ndarray:
+    """Return the median of what is known; NaN where nothing is (no task on which the full model beats guessing)."""
+    return np.asarray(np.ma.median(np.ma.masked_invalid(values), axis=axis).filled(np.nan))
+
+
+def known_mean(values: object, axis: int = 0) -> np.ndarray:
+    """Return the mean of what is known, likewise."""
+    return np.asarray(np.ma.masked_invalid(values).mean(axis=axis).filled(np.nan))
+
+
 def bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % interval of replicates, ``[replicate, …]``."""
     return interval(np.asarray(values, dtype=np.float64))

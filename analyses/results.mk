@@ -42,17 +42,23 @@ TEXTS := $(texts_$(DATA))
 TASKS := $(tasks_$(DATA))
 MEANING := $(meaning_$(DATA))
 
+# For 00, which opens a capture with xarray alone.
+demo := $(CACHE)/demo/run.h5
+
 of_smollm2 := smollm2.nc smollm2-later.nc smollm2-skip.nc smollm2-middle_repeat.nc
 of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json latency.nc
 of_gemma3 := gemma3.nc gemma3-sweep.nc
 of_minilm := minilm.nc
 
 .PHONY: results
-results: $(addprefix $(MADE)/,$(of_minilm) $(of_gemma3) $(of_smollm2))
+results: $(demo) $(addprefix $(MADE)/,$(of_minilm) $(of_gemma3) $(of_smollm2))
 
 $(addprefix $(MADE)/,$(of_smollm2)): | $(SMOLLM2) $(MADE)
 $(addprefix $(MADE)/,$(of_gemma3)): | $(GEMMA3) $(MADE)
 $(addprefix $(MADE)/,$(of_minilm)): | $(MINILM) $(MADE)
+
+$(demo): | $(SMOLLM2)
+	$(LAYERSCOPE) demo
 
 $(MADE):
 	mkdir -p $@
