@@ -44,7 +44,7 @@ def test_the_supported_curves_are_the_planted_ones():
 
 
 def test_intervals_and_support_come_from_the_replicates():
-    drawn = [(2, 4, 1)] * 18 + [(1, 4, 2)] * 22
+    drawn = [(1, 4, 2)] * 22 + [(2, 4, 1)] * 18
     first = analysis("small", (2, 4, 1), replicates=drawn)
     others = [analysis(name, sizes, replicates=[sizes] * 40) for name, sizes in FAMILY[1:]]
     found = ls.scaling([first, *others])
@@ -54,6 +54,9 @@ def test_intervals_and_support_come_from_the_replicates():
     assert small.stability.values == pytest.approx([18 / 40, 18 / 40])
     assert found.claim_support.sel(claim="ending_is_one_layer").item() == pytest.approx(18 / 40)
     assert found.verdict.sel(claim="ending_is_one_layer").item() == "undecided"
+    fits = found.isel(reading=0).sel(segment="beginning", form="affine")
+    slopes = [np.polyfit(found.states, [first_size, 3, 4, 5], 1)[0] for first_size in (2, 2, 1)]
+    assert [float(fits[f"slope{end}"]) for end in ("", "_low", "_high")] == pytest.approx(slopes)
     fits = found.isel(reading=0).sel(segment="ending", form="constant")
     assert [float(fits[f"intercept{end}"]) for end in ("", "_low", "_high")] == pytest.approx([1, 1, 1.25])
     assert "beginning  2 [1, 2] (0.29)" in list(as_lines(found))[1]
