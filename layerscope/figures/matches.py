@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
 from layerscope.figures.cells import name_of
-from layerscope.figures.style import BAND, FIRST, GREY, LINE, SECOND, applied, inches
+from layerscope.figures.style import BAND, FIRST, GREY, LINE, SECOND, inches, styled
 from layerscope.structure.matching import best_match
 
 __all__ = ["match"]
@@ -20,6 +20,7 @@ _DEPTHS, _VALUES = 0.78, 0.36  # heights of the two axes over their width
 _ROUND = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
+@styled
 def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "single") -> Figure:
     """Draw the best-matching depth of each layer of one capture in another, and the value of the measure there.
 
@@ -52,17 +53,16 @@ def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "sin
     ['relative depth in large', 'cka']
     """
     found = best_match(result, measure)
-    with applied():
-        across = inches(width)
-        side = across - _LEFT - _RIGHT
-        tall, low = _DEPTHS * side, _VALUES * side
-        top = _TOP + _KEY
-        figure = Figure(figsize=(across, top + tall + _BETWEEN + low + _BELOW))
-        depths = place_axes(figure, _LEFT, top, side, tall)
-        values = place_axes(figure, _LEFT, top + tall + _BETWEEN, side, low)
-        _draw_depths(depths, found)
-        _draw_line(values, found, "best_value")
-        _name_axes(depths, values, found, name_of(result[measure]))
+    across = inches(width)
+    side = across - _LEFT - _RIGHT
+    tall, low = _DEPTHS * side, _VALUES * side
+    top = _TOP + _KEY
+    figure = Figure(figsize=(across, top + tall + _BETWEEN + low + _BELOW))
+    depths = place_axes(figure, _LEFT, top, side, tall)
+    values = place_axes(figure, _LEFT, top + tall + _BETWEEN, side, low)
+    _draw_depths(depths, found)
+    _draw_line(values, found, "best_value")
+    _name_axes(depths, values, found, name_of(result[measure]))
     return figure
 
 

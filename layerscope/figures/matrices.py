@@ -13,7 +13,7 @@ from layerscope.errors import UsageError
 from layerscope.figures.brackets import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.canvas import Figure, figure_of, longest_fitting, place_axes, size_of, wrapped
 from layerscope.figures.cells import Scale, compares_two, draw_bar, draw_cells, layer_axis_names, name_of, scale_of
-from layerscope.figures.style import TEXT, applied, inches
+from layerscope.figures.style import TEXT, inches, styled
 from layerscope.structure.segmentation import Segmentation, layer_numbers
 
 __all__ = ["heatmap"]
@@ -26,6 +26,7 @@ _BAR, _BAR_BELOW, _SHORTEST_BAR = 0.08, 0.34, 1.6
 _LINE_APART = 0.12
 
 
+@styled
 def heatmap(
     similarity: xr.DataArray | np.ndarray,
     segments: Segmentation | None = None,
@@ -74,28 +75,27 @@ def heatmap(
     matrix = _labelled(similarity)
     two = compares_two(matrix)
     check_segments(matrix, segments, two)
-    with applied():
-        scale = scale_of([matrix], low, high)
-        if axes is not None:
-            _fill(axes, matrix, scale, segments, two)
-            return figure_of(axes)
-        across = inches(width)
-        beside = 0.0 if segments is None else names_width(segments, layer_numbers(matrix))
-        side = across - _LEFT - beside - _RIGHT
-        rows, columns = matrix.shape
-        cell = min(side / columns, _TALLEST * side / rows)
-        side, tall = cell * columns, cell * rows
-        top = _TOP if title is None else _TITLE
-        bar_width = max(side, _SHORTEST_BAR)
-        name = wrapped(name_of(matrix), TEXT, bar_width)
-        below = _BAR_BELOW + (len(name) - 1) * _LINE_APART
-        figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + below))
-        axes = place_axes(figure, _LEFT, top, side, tall)
+    scale = scale_of([matrix], low, high)
+    if axes is not None:
         _fill(axes, matrix, scale, segments, two)
-        if title is not None:
-            axes.set_title(title, pad=4.0)
-        bar = place_axes(figure, _LEFT, top + tall + _BELOW, bar_width, _BAR)
-        draw_bar(figure, bar, scale, "\n".join(name))
+        return figure_of(axes)
+    across = inches(width)
+    beside = 0.0 if segments is None else names_width(segments, layer_numbers(matrix))
+    side = across - _LEFT - beside - _RIGHT
+    rows, columns = matrix.shape
+    cell = min(side / columns, _TALLEST * side / rows)
+    side, tall = cell * columns, cell * rows
+    top = _TOP if title is None else _TITLE
+    bar_width = max(side, _SHORTEST_BAR)
+    name = wrapped(name_of(matrix), TEXT, bar_width)
+    below = _BAR_BELOW + (len(name) - 1) * _LINE_APART
+    figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + below))
+    axes = place_axes(figure, _LEFT, top, side, tall)
+    _fill(axes, matrix, scale, segments, two)
+    if title is not None:
+        axes.set_title(title, pad=4.0)
+    bar = place_axes(figure, _LEFT, top + tall + _BELOW, bar_width, _BAR)
+    draw_bar(figure, bar, scale, "\n".join(name))
     return figure
 
 

@@ -12,7 +12,7 @@ from layerscope.errors import UsageError
 from layerscope.figures.brackets import check_segments, draw_boxes
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
 from layerscope.figures.cells import compares_two, draw_bar, draw_cells, layer_axis_names, scale_of
-from layerscope.figures.style import GREY, SMALL, TEXT, applied, inches
+from layerscope.figures.style import GREY, SMALL, TEXT, inches, styled
 from layerscope.structure.segmentation import Segmentation
 
 __all__ = ["panel"]
@@ -29,6 +29,7 @@ _ACROSS, _DOWN = 0.12, 0.14  # inches between them
 _BAR_GAP, _BAR, _BAR_NAMES = 0.10, 0.08, 0.42
 
 
+@styled
 def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: str | float = "double") -> Figure:
     """Draw the four cosines of an analysis side by side on one colour scale.
 
@@ -70,17 +71,16 @@ def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: st
     some = next(iter(matrices.values()))
     two = any(compares_two(matrix) for matrix in matrices.values())
     check_segments(some, segments, two)
-    with applied():
-        scale = scale_of(list(matrices.values()))
-        across = inches(width)
-        figure, places, bar, in_a_row = _arrange(across, len(matrices), some.shape)
-        for index, (name, matrix) in enumerate(matrices.items()):
-            draw_cells(places[index], matrix, scale)
-            _title(places[index], "abcd"[index], *_wording(name, excluded))
-            if segments is not None:
-                draw_boxes(places[index], segments)
-        _name_axes(places, in_a_row, some, two)
-        draw_bar(figure, bar, scale, "cosine" + (f", {_excluded_words(excluded)}" if excluded else ""), "vertical")
+    scale = scale_of(list(matrices.values()))
+    across = inches(width)
+    figure, places, bar, in_a_row = _arrange(across, len(matrices), some.shape)
+    for index, (name, matrix) in enumerate(matrices.items()):
+        draw_cells(places[index], matrix, scale)
+        _title(places[index], "abcd"[index], *_wording(name, excluded))
+        if segments is not None:
+            draw_boxes(places[index], segments)
+    _name_axes(places, in_a_row, some, two)
+    draw_bar(figure, bar, scale, "cosine" + (f", {_excluded_words(excluded)}" if excluded else ""), "vertical")
     return figure
 
 

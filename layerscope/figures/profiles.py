@@ -17,7 +17,7 @@ from layerscope.errors import UsageError
 from layerscope.figures.brackets import segment_names
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, wrapped
 from layerscope.figures.cells import tick_places
-from layerscope.figures.style import BAND, FIRST, SECOND, SHADE, TEXT, applied, inches
+from layerscope.figures.style import BAND, FIRST, SECOND, SHADE, TEXT, inches, styled
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation
 
@@ -39,6 +39,7 @@ _CAPTURES: tuple[tuple[str, str, str, Literal["-", "--"]], ...] = (
 _KEY = 0.2
 
 
+@styled
 def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: str | float = "double") -> Figure:
     """Draw every per-layer statistic of an analysis against the layer.
 
@@ -75,16 +76,15 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
             f"the segments are of {sum(segments.sizes)} layers, the statistics of {layers}: segment the same analysis"
         )
     two = any(f"{name}_other" in result for name in names)
-    with applied():
-        keyed = two or (segments is not None and len(segments.sizes) > 1)
-        figure, places, in_a_row = _arrange(inches(width), [_title(result, name) for name in names], keyed)
-        for index, (name, axes) in enumerate(zip(names, places, strict=True)):
-            _draw(axes, result, name)
-            _finish(axes, result, last=index + in_a_row >= len(names))
-            if segments is not None:
-                _shade(axes, result, segments)
-        if keyed:
-            _key(figure, two, segments, _numbers(result, "layer"))
+    keyed = two or (segments is not None and len(segments.sizes) > 1)
+    figure, places, in_a_row = _arrange(inches(width), [_title(result, name) for name in names], keyed)
+    for index, (name, axes) in enumerate(zip(names, places, strict=True)):
+        _draw(axes, result, name)
+        _finish(axes, result, last=index + in_a_row >= len(names))
+        if segments is not None:
+            _shade(axes, result, segments)
+    if keyed:
+        _key(figure, two, segments, _numbers(result, "layer"))
     return figure
 
 

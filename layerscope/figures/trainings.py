@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, text_width, wrapped
 from layerscope.figures.cells import Scale, draw_bar, name_of
-from layerscope.figures.style import SMALL, TEXT, applied, colours, inches
+from layerscope.figures.style import SMALL, TEXT, colours, inches, styled
 
 __all__ = ["training"]
 
@@ -24,6 +24,7 @@ _FEW = 12  # checkpoints, with markers
 _PANELS = {"last": "with itself in the last checkpoint", "previous": "with itself in the checkpoint before"}
 
 
+@styled
 def training(result: xr.Dataset, *, width: str | float = "double") -> Figure:
     """Draw how alike each layer is, at each checkpoint, to itself at the end of training and to itself just before.
 
@@ -59,23 +60,22 @@ def training(result: xr.Dataset, *, width: str | float = "double") -> Figure:
         )
     layers = np.asarray(result["layer"].values) if "layer" in result.coords else np.arange(result.sizes["layer"])
     scale = Scale(float(layers.min()), float(max(layers.max(), layers.min() + 1)), False, "neither")
-    with applied():
-        figure, places, bar = _arrange(inches(width), list(panels))
-        ends = _ends(list(panels.values()))
-        for axes, matrix in zip(places, panels.values(), strict=True):
-            _draw(axes, matrix, layers, scale)
-            axes.set_ylim(*ends)
-            _mark_steps(axes, np.asarray(result["step"].values))
-        side_by_side = len(places) > 1 and places[0].get_position().y0 == places[1].get_position().y0
-        for place, axes in enumerate(places):
-            if side_by_side and place:
-                axes.tick_params(labelleft=False)
-            else:
-                names = [name_of(next(iter(panels.values()))).partition(", with itself")[0], measure.replace("_", " ")]
-                axes.set_ylabel(longest_fitting(names, size_of(axes)[1]))
-            if side_by_side or place == len(places) - 1:
-                axes.set_xlabel("step of training")
-        draw_bar(figure, bar, scale, "layer", "vertical")
+    figure, places, bar = _arrange(inches(width), list(panels))
+    ends = _ends(list(panels.values()))
+    for axes, matrix in zip(places, panels.values(), strict=True):
+        _draw(axes, matrix, layers, scale)
+        axes.set_ylim(*ends)
+        _mark_steps(axes, np.asarray(result["step"].values))
+    side_by_side = len(places) > 1 and places[0].get_position().y0 == places[1].get_position().y0
+    for place, axes in enumerate(places):
+        if side_by_side and place:
+            axes.tick_params(labelleft=False)
+        else:
+            names = [name_of(next(iter(panels.values()))).partition(", with itself")[0], measure.replace("_", " ")]
+            axes.set_ylabel(longest_fitting(names, size_of(axes)[1]))
+        if side_by_side or place == len(places) - 1:
+            axes.set_xlabel("step of training")
+    draw_bar(figure, bar, scale, "layer", "vertical")
     return figure
 
 
