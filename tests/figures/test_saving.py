@@ -194,10 +194,10 @@ for figure in (figures.heatmap(matrix), figures.panel(result), figures.profile(r
     figure._repr_png_()
 from tests.figures.sweeps import specs, synthetic
 sweep = synthetic(specs(8, seeds=1, loops=(1, 3)) + ["drop:1", "swap:1"], depth=8)
-for name in ("sweep", "tasks", "single", "loops", "drift", "latency"):
+for name in ("sweep", "tasks", "single", "loops", "drift", "stages", "latency"):
     getattr(figures, name)(sweep)._repr_png_()
     assert callable(getattr(figures, name)), name  # and no module of this name has taken its place
-for name in ("torch", "transformers", "matplotlib.pyplot", "sklearn", "layerscope.measures", "layerscope.capturing"):
+for name in ("torch", "transformers", "matplotlib.pyplot", "sklearn", "layerscope.measures.analysis", "layerscope.capturing"):
     assert name not in sys.modules, name
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
@@ -219,12 +219,16 @@ def test_unknown_names_are_refused():
         "heatmap",
         "latency",
         "loops",
+        "match",
         "panel",
         "profile",
         "save",
+        "scaling",
         "single",
+        "stages",
         "sweep",
         "tasks",
+        "training",
     ]
 
 
