@@ -122,7 +122,7 @@ def _title(dataset: xr.Dataset, words: str, task: str, drift: str, alone: bool) 
 
 def _set_drift_axis(axes: Axes, moved: Float[np.ndarray, " any"], logarithmic: bool) -> None:
     """Set the axis of drifts, the same in all panels."""
-    most = float(np.nanmax(moved))
+    most = float(np.nanmax(moved)) or 1.0  # where nothing drifts, any scale shows it
     if logarithmic:
         axes.set_xscale("log")
         axes.set_xlim(float(np.percentile(moved[moved > 1e-6], 1)) / 1.3, 1.3 * most)

@@ -8,7 +8,7 @@ from layerscope.errors import MeasureError, UsageError
 from layerscope.figures.marks import LOOKS
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import TASKS, specs, synthetic
-from tests.figures.test_sweeps import key, levels, lines, markers, runs
+from tests.figures.test_sweeps import key, levels, lines, markers, of_markers, runs
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,22 @@ def test_a_point_is_the_larger_the_more_blocks_are_affected(whole):
         "15 affected",
         "29 affected",
     ]
+
+
+def test_the_key_has_sizes_of_runs_that_are_there_alone():
+    sweep = synthetic(specs(variants=["skip"], starts=[2, 5, 6]), tasks=["builtin:cloze"])  # M = 25, 19, 17
+    for make in (figures.drift, figures.latency):
+        shown = [text for text in key(make(sweep)) if "affected" in text]
+        assert shown == ["17 affected", "19 affected", "25 affected"]
+    explicit = synthetic(["identity", "0-8 12-29"], tasks=["builtin:cloze"])  # how many it affects is not known
+    assert not [text for text in key(figures.drift(explicit)) if "affected" in text]
+
+
+def test_points_of_latency_grow_with_the_number_of_affected_blocks(whole):
+    (points,) = of_markers(figures.latency(whole, "loss").axes[0], "skip")
+    stages, sizes = points.get_offsets()[:, 0], points.get_sizes()
+    assert stages.tolist() == sorted(stages)  # fewest stages, and so most affected, first
+    assert (np.diff(sizes) < 0).all()
 
 
 def test_points_not_above_chance_are_hollow(whole):
