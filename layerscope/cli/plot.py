@@ -150,7 +150,7 @@ def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
 def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
     from layerscope.measures.files import read_analysis
-    from layerscope.structure.selection import similarity_of
+    from layerscope.structure.selection import similarity_of, within_chance
 
     result = read_analysis(file)
     if kind is Plot.match:
@@ -161,7 +161,8 @@ def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str)
         return figures.profile(result, segments=_segments(result, options), width=width)
     measure = options.get("measure", "cosine")
     similarity_of(result, measure)
-    return figures.heatmap(result[measure], segments=_segments(result, options), width=width)
+    by_chance = within_chance(result, measure)
+    return figures.heatmap(result[measure], segments=_segments(result, options), by_chance=by_chance, width=width)
 
 
 def _segments(result: "Dataset", options: Mapping[str, Any]) -> "Segmentation | None":

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
@@ -21,13 +22,25 @@ from layerscope.figures.canvas import size_of
 from layerscope.figures.style import LINE, TEXT, colours
 from layerscope.structure.selection import is_distance, value_range
 
-__all__ = ["Scale", "compares_two", "draw_bar", "draw_cells", "layer_axis_names", "name_of", "scale_of", "tick_places"]
+__all__ = [
+    "Scale",
+    "compares_two",
+    "draw_bar",
+    "draw_cells",
+    "draw_dots",
+    "layer_axis_names",
+    "name_of",
+    "scale_of",
+    "tick_places",
+]
 
 _STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 100, 200, 500)
 _ROUND = (1, 2, 5, 10, 20, 50, 100)
 _CLEARLY_NEGATIVE = -0.05
 _GRAIN = 0.25
 _TICK_APART = 0.2  # inches
+_DOT = 0.28  # of a cell
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _ARROW = 0.07  # inches: the end of a colour bar beyond which values lie
 
 
@@ -113,6 +126,16 @@ def draw_cells(axes: Axes, matrix: xr.DataArray, scale: Scale) -> None:
         numbers = _numbers(matrix, dimension)
         places = tick_places(numbers, most=max(2, int(length / _TICK_APART)))
         axis.set_ticks(places, labels=[str(numbers[place]) for place in places])
+
+
+def draw_dots(axes: Axes, matrix: xr.DataArray, scale: Scale, dotted: Bool[np.ndarray, "layer layer_other"]) -> None:
+    """Put a dot on some cells, dark on bright ones and bright on dark ones."""
+    rows, columns = np.nonzero(dotted)
+    fills = colours(scale.distance)(scale.norm()(np.asarray(matrix, dtype=np.float64)[rows, columns]))
+    bright = fills[:, :3] @ _LUMINANCE > 0.5
+    width, _ = size_of(axes)
+    across = _DOT * width / matrix.shape[1] * 72.0  # points
+    axes.scatter(columns, rows, s=across**2, c=np.where(bright, "black", "white"), linewidths=0.0)
 
 
 def draw_bar(

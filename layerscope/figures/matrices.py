@@ -6,13 +6,23 @@ width asked for and the height its square matrix needs.
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from layerscope.errors import UsageError
 from layerscope.figures.brackets import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.canvas import Figure, figure_of, longest_fitting, place_axes, size_of, wrapped
-from layerscope.figures.cells import Scale, compares_two, draw_bar, draw_cells, layer_axis_names, name_of, scale_of
+from layerscope.figures.cells import (
+    Scale,
+    compares_two,
+    draw_bar,
+    draw_cells,
+    draw_dots,
+    layer_axis_names,
+    name_of,
+    scale_of,
+)
 from layerscope.figures.style import TEXT, inches, styled
 from layerscope.structure.segmentation import Segmentation, layer_numbers
 
@@ -24,6 +34,7 @@ _TITLE, _TOP = 0.22, 0.08
 _BELOW = 0.36  # inches: ticks and name of the columns
 _BAR, _BAR_BELOW, _SHORTEST_BAR = 0.08, 0.34, 1.6
 _LINE_APART = 0.12
+_DOTTED = "dotted: no more alike than by chance"
 
 
 @styled
@@ -31,6 +42,7 @@ def heatmap(
     similarity: xr.DataArray | np.ndarray,
     segments: Segmentation | None = None,
     *,
+    by_chance: xr.DataArray | np.ndarray | None = None,
     width: str | float = "single",
     title: str | None = None,
     low: float | None = None,
@@ -45,6 +57,9 @@ def heatmap(
         ``[layer, layer_other]``, of one capture or between two; from an analysis ``result["cosine"]``.
     segments
         What `layerscope.structure.segmentation.segment` returned for it: framed on the diagonal, named at the right.
+    by_chance
+        Cells to be dotted, as true: those that say no more than chance gives; from
+        `layerscope.structure.selection.within_chance`.
     width
         ``single`` (3.33 inches, one column), ``double`` (6.9) or inches.
     title
@@ -63,8 +78,8 @@ def heatmap(
     Raises
     ------
     UsageError
-        It is no matrix; the segments are of another number of layers, or the matrix compares two captures; `width` or
-        the colour scale are impossible.
+        It is no matrix, or `by_chance` is of another shape; the segments are of another number of layers, or the matrix
+        compares two captures; `width` or the colour scale are impossible.
 
     Examples
     --------
@@ -75,9 +90,10 @@ def heatmap(
     matrix = _labelled(similarity)
     two = compares_two(matrix)
     check_segments(matrix, segments, two)
+    dotted = _dotted(by_chance, matrix)
     scale = scale_of([matrix], low, high)
     if axes is not None:
-        _fill(axes, matrix, scale, segments, two)
+        _fill(axes, matrix, scale, segments, dotted, two)
         return figure_of(axes)
     across = inches(width)
     beside = 0.0 if segments is None else names_width(segments, layer_numbers(matrix))
@@ -88,10 +104,11 @@ def heatmap(
     top = _TOP if title is None else _TITLE
     bar_width = max(side, _SHORTEST_BAR)
     name = wrapped(name_of(matrix), TEXT, bar_width)
+    name += wrapped(_DOTTED, TEXT, bar_width) if dotted.any() else []
     below = _BAR_BELOW + (len(name) - 1) * _LINE_APART
     figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + below))
     axes = place_axes(figure, _LEFT, top, side, tall)
-    _fill(axes, matrix, scale, segments, two)
+    _fill(axes, matrix, scale, segments, dotted, two)
     if title is not None:
         axes.set_title(title, pad=4.0)
     bar = place_axes(figure, _LEFT, top + tall + _BELOW, bar_width, _BAR)
@@ -99,16 +116,26 @@ def heatmap(
     return figure
 
 
-def _fill(axes: Axes, matrix: xr.DataArray, scale: Scale, segments: Segmentation | None, two: bool) -> None:
-    """Draw cells, names of the axes and segments."""
+def _fill(
+    axes: Axes, matrix: xr.DataArray, scale: Scale, segments: Segmentation | None, dotted: np.ndarray, two: bool
+) -> None:
+    """Draw cells with their dots, names of the axes and segments."""
     draw_cells(axes, matrix, scale)
     axes.apply_aspect()
+    draw_dots(axes, matrix, scale, dotted)
     width, height = size_of(axes)
     axes.set_xlabel(longest_fitting(layer_axis_names(matrix, 1, two), width))
     axes.set_ylabel(longest_fitting(layer_axis_names(matrix, 0, two), height))
     if segments is not None:
         draw_boxes(axes, segments)
         draw_brackets(axes, segments, layer_numbers(matrix), height)
+
+
+def _dotted(by_chance: xr.DataArray | np.ndarray | None, matrix: xr.DataArray) -> Bool[np.ndarray, "layer layer_other"]:
+    dotted = np.zeros(matrix.shape, bool) if by_chance is None else np.asarray(by_chance, dtype=bool)
+    if dotted.shape != matrix.shape:
+        raise UsageError(f"by_chance is of shape {dotted.shape}, expected that of the matrix, {matrix.shape}")
+    return dotted
 
 
 def _labelled(similarity: xr.DataArray | np.ndarray) -> xr.DataArray:

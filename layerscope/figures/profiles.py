@@ -3,11 +3,10 @@
 An analysis in, a figure out.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -17,7 +16,9 @@ from layerscope.errors import UsageError
 from layerscope.figures.brackets import segment_names
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, wrapped
 from layerscope.figures.cells import tick_places
-from layerscope.figures.style import BAND, FIRST, SECOND, SHADE, TEXT, inches, styled
+from layerscope.figures.keys import draw_key, key_height
+from layerscope.figures.neighbours import with_neighbours
+from layerscope.figures.style import BAND, FIRST, GREY, SECOND, SHADE, TEXT, inches, styled
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation
 
@@ -36,7 +37,10 @@ _CAPTURES: tuple[tuple[str, str, str, Literal["-", "--"]], ...] = (
     ("", "layer", FIRST, "-"),
     ("_other", "layer_other", SECOND, "--"),
 )
-_KEY = 0.2
+_REFERENCES: dict[str, tuple[str, Any]] = {
+    "null": ("by chance", (0, (1, 1.6))),
+    "ceiling": ("between halves of the features", (0, (5, 1.6, 1, 1.6))),
+}
 
 
 @styled
@@ -45,6 +49,10 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
 
     Bootstrap intervals, where the analysis holds them, are bands. Magnitudes (norm, largest value, variance) that grow
     more than tenfold stand on a logarithmic axis. Of two captures the first is a full line, the second a broken one.
+
+    Measures between layers are drawn too if the analysis holds what chance gives for them (``<name>_null``, dotted, its 95 %
+    interval a grey band) or their ceiling (``<name>_ceiling``, dash-dotted): at each layer the value with the layer before,
+    between two captures that of the same layer of both.
 
     Parameters
     ----------
@@ -67,6 +75,7 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
     >>> [axes.get_yscale() for axes in figure.axes]
     ['log', 'linear']
     """
+    result = with_neighbours(result)
     names = statistics_of(result)
     if not names:
         raise UsageError("the analysis holds no statistic over layers: analyze again with --measures norm,variance")
@@ -75,16 +84,13 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
         raise UsageError(
             f"the segments are of {sum(segments.sizes)} layers, the statistics of {layers}: segment the same analysis"
         )
-    two = any(f"{name}_other" in result for name in names)
-    keyed = two or (segments is not None and len(segments.sizes) > 1)
-    figure, places, in_a_row = _arrange(inches(width), [_title(result, name) for name in names], keyed)
+    key = _key(result, names, segments)
+    figure, places, in_a_row = _arrange(inches(width), [_title(result, name) for name in names], key)
     for index, (name, axes) in enumerate(zip(names, places, strict=True)):
         _draw(axes, result, name)
         _finish(axes, result, last=index + in_a_row >= len(names))
         if segments is not None:
             _shade(axes, result, segments)
-    if keyed:
-        _key(figure, two, segments, _numbers(result, "layer"))
     return figure
 
 
@@ -112,18 +118,19 @@ def _numbers(result: xr.Dataset, dimension: str) -> np.ndarray:
     return np.asarray(result[dimension].values) if dimension in result.coords else np.arange(result.sizes[dimension])
 
 
-def _arrange(across: float, titles: list[str], keyed: bool) -> tuple[Figure, list[Axes], int]:
-    """Make the figure and the axes, each with room for its own ticks and for the lines of its title."""
+def _arrange(across: float, titles: list[str], key: list[list[Line2D | Patch]]) -> tuple[Figure, list[Axes], int]:
+    """Make the figure with its key, and the axes, each with room for its own ticks and for the lines of its title."""
     in_a_row = min(len(titles), 2 if across < _TWO_BELOW else _THREE)
     room = across / in_a_row
     side = room - _LEFT - _RIGHT
     tall = side * _HEIGHT
     lines = [wrapped(title, TEXT, side) for title in titles]
-    tops, below = [], _KEY if keyed else 0.0
+    tops, below = [], key_height(key, across - _LEFT - _RIGHT)
     for first in range(0, len(lines), in_a_row):
         tops.append(below + _TITLE + _LINE_APART * max(len(words) for words in lines[first : first + in_a_row]))
         below = tops[-1] + tall + _DOWN
     figure = Figure(figsize=(across, below - _DOWN + _BELOW))
+    draw_key(figure, key, _LEFT, across - _LEFT - _RIGHT)
     places = []
     for index, words in enumerate(lines):
         row, column = divmod(index, in_a_row)
@@ -148,8 +155,23 @@ def _draw(axes: Axes, result: xr.Dataset, name: str) -> None:
             low, high = (np.asarray(bound, dtype=np.float64) for bound in bounds)
             axes.fill_between(layer, low, high, color=colour, alpha=BAND, linewidth=0.0)
             shown += [low, high]
+    shown += _draw_references(axes, result, name)
     everything = np.concatenate(shown)
     _set_scale(axes, name, everything[np.isfinite(everything)])
+
+
+def _draw_references(axes: Axes, result: xr.Dataset, name: str) -> list[np.ndarray]:
+    """Draw what chance gives, with its interval, and the ceiling, where there are any; return the values drawn."""
+    layer, shown = _numbers(result, "layer"), []
+    found = {ending: np.asarray(result[f"{name}_{ending}"]) for ending in _REFERENCES if f"{name}_{ending}" in result}
+    for ending, values in found.items():
+        axes.plot(layer, values, color=GREY, linestyle=_REFERENCES[ending][1], linewidth=0.8, zorder=1.8)
+        shown.append(values)
+    if "null" in found:
+        low, high = (np.asarray(result[f"{name}_null_{bound}"]) for bound in ("low", "high"))
+        axes.fill_between(layer, low, high, color=GREY, alpha=BAND, linewidth=0.0, zorder=1.5)
+        shown += [low, high]
+    return shown
 
 
 def _set_scale(axes: Axes, name: str, values: np.ndarray) -> None:
@@ -190,24 +212,19 @@ def _shade(axes: Axes, result: xr.Dataset, segments: Segmentation) -> None:
         axes.axvspan(edges[start], edges[start + size], color=SHADE, linewidth=0.0, zorder=0)
 
 
-def _key(figure: Figure, two: bool, segments: Segmentation | None, layer: np.ndarray) -> None:
-    """Say, above all, which line is which capture and which segments are shaded."""
-    handles: list[Artist] = []
-    if two:
+def _key(result: xr.Dataset, names: list[str], segments: Segmentation | None) -> list[list[Line2D | Patch]]:
+    """Say which line is which capture, which segments are shaded, and what chance and ceilings look like."""
+    about: list[Line2D | Patch] = []
+    if any(f"{name}_other" in result for name in names):
         for (_, _, colour, style), words in zip(_CAPTURES, ("first capture", "second capture"), strict=True):
-            handles.append(Line2D([], [], color=colour, linestyle=style, label=words))
+            about.append(Line2D([], [], color=colour, linestyle=style, label=words))
     if segments is not None and len(segments.sizes) > 1:
-        names = segment_names(segments, layer)
-        numbers = [str(number) for number in range(2, len(names) + 1, 2)]
-        words = names[1] if len(numbers) == 1 else f"segments {', '.join(numbers)}"
-        handles.append(Patch(color=SHADE, label=words))
-    corner = (_LEFT / figure.get_figwidth(), 1.0)
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=corner,
-        ncols=3,
-        borderpad=0.0,
-        borderaxespad=0.6,
-        handlelength=2.2,
-    )
+        labels = segment_names(segments, _numbers(result, "layer"))
+        numbers = [str(number) for number in range(2, len(labels) + 1, 2)]
+        about.append(Patch(color=SHADE, label=labels[1] if len(numbers) == 1 else f"segments {', '.join(numbers)}"))
+    references: list[Line2D | Patch] = [
+        Line2D([], [], color=GREY, linestyle=style, linewidth=0.8, label=words)
+        for ending, (words, style) in _REFERENCES.items()
+        if any(f"{name}_{ending}" in result for name in names)
+    ]
+    return [about, references]

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.bootstrap import percentiles
 from layerscope.measures.catalogue import MEASURES
-from layerscope.structure.selection import pairwise_measures
+from layerscope.structure.selection import is_between, pairwise_measures
 
 __all__ = ["best_match"]
 
@@ -82,7 +82,7 @@ def _between(result: xarray.Dataset, measure: str) -> xarray.DataArray:
     known = pairwise_measures(result)
     if measure not in known:
         raise unknown_name("measure in this analysis", measure, known)
-    if "model_other" not in result.attrs and "alignment" not in result.attrs:
+    if not is_between(result):
         raise UsageError(
             "this analysis is of one capture, where each layer is its own best match: "
             "analyze two, as in layerscope analyze A.h5 B.h5"

@@ -15,7 +15,16 @@ from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation, segment
 
-__all__ = ["is_distance", "pairwise_measures", "replicates_of", "segment_measure", "similarity_of", "value_range"]
+__all__ = [
+    "is_between",
+    "is_distance",
+    "pairwise_measures",
+    "replicates_of",
+    "segment_measure",
+    "similarity_of",
+    "value_range",
+    "within_chance",
+]
 
 _NUMBER = re.compile(r"[-−]?\s*(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
@@ -34,6 +43,17 @@ def pairwise_measures(result: xr.Dataset) -> list[str]:
         for name, variable in result.data_vars.items()
         if variable.dims == ("layer", "layer_other") and not is_derived(name)
     ]
+
+
+def is_between(result: xr.Dataset) -> bool:
+    """Tell whether an analysis compares two captures; then its matrices have no diagonal and no segments.
+
+    Examples
+    --------
+    >>> is_between(xr.Dataset(attrs={"model": "one"})), is_between(xr.Dataset(attrs={"alignment": "tokens"}))
+    (False, True)
+    """
+    return "alignment" in result.attrs or "model_other" in result.attrs
 
 
 def value_range(attrs: Mapping[str, object]) -> tuple[float, float] | None:
@@ -130,6 +150,26 @@ def replicates_of(result: xr.Dataset, measure: str) -> xr.DataArray | None:
     if replicates is not None and is_distance(result[measure]):
         replicates = _from_distance(replicates, result[measure])
     return replicates
+
+
+def within_chance(result: xr.Dataset, measure: str) -> xr.DataArray | None:
+    """Tell between which layers a measure says no more than chance gives; None if the analysis has not asked.
+
+    Those where a similarity is not above ``<measure>_null_high``, a distance not below ``<measure>_null_low``.
+
+    Examples
+    --------
+    >>> dims = ("layer", "layer_other")
+    >>> result = xr.Dataset({"cka": (dims, [[1.0, 0.1]]), "cka_null_high": (dims, [[0.2, 0.2]])})
+    >>> within_chance(result, "cka").values
+    array([[False,  True]])
+    """
+    value = result[measure]
+    if f"{measure}_null_high" not in result:
+        return None
+    if is_distance(value):
+        return value >= result[f"{measure}_null_low"]
+    return value <= result[f"{measure}_null_high"]
 
 
 def _from_distance(values: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:
