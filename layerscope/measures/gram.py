@@ -18,7 +18,8 @@ from layerscope.measures.layer_moments import centred
 
 __all__ = ["Criterion", "GramSums"]
 
-_BLOCK_BYTES = 16_000_000
+_BLOCK_BYTES = 64_000_000
+"""Of the kernel of some rows at all layers: with few rows at a time, reading the states takes longer than multiplying them."""
 
 
 class Criterion(NamedTuple):

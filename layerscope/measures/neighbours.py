@@ -19,7 +19,7 @@ __all__ = ["NEIGHBOURS", "NEIGHBOUR_SCORES", "Neighbours", "neighbour_scores"]
 NEIGHBOURS = 10
 NEIGHBOUR_SCORES = ("knn_jaccard", "mutual_knn", "rank_similarity", "second_order_cosine", "cknna")
 _DECIMALS = 12
-_BLOCK_BYTES = 32_000_000
+_BLOCK_BYTES = 96_000_000
 
 Scores = dict[str, Float[np.ndarray, "layer layer_other"]]
 
