@@ -67,7 +67,7 @@ def scheduled(
 
     Examples
     --------
-    >>> import transformers
+    >>> import torch, transformers
     >>> from layerscope.models.loading import wrap_module
     >>> config = transformers.LlamaConfig(
     ...     hidden_size=16, intermediate_size=16, num_hidden_layers=6, num_attention_heads=2, vocab_size=20

@@ -15,7 +15,7 @@ from layerscope.execution.scheduled import scheduled
 from layerscope.models.architectures import ARCHITECTURES
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
-from tests.capturing.conformance import assert_as_it_was, batch, make_model, shared_model, snapshot
+from tests.capturing.conformance import assert_as_it_was, batch, make_model, snapshot
 from tests.execution.test_generate import generate, prompt
 from tests.families import ENCODERS, FAMILIES, tiny_module
 
@@ -48,6 +48,12 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 def in_double(family: str) -> Model:
     """Return a model in float64, but for gemma2, whose own masks overflow there."""
     return make_model(family, torch.float32 if family == "gemma2" else torch.float64)
+
+
+@functools.cache
+def own_model(family: str) -> Model:
+    """Return a model on which no other test has a session open: blocks with hooks run by themselves."""
+    return make_model(family)
 
 
 def logits(model: Model, spec: str, inputs: dict[str, torch.Tensor], *, stacked: bool) -> torch.Tensor:
@@ -92,7 +98,7 @@ def test_other_precisions_and_attentions(dtype, attention, joined):
 @pytest.mark.parametrize("family", DECODERS)
 def test_with_a_cache(family, spec, joined):
     """Prompts padded on the left, longer than the windows; each step's blocks as one, each with its own past."""
-    model = shared_model(family)
+    model = own_model(family)
     with scheduled(model, spec):
         wanted = generate(model, *prompt())
     with scheduled(model, spec, stacked=True):
@@ -225,7 +231,7 @@ def test_frozen_weights_and_gradients_of_the_input(joined):
 
 
 def test_static_caches(joined):
-    model = shared_model("llama")
+    model = own_model("llama")
     ids, found = prompt()[0], []
     for stacked in (False, True):
         cache = StaticCache(config=model.config, max_cache_len=12)
