@@ -1,0 +1,52 @@
+"""Draw the example of each measure that the page of measures shows, from an analysis that holds them all.
+
+Run by hand after a measure was added or changed, with the analysis of SmolLM2-135M on the built-in passages:
+
+    layerscope capture SmolLM2-135M --texts builtin:passages --output s.h5
+    layerscope analyze s.h5 --measures all,that,there,are --output s.nc
+    python docs/measure_figures.py s.nc
+
+The pictures are kept under version control: making them takes the model and minutes.
+"""
+
+import sys
+from pathlib import Path
+
+import xarray as xr
+from PIL import Image
+
+from layerscope.figures.matrices import heatmap
+from layerscope.figures.profiles import profile
+from layerscope.figures.saving import save
+from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.files import read_analysis
+from layerscope.measures.record import Kind
+
+FOLDER = Path(__file__).parent / "images" / "measures"
+
+_WIDTH = 2.5  # inches
+_COLOURS = 256
+
+
+def draw(analysis: xr.Dataset, name: str) -> None:
+    """Write one measure's picture, in a palette: a third of the bytes, and no difference to be seen."""
+    pairwise = MEASURES[name].kind is Kind.PAIRWISE
+    figure = heatmap(analysis[name], width=_WIDTH) if pairwise else profile(analysis[[name]], width=_WIDTH)
+    picture = save(figure, FOLDER / f"{name}.png")
+    with Image.open(picture) as drawn:
+        drawn.convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE).save(picture, optimize=True)
+
+
+def main(path: str) -> None:
+    """Draw all measures that the analysis holds, and say which it lacks."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    analysis = read_analysis(path)
+    for name in MEASURES:
+        if name in analysis:
+            draw(analysis, name)
+        else:
+            print(f"{path} has no {name}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
