@@ -36,8 +36,7 @@ def measures_page() -> str:
         "# Measures",
         "Made from the records in `layerscope/measures/records`, which the law tests check against the code.",
         "X and Y are the states of the same n tokens at two layers, p features each; $x_t$ and $y_t$ are their rows, "
-        "$X_c$ and $Y_c$ have their means over tokens taken away; L is the number of layers. Which tensor a layer is: "
-        "[Conventions](conventions.md).",
+        "$X_c$ and $Y_c$ have their means over tokens taken away. Which tensor a layer is: [Conventions](conventions.md).",
         "The pictures show SmolLM2-135M on the built-in passages (5,896 tokens, its first tokens included); "
         "`docs/measure_figures.py` draws them and says how.",
         "Without `--measures` an analysis computes " + _listed(DEFAULT_MEASURES) + ".",

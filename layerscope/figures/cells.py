@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import size_of
 from layerscope.figures.style import LINE, TEXT, colours
+from layerscope.measures.catalogue import MEASURES
 from layerscope.structure.selection import is_distance, value_range
 
 __all__ = [
@@ -181,10 +182,17 @@ def tick_places(numbers: np.ndarray, most: int) -> list[int]:
 
 
 def compares_two(matrix: xr.DataArray) -> bool:
-    """Tell whether rows and columns are layers of different captures."""
+    """Tell whether rows and columns are layers of different captures.
+
+    A layer with itself has the value that the measure's record says; of matrices of no known measure only symmetric ones are
+    taken for those of a single capture.
+    """
     values = np.asarray(matrix, dtype=np.float64)
     if values.shape[0] != values.shape[1] or not np.array_equal(_numbers(matrix, 0), _numbers(matrix, 1)):
         return True
+    known = MEASURES.get(str(matrix.name))
+    if known is not None and known.self_value is not None and not known.symmetric:
+        return not np.allclose(values.diagonal(), known.self_value, rtol=0.0, atol=1e-6, equal_nan=True)
     return not np.allclose(values, values.T, rtol=0.0, atol=1e-6, equal_nan=True)
 
 

@@ -21,8 +21,10 @@ class Rows:
     ----------
     number
         Consecutive for neighbours.
-    sequence, position
-        Where each stands.
+    sequence
+        Which each belongs to.
+    position
+        Where it stands there, in each capture.
     states
         Of each capture.
     before, after
@@ -31,7 +33,7 @@ class Rows:
 
     number: Int[np.ndarray, " row"]
     sequence: Int[np.ndarray, " row"]
-    position: Int[np.ndarray, " row"]
+    position: Int[np.ndarray, "row capture"]
     states: list[Float[torch.Tensor, "row _layer _feature"]]
     before: Bool[np.ndarray, " row"]
     after: Bool[np.ndarray, " row"]
@@ -41,7 +43,7 @@ class Rows:
         cls,
         number: Int[np.ndarray, " row"],
         sequence: Int[np.ndarray, " row"],
-        position: Int[np.ndarray, " row"],
+        position: Int[np.ndarray, "row capture"],
         states: list[Float[torch.Tensor, "row _layer _feature"]],
     ) -> "Rows":
         """Take rows whose neighbours have not come."""
@@ -89,7 +91,7 @@ class NeighbouringRows:
         self.first = first
         none = np.zeros(0, np.int64)
         states = [torch.empty(0, n, p, dtype=dtype) for n, p in zip(layers, width, strict=True)]
-        self.rows = Rows.new(none, none, none, states)
+        self.rows = Rows.new(none, none, np.zeros((0, len(layers)), np.int64), states)
 
     def take(self, rows: Rows) -> tuple[Rows, Bool[np.ndarray, " triple"]]:
         """Take new rows.
@@ -113,8 +115,8 @@ class NeighbouringRows:
         together = both.number[2:] - both.number[:-2] == 2
         newcomers = came[2:] + came[1:-1] + came[:-2]
         fresh = (newcomers > 0) & (every | (newcomers < 3))
-        before, after = both.before | (both.position == self.first), both.after.copy()
-        before[1:] |= (np.diff(both.number) == 1) & (both.position[1:] == self.first + 1)
+        before, after = both.before | (both.position[:, 0] == self.first), both.after.copy()
+        before[1:] |= (np.diff(both.number) == 1) & (both.position[1:, 0] == self.first + 1)
         before[2:] |= together
         after[:-2] |= together
         both = replace(both, before=before, after=after)
@@ -123,8 +125,8 @@ class NeighbouringRows:
 
 
 def _consecutive(rows: Rows) -> Bool[np.ndarray, " triple"]:
-    """Say where three rows are tokens of one sequence without a gap."""
+    """Say where three rows are tokens of one sequence without a gap, in each capture."""
     same = (rows.sequence[2:] == rows.sequence[:-2]) & (rows.sequence[1:-1] == rows.sequence[:-2])
-    steps = np.diff(rows.position) == 1
+    steps = (np.diff(rows.position, axis=0) == 1).all(1)
     consecutive: np.ndarray = same & steps[1:] & steps[:-1]
     return consecutive

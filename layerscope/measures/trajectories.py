@@ -59,11 +59,12 @@ class Trajectories(Family):
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take some rows."""
-        states = [rows.hidden] if other is None else [rows.hidden, other.hidden]
+        sides = [rows] if other is None else [rows, other]
         number = rows.row if self.study.rows is None else np.searchsorted(self.study.rows, rows.row)
         self._grow(int(rows.sequence_index.max(initial=-1)) + 1)
         np.add.at(self.tokens, rows.sequence_index, 1)
-        self._add(*self.waiting.take(Rows.new(number, rows.sequence_index, rows.position, states)))
+        position = np.stack([side.position for side in sides], axis=1)
+        self._add(*self.waiting.take(Rows.new(number, rows.sequence_index, position, [side.hidden for side in sides])))
 
     def merge(self, part: "Trajectories") -> None:
         """Add another's sums, and the turns of rows that had been waiting on either side."""

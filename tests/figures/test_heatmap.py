@@ -142,6 +142,13 @@ def test_two_captures_are_told_apart():
     assert "second" in figures.heatmap(between_two(31, 31), width="double").axes[0].get_xlabel()
 
 
+def test_one_capture_by_a_measure_that_is_not_symmetric_is_one_capture():
+    matrix = between_two(9, 9).rename("linear_r2")
+    assert "second" in figures.heatmap(matrix, width="double").axes[0].get_xlabel()
+    np.fill_diagonal(matrix.values, 1.0)
+    assert figures.heatmap(matrix, width="double").axes[0].get_xlabel() == "layer (0 = embedding)"
+
+
 def test_a_distance_is_drawn_bright_where_layers_are_alike():
     distance = labelled(2.0 - 2.0 * planted([2, 3], within=1.0), "procrustes", "Procrustes distance", "[0, 2]")
     similarity = labelled(planted([2, 3], within=1.0))

@@ -85,14 +85,14 @@ def test_states_along_one_direction(name: str):
         measured(name, states)
 
 
-def test_alpha_of_states_on_a_line_in_many_features():
+def test_alpha_of_states_on_a_line_in_many_features(monkeypatch: pytest.MonkeyPatch):
     states = walk(TOKENS, 2, 4)
     states[:, 1] = np.arange(TOKENS)[:, None] * np.array([1.0, -2.0, 0.0, 0.5])
     told = r"layer 1 \(block.0\): alpha_req has no meaning for states that spread in too few directions"
     with pytest.raises(MeasureError, match=told):
         measured("alpha_req", states)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(MeasureError, match=told):
-        few_rows(patch)
+    few_rows(monkeypatch)
+    with pytest.raises(MeasureError, match=told):
         measured("alpha_req", states, memory=600)  # a layer a pass
 
 
@@ -162,6 +162,26 @@ def test_curvature_leaves_gaps_out():
         MeasureError, match="at consecutive positions of a sequence, found none: capture with --tokens all"
     ):
         analyze(whole.isel(token=[0, 1, 3, 4, 6, 7, 9]), measures=["curvature"])
+
+
+def test_curvature_of_two_captures_needs_tokens_that_follow_in_both():
+    """Captures of two tokenizers share some tokens only: what is next in one may not be next in the other."""
+    states, other = walk(8, 2, 4), walk(8, 2, 5, seed=1)
+    positions = [np.arange(8), np.array([0, 1, 2, 3, 5, 6, 7, 8])]
+    axes = [Axis(np.arange(2), ("embedding", "block.0"), width) for width in (4, 5)]
+    study = Study(*axes, torch.float64, np.arange(8))
+    family = Trajectories(study, RowSample(study), frozenset({"curvature"}))
+    slot = np.zeros(8, np.int64)
+    family.update(
+        *(
+            StateRows(torch.from_numpy(each), np.arange(8), slot, position, slot)
+            for each, position in zip((states, other), positions, strict=True)
+        )
+    )
+    found = family.estimate("curvature")
+    for value, each in ((found.value, states), (found.value_other, other)):
+        turns = [ORACLES["curvature"](each[t : t + 3, 0], each[t : t + 3, 1], [3]) for t in (0, 1, 4, 5)]
+        assert value[1] == pytest.approx(np.mean(turns), rel=1e-12)
 
 
 def test_curvature_without_the_first_positions():

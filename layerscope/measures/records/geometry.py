@@ -36,8 +36,8 @@ RECORDS = (
         needs_variation=False,
         on_sample=False,
         passes=ONE_PASS,
-        memory="L p × 8 bytes; with a bootstrap 64 times as much, and a seeded sample of up to 4,096 tokens",
-        cost="L n p",
+        memory="layers × features × 8 bytes; with a bootstrap 64 times as much, and a seeded sample of up to 4,096 tokens",
+        cost="tokens × layers × features",
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}; free",
         reference="Ethayarajh 2019, arXiv 1909.00512",
         cites=("ethayarajh2019contextual",),
@@ -63,8 +63,8 @@ RECORDS = (
         needs_variation=True,
         on_sample=True,
         passes=ONE_PASS,
-        memory="a seeded sample of up to 4,096 tokens, all where there are no more; n p × 8 bytes × 3 of one layer",
-        cost="L n² p, with n at most 4,096",
+        memory="a seeded sample of up to 4,096 tokens, all where there are no more; of one layer tokens × features × 8 bytes × 3",
+        cost="tokens² × layers × features products in float64, of at most 4,096 tokens; neighbours once a layer",
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs the neighbours again, a quarter of the whole",
         reference="Facco et al. 2017, Scientific Reports 7:12140",
         cites=("facco2017estimating",),
@@ -91,10 +91,10 @@ RECORDS = (
         on_sample=False,
         passes=ONE_PASS,
         memory=(
-            "sequences × L × 16 bytes, and two tokens' states at each end of what has come: two in all for rows in order, up to "
-            "four a sequence for others"
+            "sequences × layers × 16 bytes, and two tokens' states at each end of what has come: two in all for rows in order, "
+            "up to four a sequence for others"
         ),
-        cost="L n p, in float64",
+        cost="tokens × layers × features, in float64",
         bootstrap=FREE,
         reference="Hosseini & Fedorenko 2023, arXiv 2311.04930; Hénaff et al. 2019, Nature Neuroscience 22",
         cites=("hosseini2023large", "henaff2019perceptual"),

@@ -11,11 +11,14 @@ from layerscope.measures.records.wording import COVARIANCE, HALVES, ONE_PASS, SH
 __all__ = ["RECORDS"]
 
 _MEMORY = (
-    "L p² × 8 bytes up to the budget; beyond it the layers in turns, a pass each, or a seeded sample of up to 4,096 tokens "
-    "where rows come once; shared by all spectra"
+    "layers × features² × 8 bytes up to the budget; beyond it the layers in turns, a pass each, or where rows come once a seeded "
+    "sample of up to 4,096 tokens; shared by all spectra"
 )
-_PRODUCTS = "L n p² products, or L n² p of fewer tokens than features: shared by all spectra; no eigenvalue"
-_EIGENVALUES = "as participation_ratio, and the eigenvalues, L p³ (L n³ of fewer tokens): shared by all spectra"
+_PRODUCTS = (
+    "tokens × layers × features² products (tokens² × layers × features where tokens are fewer), shared by all spectra; no "
+    "eigenvalue"
+)
+_EIGENVALUES = "as participation_ratio, and layers × features³ (tokens³) for the eigenvalues, shared by all spectra"
 _BOOTSTRAP = f"{HALVES}; {SHARED_SAMPLE}; every replicate costs products and eigenvalues again, for all spectra at once"
 
 RECORDS = (
