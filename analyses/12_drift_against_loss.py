@@ -53,7 +53,7 @@ variants = altered.variant.values
 names = np.unique(variants)
 draw = np.random.default_rng(0)
 draws = [
-    np.concatenate([np.flatnonzero(variants == name) for name in draw.choice(names, len(names))]) for _ in range(1000)
+    np.concatenate([np.flatnonzero(variants == name) for name in draw.choice(names, len(names))]) for _ in range(400)
 ]
 
 

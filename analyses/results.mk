@@ -26,7 +26,9 @@ LOOPS_LIMIT ?= 20
 # The affected blocks of 30, from every second start of the paper's range variants.
 RANGES ?= 1-29 3-27 5-25 7-23 9-21 11-19 13-17 15-15
 START ?= 12
+# Draws of texts for an analysis, of examples for a sweep.
 BOOTSTRAP ?= 200
+DRAWS ?= 1000
 WRITTEN_LIMIT ?= 48
 # Few runs, but every example of the built-in tasks: a comparison of tasks lives on their number.
 ORDER_STARTS ?= 11,12,13
@@ -86,23 +88,23 @@ $(MADE)/smollm2-later.nc: $(MADE)/smollm2.nc
 
 # 01, 03, 05, 06, 11, 12, 13: every range variant from every start; every block left out, every two neighbours exchanged.
 $(MADE)/sweep.nc:
-	$(LAYERSCOPE) sweep $(SMOLLM2) $(TASKS) --variants all,drop,swap --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
+	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) --variants all,drop,swap --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
 
 # 11: the order of the middle blocks, on all examples.
 $(MADE)/order.nc:
-	$(LAYERSCOPE) sweep $(SMOLLM2) $(TASKS) --variants skip,parallel,reverse,random --starts $(ORDER_STARTS) \
+	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) --variants skip,parallel,reverse,random --starts $(ORDER_STARTS) \
 		--seeds $(SEEDS) --limit $(ORDER_LIMIT) --resume --output $@
 
 # 04: loops, and the same updates scaled instead.
 $(MADE)/loops.nc:
-	$(LAYERSCOPE) sweep $(SMOLLM2) $(MEANING) --variants looped_parallel --loops $(LOOPS) --limit $(LOOPS_LIMIT) --resume --output $@
+	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(MEANING) --variants looped_parallel --loops $(LOOPS) --limit $(LOOPS_LIMIT) --resume --output $@
 
 $(MADE)/scaled.nc:
 	$(PYTHON) analyses/scale_updates.py $(SMOLLM2) $(MEANING) --limit $(LOOPS_LIMIT) --output $@
 
 # 05, 06: the same of a model of another family and size.
 $(MADE)/gemma3-sweep.nc:
-	$(LAYERSCOPE) sweep $(GEMMA3) $(TASKS) --variants all --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
+	$(LAYERSCOPE) sweep $(GEMMA3) --bootstrap $(DRAWS) $(TASKS) --variants all --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
 
 # 09: sums written out.
 $(MADE)/sums.json:
@@ -111,8 +113,8 @@ $(MADE)/sums.json:
 # 10: a range of blocks twice and three times, as a whole and block by block.
 repeated = $(foreach range,$(RANGES),$(foreach times,2 3,--schedule $(1):$(range):times=$(times)))
 $(MADE)/repeats.nc:
-	$(LAYERSCOPE) sweep $(SMOLLM2) $(TASKS) $(call repeated,repeat) $(call repeated,repeat_each) --limit $(LIMIT) --resume --output $@
+	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) $(call repeated,repeat) $(call repeated,repeat_each) --limit $(LIMIT) --resume --output $@
 
 # 13: wall time, of one sequence alone; measured last, when nothing else of this runs.
 $(MADE)/latency.nc:
-	$(LAYERSCOPE) sweep $(SMOLLM2) $(MEANING) --variants skip,parallel,looped_parallel --limit 1 --latency --resume --output $@
+	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(MEANING) --variants skip,parallel,looped_parallel --limit 1 --latency --resume --output $@

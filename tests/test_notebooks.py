@@ -9,12 +9,13 @@ from pathlib import Path
 import jupytext
 import pytest
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import ByteLevelBPETokenizer
 
 from layerscope.capturing.capture import capture
 from layerscope.models.loading import wrap_module
+from layerscope.texts.sources import open_texts
 from tests.cli.test_commands import run
-from tests.families import VOCABULARY, tiny_module
+from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -27,17 +28,21 @@ REDUCED |= {
     "TEXTS": "--texts builtin:passages --limit 12",
     "WRITTEN_LIMIT": 4,
     "ORDER_STARTS": "1,2",
-    "ORDER_LIMIT": 12,
+    "ORDER_LIMIT": 8,
+    "DRAWS": 50,
 }
 """The sizes of `results.mk`, for models of four and eight blocks."""
 
 
-def character_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """A token a character, so that the built-in texts and tasks differ to a tiny model."""
-    vocabulary = {"[PAD]": 0, "[UNK]": 1} | {chr(32 + number): number + 2 for number in range(VOCABULARY - 2)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+VOCABULARY = 512
+
+
+def piece_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """Pieces of words, learned from the built-in passages: texts and tasks differ to a tiny model, and stay short."""
+    tokenizer = ByteLevelBPETokenizer()
+    passages = (text.text for text in open_texts("builtin:passages"))
+    tokenizer.train_from_iterator(passages, vocab_size=VOCABULARY, special_tokens=["[PAD]"], show_progress=False)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, pad_token="[PAD]")
 
 
 def commands(**variables: object) -> list[list[str]]:
@@ -55,9 +60,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("analyses")
     small = {}
     for name, family, depth in (("SMOLLM2", "llama", 8), ("GEMMA3", "gemma3_text", 4), ("MINILM", "bert", 4)):
-        module = tiny_module(family, max_position_embeddings=512, num_hidden_layers=depth)
+        module = tiny_module(family, vocab_size=VOCABULARY, max_position_embeddings=512, num_hidden_layers=depth)
         module.save_pretrained(place / family)
-        character_tokenizer().save_pretrained(place / family)
+        piece_tokenizer().save_pretrained(place / family)
         small[name] = place / family
     made = place / "made"
     for command in commands(LAYERSCOPE="layerscope", PYTHON="python", MADE=made, **small, **REDUCED):
