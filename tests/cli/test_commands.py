@@ -95,6 +95,35 @@ def test_analysis_holds_the_default_measures_with_intervals(place):
         assert result[name].dims == ("layer",)
 
 
+def test_chance_and_ceilings(place, tmp_path):
+    done = run(
+        *(
+            "analyze",
+            "run.h5",
+            "--measures",
+            "cka,norm",
+            "--null",
+            "3",
+            "--ceiling",
+            "2",
+            "--output",
+            tmp_path / "c.nc",
+        ),
+        cwd=place,
+    )
+    assert done.stdout.endswith("c.nc: cka, norm\n")
+    with xarray.open_dataset(tmp_path / "c.nc", engine="h5netcdf") as result:
+        for ending in ("null", "null_low", "null_high", "ceiling"):
+            assert result[f"cka_{ending}"].dims == ("layer", "layer_other")
+        assert -1 <= result["cka"].attrs["split_half"] <= 1
+        made = json.loads(result.attrs["provenance"])["analysis"]
+        assert (made["null"], made["ceiling"]) == (3, 2)
+    for kind, said in (("profile", "each layer"), ("heatmap", "ending (")):
+        arguments = ["--kind", kind, "--output", tmp_path / "c.svg", "--overwrite"]
+        run("plot", tmp_path / "c.nc", *arguments, *(["--measure", "cka"] if kind == "heatmap" else []), cwd=place)
+        assert said in (tmp_path / "c.svg").read_text()
+
+
 def test_segment_json(place):
     found = json.loads(run("segment", "run.nc", "--measure", "cosine", "--json", cwd=place).stdout)
     assert list(found) == ["measure", "boundaries", "sizes", "labels", "score", "stability"]
@@ -177,6 +206,7 @@ WRONG_USE = [
     ),
     (["analyze", "run.h5", "--output", "run.nc"], "exists already"),
     (["analyze", "run.h5", "--exclude-first", "-1", "--output", "new.nc"], "--exclude-first"),
+    (["analyze", "run.h5", "--null", "-1", "--output", "new.nc"], "--null is -1, expected 0 or more"),
     (["analyze", "run.h5", "--memory", "much", "--output", "new.nc"], "--memory"),
     (["segment", "run.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (["segment", "run.nc", "--segments", "few"], "give a number of 1 or more, or auto"),
