@@ -14,6 +14,7 @@ from layerscope.measures.record import Kind
 from layerscope.store.source import open_source
 from tests.measures.captures import capture, walk
 from tests.measures.oracles import ORACLES
+from tests.measures.test_pairing import FIRST, ONE, ROWS, ROWS_OTHER, SECOND, TWO
 
 LENGTHS = [9, 1, 14, 8, 16, 5, 7]
 TOKENS = sum(LENGTHS)
@@ -32,6 +33,16 @@ def test_one_pairing_is_the_measure_on_rows_written_out_in_that_order(name: str)
         expected = ORACLES[name](one[:, layer], two[order][:, other], LENGTHS)
         assert result[f"{name}_null"][layer, other].item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert result[f"{name}_null"].equals(result[f"{name}_null_high"])
+
+
+def test_rows_paired_by_characters_are_paired_anew():
+    """Rows and roles are those that two tokenizers share: the third and fourth are last in their texts."""
+    result = analyze(FIRST, SECOND, measures=["cka_biased"], align="spans", null=1, seed=3)
+    order = draw_pairing(np.array([0, 0, 2, 2]), np.random.default_rng([3, 4]))
+    for layer, other in np.ndindex(3, 2):
+        expected = ORACLES["cka_biased"](ONE[ROWS][:, layer], TWO[ROWS_OTHER][order][:, other], [3, 1])
+        assert result["cka_biased_null"][layer, other].item() == pytest.approx(expected, rel=1e-9)
+    assert result["cka_biased_null"].attrs["null_tokens"] == 4
 
 
 def test_of_one_capture_each_pairing_counts_both_ways():
