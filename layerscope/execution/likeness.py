@@ -49,7 +49,7 @@ def likeness(call: BlockCall) -> Likeness:
 
 
 def fact(value: Any) -> Hashable:
-    """Return what is equal for equal values; for one that may change, or whose equality is not known, its identity."""
+    """Return what is equal for equal values; for one whose equality is not known, its identity."""
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, tuple):

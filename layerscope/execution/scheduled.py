@@ -45,8 +45,9 @@ def scheduled(
         Run blocks of a stage that are alike as one batched call over their stacked weights. Faster where one block alone leaves
         the hardware idle, as when writing token by token, and equal up to rounding; the weights of those blocks stand in memory
         a second time until the context ends. Blocks run one after another all the same where they differ in shape, class or
-        mask, carry hooks, are in training mode or offloaded, where gradients are recorded, with a static cache, and in bloom.
-        Weights that change inside are stacked anew, unless they are written into through their ``data``, which leaves no trace.
+        mask, carry hooks or adapters, are in training mode or offloaded, where gradients are recorded, with a static cache,
+        and in bloom. Weights that change inside are stacked anew, unless they are written into through their ``data``, which
+        leaves no trace.
 
     Yields
     ------

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.prompts import Prompt
@@ -12,6 +14,7 @@ from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import new_block_calls, prefix_tree
+from layerscope.texts.batches import plan_batches
 from tests.families import DEPTH, ENCODERS, FAMILIES, VOCABULARY, tiny_model
 
 DECODERS = [family for family in FAMILIES if family not in ENCODERS]
@@ -140,6 +143,27 @@ def test_batches_hold_every_prompt_once() -> None:
         assert sorted(number for batch in batches for number in batch) == list(range(len(prompts)))
         for batch in batches:
             assert len({len(prompts[number].continuations) > 1 for number in batch}) == 1
+
+
+def test_batches_are_parted_where_that_spares_padding() -> None:
+    """A hundred short sequences do not ride with the long ones; a few that are nearly as long do."""
+    lengths = [60] * 4 + [58] * 3 + [10] * 20
+    prompts = [Prompt((5,) * length, ((6,),)) for length in lengths]
+    assert [len(batch) for batch in plan(prompts, 2048)] == [7, 20]
+    assert [len(batch) for batch in plan(prompts[:7] + prompts[7:9], 2048)] == [9], "two short ones are not worth it"
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.sampled_from([64, 500, 2048]))
+def test_parting_never_costs_padding(lengths: list[int], budget: int) -> None:
+    prompts = [Prompt((5,) * length, ((6,),)) for length in lengths]
+    batches = list(plan(prompts, budget))
+    greedy = list(plan_batches(np.array(lengths), budget))
+    assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
+    padded = [len(batch) * max(lengths[number] for number in batch) for batch in batches]
+    assert all(size <= budget or len(batch) == 1 for size, batch in zip(padded, batches, strict=True))
+    assert sum(padded) + 128 * (len(batches) - len(greedy)) <= sum(
+        len(batch) * max(lengths[number] for number in batch) for batch in greedy
+    )
 
 
 @pytest.mark.real

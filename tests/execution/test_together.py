@@ -5,6 +5,8 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 
+import accelerate
+import peft
 import pytest
 import torch
 import transformers
@@ -18,6 +20,9 @@ from layerscope.models.model import Model
 from tests.capturing.conformance import assert_as_it_was, batch, make_model, snapshot
 from tests.execution.test_generate import generate, prompt
 from tests.families import ENCODERS, FAMILIES, tiny_module
+
+# The library's newest release calls this activation checkpointing; PEFT does not.
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 STACKING = [family for family in FAMILIES if ARCHITECTURES[family].stacks]
 DECODERS = [family for family in STACKING if family not in ENCODERS]
@@ -239,6 +244,29 @@ def test_static_caches(joined):
             found.append(generate(model, ids, torch.ones_like(ids), past_key_values=cache)[1])
     assert not joined
     assert torch.equal(*found)
+
+
+def test_weights_that_are_elsewhere(joined):
+    model = make_model("llama")
+    inputs = {"input_ids": prompt()[0]}
+    wanted = logits(model, SPECS[0], inputs, stacked=False)
+    accelerate.cpu_offload(model.module, execution_device=torch.device("cpu"))
+    assert torch.equal(logits(model, SPECS[0], inputs, stacked=True), wanted)
+    assert not joined
+
+
+def test_blocks_with_adapters_run_by_themselves(joined):
+    """An adapter knows which block it is of."""
+    model = make_model("llama")
+    inputs = {"input_ids": prompt()[0]}
+    for layers, expected in ((None, []), ([2], [(1, 3)] * 3)):
+        config = peft.LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=layers, init_lora_weights=False)
+        adapted = peft.get_peft_model(model.module, config).eval()
+        wanted, got = (logits(model, SPECS[0], inputs, stacked=stacked) for stacked in (False, True))
+        assert joined == expected
+        assert_close(got, wanted, 1e-5)
+        joined.clear()
+        adapted.unload()
 
 
 def test_the_family_that_does_not_stack_is_one_by_one(joined):

@@ -1,0 +1,52 @@
+"""A walk over the prefix tree: its order, and how many streams it holds."""
+
+import gc
+import weakref
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerscope.execution.walking import walk
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.tree import new_block_calls, prefix_tree
+
+STAGES = st.lists(st.integers(0, 2), min_size=1, max_size=2).map(tuple)
+MANY = st.lists(st.lists(STAGES, min_size=1, max_size=5), min_size=1, max_size=12)
+
+
+@given(MANY)
+def test_one_stream_a_level_is_held(drawn: list[list[tuple[int, ...]]]) -> None:
+    """However many schedules there are: those on the way to the node being run, and what its blocks give."""
+    schedules = list(map(Schedule, drawn))
+    streams: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def call(block: int, stream: torch.Tensor) -> torch.Tensor:
+        nonlocal most
+        made = stream + block + 1
+        streams.append(weakref.ref(made))
+        most = max(most, sum(one() is not None for one in streams))
+        return made
+
+    gc.collect()
+    walk(prefix_tree(schedules), torch.zeros(1, 1, 1), call, lambda node, stream: None)
+    assert len(streams) == sum(new_block_calls(schedules))
+    assert most <= max(map(len, schedules)) + 2
+
+
+@given(MANY)
+def test_the_first_schedule_is_run_whole_before_any_other(drawn: list[list[tuple[int, ...]]]) -> None:
+    schedules = list(map(Schedule, drawn))
+    ended: list[int] = []
+    walk(
+        prefix_tree(schedules),
+        torch.zeros(1, 1, 1),
+        lambda block, stream: stream,
+        lambda node, stream: ended.extend(node.ends),
+    )
+    assert sorted(ended) == list(range(len(schedules)))
+    before = ended[: ended.index(0)]
+    assert all(schedules[0][: len(schedules[number])] == schedules[number] for number in before), (
+        "but its own beginnings"
+    )
