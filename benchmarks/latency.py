@@ -1,9 +1,10 @@
 """Wall time a token under the full model, skip and parallel; parallel stages block after block and as one batched call.
 
 For prompts of some lengths read at once, and for tokens generated one by one with the cache, each schedule under `ls.scheduled`,
-plain and with ``stacked=True``. The ways take turns. Run with nothing else on the machine::
+plain and with ``stacked=True``. The ways take turns. Run with nothing else on the machine; where that cannot be had, with one
+thread (``OMP_NUM_THREADS=1``) and the processor's clock::
 
-    python benchmarks/latency.py [--rounds 5] [--device cpu]
+    python benchmarks/latency.py [--rounds 5] [--device cpu] [--clock wall]
 """
 
 import argparse
@@ -31,29 +32,29 @@ WAYS = [
 ]
 PROMPTS, NEW = (1, 16, 256), 24
 
-
-def seconds(job: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    job()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
-def timed(model: Model, spec: str, stacked: bool) -> list[float]:
+def timed(model: Model, spec: str, stacked: bool, clock: Callable[[], float]) -> list[float]:
     """Seconds a token to read prompts of each length at once, and to generate after a short one."""
+
+    def seconds(job: Callable[[], object]) -> float:
+        started = clock()
+        job()
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+        return clock() - started
+
     found = []
     with scheduled(model, spec, stacked=stacked), torch.no_grad():
         for tokens in PROMPTS:
             ids = torch.arange(100, 100 + tokens)[None].to(model.device)
             model.trunk(ids[:, :1], use_cache=False)  # stacks the weights
-            found.append(seconds(lambda ids=ids: model.trunk(ids, use_cache=False), model.device) / tokens)
+            found.append(seconds(lambda ids=ids: model.trunk(ids, use_cache=False)) / tokens)
         ids = torch.arange(100, 116)[None].to(model.device)
         options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": model.pad_id}
         mask = torch.ones_like(ids)
-        found.append(
-            seconds(lambda: model.module.generate(ids, attention_mask=mask, **options), model.device) / NEW  # type: ignore[operator]
-        )
+        found.append(seconds(lambda: model.module.generate(ids, attention_mask=mask, **options)) / NEW)
     return found
 
 
@@ -61,12 +62,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
     model = load_model(fetch("smollm2-135m"), device=options.device)
     times: dict[tuple[str, bool], list[list[float]]] = {way: [] for way in WAYS}
     for turn in range(options.rounds + 1):
         for way in WAYS:
-            found = timed(model, *way)
+            found = timed(model, *way, CLOCKS[options.clock])
             if turn:
                 times[way].append(found)
     heads = "".join(f"{f'{tokens} at once':>17}" for tokens in PROMPTS) + f"{'one by one':>17}"
