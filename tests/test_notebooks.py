@@ -30,6 +30,8 @@ REDUCED |= {
     "ORDER_STARTS": "1,2",
     "ORDER_LIMIT": 8,
     "DRAWS": 50,
+    "FAMILY": "depth-02 depth-03",
+    "FAMILY_SIZES": "--depths 2,3 --steps 4 --width 16 --length 32 --batch 2",
 }
 """The sizes of `results.mk`, for models of four and eight blocks."""
 
@@ -69,11 +71,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         match command:
             case ["layerscope", "demo"]:
                 pass  # of the real model; what it makes is tested with the first notebook
-            case ["mkdir", *_]:
+            case ["mkdir" | "touch", *_]:
                 subprocess.run(command, check=True)
             case ["layerscope", *arguments]:
                 run(*arguments, cwd=ROOT)
-            case ["python", "analyses/scale_updates.py" | "analyses/write_sums.py" as script, *arguments]:
+            case ["python", script, *arguments]:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(sys, "argv", [script, *arguments])
                     runpy.run_path(str(ROOT / script), run_name="__main__")
