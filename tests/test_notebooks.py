@@ -31,7 +31,7 @@ REDUCED |= {
     "ORDER_LIMIT": 8,
     "DRAWS": 50,
     "FAMILY": "depth-02 depth-03",
-    "FAMILY_SIZES": "--depths 2,3 --steps 4 --width 16 --length 32 --batch 2",
+    "FAMILY_SIZES": "--depths 2,3 --steps 4 --width 16 --length 256 --batch 1",
 }
 """The sizes of `results.mk`, for models of four and eight blocks."""
 
