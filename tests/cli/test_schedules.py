@@ -56,6 +56,7 @@ def test_generate_goes_on_with_the_prompt(model: Path) -> None:
     text = run("generate", model, "--schedule", "0 (1|2) 3", "--max-new-tokens", 4, "w1 w2").stdout
     assert text.startswith("w1 w2")
     assert run("generate", model, "--schedule", "0 (1|2) 3", "--max-new-tokens", 4, "w1 w2").stdout == text
+    assert run("generate", model, "--schedule", "0 (1|2) 3", "--stacked", "--max-new-tokens", 4, "w1 w2").stdout == text
     drawn = [
         run("generate", model, "--temperature", 5, "--seed", seed, "--max-new-tokens", 12, "w1").stdout
         for seed in (1, 1, 2)

@@ -98,6 +98,21 @@ def test_identity_generates_what_the_model_does_to_the_bit(family):
     assert torch.equal(generate(model, *prompt())[1], plain[1])
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "falcon"])
+def test_half_precision_generates_with_slots_as_the_model_does(family):
+    model = make_model(family, torch.bfloat16)
+    plain = generate(model, *prompt())
+    with scheduled(model, "identity"):
+        inside = generate(model, *prompt())
+    assert torch.equal(inside[0], plain[0])
+    assert torch.equal(inside[1], plain[1])
+    with scheduled(model, "looped_parallel:0:loops=3"):
+        cached, anew = (
+            generate(model, *prompt(), use_cache=use_cache, max_new_tokens=2) for use_cache in (True, False)
+        )
+    assert float((cached[1][:, 0] - anew[1][:, 0]).abs().max()) <= 0.05 * float(anew[1].abs().max())
+
+
 def test_the_prompts_outgrow_the_windows():
     assert prompt()[0].shape[1] > 5
     assert {model.config.sliding_window for model in map(decoder, WINDOWED)} == {5}

@@ -12,6 +12,7 @@ import torch
 import transformers
 from transformers import DynamicCache, StaticCache
 
+import layerscope as ls
 from layerscope.execution import together
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.architectures import ARCHITECTURES
@@ -20,6 +21,7 @@ from layerscope.models.model import Model
 from tests.capturing.conformance import assert_as_it_was, batch, make_model, snapshot
 from tests.execution.test_generate import generate, prompt
 from tests.families import ENCODERS, FAMILIES, tiny_module
+from tests.tokenizers import word_tokenizer
 
 # The library's newest release calls this activation checkpointing; PEFT does not.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -134,6 +136,13 @@ def test_slots_are_as_if_each_block_had_run_alone(family):
                 assert_close(getattr(other, name), value, 1e-5 if family == "gemma2" else 1e-12)
             elif not isinstance(value, torch.Tensor):
                 assert getattr(other, name) == value, name
+
+
+def test_generate_in_one_word(joined):
+    model = replace(make_model("llama"), tokenizer=word_tokenizer())
+    found = [ls.generate(model, "w1 w2", SPECS[0], max_new_tokens=3, stacked=stacked) for stacked in (False, True)]
+    assert joined == [(1, 2, 3)] * 9
+    assert found[0] == found[1]
 
 
 def test_beams(joined):
