@@ -1,7 +1,7 @@
 """Angles between the states of a token, or of a sequence, at two layers."""
 
 from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import ANGLES, FREE, MOMENTS, ONE_PASS, PRODUCTS, SEQUENCE_SUMS
+from layerscope.measures.records.wording import ANGLES, FREE, MOMENTS, ONE_PASS, PRODUCTS, SEQUENCE_SUMS, per_layer
 
 __all__ = ["RECORDS"]
 
@@ -120,20 +120,16 @@ RECORDS = (
         cites=("gromov2024deeper",),
         family=PRODUCTS,
     ),
-    Measure(
+    per_layer(
         name="block_influence",
         long_name="block influence",
-        kind=Kind.PER_LAYER,
         definition=(
             r"$1-\frac1n\sum_t\cos(x^{(l-1)}_t,x^{(l)}_t)$: at layer l it belongs to block l-1; NaN where state l-1 is not there"
         ),
         low=0.0,
         high=2.0,
-        symmetric=False,
-        self_value=None,
         invariances=ANGLES,
         least_tokens=1,
-        same_width=True,
         needs_variation=False,
         on_sample=False,
         passes=ONE_PASS,

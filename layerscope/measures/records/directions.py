@@ -1,7 +1,9 @@
 """Directions that the features of two layers span over tokens, and what a linear map can make of them."""
 
-from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import HALVES, ROTATIONS, SAMPLED, SHAPES, UP_TO_A_SAMPLE
+from functools import partial
+
+from layerscope.measures.record import Invariance
+from layerscope.measures.records.wording import HALVES, ROTATIONS, SHAPES, sampled_pair
 
 __all__ = ["RECORDS"]
 
@@ -17,161 +19,105 @@ _REFUSED = (
     "it would be 1 for any two layers"
 )
 
+_of_directions = partial(
+    sampled_pair,
+    low=0.0,
+    high=1.0,
+    self_value=1.0,
+    memory=_BASES,
+    bootstrap=_AGAIN,
+    needs_more_tokens_than_features=True,
+)
+
 RECORDS = (
-    Measure(
+    _of_directions(
         name="cca_mean",
         long_name="mean canonical correlation",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$\frac1r\sum_i\rho_i$ of the r canonical correlations $\rho_i$, the singular values of $Q_X'Q_Y$, where Q is an "
             r"orthonormal basis of what a layer's centred features span over tokens, and r the smaller number of directions. "
             + _REFUSED
         ),
-        low=0.0,
-        high=1.0,
         symmetric=True,
-        self_value=1.0,
         invariances=_LINEAR,
         least_tokens=3,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_BASES,
         cost=f"{_DECOMPOSED}, and the singular values of features × features",
-        bootstrap=_AGAIN,
         reference="Hotelling 1936, Biometrika 28; Raghu et al. 2017, arXiv 1706.05806",
         cites=("hotelling1936relations", "raghu2017svcca"),
-        family=SAMPLED,
-        needs_more_tokens_than_features=True,
     ),
-    Measure(
+    _of_directions(
         name="cca_r2",
         long_name="mean squared canonical correlation",
-        kind=Kind.PAIRWISE,
         definition=r"$\frac1r\sum_i\rho_i^2=\frac1r\|Q_X'Q_Y\|_F^2$, as in `cca_mean`. " + _REFUSED,
-        low=0.0,
-        high=1.0,
         symmetric=True,
-        self_value=1.0,
         invariances=_LINEAR,
         least_tokens=3,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_BASES,
         cost=_DECOMPOSED,
-        bootstrap=_AGAIN,
         reference="Kornblith et al. 2019, arXiv 1905.00414",
         cites=("kornblith2019similarity",),
-        family=SAMPLED,
-        needs_more_tokens_than_features=True,
     ),
-    Measure(
+    _of_directions(
         name="svcca",
         long_name="singular vector canonical correlation",
-        kind=Kind.PAIRWISE,
         definition=(
             r"`cca_mean` of the fewest principal components of each layer that hold 99 % of its variance. Refused where these "
             r"are as many as tokens can fill, one less than tokens: it would be 1 for any two layers"
         ),
-        low=0.0,
-        high=1.0,
         symmetric=True,
-        self_value=1.0,
         invariances=SHAPES,
         least_tokens=3,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_BASES,
         cost="as cca_mean at most; of kept directions instead of features after the decomposition",
-        bootstrap=_AGAIN,
         reference="Raghu et al. 2017, arXiv 1706.05806",
         cites=("raghu2017svcca",),
-        family=SAMPLED,
-        needs_more_tokens_than_features=True,
     ),
-    Measure(
+    _of_directions(
         name="pwcca",
         long_name="projection-weighted canonical correlation",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$\sum_i\alpha_i\rho_i/\sum_i\alpha_i$ with $\alpha_i=\sum_j|h_i\cdot x_j|$, where $h_i$ is the i-th canonical "
             r"variable of `layer` and $x_j$ its j-th feature over tokens: correlations count by how much of `layer` they carry, "
             r"so the layers of a pair cannot be exchanged. Where correlations are equal, their weights hang on rounding. "
             + _REFUSED
         ),
-        low=0.0,
-        high=1.0,
         symmetric=False,
-        self_value=1.0,
         invariances=frozenset({Invariance.PERMUTATION, Invariance.SCALE, Invariance.TRANSLATION}),
         least_tokens=3,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_BASES,
         cost=f"{_DECOMPOSED} in either order, and a decomposition of features × features",
-        bootstrap=_AGAIN,
         reference="Morcos et al. 2018, arXiv 1806.05759",
         cites=("morcos2018insights",),
-        family=SAMPLED,
-        needs_more_tokens_than_features=True,
     ),
-    Measure(
+    _of_directions(
         name="linear_r2",
         long_name="variance predicted by linear regression",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$\|Q_Y'X_c\|_F^2/\|X_c\|_F^2$: the part of the variance of `layer` (X) that the best linear map of the features of "
             r"`layer_other` (Y) predicts, on the tokens it is fitted to. " + _REFUSED
         ),
-        low=0.0,
-        high=1.0,
         symmetric=False,
-        self_value=1.0,
         invariances=SHAPES,
         least_tokens=3,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_BASES,
         cost=f"{_DECOMPOSED} in either order",
-        bootstrap=_AGAIN,
         reference="Kornblith et al. 2019, arXiv 1905.00414",
         cites=("kornblith2019similarity",),
-        family=SAMPLED,
-        needs_more_tokens_than_features=True,
     ),
-    Measure(
+    _of_directions(
         name="eigenspace_overlap",
         long_name="eigenspace overlap score",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$\|U_X'U_Y\|_F^2/\max(r_X,r_Y)$, where U is an orthonormal basis of what a layer's features, not centred, span "
             r"over tokens, and r its number of directions. " + _REFUSED
         ),
-        low=0.0,
-        high=1.0,
         symmetric=True,
-        self_value=1.0,
         invariances=ROTATIONS | {Invariance.SCALE, Invariance.INVERTIBLE_LINEAR},
         least_tokens=2,
-        same_width=False,
         needs_variation=False,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_BASES,
         cost=f"{_DECOMPOSED}; the decompositions are its own, of states that are not centred",
-        bootstrap=_AGAIN,
         reference="May et al. 2019, arXiv 1909.01264",
         cites=("may2019downstream",),
-        family=SAMPLED,
-        needs_more_tokens_than_features=True,
     ),
 )

@@ -1,7 +1,9 @@
 """Representational similarity analysis: which tokens are alike at one layer, and which at another."""
 
-from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import HALVES, SAMPLED, UP_TO_A_SAMPLE
+from functools import partial
+
+from layerscope.measures.record import Invariance
+from layerscope.measures.records.wording import HALVES, sampled_pair
 
 __all__ = ["RECORDS"]
 
@@ -16,96 +18,58 @@ _VECTORS = (
 _PRODUCTS = "tokens² × layers × features products in float64 and tokens² / 2 × layers² products"
 _AGAIN = f"{HALVES}; every replicate costs a quarter of the value"
 
+_of_dissimilarities = partial(
+    sampled_pair,
+    high=1.0,
+    symmetric=True,
+    self_value=1.0,
+    invariances=_PATTERNS,
+    least_tokens=3,
+    needs_variation=True,
+    memory=_VECTORS,
+    bootstrap=_AGAIN,
+)
+
 RECORDS = (
-    Measure(
+    _of_dissimilarities(
         name="rsa",
         long_name="representational similarity analysis, Spearman's correlation",
-        kind=Kind.PAIRWISE,
         definition=f"Spearman's rank correlation, equal values at their mean rank, of {_RDM}, at the two layers",
         low=-1.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_PATTERNS,
-        least_tokens=3,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_VECTORS,
         cost=f"{_PRODUCTS}; one sorting of tokens² / 2 numbers a layer",
-        bootstrap=_AGAIN,
         reference="Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
         cites=("kriegeskorte2008representational",),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_dissimilarities(
         name="rsa_kendall",
         long_name="representational similarity analysis, Kendall's correlation",
-        kind=Kind.PAIRWISE,
         definition=rf"Kendall's $\tau_b$, which leaves equal values out, of {_RDM}, at the two layers; on up to 512 tokens",
         low=-1.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_PATTERNS,
-        least_tokens=3,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
         passes="1, which fills a seeded sample; the measure is of up to 512 tokens of it",
         memory="layers × tokens² / 2 × 8 bytes: 1 MB a layer for 512 tokens",
         cost="one sorting of tokens² / 2 numbers a pair of layers",
-        bootstrap=_AGAIN,
         reference="Nili et al. 2014, PLoS Computational Biology 10; Kendall 1945, Biometrika 33",
         cites=("nili2014toolbox", "kendall1945ties"),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_dissimilarities(
         name="rsa_pearson",
         long_name="representational similarity analysis, Pearson's correlation",
-        kind=Kind.PAIRWISE,
         definition=f"Pearson's correlation of {_RDM}, at the two layers",
         low=-1.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_PATTERNS,
-        least_tokens=3,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_VECTORS,
         cost=_PRODUCTS,
-        bootstrap=_AGAIN,
         reference="Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
         cites=("kriegeskorte2008representational",),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_dissimilarities(
         name="rsa_cosine",
         long_name="representational similarity analysis, cosine",
-        kind=Kind.PAIRWISE,
         definition=(
             f"the cosine, without centring, of {_RDM}, at the two layers; dissimilarities are no less than zero, so it is high "
             "by itself"
         ),
         low=0.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_PATTERNS,
-        least_tokens=3,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_VECTORS,
         cost=_PRODUCTS,
-        bootstrap=_AGAIN,
         reference="Diedrichsen et al. 2020, arXiv 2007.02789",
         cites=("diedrichsen2020comparing",),
-        family=SAMPLED,
     ),
 )

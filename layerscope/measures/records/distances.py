@@ -1,7 +1,6 @@
 """Distances between tokens at one layer, compared with those at another."""
 
-from layerscope.measures.record import Kind, Measure
-from layerscope.measures.records.wording import HALVES, SAMPLED, SHAPES, UP_TO_A_SAMPLE
+from layerscope.measures.records.wording import HALVES, SHAPES, sampled_pair
 
 __all__ = ["RECORDS"]
 
@@ -9,10 +8,9 @@ _MEMORY = "the sample, and once more in float64; of its tokens² distances only 
 _HALVES = f"{HALVES}; all replicates come with the value, for the cost of as many more products as there are groups²"
 
 RECORDS = (
-    Measure(
+    sampled_pair(
         name="cka_rbf",
         long_name="centred kernel alignment with a radial basis function, debiased",
-        kind=Kind.PAIRWISE,
         definition=(
             r"`cka` with the kernel $\exp(-|x_s-x_t|^2/2\sigma^2)$ for K and for L, where $\sigma$ is 0.8 of the layer's "
             r"median distance between two tokens (above 1,024 tokens, between 1,024 evenly spaced ones). It sees near tokens "
@@ -24,21 +22,16 @@ RECORDS = (
         self_value=1.0,
         invariances=SHAPES,
         least_tokens=4,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
         memory=_MEMORY,
         cost="tokens² / 2 × layers × (features + layers) products in float64, and as many exponentials as layers × tokens² / 2",
         bootstrap=_HALVES,
         reference="Kornblith et al. 2019, arXiv 1905.00414; HSIC_1: Song et al. 2012, JMLR 13",
         cites=("kornblith2019similarity", "song2012feature"),
-        family=SAMPLED,
     ),
-    Measure(
+    sampled_pair(
         name="distance_correlation",
         long_name="distance correlation",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$\sqrt{\langle A,B\rangle/\sqrt{\langle A,A\rangle\langle B,B\rangle}}$ of the matrices of distances between "
             r"tokens, their means over rows and columns taken away: $A=HDH$ with $D_{st}=|x_s-x_t|$, B of the other layer. "
@@ -50,15 +43,11 @@ RECORDS = (
         self_value=1.0,
         invariances=SHAPES,
         least_tokens=2,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
         memory=_MEMORY,
         cost="as cka_rbf, with roots for exponentials",
         bootstrap=_HALVES,
         reference="Székely et al. 2007, Annals of Statistics 35",
         cites=("szekely2007distance",),
-        family=SAMPLED,
     ),
 )

@@ -3,7 +3,7 @@
 from math import inf
 
 from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import FREE, HALVES, MOMENTS, ONE_PASS, ROTATIONS, SAMPLED, UP_TO_A_SAMPLE
+from layerscope.measures.records.wording import FREE, HALVES, MOMENTS, ONE_PASS, ROTATIONS, sampled_pair
 
 __all__ = ["RECORDS"]
 
@@ -12,10 +12,9 @@ _STANDARD = "the sample, once more, centred and divided"
 _AGAIN = f"{HALVES}; every replicate costs the pairs again, on half of the tokens"
 
 RECORDS = (
-    Measure(
+    sampled_pair(
         name="correlation_match_soft",
         long_name="correlation of features with their best match",
-        kind=Kind.PAIRWISE,
         definition=(
             r"mean over the features f of `layer` of $\max_g r(x_f,y_g)$, Pearson's correlation over tokens with the features g "
             r"of `layer_other`, each of which may be chosen by many. Features that are the same for every token are left out"
@@ -26,21 +25,16 @@ RECORDS = (
         self_value=1.0,
         invariances=_FEATURES,
         least_tokens=2,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
         memory=_STANDARD,
         cost="tokens × features² products a pair, in either order",
         bootstrap=_AGAIN,
         reference="Li et al. 2015, arXiv 1511.07543; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("li2015convergent", "klabunde2023similarity"),
-        family=SAMPLED,
     ),
-    Measure(
+    sampled_pair(
         name="correlation_match_hard",
         long_name="correlation of features matched one to one",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$\max_\pi\frac1m\sum_f r(x_f,y_{\pi(f)})$ over one-to-one matches $\pi$ of the m features of the layer that "
             r"has fewer, r Pearson's correlation over tokens. Features that are the same for every token are left out"
@@ -51,16 +45,12 @@ RECORDS = (
         self_value=1.0,
         invariances=_FEATURES,
         least_tokens=2,
-        same_width=False,
         needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
         memory=_STANDARD,
         cost="tokens × features² products and an assignment (features³ at worst) a pair",
         bootstrap=_AGAIN,
         reference="Li et al. 2015, arXiv 1511.07543",
         cites=("li2015convergent",),
-        family=SAMPLED,
     ),
     Measure(
         name="magnitude_difference",
@@ -85,10 +75,9 @@ RECORDS = (
         family=MOMENTS,
         units="units of the states",
     ),
-    Measure(
+    sampled_pair(
         name="uniformity_difference",
         long_name="difference in uniformity on the sphere",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$|u(X)-u(Y)|$ with $u(X)=\ln\frac1{n(n-1)}\sum_{s\ne t}e^{-2|x_s/|x_s|-x_t/|x_t||^2}$, which is 0 where all "
             r"states point one way and less the more evenly they spread"
@@ -99,15 +88,11 @@ RECORDS = (
         self_value=0.0,
         invariances=ROTATIONS | {Invariance.SCALE, Invariance.TOKEN_SCALE},
         least_tokens=2,
-        same_width=False,
         needs_variation=False,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
         memory="the sample, and one layer in float64",
         cost="tokens² × layers × features products in float64",
         bootstrap=f"{HALVES}; every replicate costs a quarter of the value",
         reference="Wang & Isola 2020, arXiv 2005.10242; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020uniformity", "klabunde2023similarity"),
-        family=SAMPLED,
     ),
 )

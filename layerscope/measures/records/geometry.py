@@ -2,7 +2,7 @@
 
 from math import inf, pi
 
-from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.record import Invariance
 from layerscope.measures.records.wording import (
     DIRECTIONS,
     FREE,
@@ -13,26 +13,23 @@ from layerscope.measures.records.wording import (
     SHAPES,
     SHARED_SAMPLE,
     TRAJECTORIES,
+    per_layer,
 )
 
 __all__ = ["RECORDS"]
 
 RECORDS = (
-    Measure(
+    per_layer(
         name="anisotropy",
         long_name="anisotropy",
-        kind=Kind.PER_LAYER,
         definition=(
             r"mean cosine of the states of two different tokens, $\frac1{n(n-1)}\sum_{s\ne t}\cos(x_s,x_t)=(|\sum_tu_t|^2-n)/"
             r"(n(n-1))$ with $u_t=x_t/|x_t|$, over all pairs of tokens. All-zero states are left out"
         ),
         low=-1.0,
         high=1.0,
-        symmetric=False,
-        self_value=None,
         invariances=ROTATIONS | {Invariance.SCALE, Invariance.TOKEN_SCALE},
         least_tokens=2,
-        same_width=True,
         needs_variation=False,
         on_sample=False,
         passes=ONE_PASS,
@@ -43,10 +40,9 @@ RECORDS = (
         cites=("ethayarajh2019contextual",),
         family=DIRECTIONS,
     ),
-    Measure(
+    per_layer(
         name="two_nn",
         long_name="intrinsic dimension from two nearest neighbours (TwoNN)",
-        kind=Kind.PER_LAYER,
         definition=(
             r"with $\mu_t$ the distance of token t to its second nearest neighbour over that to its nearest, and F their "
             r"empirical distribution function ($i/n$ for the i-th smallest): the slope of the least-squares line through the "
@@ -55,11 +51,8 @@ RECORDS = (
         ),
         low=0.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
         invariances=SHAPES,
         least_tokens=3,
-        same_width=True,
         needs_variation=True,
         on_sample=True,
         passes=ONE_PASS,
@@ -71,10 +64,9 @@ RECORDS = (
         family=NEIGHBOURHOODS,
         units="dimensions",
     ),
-    Measure(
+    per_layer(
         name="curvature",
         long_name="curvature over positions",
-        kind=Kind.PER_LAYER,
         definition=(
             r"the angle between successive steps $v_t=x_{t+1}-x_t$ and $v_{t+1}$ along a sequence, $\arccos\frac{v_t\cdot "
             r"v_{t+1}}{|v_t||v_{t+1}|}$: the mean over its positions, then over sequences. Only tokens at three consecutive "
@@ -82,11 +74,8 @@ RECORDS = (
         ),
         low=0.0,
         high=pi,
-        symmetric=False,
-        self_value=None,
         invariances=SHAPES,
         least_tokens=3,
-        same_width=True,
         needs_variation=True,
         on_sample=False,
         passes=ONE_PASS,

@@ -2,24 +2,20 @@
 
 from math import inf
 
-from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import FREE, MOMENTS, ONE_PASS, PRODUCTS, ROTATIONS
+from layerscope.measures.record import Invariance
+from layerscope.measures.records.wording import FREE, MOMENTS, ONE_PASS, PRODUCTS, ROTATIONS, per_layer
 
 __all__ = ["RECORDS"]
 
 RECORDS = (
-    Measure(
+    per_layer(
         name="variance",
         long_name="variance over tokens",
-        kind=Kind.PER_LAYER,
         definition=r"mean over features f of the variance over tokens (ddof 0): $\frac1p\sum_f\frac1n\sum_t(x_{tf}-\bar x_f)^2$",
         low=0.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
         invariances=ROTATIONS | {Invariance.TRANSLATION},
         least_tokens=1,
-        same_width=True,
         needs_variation=False,
         on_sample=False,
         passes=ONE_PASS,
@@ -31,18 +27,14 @@ RECORDS = (
         family=MOMENTS,
         units="squared units of the states",
     ),
-    Measure(
+    per_layer(
         name="norm",
         long_name="mean length of the states",
-        kind=Kind.PER_LAYER,
         definition=r"mean over tokens of the Euclidean norm: $\frac1n\sum_t|x_t|$",
         low=0.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
         invariances=ROTATIONS,
         least_tokens=1,
-        same_width=True,
         needs_variation=False,
         on_sample=False,
         passes=ONE_PASS,
@@ -54,18 +46,14 @@ RECORDS = (
         family=PRODUCTS,
         units="units of the states",
     ),
-    Measure(
+    per_layer(
         name="max_abs",
         long_name="largest absolute value",
-        kind=Kind.PER_LAYER,
         definition=r"$\max_{t,f}|x_{tf}|$",
         low=0.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
         invariances=frozenset({Invariance.PERMUTATION}),
         least_tokens=1,
-        same_width=True,
         needs_variation=False,
         on_sample=False,
         passes=ONE_PASS,

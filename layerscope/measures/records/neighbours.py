@@ -1,7 +1,9 @@
 """The nearest neighbours of a token at one layer, and at another."""
 
-from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import HALVES, ROTATIONS, SAMPLED, UP_TO_A_SAMPLE
+from functools import partial
+
+from layerscope.measures.record import Invariance
+from layerscope.measures.records.wording import HALVES, ROTATIONS, sampled_pair
 
 __all__ = ["RECORDS"]
 
@@ -17,126 +19,69 @@ _COST = (
 )
 _AGAIN = f"{HALVES}; every replicate costs a quarter of the value; neighbours are those within the half"
 
+_of_neighbours = partial(
+    sampled_pair,
+    high=1.0,
+    symmetric=True,
+    self_value=1.0,
+    invariances=_DIRECTIONS,
+    least_tokens=12,
+    needs_variation=True,
+    memory=_MEMORY,
+    cost=_COST,
+    bootstrap=_AGAIN,
+)
+
 RECORDS = (
-    Measure(
+    _of_neighbours(
         name="knn_jaccard",
         long_name="Jaccard similarity of nearest neighbours",
-        kind=Kind.PAIRWISE,
         definition=rf"mean over tokens of $|N_x\cap N_y|/|N_x\cup N_y|$, where {_NEAREST}",
         low=0.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_DIRECTIONS,
-        least_tokens=12,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_MEMORY,
-        cost=_COST,
-        bootstrap=_AGAIN,
         reference="Wang et al. 2020, arXiv 2005.10039; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020instability", "klabunde2023similarity"),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_neighbours(
         name="mutual_knn",
         long_name="mutual nearest neighbours",
-        kind=Kind.PAIRWISE,
         definition=rf"mean over tokens of $|N_x\cap N_y|/10$, where {_NEAREST}",
         low=0.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_DIRECTIONS,
-        least_tokens=12,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_MEMORY,
-        cost=_COST,
-        bootstrap=_AGAIN,
         reference="Huh et al. 2024, arXiv 2405.07987",
         cites=("huh2024platonic",),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_neighbours(
         name="rank_similarity",
         long_name="rank similarity of nearest neighbours",
-        kind=Kind.PAIRWISE,
         definition=(
             r"mean over tokens of $\frac1{H_c}\sum_{t\in N_x\cap N_y}\frac{2}{(1+|r_x(t)-r_y(t)|)(r_x(t)+r_y(t))}$ "
             rf"with ranks r from 1 for the nearest, $c=|N_x\cap N_y|$ and $H_c=\sum_{{i\le c}}1/i$; 0 without a "
             rf"common neighbour. {_NEAREST}"
         ),
         low=0.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_DIRECTIONS,
-        least_tokens=12,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_MEMORY,
-        cost=_COST,
-        bootstrap=_AGAIN,
         reference="Wang et al. 2020, arXiv 2005.10039; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020instability", "klabunde2023similarity"),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_neighbours(
         name="second_order_cosine",
         long_name="second-order cosine similarity",
-        kind=Kind.PAIRWISE,
         definition=(
             r"mean over tokens s of the cosine of the vectors of $\cos(x_s,x_t)$ and of $\cos(y_s,y_t)$ over t in "
             rf"$N_x\cup N_y$. {_NEAREST}"
         ),
         low=-1.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_DIRECTIONS,
-        least_tokens=12,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_MEMORY,
-        cost=_COST,
-        bootstrap=_AGAIN,
         reference="Hamilton et al. 2016, arXiv 1606.02821; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("hamilton2016cultural", "klabunde2023similarity"),
-        family=SAMPLED,
     ),
-    Measure(
+    _of_neighbours(
         name="cknna",
         long_name="centred kernel nearest-neighbour alignment",
-        kind=Kind.PAIRWISE,
         definition=(
             r"$a(K,L)/\sqrt{a(K,K)\,a(L,L)}$ with "
             r"$a(K,L)=\sum_s\sum_{t\in N_x(s)\cap N_y(s)}(K_{st}-\bar K_s)(L_{st}-\bar L_s)$, "
             r"where $K_{st}=\cos(x_s,x_t)$, L of the other layer, and the means are over the other tokens. " + _NEAREST
         ),
         low=-1.0,
-        high=1.0,
-        symmetric=True,
-        self_value=1.0,
-        invariances=_DIRECTIONS,
-        least_tokens=12,
-        same_width=False,
-        needs_variation=True,
-        on_sample=True,
-        passes=UP_TO_A_SAMPLE,
-        memory=_MEMORY,
-        cost=_COST,
-        bootstrap=_AGAIN,
         reference="Huh et al. 2024, arXiv 2405.07987",
         cites=("huh2024platonic",),
-        family=SAMPLED,
     ),
 )

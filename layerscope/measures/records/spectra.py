@@ -3,10 +3,10 @@
 All of them share one decomposition of each layer.
 """
 
+from functools import partial
 from math import inf
 
-from layerscope.measures.record import Kind, Measure
-from layerscope.measures.records.wording import COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE
+from layerscope.measures.records.wording import COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE, per_layer
 
 __all__ = ["RECORDS"]
 
@@ -21,60 +21,48 @@ _PRODUCTS = (
 _EIGENVALUES = "as participation_ratio, and layers × features³ (tokens³) for the eigenvalues, shared by all spectra"
 _BOOTSTRAP = f"{HALVES}; {SHARED_SAMPLE}; every replicate costs products and eigenvalues again, for all spectra at once"
 
+_of_spectrum = partial(
+    per_layer,
+    invariances=SHAPES,
+    needs_variation=True,
+    on_sample=True,
+    passes=ONE_PASS,
+    memory=_MEMORY,
+    bootstrap=_BOOTSTRAP,
+    family=COVARIANCE,
+)
+
 RECORDS = (
-    Measure(
+    _of_spectrum(
         name="participation_ratio",
         long_name="participation ratio",
-        kind=Kind.PER_LAYER,
         definition=r"$(\sum_i\lambda_i)^2/\sum_i\lambda_i^2$ of the eigenvalues of the centred covariance over tokens",
         low=1.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=2,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_PRODUCTS,
-        bootstrap=_BOOTSTRAP,
         reference="Gao et al. 2017, bioRxiv 214262",
         cites=("gao2017theory",),
-        family=COVARIANCE,
         units="dimensions",
     ),
-    Measure(
+    _of_spectrum(
         name="effective_rank",
         long_name="effective rank",
-        kind=Kind.PER_LAYER,
         definition=(
             r"$\exp H(\lambda/\sum_i\lambda_i)$, the entropy H in natural logarithms, of the eigenvalues of the centred "
             r"covariance over tokens"
         ),
         low=1.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=2,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_EIGENVALUES,
-        bootstrap=_BOOTSTRAP,
         reference="Roy & Vetterli 2007, EUSIPCO",
         cites=("roy2007effective",),
-        family=COVARIANCE,
         units="dimensions",
     ),
-    Measure(
+    _of_spectrum(
         name="rankme",
         long_name="RankMe",
-        kind=Kind.PER_LAYER,
         definition=(
             r"$\exp H(\sigma/\sum_i\sigma_i)$, the entropy H in natural logarithms, of the singular values "
             r"$\sigma_i=\sqrt{\lambda_i}$ of the centred states. Garrido et al. do not centre, and add $10^{-7}$ to each share; "
@@ -82,51 +70,29 @@ RECORDS = (
         ),
         low=1.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=2,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_EIGENVALUES,
-        bootstrap=_BOOTSTRAP,
         reference="Garrido et al. 2023, arXiv 2210.02885",
         cites=("garrido2023rankme",),
-        family=COVARIANCE,
         units="dimensions",
     ),
-    Measure(
+    _of_spectrum(
         name="stable_rank",
         long_name="stable rank",
-        kind=Kind.PER_LAYER,
         definition=(
             r"$\|X_c\|_F^2/\|X_c\|_2^2=\sum_i\lambda_i/\lambda_1$ of the eigenvalues of the centred covariance over tokens"
         ),
         low=1.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=2,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_EIGENVALUES,
-        bootstrap=_BOOTSTRAP,
         reference="Rudelson & Vershynin 2007, J. ACM 54(4)",
         cites=("rudelson2007sampling",),
-        family=COVARIANCE,
         units="dimensions",
     ),
-    Measure(
+    _of_spectrum(
         name="matrix_entropy",
         long_name="matrix-based entropy",
-        kind=Kind.PER_LAYER,
         definition=(
             r"$-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the centred covariance over "
             r"tokens (those of the centred tokens' Gram matrix): the matrix-based entropy of order 1, of all tokens together. "
@@ -134,26 +100,15 @@ RECORDS = (
         ),
         low=0.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=2,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_EIGENVALUES,
-        bootstrap=_BOOTSTRAP,
         reference="Giraldo et al. 2015, arXiv 1211.2459; of layers: Skean et al. 2025, arXiv 2502.02013",
         cites=("giraldo2015measures", "skean2025layer"),
-        family=COVARIANCE,
         units="nats",
     ),
-    Measure(
+    _of_spectrum(
         name="alpha_req",
         long_name="power-law exponent of the spectrum (α-ReQ)",
-        kind=Kind.PER_LAYER,
         definition=(
             r"the α of $\lambda_i\propto i^{-\alpha}$: minus the slope of the least-squares line of $\ln\lambda_i$ on $\ln i$, "
             r"of the eigenvalues of the centred covariance, the largest first. With $m=\min(p,n-1)$ it is fitted to the ranks "
@@ -163,44 +118,23 @@ RECORDS = (
         ),
         low=0.0,
         high=inf,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=3,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_EIGENVALUES,
-        bootstrap=_BOOTSTRAP,
         reference="Agrawal et al. 2022, α-ReQ, NeurIPS 35",
         cites=("agrawal2022alphareq",),
-        family=COVARIANCE,
     ),
-    Measure(
+    _of_spectrum(
         name="isoscore",
         long_name="IsoScore",
-        kind=Kind.PER_LAYER,
         definition=(
             r"0 for states along one direction, 1 where the variance is the same in all p directions: from the covariance "
             r"in its principal axes the steps of Rudman et al. come to $(r-1)/(p-1)$, with r the `participation_ratio`; p ≥ 2"
         ),
         low=0.0,
         high=1.0,
-        symmetric=False,
-        self_value=None,
-        invariances=SHAPES,
         least_tokens=2,
-        same_width=True,
-        needs_variation=True,
-        on_sample=True,
-        passes=ONE_PASS,
-        memory=_MEMORY,
         cost=_PRODUCTS,
-        bootstrap=_BOOTSTRAP,
         reference="Rudman et al. 2022, arXiv 2108.07344",
         cites=("rudman2022isoscore",),
-        family=COVARIANCE,
     ),
 )

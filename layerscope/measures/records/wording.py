@@ -1,6 +1,8 @@
-"""What several records say alike: sets of invariances, costs, how intervals are made, where families live."""
+"""What several records say alike: sets of invariances, costs, how intervals are made, where families live; and whole kinds."""
 
-from layerscope.measures.record import Invariance
+from functools import partial
+
+from layerscope.measures.record import Invariance, Kind, Measure
 
 __all__ = [
     "ALIGNMENT",
@@ -20,6 +22,8 @@ __all__ = [
     "SHARED_SAMPLE",
     "TRAJECTORIES",
     "UP_TO_A_SAMPLE",
+    "per_layer",
+    "sampled_pair",
 ]
 
 ANGLES = frozenset({Invariance.COMMON_ROTATION, Invariance.SCALE, Invariance.TOKEN_SCALE})
@@ -44,3 +48,11 @@ SAMPLED = "layerscope.measures.sampled:Sampled"
 DIRECTIONS = "layerscope.measures.directions:Directions"
 NEIGHBOURHOODS = "layerscope.measures.neighbourhoods:Neighbourhoods"
 TRAJECTORIES = "layerscope.measures.trajectories:Trajectories"
+
+per_layer = partial(Measure, kind=Kind.PER_LAYER, symmetric=False, self_value=None, same_width=True)
+"""The record of a measure of one layer, but for what is its own."""
+
+sampled_pair = partial(
+    Measure, kind=Kind.PAIRWISE, same_width=False, on_sample=True, passes=UP_TO_A_SAMPLE, family=SAMPLED
+)
+"""The record of a measure of two layers that needs the tokens themselves, but for what is its own."""
