@@ -10,7 +10,7 @@ from typing import Any
 from layerscope.capturing.driver import run
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
-from layerscope.capturing.settings import settings_unloaded
+from layerscope.capturing.settings import settings_of
 from layerscope.errors import CaptureError, TextsError, UsageError
 from layerscope.models.loading import identify
 from layerscope.models.model import Model
@@ -24,6 +24,7 @@ from layerscope.store.resume import first_difference
 from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
+from layerscope.texts.sources import open_texts
 from layerscope.texts.tokens import TokenStream, tokenize
 
 __all__ = ["capture", "into_sinks"]
@@ -131,7 +132,6 @@ def capture(
         "max_length": max_length,
         "backend": backend,
         "schedule": schedule,
-        "dtype": dtype,
         "store_dtype": store_dtype,
         "layers": layers,
         "tokens": tokens,
@@ -139,27 +139,26 @@ def capture(
         "final_norm": final_norm,
         "spans": spans,
         "seed": seed,
-        "device": device,
     }
     if output is not None and resume:
-        done = _done_before(Path(output), model, texts, options)
+        done = _done_before(Path(output), model, texts, dtype or "float32", options)
         if done is not None:
             return done
-    request = prepare(model, texts, **options)
+    request = prepare(model, texts, dtype=dtype, device=device, **options)
     return into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
 
 
-def _done_before(path: Path, model: Any, texts: Any, options: Mapping[str, Any]) -> CaptureReport | None:
+def _done_before(path: Path, model: Any, texts: Any, dtype: str, options: Mapping[str, Any]) -> CaptureReport | None:
     """Find that a file is complete, and the one asked for, before the model is loaded; None leaves it to what comes after."""
     if not (path.exists() and isinstance(model, str | os.PathLike) and isinstance(texts, str | os.PathLike)):
         return None
     header = read_header(path)
     if not header.complete:
         return None
-    who = identify(model)
+    who, name = identify(model), open_texts(texts, field=options["text_field"], limit=options["limit"]).name
 
     def differs(weights: str) -> bool:
-        return first_difference(header.settings, settings_unloaded(who, weights, texts, **options)) is not None
+        return first_difference(header.settings, settings_of(who.name, weights, dtype, name, **options)) is not None
 
     # The weights last: to tell them, all of their files are read.
     if differs(str(header.settings.get("weights"))) or differs(who.fingerprint()):

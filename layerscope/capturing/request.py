@@ -1,7 +1,7 @@
 """A capture that has been asked for, checked and made definite: which states of which model, which tokens, how batched."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -59,63 +59,6 @@ class CaptureRequest:
     batch_tokens: int
     store_dtype: torch.dtype
     settings: dict[str, Setting]
-
-    @classmethod
-    def make(
-        cls,
-        model: Model,
-        source: TextSource,
-        selection: TokenSelection,
-        *,
-        backend: str,
-        spec: Spec,
-        layers: str | None,
-        final_norm: bool,
-        max_length: int | None,
-        spans: bool,
-        store_dtype: str,
-        batch_tokens: int,
-        origin: Mapping[str, Setting],
-    ) -> "CaptureRequest":
-        """Check the options against the model; `origin` is what else of the call a resumed capture must agree in.
-
-        Raises
-        ------
-        UsageError, CaptureError, ScheduleError
-            An option that makes no sense, or none for this model.
-        """
-        check_untapped(model)
-        stored = _store_dtype(model, store_dtype)
-        if batch_tokens < 1:
-            raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds 1 token or more")
-        return cls(
-            model=model,
-            backend=backend_for(backend, model),
-            wanted=_wanted(model, spec, layers, final_norm),
-            spec=spec,
-            source=source,
-            selection=selection,
-            max_length=_longest(model, max_length),
-            spans=spans,
-            batch_tokens=batch_tokens,
-            store_dtype=stored,
-            settings=settings_of(
-                model.name,
-                model.fingerprint(),
-                _name(model.dtype),
-                source,
-                selection,
-                backend=backend,
-                spec=spec,
-                layers=layers,
-                final_norm=final_norm,
-                max_length=max_length,
-                spans=spans,
-                store_dtype=store_dtype,
-                batch_tokens=batch_tokens,
-                origin=origin,
-            ),
-        )
 
     @property
     def layout(self) -> CaptureLayout:
@@ -175,6 +118,11 @@ def prepare(
     """Check the options of a capture, load the model, and make definite what is to be captured.
 
     The options are those of `layerscope.capturing.capture.capture`.
+
+    Raises
+    ------
+    UsageError, CaptureError, ScheduleError, ModelError, TextsError
+        An option that makes no sense, or none for this model; a model or texts that cannot be had.
     """
     source = open_texts(texts, field=text_field, limit=limit)
     selection = TokenSelection.parse(tokens, seed)
@@ -184,19 +132,39 @@ def prepare(
             raise UsageError("dtype and device are chosen when a model is loaded: give them to load_model")
     else:
         model = load_model(model, dtype=dtype or "float32", device=device or "cpu")
-    return CaptureRequest.make(
-        model,
-        source,
-        selection,
-        backend=backend,
+    check_untapped(model)
+    stored = _store_dtype(model, store_dtype)
+    if batch_tokens < 1:
+        raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds 1 token or more")
+    return CaptureRequest(
+        model=model,
+        backend=backend_for(backend, model),
+        wanted=_wanted(model, spec, layers, final_norm),
         spec=spec,
-        layers=layers,
-        final_norm=final_norm,
-        max_length=max_length,
+        source=source,
+        selection=selection,
+        max_length=_longest(model, max_length),
         spans=spans,
-        store_dtype=store_dtype,
         batch_tokens=batch_tokens,
-        origin={"text_field": text_field, "limit": limit},
+        store_dtype=stored,
+        settings=settings_of(
+            model.name,
+            model.fingerprint(),
+            _name(model.dtype),
+            source.name,
+            text_field=text_field,
+            limit=limit,
+            max_length=max_length,
+            backend=backend,
+            schedule=spec,
+            store_dtype=store_dtype,
+            layers=layers,
+            tokens=tokens,
+            batch_tokens=batch_tokens,
+            final_norm=final_norm,
+            spans=spans,
+            seed=seed,
+        ),
     )
 
 

@@ -1,69 +1,27 @@
-"""What a resumed capture must agree in, by the names of the command line: of a loaded model, or of one that is only named.
+"""What a resumed capture must agree in, by the names of the command line.
 
-Knows options and names; loads nothing.
+Knows options and names; loads nothing, so that a model which is only named can be asked for too.
 """
 
-import os
-from collections.abc import Mapping
-
 from layerscope.capturing.selection import TokenSelection
-from layerscope.models.loading import Identity
 from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.spec import Spec, as_spec
 from layerscope.store.layout import Setting
-from layerscope.texts.sources import TextSource, open_texts
 
-__all__ = ["settings_of", "settings_unloaded"]
+__all__ = ["settings_of"]
 
 
 def settings_of(
     model: str,
     weights: str,
     compute_dtype: str,
-    source: TextSource,
-    selection: TokenSelection,
-    *,
-    backend: str,
-    spec: Spec,
-    layers: str | None,
-    final_norm: bool,
-    max_length: int | None,
-    spans: bool,
-    store_dtype: str,
-    batch_tokens: int,
-    origin: Mapping[str, Setting],
-) -> dict[str, Setting]:
-    """Return the settings; a model is told by its name and by what names its weights."""
-    return {
-        "model": model,
-        "weights": weights,
-        "compute_dtype": compute_dtype,
-        "backend": backend,
-        "schedule": str(spec),
-        "texts": source.name,
-        **origin,
-        "max_length": max_length,
-        "layers": layers,
-        "tokens": str(selection),
-        "seed": selection.seed,
-        "final_norm": final_norm,
-        "spans": spans,
-        "store_dtype": compute_dtype if store_dtype == "same" else store_dtype,
-        "batch_tokens": batch_tokens,
-    }
-
-
-def settings_unloaded(
-    who: Identity,
-    weights: str,
-    texts: str | os.PathLike[str],
+    texts: str,
     *,
     text_field: str | None,
     limit: int | None,
     max_length: int | None,
     backend: str,
     schedule: Schedule | Spec | str | tuple[Stage, ...],
-    dtype: str | None,
     store_dtype: str,
     layers: str | None,
     tokens: str,
@@ -71,25 +29,27 @@ def settings_unloaded(
     final_norm: bool,
     spans: bool,
     seed: int,
-    device: str | None,
 ) -> dict[str, Setting]:
-    """Return the settings of a capture by the options of `layerscope.capturing.request.prepare`, its model not loaded.
+    """Return the settings of a capture by the options of `layerscope.capturing.request.prepare`.
 
-    Options that make no sense are not refused here: a file that agrees with all of them was made with them.
+    A model is told by its name and by what names its weights, texts by the name of their source. Options that make no sense
+    for the model are not refused here.
     """
-    return settings_of(
-        who.name,
-        weights,
-        dtype or "float32",
-        open_texts(texts, field=text_field, limit=limit),
-        TokenSelection.parse(tokens, seed),
-        backend=backend,
-        spec=as_spec(schedule),
-        layers=layers,
-        final_norm=final_norm,
-        max_length=max_length,
-        spans=spans,
-        store_dtype=store_dtype,
-        batch_tokens=batch_tokens,
-        origin={"text_field": text_field, "limit": limit},
-    )
+    return {
+        "model": model,
+        "weights": weights,
+        "compute_dtype": compute_dtype,
+        "backend": backend,
+        "schedule": str(as_spec(schedule)),
+        "texts": texts,
+        "text_field": text_field,
+        "limit": limit,
+        "max_length": max_length,
+        "layers": layers,
+        "tokens": str(TokenSelection.parse(tokens, seed)),
+        "seed": seed,
+        "final_norm": final_norm,
+        "spans": spans,
+        "store_dtype": compute_dtype if store_dtype == "same" else store_dtype,
+        "batch_tokens": batch_tokens,
+    }
