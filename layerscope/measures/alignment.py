@@ -147,8 +147,7 @@ class Alignment(Family):
         self._first = first
         self._filled = np.zeros(rows, bool)
         self._sequence = np.zeros(rows, np.int64)
-        axes = [axis for axis in (self.study.first, self.study.second) if axis is not None]
-        self._buffers = [torch.empty(rows, len(axis), axis.width, dtype=self.study.dtype) for axis in axes]
+        self._buffers = [torch.empty(rows, len(axis), axis.width, dtype=self.study.dtype) for axis in self.study.axes]
 
     def _compute(self, states: list[torch.Tensor], sequence: np.ndarray) -> None:
         """Add one batch: the criterion of all its tokens, then of each half-sample."""

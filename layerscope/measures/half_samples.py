@@ -24,11 +24,13 @@ class HalfSamples:
         Says how many and with which seed.
     sample
         The rows held.
+    rows
+        Those of them that are measured.
 
     Attributes
     ----------
     group
-        Of each row held.
+        Of each row measured.
     masks
         Which groups are in each half.
     chosen, interval
@@ -40,8 +42,8 @@ class HalfSamples:
         With fewer than four sequences.
     """
 
-    def __init__(self, study: Study, sample: RowSample) -> None:
-        self.group, groups = deal_groups(sample.sequence_index, study.seed)
+    def __init__(self, study: Study, sample: RowSample, rows: Int[np.ndarray, " row"] | slice = slice(None)) -> None:
+        self.group, groups = deal_groups(sample.sequence_index[rows], study.seed)
         self.masks: Float[np.ndarray, "replicate group"] = half_masks(groups, study.bootstrap, study.seed)
         self.chosen: dict[str, int | float | str] = {} if sample.complete else {"interval_sample": sample.kept}
         self.interval = HALVES.format(groups=groups)

@@ -85,7 +85,7 @@ def ceilings(
         sides = [values.mean(0) for values in own[measure.name]]
         facts: dict[str, int | float | str] = {
             "estimator": "random halves of each layer's features; of two layers the "
-            + ("arithmetic mean" if measure.self_value == 0 else "geometric mean"),
+            + ("arithmetic mean" if measure.is_distance else "geometric mean"),
             "ceiling_splits": study.ceiling,
             "ceiling_tokens": tokens[measure.name],
         }
@@ -100,7 +100,7 @@ def joint_ceiling(
     The first is how unreliability limits a correlation (Spearman 1904); a distance has no such law, and its mean keeps the
     units. NaN where the halves of a layer do not agree at all.
     """
-    if measure.self_value == 0:
+    if measure.is_distance:
         joint: np.ndarray = np.add.outer(own, own_other) / 2
     else:
         joint = np.sqrt(np.multiply.outer(*(np.where(values > 0, values, np.nan) for values in (own, own_other))))

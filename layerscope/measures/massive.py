@@ -225,8 +225,7 @@ class MassiveTokens:
         self._held = 0
         self._prune_at = MOST_CANDIDATES
         self._large, self._next_probe = 0, 1
-        axes = [axis for axis in (sample.study.first, sample.study.second) if axis is not None]
-        self._lowest = [np.full(len(axis), np.inf) for axis in axes]
+        self._lowest = [np.full(len(axis), np.inf) for axis in sample.study.axes]
 
     def update(
         self,

@@ -107,6 +107,11 @@ class Measure:
     needs_more_tokens_than_features: bool = False
 
     @property
+    def is_distance(self) -> bool:
+        """Whether a layer with itself is 0 and less is more alike."""
+        return self.self_value == 0
+
+    @property
     def range(self) -> str:
         """The range of values as written in files, for instance ``[-1, 1]`` or ``[0, inf)``."""
         left = f"[{self.low:g}" if self.low > float("-inf") else "(-inf"

@@ -69,8 +69,7 @@ class RowSample:
         self._sequence = np.empty(self.size, np.int64)
         self._hidden = [
             torch.empty(self.size, len(axis), _part_width(axis.width) if self.thin else axis.width, dtype=study.dtype)
-            for axis in (study.first, study.second)
-            if axis is not None
+            for axis in study.axes
         ]
 
     @property

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from layerscope.errors import MeasureError
-from layerscope.measures.bootstrap import HALVES, deal_groups, half_masks, recentred
+from layerscope.measures.bootstrap import recentred
 from layerscope.measures.canonical import (
     canonical_correlation,
     canonical_r2,
@@ -35,6 +35,7 @@ from layerscope.measures.dissimilarities import (
 )
 from layerscope.measures.family import Family
 from layerscope.measures.features import matched_one_to_one, matched_to_best, standard_features
+from layerscope.measures.half_samples import HalfSamples
 from layerscope.measures.held_tokens import HeldTokens, Undefined
 from layerscope.measures.kernel_alignment import WIDTH, DistanceCorrelation, GaussianAlignment
 from layerscope.measures.neighbours import NEIGHBOUR_SCORES, Neighbours
@@ -118,11 +119,10 @@ class Sampled(Family):
         value = _defined(name, "there", lambda: comparison.matrix(held, measure))
         replicates, interval = None, ""
         if self.study.bootstrap:
-            group, groups = deal_groups(self.sample.sequence_index[rows], self.study.seed)
-            masks = half_masks(groups, self.study.bootstrap, self.study.seed)
+            halves = HalfSamples(self.study, self.sample, rows)
             where = "on half of the sequences, which an interval takes"
-            found = _defined(name, where, lambda: comparison.halves(held, measure, group, masks))
-            replicates, interval = recentred(found, value), HALVES.format(groups=groups)
+            found = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
+            replicates, interval = recentred(found, value), halves.interval
         self._free(name)
         tokens, where, chosen = len(held), "all tokens", dict(comparison.chosen)
         if tokens < self.sample.seen:
@@ -134,7 +134,7 @@ class Sampled(Family):
     def _hold(self, rows: np.ndarray) -> HeldTokens:
         """Return these tokens of the sample, the same object for as many of them."""
         if len(rows) not in self._held:
-            axes = [axis for axis in (self.study.first, self.study.second) if axis is not None]
+            axes = self.study.axes
             held = HeldTokens([self.sample.hidden(side) for side in range(len(axes))], axes)
             self._held[len(rows)] = held if len(rows) == len(held) else held.select(rows)
         return self._held[len(rows)]

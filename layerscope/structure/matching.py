@@ -133,7 +133,7 @@ def _best(values: Float[np.ndarray, "... layer layer_other"], distance: bool) ->
 def _is_distance(measure: str) -> bool:
     """Tell from the record: between two captures no layer stands against itself, by which it could be seen."""
     record = MEASURES.get(measure)
-    return record is not None and record.self_value == 0
+    return record is not None and record.is_distance
 
 
 def _relative(

@@ -14,13 +14,20 @@ import numpy as np
 import xarray as xr
 
 from layerscope.errors import MeasureError, unknown_name
-from layerscope.structure.selection import is_distance, pairwise_measures, replicates_of, similarity_of, value_range
+from layerscope.structure.segmentation import ASYMMETRY
+from layerscope.structure.selection import (
+    is_between,
+    is_distance,
+    pairwise_measures,
+    replicates_of,
+    similarity_of,
+    upper_end,
+)
 
 __all__ = ["Key", "Member", "Reading", "members_of", "readings_of"]
 
 _COMPANIONS = {"cosine_sequence_without_first": ("cosine_sequence", 1)}
 """Measures of one file that are another reading of another measure."""
-_ASYMMETRY = 1e-6
 
 Key = tuple[str, int]
 """A measure, and how many tokens were left out at each start."""
@@ -161,7 +168,7 @@ def _refuse_different(members: Sequence[Member], held: Sequence[set[str]], measu
 
 def _require_whole(title: str, result: xr.Dataset) -> None:
     """Refuse an analysis that does not speak of all states of one model as it is."""
-    if "model_other" in result.attrs:
+    if is_between(result):
         raise MeasureError(f"{title} compares two captures: scaling takes analyses of one capture each")
     if "model" not in result.attrs or "num_blocks" not in result.attrs:
         raise MeasureError(f"{title} does not say of which model it is: analyze a capture file")
@@ -210,10 +217,9 @@ def _measures(result: xr.Dataset) -> set[str]:
 def _has_segments(matrix: xr.DataArray) -> bool:
     """Tell whether it is symmetric, and a similarity or a distance with an upper end; NaN is left to be complained of."""
     values = np.asarray(matrix, dtype=np.float64)
-    if not np.allclose(values, values.T, rtol=0.0, atol=_ASYMMETRY, equal_nan=True):
+    if not np.allclose(values, values.T, rtol=0.0, atol=ASYMMETRY, equal_nan=True):
         return False
-    ends = value_range(matrix.attrs)
-    return not is_distance(matrix) or (ends is not None and 0 < ends[1] < np.inf)
+    return not is_distance(matrix) or upper_end(matrix) is not None
 
 
 def _readings(member: Member, measures: set[str]) -> dict[Key, Reading]:

@@ -23,6 +23,7 @@ from layerscope.structure.partition import best_partition
 from layerscope.structure.stability import stability
 
 __all__ = [
+    "ASYMMETRY",
     "Segmentation",
     "describe_partition",
     "layer_numbers",
@@ -30,7 +31,8 @@ __all__ = [
     "similarity_matrix",
 ]
 
-_ASYMMETRY = 1e-6
+ASYMMETRY = 1e-6
+"""How far a similarity of the layers of one capture may be from symmetric: rounding."""
 
 
 @dataclass(frozen=True)
@@ -176,12 +178,12 @@ def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray
             "no segments can be found; take another measure or leave that layer out"
         )
     asymmetry = float(np.abs(matrix - matrix.T).max())
-    if asymmetry > _ASYMMETRY:
+    if asymmetry > ASYMMETRY:
         raise MeasureError(
             f"{name} is not symmetric (off by {asymmetry:.2g}): it compares two captures; "
             "segments are found in the matrix of one capture's layers"
         )
-    if np.abs(np.diagonal(matrix)).max() < _ASYMMETRY < matrix.max():
+    if np.abs(np.diagonal(matrix)).max() < ASYMMETRY < matrix.max():
         raise UsageError(
             f"{name} is a distance (0 on its diagonal), expected a similarity: "
             "layerscope.structure.selection.similarity_of turns one into the other"

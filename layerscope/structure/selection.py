@@ -22,6 +22,7 @@ __all__ = [
     "replicates_of",
     "segment_measure",
     "similarity_of",
+    "upper_end",
     "value_range",
     "within_chance",
 ]
@@ -69,6 +70,18 @@ def value_range(attrs: Mapping[str, object]) -> tuple[float, float] | None:
         return None
     low, high = (float(end.replace("−", "-").replace(" ", "")) for end in ends)
     return low, high
+
+
+def upper_end(matrix: xr.DataArray) -> float | None:
+    """Return the upper end of the ``range`` a matrix declares; None where there is none, or no finite one above 0.
+
+    Examples
+    --------
+    >>> upper_end(xr.DataArray(0.0, attrs={"range": "[0, 2]"})), upper_end(xr.DataArray(0.0, attrs={"range": "[0, inf)"}))
+    (2.0, None)
+    """
+    ends = value_range(matrix.attrs)
+    return ends[1] if ends is not None and 0 < ends[1] < np.inf else None
 
 
 def is_distance(matrix: xr.DataArray) -> bool:
@@ -173,10 +186,10 @@ def within_chance(result: xr.Dataset, measure: str) -> xr.DataArray | None:
 
 
 def _from_distance(values: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:
-    ends = value_range(measured.attrs)
-    if ends is None or not 0 < ends[1] < np.inf:
+    most = upper_end(measured)
+    if most is None:
         raise MeasureError(
             f"{measured.name!r} is a distance without an upper end (range {measured.attrs.get('range', 'not given')}): "
             "it has no similarity; take another measure"
         )
-    return (1.0 - values / ends[1]).rename(measured.name).assign_attrs(measured.attrs)
+    return (1.0 - values / most).rename(measured.name).assign_attrs(measured.attrs)
