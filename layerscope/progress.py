@@ -13,8 +13,8 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def progress(title: str, total: int | None = None, unit: str = "tokens") -> Iterator[Advance]:
-    """Show a piece of work; call what is yielded with the amount that has been done since.
+def progress(title: str, total: int | None = None, unit: str = "tokens", *, show: bool = True) -> Iterator[Advance]:
+    """Show a piece of work, if it is to be shown; call what is yielded with the amount that has been done since.
 
     Examples
     --------
@@ -22,7 +22,7 @@ def progress(title: str, total: int | None = None, unit: str = "tokens") -> Iter
     ...     advance(1)
     ...     advance(1)
     """
-    if not sys.stderr.isatty():
+    if not (show and sys.stderr.isatty()):
         yield lambda amount: None
         return
     from rich.console import Console

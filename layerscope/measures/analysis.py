@@ -6,7 +6,6 @@ It joins a source, the engine and the labels; it knows no formula.
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import xarray
@@ -217,10 +216,7 @@ def parse_memory(memory: str | int) -> int:
 
 
 def _shown(reader: Reader, show: bool) -> Iterator[RowPair]:
-    if not show:
-        yield from reader
-        return
-    with progress_bar("analysing", len(reader.rows)) as advance:
+    with progress_bar("analysing", len(reader.rows), show=show) as advance:
         for rows, other in reader:
             yield rows, other
             advance(len(rows))
@@ -235,9 +231,5 @@ def _beside(reader: Reader, measures: list[Measure], study: Study, show: bool) -
         ("reliability", study.ceiling, reliabilities),
     ):
         if times:
-            with progress_bar(title, times, "draws") if show else nullcontext(_unseen) as advance:
+            with progress_bar(title, times, "draws", show=show) as advance:
                 yield from compute(held, measures, study, advance)
-
-
-def _unseen(amount: int) -> None:
-    pass

@@ -92,7 +92,7 @@ def scaling(
     _require_equal_counts(members, readings)
     _say_what_differs(members)
     cuts: dict[Key, list[Cut]] = {}
-    with progress_bar("segmenting", total=len(readings) * len(members), unit="matrices") as advance:
+    with progress_bar("segmenting", len(readings) * len(members), "matrices", show=progress) as advance:
         for key, of_models in readings.items():
             cuts[key] = []
             for member, reading in zip(members, of_models, strict=True):
