@@ -19,7 +19,7 @@ from layerscope.errors import LayerScopeError
 from layerscope.evaluation.evaluate import answer
 from layerscope.evaluation.exam import judge
 from layerscope.evaluation.exams import load_exam
-from layerscope.measures.files import write_analysis
+from layerscope.measures.files import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.provenance import provenance
@@ -78,7 +78,7 @@ def main() -> None:
     model = load_model(options.model)
     table = scores(model, options.task, options.limit, options.include_path)
     table.attrs["provenance"] = provenance(weights=model.fingerprint())
-    write_analysis(table, options.output)
+    write_result(table, options.output)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import layerscope as ls
 from layerscope import citations
 from layerscope.citations import entries
 from layerscope.errors import FileError
-from layerscope.evaluation.sweep_file import write_sweep
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.files import write_analysis
+from layerscope.measures.files import write_result
 from tests.measures.captures import capture, walk
 from tests.store.captures import layout, write_capture
 
@@ -66,7 +65,7 @@ def test_layerscope_is_cited_as_it_asks_to_be():
     ],
 )
 def test_models_by_their_names(tmp_path, name, key):
-    write_analysis(
+    write_result(
         xr.Dataset(attrs={"layerscope_version": "0", "model": name, "architecture": "any"}), tmp_path / "some.nc"
     )
     assert keys(ls.cite(tmp_path / "some.nc")) == ["layerscope", key]
@@ -74,7 +73,7 @@ def test_models_by_their_names(tmp_path, name, key):
 
 def test_an_unknown_model_is_named_as_such(tmp_path):
     for name in ("tiny-llama", "google/gemma-2b", "roberta-base", "somebody/llama-20b"):
-        write_analysis(
+        write_result(
             xr.Dataset(attrs={"layerscope_version": "0", "model": name, "architecture": "llama"}), tmp_path / "some.nc"
         )
         text = ls.cite(tmp_path / "some.nc")
@@ -84,7 +83,7 @@ def test_an_unknown_model_is_named_as_such(tmp_path):
 
 def analysis(tmp_path, measures, **options):
     attrs = {"model": "pythia-70m", "backend": "nnsight", "schedule": "skip:1"}
-    write_analysis(
+    write_result(
         ls.analyze(capture(walk(40, 3, 4), [10] * 4, attrs=attrs), measures=measures, **options), tmp_path / "run.nc"
     )
     return keys(ls.cite(tmp_path / "run.nc"))
@@ -112,7 +111,7 @@ def test_a_capture_cites_its_model_and_an_own_schedule(tmp_path):
 
 def test_training_cites_the_measure(tmp_path):
     steps = [capture(walk(30, 3, 4, seed=step), attrs={"model": f"pythia-14m@step{step}"}) for step in (1, 2)]
-    write_analysis(ls.over_training(steps, "procrustes"), tmp_path / "training.nc")
+    write_result(ls.over_training(steps, "procrustes"), tmp_path / "training.nc")
     assert keys(ls.cite(tmp_path / "training.nc")) == ["layerscope", "biderman2023pythia", "ding2021grounding"]
 
 
@@ -131,10 +130,10 @@ def test_a_sweep_cites_schedules_tasks_and_its_drift(tmp_path):
         "paperno2016lambada",
         "clark2018arc",
     ]
-    write_sweep(sweep, tmp_path / "sweep.nc")
+    write_result(sweep, tmp_path / "sweep.nc")
     assert keys(ls.cite(tmp_path / "sweep.nc")) == expected
     sweep["loss_low"] = sweep["loss"]
-    write_sweep(sweep.assign(drift_cka=sweep["loss"]), tmp_path / "sweep.nc")
+    write_result(sweep.assign(drift_cka=sweep["loss"]), tmp_path / "sweep.nc")
     assert keys(ls.cite(tmp_path / "sweep.nc")) == [
         *expected,
         "nguyen2021wide",

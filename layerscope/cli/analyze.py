@@ -58,7 +58,7 @@ def analyze(
 ) -> None:
     """Parse, call, print."""
     from layerscope.measures.derived import is_derived
-    from layerscope.measures.files import write_analysis
+    from layerscope.measures.files import write_result
     from layerscope.outputs import new_file
 
     running: dict[str, Any] = {
@@ -88,7 +88,7 @@ def analyze(
         from layerscope.measures.model_analysis import analyze_model
 
         result = analyze_model(capture, texts, **of_model, **common)
-    write_analysis(result, target)
+    write_result(result, target)
     if warning := result.attrs.get("massive_warning"):
         typer.echo(f"warning: {warning}", err=True)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]

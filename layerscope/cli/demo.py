@@ -33,7 +33,7 @@ def demo(
     from layerscope.cache import cache_root
     from layerscope.capturing.capture import capture
     from layerscope.measures.analysis import analyze
-    from layerscope.measures.files import write_analysis
+    from layerscope.measures.files import write_result
     from layerscope.models.loading import load_model
     from layerscope.models.packaged import fetch
     from layerscope.structure.selection import segment_measure
@@ -45,7 +45,7 @@ def demo(
     report = capture(loaded, "builtin:passages", run, limit=limit, overwrite=True)
     typer.echo(str(report))
     result = analyze(run, bootstrap=200, progress=True)
-    write_analysis(result, folder / "run.nc")
+    write_result(result, folder / "run.nc")
     segments = {name: segment_measure(result, name) for name in ("cosine", "cosine_sequence", "cosine_centered", "cka")}
     drawn = {
         "heatmap": figures.heatmap(result["cosine"], segments=segments["cosine"]),

@@ -29,15 +29,15 @@ def scaling(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
+    from layerscope.measures.files import write_result
     from layerscope.outputs import new_file
     from layerscope.structure.scaling import scaling as run
-    from layerscope.structure.scaling_file import write_scaling
     from layerscope.structure.scaling_words import as_dict, as_lines
 
     target = None if output is None else new_file(output, overwrite)
     found = run(analyses, measure=measure, progress=True)
     if target is not None:
-        write_scaling(found, target)
+        write_result(found, target)
     if as_json:
         typer.echo(json.dumps(as_dict(found), ensure_ascii=False, allow_nan=False))
         return

@@ -35,7 +35,7 @@ def training(
 ) -> None:
     """Parse, call, print."""
     from layerscope.cli.numbers import whole_numbers
-    from layerscope.measures.files import write_analysis
+    from layerscope.measures.files import write_result
     from layerscope.outputs import new_file
     from layerscope.structure.training import over_training
 
@@ -50,7 +50,7 @@ def training(
         seed=seed,
         progress=True,
     )
-    write_analysis(result, target)
+    write_result(result, target)
     typer.echo(
         f"{target}: {measure} of {result.sizes['layer']} layers at steps {', '.join(map(str, result['step'].values))}"
     )

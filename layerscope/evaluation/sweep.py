@@ -18,10 +18,11 @@ from layerscope.evaluation.exams import check_name, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference, journal_of
 from layerscope.evaluation.latency import seconds_per_token
 from layerscope.evaluation.runs import plan_runs
-from layerscope.evaluation.sweep_file import read_sweep, write_sweep
+from layerscope.evaluation.sweep_file import read_sweep
 from layerscope.evaluation.sweeping import Sweeping
 from layerscope.evaluation.table import sweep_table
 from layerscope.evaluation.tasks import TASKS
+from layerscope.measures.files import write_result
 from layerscope.models.loading import identify, load_model
 from layerscope.models.model import Model
 from layerscope.outputs import new_file, writable
@@ -150,7 +151,7 @@ def sweep(
         if latency:
             result = result.assign(_timed(model, runs))
         if target is not None:
-            write_sweep(result, target)
+            write_result(result, target)
         journal.remove()
     return result
 

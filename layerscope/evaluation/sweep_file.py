@@ -1,4 +1,4 @@
-"""Sweep files: netCDF-4 through h5netcdf, written whole or not at all; and the labelled grid of their runs.
+"""Sweep files, told from other result files; and the labelled grid of their runs.
 
 Knows Datasets and files; runs no model.
 """
@@ -8,21 +8,10 @@ import os
 import pandas
 import xarray
 
-from layerscope.errors import FileError, UsageError
-from layerscope.measures.files import holds, read_dataset, write_analysis
+from layerscope.errors import UsageError
+from layerscope.measures.files import holds, read_result
 
-__all__ = ["holds_a_sweep", "read_sweep", "sweep_grid", "write_sweep"]
-
-
-def write_sweep(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write a sweep file, replacing what is there only when it is complete.
-
-    Raises
-    ------
-    FileError
-        When it cannot be written.
-    """
-    write_analysis(dataset, path)
+__all__ = ["holds_a_sweep", "read_sweep", "sweep_grid"]
 
 
 def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
@@ -33,10 +22,7 @@ def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
     FileError
         When it is missing, truncated or no sweep.
     """
-    dataset = read_dataset(path, "sweep", "sweep")
-    if "run" not in dataset.dims or "schedule" not in dataset.variables:
-        raise FileError(f"{os.fspath(path)} is no sweep file: it has no dimension run\nmake one with layerscope sweep")
-    return dataset
+    return read_result(path, "sweep", "sweep", dimension="run", mark="schedule")
 
 
 def holds_a_sweep(path: str | os.PathLike[str]) -> bool:

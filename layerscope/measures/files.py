@@ -1,6 +1,6 @@
-"""Analysis files: netCDF-4 through h5netcdf, written whole or not at all.
+"""Result files: netCDF-4 through h5netcdf, written whole or not at all, and told apart by what they hold.
 
-This module knows Datasets and files; it knows no measure.
+This module knows Datasets and files, and what an analysis is told by; it knows no measure.
 """
 
 import os
@@ -11,11 +11,11 @@ import xarray
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.errors import FileError
 
-__all__ = ["holds", "read_analysis", "read_dataset", "write_analysis"]
+__all__ = ["holds", "read_analysis", "read_dataset", "read_result", "write_result"]
 
 
-def write_analysis(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write an analysis to a netCDF-4 file, replacing what is there only when it is complete.
+def write_result(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a result to a netCDF-4 file, replacing what is there only when it is complete.
 
     Raises
     ------
@@ -42,10 +42,30 @@ def read_analysis(path: str | os.PathLike[str]) -> xarray.Dataset:
     FileError
         When it is missing, truncated or no analysis.
     """
-    dataset = read_dataset(path, "analysis", "analyze")
-    if "layer_other" not in dataset.dims or "provenance" not in dataset.attrs:
+    return read_result(path, "analysis", "analyze", dimension="layer_other", mark="provenance")
+
+
+def read_result(path: str | os.PathLike[str], kind: str, command: str, *, dimension: str, mark: str) -> xarray.Dataset:
+    """Read a result file of one kind into memory: it has a dimension, and a variable or attribute, that tell it from others.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    kind, command
+        As for `read_dataset`.
+    dimension, mark
+        What files of this kind have.
+
+    Raises
+    ------
+    FileError
+        When it is missing, truncated or of another kind.
+    """
+    dataset = read_dataset(path, kind, command)
+    if dimension not in dataset.dims or not (mark in dataset.variables or mark in dataset.attrs):
         raise FileError(
-            f"{os.fspath(path)} is no analysis file: it has no dimension layer_other\nmake one with layerscope analyze"
+            f"{os.fspath(path)} is no {kind} file: it has no dimension {dimension}\nmake one with layerscope {command}"
         )
     return dataset
 

@@ -1,27 +1,12 @@
-"""Scaling files: netCDF-4 through h5netcdf, written whole or not at all.
-
-Knows Datasets and files; compares nothing.
-"""
+"""Scaling files, told from other result files. Knows Datasets and files; compares nothing."""
 
 import os
 
 import xarray
 
-from layerscope.errors import FileError
-from layerscope.measures.files import holds, read_dataset, write_analysis
+from layerscope.measures.files import holds, read_result
 
-__all__ = ["holds_a_scaling", "read_scaling", "write_scaling"]
-
-
-def write_scaling(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write a scaling file, replacing what is there only when it is complete.
-
-    Raises
-    ------
-    FileError
-        When it cannot be written.
-    """
-    write_analysis(dataset, path)
+__all__ = ["holds_a_scaling", "read_scaling"]
 
 
 def read_scaling(path: str | os.PathLike[str]) -> xarray.Dataset:
@@ -32,12 +17,7 @@ def read_scaling(path: str | os.PathLike[str]) -> xarray.Dataset:
     FileError
         When it is missing, truncated or no scaling.
     """
-    dataset = read_dataset(path, "scaling", "scaling")
-    if "reading" not in dataset.dims or "size" not in dataset.variables:
-        raise FileError(
-            f"{os.fspath(path)} is no scaling file: it has no dimension reading\nmake one with layerscope scaling"
-        )
-    return dataset
+    return read_result(path, "scaling", "scaling", dimension="reading", mark="size")
 
 
 def holds_a_scaling(path: str | os.PathLike[str]) -> bool:

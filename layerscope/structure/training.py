@@ -8,17 +8,16 @@ analyses; it knows no formula.
 import os
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray
 
-from layerscope.errors import FileError, MeasureError, UsageError
+from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.files import holds, read_dataset
+from layerscope.measures.files import holds, read_result
 from layerscope.measures.record import Kind
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
@@ -110,12 +109,7 @@ def read_training(path: str | os.PathLike[str]) -> xarray.Dataset:
     FileError
         When it is missing, truncated or something else.
     """
-    dataset = read_dataset(path, "training", "training")
-    if "checkpoint" not in dataset.dims or "step" not in dataset.coords:
-        raise FileError(
-            f"{os.fspath(path)} is no training file: it has no dimension checkpoint\nmake one with layerscope training"
-        )
-    return dataset
+    return read_result(path, "training", "training", dimension="checkpoint", mark="step")
 
 
 def holds_a_training(path: str | os.PathLike[str]) -> bool:
@@ -189,7 +183,7 @@ def _compared(
     last = len(captures) - 1
     pairs = sorted({(place, last) for place in range(last + 1)} | set(pairwise(range(last + 1))))
     found = {}
-    with progress_bar("comparing", len(pairs), "pairs") if show else nullcontext(lambda _: None) as advance:
+    with progress_bar("comparing", len(pairs), "pairs", show=show) as advance:
         for first, second in pairs:
             found[first, second] = analyze(captures[first], captures[second], **options)
             advance(1)

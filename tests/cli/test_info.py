@@ -8,7 +8,7 @@ import pytest
 from layerscope.evaluation import sweeping
 from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.sweep import sweep
-from layerscope.evaluation.sweep_file import write_sweep
+from layerscope.measures.files import write_result
 from tests.cli.test_commands import run
 from tests.figures.sweeps import specs, synthetic
 
@@ -73,7 +73,7 @@ def test_another_database_is_no_journal(tmp_path: Path) -> None:
 def test_of_a_sweep_its_sizes_and_settings_line_by_line(tmp_path: Path) -> None:
     swept = synthetic(specs(8, seeds=1), depth=8)
     swept.attrs = {"model": "tiny", "settings": json.dumps({"limit": 4, "runs": [f"skip:{n}" for n in range(20)]})}
-    write_sweep(swept, tmp_path / "s.nc")
+    write_result(swept, tmp_path / "s.nc")
     lines = run("info", "s.nc", cwd=tmp_path).stdout.splitlines()
     facts = dict(line.split(maxsplit=1) for line in lines)
     assert (facts["kind"], facts["complete"], facts["task"], facts["run"]) == (

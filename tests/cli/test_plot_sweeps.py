@@ -3,7 +3,7 @@
 import pytest
 import xarray
 
-from layerscope.evaluation.sweep_file import write_sweep
+from layerscope.measures.files import write_result
 from tests.cli.test_commands import run
 from tests.figures.sweeps import specs, synthetic
 
@@ -13,8 +13,8 @@ def place(tmp_path_factory):
     """A folder with a sweep and an analysis."""
     place = tmp_path_factory.mktemp("sweeps")
     schedules = [*specs(8, seeds=2, loops=(1, 3)), "drop:1", "drop:2", "swap:1"]
-    write_sweep(synthetic(schedules, tasks=["builtin:cloze", "builtin:order"], depth=8), place / "sweep.nc")
-    write_sweep(synthetic(["identity", "skip:2"], depth=8), place / "small.nc")
+    write_result(synthetic(schedules, tasks=["builtin:cloze", "builtin:order"], depth=8), place / "sweep.nc")
+    write_result(synthetic(["identity", "skip:2"], depth=8), place / "small.nc")
     layers = xarray.DataArray([[1.0, 0.5], [0.5, 1.0]], dims=("layer", "layer_other"))
     analysis = xarray.Dataset({"cosine": layers}, attrs={"provenance": "{}"})
     analysis.to_netcdf(place / "run.nc", engine="h5netcdf")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import layerscope as ls
-from layerscope.measures.files import write_analysis
+from layerscope.measures.files import write_result
 from tests.cli.test_commands import run
 from tests.structure.analyses import analysis
 
@@ -17,11 +17,11 @@ def place(tmp_path_factory):
     """A folder with the analyses of a family, and some that do not go with them."""
     place = tmp_path_factory.mktemp("scaling")
     for name, sizes in SIZES.items():
-        write_analysis(analysis(name, sizes), place / f"{name}.nc")
-    write_analysis(analysis("other", (1, 4, 1), measures=("cka",)), place / "other.nc")
-    write_analysis(analysis("two", (1, 4, 1), model_other="b"), place / "two.nc")
-    write_analysis(analysis("late", (1, 4, 1), excluded=1), place / "late.nc")
-    write_analysis(analysis("bare", (1, 4, 1)).drop_vars("cosine_bootstrap"), place / "bare.nc")
+        write_result(analysis(name, sizes), place / f"{name}.nc")
+    write_result(analysis("other", (1, 4, 1), measures=("cka",)), place / "other.nc")
+    write_result(analysis("two", (1, 4, 1), model_other="b"), place / "two.nc")
+    write_result(analysis("late", (1, 4, 1), excluded=1), place / "late.nc")
+    write_result(analysis("bare", (1, 4, 1)).drop_vars("cosine_bootstrap"), place / "bare.nc")
     (place / "cut.nc").write_bytes((place / "small.nc").read_bytes()[:3000])
     return place
 

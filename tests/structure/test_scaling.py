@@ -6,9 +6,9 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.errors import FileError, MeasureError, UsageError
-from layerscope.measures.files import write_analysis
+from layerscope.measures.files import write_result
 from layerscope.structure.scaling import scaling
-from layerscope.structure.scaling_file import holds_a_scaling, write_scaling
+from layerscope.structure.scaling_file import holds_a_scaling
 from layerscope.structure.scaling_words import as_dict, as_lines
 from tests.structure.analyses import DIMS, analysis
 from tests.structure.matrices import planted
@@ -139,9 +139,9 @@ def test_matrices_stand_in_the_corner_of_the_largest():
 
 def test_files_in_and_a_file_out(tmp_path):
     for number, result in enumerate(family()):
-        write_analysis(result, tmp_path / f"{number}.nc")
+        write_result(result, tmp_path / f"{number}.nc")
     found = ls.scaling([tmp_path / f"{number}.nc" for number in range(4)])
-    write_scaling(found, tmp_path / "scaling.nc")
+    write_result(found, tmp_path / "scaling.nc")
     assert holds_a_scaling(tmp_path / "scaling.nc")
     assert not holds_a_scaling(tmp_path / "0.nc")
     again = ls.open_scaling(tmp_path / "scaling.nc")
