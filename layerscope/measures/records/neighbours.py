@@ -38,7 +38,7 @@ RECORDS = (
         long_name="Jaccard similarity of nearest neighbours",
         definition=rf"mean over tokens of $|N_x\cap N_y|/|N_x\cup N_y|$, where {_NEAREST}",
         low=0.0,
-        reference="Wang et al. 2020, arXiv 2005.10039; Klabunde et al. 2023, arXiv 2305.06329",
+        reference="Wang et al. 2022, IEEE TKDE 34; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020instability", "klabunde2023similarity"),
     ),
     _of_neighbours(
@@ -58,7 +58,7 @@ RECORDS = (
             rf"common neighbour. {_NEAREST}"
         ),
         low=0.0,
-        reference="Wang et al. 2020, arXiv 2005.10039; Klabunde et al. 2023, arXiv 2305.06329",
+        reference="Wang et al. 2022, IEEE TKDE 34; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020instability", "klabunde2023similarity"),
     ),
     _of_neighbours(
