@@ -3,6 +3,7 @@
 This module knows matrices; it knows no measure, no files, no labels.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -37,12 +38,12 @@ def squared_distances(
     return squared
 
 
-class Kernel:
+class Kernel(ABC):
     """What a similarity or dissimilarity of two tokens is, given their squared distance."""
 
+    @abstractmethod
     def __call__(self, squared: Float[torch.Tensor, "layer row column"]) -> Float[torch.Tensor, "layer row column"]:
         """Compute it of squared distances of each layer."""
-        raise NotImplementedError
 
 
 class Distance(Kernel):

@@ -4,6 +4,7 @@ Both are the criterion of `gram` with another kernel; half-samples therefore cos
 and tokens held; it knows no labels and no files.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -32,9 +33,9 @@ class KernelAlignment(Comparison):
 
     debiased: bool
 
+    @abstractmethod
     def kernels(self, held: HeldTokens) -> list[Kernel]:
         """Return the kernel of each side's layers."""
-        raise NotImplementedError
 
     def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
         """See `Comparison`."""
