@@ -1,5 +1,6 @@
 """The notebooks run, on results that their own commands make of tiny models; what is committed was made from what is."""
 
+import os
 import runpy
 import shlex
 import subprocess
@@ -50,9 +51,10 @@ def piece_tokenizer() -> transformers.PreTrainedTokenizerFast:
 def commands(**variables: object) -> list[list[str]]:
     """What `make` would run, one command a line."""
     given = [f"{name}={value}" for name, value in variables.items()]
-    told = subprocess.run(
-        ["make", "--dry-run", "-f", "analyses/results.mk", *given], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    # As from a shell: a make that runs the tests leaves its own flags and level, and a make within a make says where it is.
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    asked = ["make", "--dry-run", "-f", "analyses/results.mk", *given]
+    told = subprocess.run(asked, cwd=ROOT, env=own, capture_output=True, text=True, check=True)
     return [shlex.split(line) for line in told.stdout.replace("\\\n", " ").splitlines()]
 
 
