@@ -1,11 +1,11 @@
-"""Write the pages that are made from the code: the measures from their records, the models from the tables, the notebooks.
+"""Write the pages that are made from the code: measures from their records, models from the tables, the gallery of notebooks.
 
 Run before the site is built (``make docs`` does); the pages are not kept under version control, so they cannot be stale.
 """
 
-import json
-import shutil
 from pathlib import Path
+
+from gallery import copy_notebooks, gallery_page
 
 from layerscope.capturing.backends import BACKENDS
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
@@ -130,23 +130,9 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def main() -> None:
     """Write the pages beside this file."""
-    for name, page in (("measures.md", measures_page()), ("models.md", models_page())):
+    for name, page in (("measures.md", measures_page()), ("models.md", models_page()), ("gallery.md", gallery_page())):
         (DOCS / name).write_text(page, encoding="utf-8")
-    copies = DOCS / "notebooks"
-    shutil.rmtree(copies, ignore_errors=True)
-    copies.mkdir()
-    for notebook in sorted((DOCS.parent / "analyses").glob("*.ipynb")):
-        (copies / notebook.name).write_text(_without_widgets(notebook.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def _without_widgets(notebook: str) -> str:
-    """Keep a notebook as it was executed, with xarray's plain form instead of its folding one, which a page cannot style."""
-    content = json.loads(notebook)
-    for cell in content["cells"]:
-        for output in cell.get("outputs", []):
-            if "xr-wrap" in "".join(output.get("data", {}).get("text/html", [])):
-                del output["data"]["text/html"]
-    return json.dumps(content)
+    copy_notebooks()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,136 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Fig. 14: beginning, middle and ending layers across scales
+#
+# From heatmaps of the ten Pythia models the paper reads two things: the ending is always exactly one layer, and the
+# proportion of beginning layers falls with size. Here both are put to the test by computation, on two groups of models
+# that can be had without a model hub: three real ones of three families, and four small ones of one family that differ
+# in depth alone, trained on the spot ([train_family.py](train_family.py)).
+#
+# `models.nc` and `family.nc` of [results.mk](results.mk), each by `layerscope scaling` from analyses with all tokens
+# and without the first of each text, 200 draws of texts. Method and forms: [Across scales](../docs/scaling.md).
+#
+# For the ten Pythia models the commands are these; none of it was run here. Up to 410M, with the states on disk:
+#
+# ```sh
+# for size in 14m 31m 70m 160m 410m; do
+#     layerscope capture EleutherAI/pythia-$size --texts hf:EleutherAI/lambada_openai/test --limit 1000 \
+#         --store-dtype bfloat16 --output $size.h5
+#     for first in 0 1; do
+#         layerscope analyze $size.h5 --bootstrap 200 --exclude-first $first --output pythia-$size-$first.nc
+#     done
+# done
+# ```
+#
+# and above, measured as the model runs:
+#
+# ```sh
+# for size in 1b 1.4b 2.8b 6.9b 12b; do
+#     for first in 0 1; do
+#         layerscope analyze EleutherAI/pythia-$size --texts hf:EleutherAI/lambada_openai/test --limit 1000 \
+#             --dtype bfloat16 --bootstrap 200 --exclude-first $first --output pythia-$size-$first.nc
+#     done
+# done
+# layerscope scaling pythia-*-[01].nc --output pythia.nc
+# ```
+
+# %%
+import pandas as pd
+import xarray as xr
+
+import layerscope as ls
+from shelf import Findings, keep, keep_table, made, say
+
+NAME = "07_scaling"
+found = Findings(NAME)
+groups = {name: xr.open_dataset(made(f"{name}.nc"), engine="h5netcdf") for name in ("models", "family")}
+groups["models"]
+
+# %% [markdown]
+# ## Three real models
+#
+# By the paper's own measure, all tokens:
+
+# %%
+keep(ls.figures.scaling(groups["models"], "cosine_sequence"), NAME + "-models")
+
+# %% [markdown]
+# ## One family that differs in depth
+
+# %%
+keep(ls.figures.scaling(groups["family"], "cosine_sequence"), NAME + "-family")
+
+# %% [markdown]
+# ## All readings
+#
+# Sizes are beginning, middle, ending, in states, with the 95 % interval where draws of texts differ. A claim *holds* or
+# *fails* if 95 % of the draws agree and no single model decides it, else it is *undecided*.
+
+# %%
+CLAIMS = {"ending_is_one_layer": "ending is one layer", "beginning_proportion_falls": "beginning share falls"}
+
+
+def sizes(one: xr.Dataset) -> str:
+    """Write the sizes of a model's segments under one reading."""
+    ends = zip(one["size"].values, one.size_low.values, one.size_high.values, strict=True)
+    return ", ".join(f"{size:.0f}" if low == high else f"{size:.0f} [{low:.0f}–{high:.0f}]" for size, low, high in ends)
+
+
+tables = {}
+for group, dataset in groups.items():
+    rows = []
+    for reading in range(dataset.sizes["reading"]):
+        one = dataset.isel(reading=reading)
+        row = {"measure": str(one.measure.values), "first token": "out" if int(one.excluded_first) else "in"}
+        row |= {str(model): sizes(one.sel(model=model)) for model in dataset.model.values}
+        row |= {words: str(one.verdict.sel(claim=claim).values) for claim, words in CLAIMS.items()}
+        rows.append(row)
+    tables[group] = pd.DataFrame(rows).set_index(["measure", "first token"])
+keep_table(pd.concat({group: table.reset_index() for group, table in tables.items()}, names=["group", "row"]), NAME)
+tables["models"]
+
+# %%
+tables["family"]
+
+# %%
+for group, dataset in groups.items():
+    count = dataset.sizes["reading"]
+    said = []
+    for claim, words in CLAIMS.items():
+        verdicts = dataset.verdict.sel(claim=claim).values.astype(str)
+        numbers = {word: int((verdicts == word).sum()) for word in ("holds", "fails", "undecided")}
+        for word, number in numbers.items():
+            found.add(f"{group}_{claim}_{word}", number)
+        said.append(f"*{words}* " + ", ".join(f"{word} in {number}" for word, number in numbers.items() if number))
+    say(f"**{group}**, of {count} readings: " + "; ".join(said) + ".")
+    found.add(f"{group}_readings", count)
+    paper = dataset.isel(
+        reading=int(((dataset.measure == "cosine_sequence") & (dataset.excluded_first == 0)).argmax("reading"))
+    )
+    for model in dataset.model.values:
+        for segment in ("beginning", "ending"):
+            one = paper.sel(model=model, segment=segment)
+            found.add(f"{group}_{model}_{segment}", one["size"], one.size_low, one.size_high)
+    found.add(f"{group}_beginning_trend", paper.beginning_trend, paper.beginning_trend_low, paper.beginning_trend_high)
+
+# %% [markdown]
+# ## What it says
+#
+# **"The ending is exactly one layer" fails**, under every measure of similarity and in both groups; of all these models
+# only the small encoder ends in one. **"The proportion of beginning layers falls with size" holds in part and says
+# little**: by the cosines the beginning of this family is the embedding alone, whatever the depth, so its share falls
+# because one layer is less of more; by CKA it does not fall. The three real models differ in family, and an encoder
+# among them makes most of the trend. The measure decides more than the size does, and where there is a sink (SmolLM2)
+# so does the first token.
