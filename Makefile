@@ -37,6 +37,7 @@ analyses: $(VENV)/installed-test
 	@echo "Results are made first, 90 minutes at most on two free cores; what is there already is kept. Then 4 minutes of notebooks."
 	$(MAKE) --no-print-directory -f analyses/results.mk LAYERSCOPE=$(BIN)/layerscope PYTHON=$(BIN)/python
 	$(BIN)/python analyses/execute.py
+	$(BIN)/python analyses/quote.py
 
 benchmarks: $(VENV)/installed-test
 	$(BIN)/python benchmarks/capture.py

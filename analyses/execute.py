@@ -11,6 +11,8 @@ import jupytext
 import nbclient
 import nbformat
 
+from shelf import DATA, KEPT
+
 HERE = Path(__file__).parent
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     for script in [Path(name) for name in sys.argv[1:]] or notebooks():
         clock = time.perf_counter()
         # Whole or not at all: a notebook that fails leaves the last one that did not.
-        nbformat.write(executed(script), script.with_suffix(".ipynb"))
+        nbformat.write(executed(script), (HERE if DATA == "builtin" else KEPT) / f"{script.stem}.ipynb")
         print(f"{script.name}: {time.perf_counter() - clock:.0f} s", flush=True)
 
 

@@ -62,10 +62,10 @@ class Findings:
 def written(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
     """Write a number with its interval.
 
-    >>> written(0.5), written(123.4, 100.0, 150.0)
-    ('0.50', '123 [100, 150]')
+    >>> written(0.5), written(26597.0), written(123.4, 100.0, 150.0)
+    ('0.50', '26,600', '123 [100, 150]')
     """
-    one = f"{value:.3g}" if abs(value) >= 1 or value == 0 else f"{value:.2f}"
+    one = f"{float(f'{value:.3g}'):,.15g}" if abs(value) >= 1 or value == 0 else f"{value:.2f}"
     return one if low != low else f"{one} [{written(low)}, {written(high)}]"
 
 

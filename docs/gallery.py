@@ -14,7 +14,7 @@ COPIES = DOCS / "notebooks"
 _OPENING = """# The paper's figures again
 
 Every figure of [Transformer Layers as Painters](https://arxiv.org/abs/2407.09298), made anew on models at hand and stated
-in words, where it agrees and where it does not.
+in words, where it agrees and where it does not. All numbers side by side: [Findings](findings.md).
 
     make analyses
 

@@ -69,7 +69,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         piece_tokenizer().save_pretrained(place / family)
         small[name] = place / family
     made = place / "made"
-    for command in commands(LAYERSCOPE="layerscope", PYTHON="python", MADE=made, **small, **REDUCED):
+    given = {"LAYERSCOPE": "layerscope", "PYTHON": "python", "LAYERSCOPE_DATA": "", "MADE": made} | small | REDUCED
+    for command in commands(**given):
         match command:
             case ["layerscope", "demo"]:
                 pass  # of the real model; what it makes is tested with the first notebook
@@ -107,6 +108,7 @@ def test_first_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
     model = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
     capture(model, [f"w{n} w{n + 1} w{n + 2} w7 w8 w9" for n in range(24)], tmp_path / "run.h5")
     monkeypatch.setenv("LAYERSCOPE_RUN", str(tmp_path / "run.h5"))
+    monkeypatch.syspath_prepend(str(ANALYSES))
     executed = runpy.run_path(str(ANALYSES / "execute.py"))["executed"]
     notebook = executed(FIRST)
     assert any(output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
@@ -127,3 +129,11 @@ def test_figure_is_made_from_results_of_its_commands(script, results, tmp_path, 
     assert kept == {".pdf", ".png", ".csv"}
     committed = {path.name for path in (ANALYSES / "results" / "builtin").glob(f"{script.stem}*")}
     assert {path.name for path in tmp_path.iterdir()} == committed, "what is committed is what it makes"
+
+
+def test_findings_quote_the_committed_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ANALYSES))
+    quote = runpy.run_path(str(ANALYSES / "quote.py"))
+    page = quote["PAGE"].read_text(encoding="utf-8")
+    assert page.count('<b title="') > 20
+    assert quote["quoted"](page) == page, "run python analyses/quote.py"
