@@ -83,5 +83,5 @@ def axes_for(width: str = "single", height: float = 2.2) -> Iterator[tuple[Figur
         axes = place_axes(figure, 0.5, 0.1, across - 0.6, height - 0.5)
         axes.spines[["top", "right"]].set_visible(False)
         yield figure, axes
-        if axes.get_legend_handles_labels()[0]:
+        if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
             axes.legend()
