@@ -77,7 +77,7 @@ milder = float(np.mean(swapped[middle, 0] < dropped[middle, 0]))
 say(f"Exchanging a block with the next is milder than leaving it out for {found.add('swap_milder', milder)} of these.")
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # As in the paper, the ends matter and the middle is forgiving: without one middle block the loss rises by a few tenths
 # of a nat, and exchanging neighbours there costs less still. The first two blocks and the last one are what the model

@@ -123,7 +123,7 @@ table.index = [f"{measure}, {'all tokens' if words == 'all' else 'first left out
 table.rename(columns={"edge": f"({begin - 1}, {begin})", "across": f"({begin}, {end})"})
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # The paper's measure shows a sharp block of states 12 to 28 whose two ends are alike to two digits: the picture of Fig.
 # 3. **It is the first token.** Its edge is where block 11 writes one huge feature into that token, and the block ends

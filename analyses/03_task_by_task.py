@@ -82,7 +82,7 @@ say("The fewest affected blocks at which a task has lost more than one nat a tok
 pd.DataFrame(least).T
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # Decline is graceful only up to about seven blocks here, and then the variants part: reverse and random order drop at
 # once, while parallel and its loop slope down to eleven or thirteen blocks. Middle repeat has lost the model with five.

@@ -114,7 +114,7 @@ say(
 )
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # The two ends are the paper's: running the parallel blocks three times harms least, and one block in place of all
 # others harms most, by far and at every start. Between them the order is another. The paper puts reverse and random

@@ -126,7 +126,7 @@ for group, dataset in groups.items():
     found.add(f"{group}_beginning_trend", paper.beginning_trend, paper.beginning_trend_low, paper.beginning_trend_high)
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # **"The ending is exactly one layer" fails**, under every measure of similarity and in both groups; of all these models
 # only the small encoder ends in one. **"The proportion of beginning layers falls with size" holds in part and says

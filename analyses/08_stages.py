@@ -113,7 +113,7 @@ for name in ("skip", "middle_repeat"):
     say(f"{name}: {found.add(f'pattern_{name}', alike)}.")
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # Skip keeps the pattern: what comes after the gap is nearly what the full model has there, at a small drift that the
 # later blocks make smaller. Middle repeat drifts four times as far, and away from the very first repetition; there the

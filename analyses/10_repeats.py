@@ -94,7 +94,7 @@ for name in ("skip", "middle_repeat"):
 say(f"The same ranges skipped: {rows['skip']}; replaced by the middle block: {rows['middle_repeat']} nats a token.")
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # Whether repeating harms depends on the reading. The middle **as a whole**, run a second time, is forgiven: up to
 # thirteen blocks it costs half a nat a token, a tenth of what it costs to leave the same blocks out, and a third time

@@ -130,7 +130,7 @@ say(
 )
 
 # %% [markdown]
-# ## What it says
+# ## What it says, on the built-in tasks
 #
 # Drift of the last state predicts the loss very well, over variants, starts and tasks alike, the plain cosine best. CKA
 # is the weakest: it forgives rotations, and a rotated last state is read wrongly by the head all the same. The figure

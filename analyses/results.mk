@@ -18,8 +18,9 @@ SMOLLM2 ?= $(CACHE)/packaged/SmolLM2-135M-Instruct.Q4_1.gguf
 GEMMA3 ?= $(CACHE)/packaged/gemma-3-270m.Q4_K_M.gguf
 MINILM ?= $(CACHE)/packaged/all-MiniLM-L6-v2
 
-# Of every task the first so many: three of each kind of question of builtin:order, nine of builtin:arithmetic.
-LIMIT ?= 36
+# Of every task the first so many: three of each kind of question of builtin:order, nine of builtin:arithmetic. The texts of the
+# benchmarks are longer, and their sizes such that the whole takes about as long.
+LIMIT ?= $(if $(LAYERSCOPE_DATA),20,36)
 SEEDS ?= 5
 LOOPS ?= 1-28
 LOOPS_LIMIT ?= 20
@@ -32,7 +33,7 @@ DRAWS ?= 1000
 WRITTEN_LIMIT ?= 48
 # Few runs, but every example of the built-in tasks: a comparison of tasks lives on their number.
 ORDER_STARTS ?= 11,12,13
-ORDER_LIMIT ?= 160
+ORDER_LIMIT ?= $(if $(LAYERSCOPE_DATA),100,160)
 
 texts_builtin := --texts builtin:passages
 tasks_builtin := $(addprefix --task builtin:,cloze commonsense arithmetic order)
@@ -55,15 +56,16 @@ of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json latency.
 of_gemma3 := gemma3.captured gemma3-sweep.nc
 of_minilm := minilm.captured
 of_family := $(FAMILY:%=%.captured)
+family_swept := $(FAMILY:%=%-sweep.nc)
 analyses = $(foreach name,$(1),$(name).nc $(name)-later.nc)
 
 .PHONY: results
-results: $(demo) $(addprefix $(MADE)/,$(call analyses,$(MODELS) $(FAMILY)) models.nc family.nc $(of_gemma3) $(of_smollm2))
+results: $(demo) $(addprefix $(MADE)/,$(call analyses,$(MODELS) $(FAMILY)) models.nc family.nc $(family_swept) $(of_gemma3) $(of_smollm2))
 
 $(addprefix $(MADE)/,$(of_smollm2)): | $(SMOLLM2) $(MADE)
 $(addprefix $(MADE)/,$(of_gemma3)): | $(GEMMA3) $(MADE)
 $(addprefix $(MADE)/,$(of_minilm)): | $(MINILM) $(MADE)
-$(addprefix $(MADE)/,$(of_family)): | $(MADE)/family.trained
+$(addprefix $(MADE)/,$(of_family) $(family_swept)): | $(MADE)/family.trained
 
 $(demo): | $(SMOLLM2)
 	$(LAYERSCOPE) demo
@@ -128,6 +130,10 @@ $(MADE)/scaled.nc:
 # 05, 06: the same of a model of another family and size.
 $(MADE)/gemma3-sweep.nc:
 	$(LAYERSCOPE) sweep $(GEMMA3) --bootstrap $(DRAWS) $(TASKS) --variants all --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
+
+# 06: and of models that differ in depth alone, on all examples, as they are small.
+$(addprefix $(MADE)/,$(family_swept)): $(MADE)/%-sweep.nc:
+	$(LAYERSCOPE) sweep $(MADE)/family/$* --bootstrap $(DRAWS) $(MEANING) --variants skip --limit $(ORDER_LIMIT) --resume --output $@
 
 # 09: sums written out.
 $(MADE)/sums.json:
