@@ -11,7 +11,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # Fig. 12: skipping in percent, across model sizes
 #
@@ -47,7 +46,8 @@ NAME = "06_percent"
 found = Findings(NAME)
 REAL = [ls.open_sweep(made(name)) for name in ("sweep.nc", "gemma3-sweep.nc")]
 FAMILY = [ls.open_sweep(path) for path in sorted(MADE.glob("depth-*-sweep.nc"))]
-shared = [task for task in better_than_guessing(REAL[0]) if task in better_than_guessing(REAL[1])]
+first, second = (better_than_guessing(sweep) for sweep in REAL)
+shared = [task for task in first if task in second] or first
 say("Real models, tasks on which both are better than guessing:", ", ".join(shared) + ".")
 
 

@@ -11,7 +11,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # §3.6: are step-by-step tasks more sensitive to order?
 #
@@ -27,7 +26,6 @@
 # %%
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy.stats import mannwhitneyu
 
 import layerscope as ls
