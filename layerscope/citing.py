@@ -46,7 +46,7 @@ def cite(path: str | os.PathLike[str]) -> str:
     >>> cite("none.nc")
     Traceback (most recent call last):
         ...
-    layerscope.errors.FileError: none.nc does not exist
+    layerscope.errors.FileError: none.nc: there is no such file...
     """
     bibliography = entries()
     used = dict.fromkeys(_used(path))

@@ -14,8 +14,10 @@ The tree, with the exit code of the command line::
 A message is one or two lines: what is wrong, where, and what to do about it. This module knows nothing else of LayerScope.
 """
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 __all__ = [
     "CaptureError",
@@ -27,8 +29,11 @@ __all__ = [
     "TextsError",
     "UsageError",
     "at_least",
+    "missing_file",
     "unknown_name",
 ]
+
+_SHOWN = 5  # files of a folder, at most
 
 
 class LayerScopeError(Exception):
@@ -79,6 +84,30 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known)}")
+
+
+def missing_file(path: str | os.PathLike[str]) -> str:
+    """Say that a file is not there, and what is: its nearest namesake, others of its kind, or not even its folder.
+
+    Examples
+    --------
+    >>> print(missing_file("nowhere/run.h5"))
+    nowhere/run.h5: there is no such file, nor a folder nowhere
+    """
+    path = Path(path)
+    said = f"{path}: there is no such file"
+    if not path.parent.is_dir():
+        return f"{said}, nor a folder {path.parent}"
+    if not os.access(path.parent, os.R_OK):
+        return said
+    alike = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix and entry.is_file())
+    close = get_close_matches(path.name, alike, n=1)
+    if close:
+        return f"{said}; did you mean {path.with_name(close[0])}?"
+    if not alike:
+        return f"{said}, and no other {path.suffix or 'file'} in {path.parent.absolute()}"
+    shown = ", ".join(alike[:_SHOWN]) + (", …" if len(alike) > _SHOWN else "")
+    return f"{said}; {path.parent.absolute()} has {shown}"
 
 
 def at_least(least: int, **values: int) -> None:

@@ -121,7 +121,7 @@ def capture(
     >>> ls.capture("nobody/nothing.gguf", ["one text"], "out.h5")
     Traceback (most recent call last):
         ...
-    layerscope.errors.ModelError: nobody/nothing.gguf: there is no such file
+    layerscope.errors.ModelError: nobody/nothing.gguf: there is no such file, nor a folder nobody
     """
     if output is None and not sinks:
         raise UsageError("a capture needs an output file or sinks: give one")

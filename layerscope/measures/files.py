@@ -9,7 +9,7 @@ import h5py
 import xarray
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
-from layerscope.errors import FileError
+from layerscope.errors import FileError, missing_file
 
 __all__ = ["holds", "read_analysis", "read_dataset", "read_result", "write_result"]
 
@@ -89,7 +89,7 @@ def read_dataset(path: str | os.PathLike[str], kind: str, command: str) -> xarra
     """
     path = os.fspath(path)
     if not os.path.exists(path):
-        raise FileError(f"{path} does not exist")
+        raise FileError(missing_file(path))
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as lazy:
             return lazy.load()

@@ -60,7 +60,7 @@ def analyze_model(
     >>> analyze_model("no/such/folder.gguf", ["one text"])
     Traceback (most recent call last):
         ...
-    layerscope.errors.ModelError: no/such/folder.gguf: there is no such file
+    layerscope.errors.ModelError: no/such/folder.gguf: there is no such file, nor a folder no/such
     """
     settings: dict[str, Any] = {"exclude_first": exclude_first, "bootstrap": bootstrap, "memory": memory, "seed": seed}
     Statistics(measures, **settings)  # what is wrong with these is said before a model is loaded

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import transformers
 
-from layerscope.errors import ModelError, UsageError
+from layerscope.errors import ModelError, UsageError, missing_file
 from layerscope.models import causal, gguf
 from layerscope.models.architectures import ARCHITECTURES, Architecture
 from layerscope.models.model import Model
@@ -68,7 +68,7 @@ def load_model(
     >>> ls.load_model("no/such/folder.gguf")
     Traceback (most recent call last):
         ...
-    layerscope.errors.ModelError: no/such/folder.gguf: there is no such file
+    layerscope.errors.ModelError: no/such/folder.gguf: there is no such file, nor a folder no/such
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
@@ -127,7 +127,7 @@ def identify(source: str | os.PathLike[str]) -> Identity:
     path = Path(source)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ModelError(f"{path}: there is no such file")
+            raise ModelError(missing_file(path))
         return Identity(path.stem, path, "main", partial(gguf.content_hash, path))
     if path.is_dir():
         return Identity(path.resolve().name, path, "main", partial(_folder_hash, path))

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from layerscope.errors import FileError
+from layerscope.errors import FileError, missing_file
 from layerscope.store.bfloat16 import stored_dtype
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import (
@@ -130,7 +130,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 def _require_hdf5(path: Path) -> None:
     if not path.exists():
-        raise FileError(f"there is no file {path}")
+        raise FileError(missing_file(path))
     if path.is_dir():
         raise FileError(f"{path} is a directory\ngive a capture file")
     if not os.access(path, os.R_OK):

@@ -13,7 +13,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
-from layerscope.errors import TextsError, UsageError
+from layerscope.errors import TextsError, UsageError, missing_file
 from layerscope.texts.records import DEFAULT_FIELD, Text, from_record
 
 __all__ = ["KNOWN", "file_reader", "read_json_lines", "read_plain_lines"]
@@ -44,7 +44,7 @@ def file_reader(path: str, field: str | None) -> Callable[[], Iterator[Text]]:
             "\n(texts themselves go in a list)"
         )
     if not os.path.exists(path):
-        raise TextsError(f"{path}: no such file")
+        raise TextsError(missing_file(path))
 
     def opener() -> Stream:
         return gzip.open(path, "rb") if lowered.endswith(".gz") else open(path, "rb")

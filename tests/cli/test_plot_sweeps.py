@@ -69,7 +69,7 @@ def test_options_reach_the_figure(place, tmp_path, options, words):
         (["small.nc", "--kind", "loops"], 1, "--variants looped_parallel --loops 1-28"),
         (["run.nc", "--kind", "sweep"], 1, "run.nc is no sweep file"),
         (["sweep.nc", "--kind", "heatmap"], 1, "sweep.nc is no analysis file"),
-        (["missing.nc"], 1, "missing.nc does not exist"),
+        (["missing.nc"], 1, "missing.nc: there is no such file"),
     ],
 )
 def test_what_goes_wrong_is_said_in_two_lines_and_nothing_is_left(place, arguments, code, words):

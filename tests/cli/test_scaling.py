@@ -53,7 +53,7 @@ REFUSED = [
     (2, ["small.nc"], "give two analyses or more"),
     (2, ["small.nc", "medium.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (2, ["small.nc", "medium.nc", "--output", "small.nc"], "exists already"),
-    (1, ["small.nc", "none.nc"], "none.nc does not exist"),
+    (1, ["small.nc", "none.nc"], "none.nc: there is no such file"),
     (1, ["small.nc", "cut.nc"], "cut.nc is no analysis file, or a truncated one"),
     (1, ["small.nc", "small.nc"], "small.nc is a second analysis of small"),
     (1, ["small.nc", "other.nc"], "other was analysed by cka, small by cosine"),

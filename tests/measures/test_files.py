@@ -66,7 +66,7 @@ def test_truncated_and_foreign_files_are_refused(analysis: xarray.Dataset, tmp_p
         (cut, "cut.nc is no analysis file, or a truncated one"),
         (text, "text.nc is no analysis file, or a truncated one"),
         (foreign, "foreign.nc is no analysis file: it has no dimension layer_other"),
-        (tmp_path / "none.nc", "none.nc does not exist"),
+        (tmp_path / "none.nc", "none.nc: there is no such file"),
     ):
         with pytest.raises(FileError, match=message):
             read_analysis(path)

@@ -45,7 +45,7 @@ def test_files_that_are_no_capture_are_refused_by_whoever_opens_them(tmp_path: P
         with pytest.raises(FileError, match=re.escape(f"{tmp_path / name} {what}")) as caught:
             opener(tmp_path / name)  # type: ignore[operator]
         assert len(str(caught.value).splitlines()) <= 2
-    with pytest.raises(FileError, match=re.escape(f"there is no file {tmp_path / 'none.h5'}")):
+    with pytest.raises(FileError, match=re.escape(f"{tmp_path / 'none.h5'}: there is no such file")):
         opener(tmp_path / "none.h5")  # type: ignore[operator]
 
 
