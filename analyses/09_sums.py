@@ -29,11 +29,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
+import layerscope as ls
 from layerscope.evaluation.intervals import drawn
 from layerscope.figures.style import GREY
 from layerscope.schedules.spec import parse_spec
 from resampling import one_number
-from shelf import Findings, axes_for, keep, keep_table, made, say
+from shelf import DATA, Findings, axes_for, keep, keep_table, made, say
 
 NAME = "09_sums"
 found = Findings(NAME)
@@ -132,6 +133,20 @@ tables = [[by_variant.loc[name, "near"], by_variant.loc[name, list(KINDS[2:])].s
 test = fisher_exact(tables)
 say(f"Near errors, parallel against skip: odds ratio {found.add('near_odds', test.statistic)}, p = {test.pvalue:.2g}.")
 found.add("near_p", test.pvalue)
+
+# %% [markdown]
+# ## Word problems
+#
+# The paper's example is of GSM8K: with `LAYERSCOPE_DATA`, its first 16 test questions after five worked examples, under
+# the full model and with 3 and 7 blocks in parallel. The number after the last #### has to be right.
+
+# %%
+if DATA == "benchmarks":
+    problems = ls.open_sweep(made("problems.nc")).isel(task=0)
+    for run, spec in enumerate(problems.schedule.values.astype(str)):
+        one = problems.isel(run=run)
+        right = found.add(f"problems_{spec}", one.accuracy, one.accuracy_low, one.accuracy_high)
+        say(f"{spec}: {right} of {int(problems.examples)} right.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

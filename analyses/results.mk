@@ -31,6 +31,8 @@ START ?= 12
 BOOTSTRAP ?= 200
 DRAWS ?= 1000
 WRITTEN_LIMIT ?= 48
+PROBLEMS_LIMIT ?= 16
+PROBLEMS_STARTS ?= 11,13
 # Few runs, but every example of the built-in tasks: a comparison of tasks lives on their number.
 ORDER_STARTS ?= 11,12,13
 ORDER_LIMIT ?= $(if $(LAYERSCOPE_DATA),100,160)
@@ -52,7 +54,7 @@ demo := $(CACHE)/demo/run.h5
 MODELS := smollm2 gemma3 minilm
 FAMILY ?= depth-06 depth-12 depth-18 depth-24
 of_smollm2 := smollm2.captured smollm2-skip.nc smollm2-middle_repeat.nc
-of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json latency.nc
+of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json $(if $(LAYERSCOPE_DATA),problems.nc) latency.nc
 of_gemma3 := gemma3.captured gemma3-sweep.nc
 of_minilm := minilm.captured
 of_family := $(FAMILY:%=%.captured)
@@ -138,6 +140,11 @@ $(addprefix $(MADE)/,$(family_swept)): $(MADE)/%-sweep.nc:
 # 09: sums written out.
 $(MADE)/sums.json:
 	$(PYTHON) analyses/write_sums.py $(SMOLLM2) --limit $(WRITTEN_LIMIT) --output $@
+
+# And whole word problems, where there are any: GSM8K, with five worked examples.
+$(MADE)/problems.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) --task lm-eval:local_gsm8k --include-path analyses/tasks --limit $(PROBLEMS_LIMIT) \
+		--variants parallel --starts $(PROBLEMS_STARTS) --bootstrap $(DRAWS) --resume --output $@
 
 # 10: a range of blocks twice and three times, as a whole and block by block.
 repeated = $(foreach range,$(RANGES),$(foreach times,2 3,--schedule $(1):$(range):times=$(times)))
