@@ -164,7 +164,7 @@ def finished(folder: Path, settings: dict[str, object], overwrite: bool) -> bool
     if overwrite or not record.exists():
         return False
     if json.loads(record.read_text())["settings"] != settings:
-        raise SystemExit(f"{folder} was trained with other settings: give --overwrite, or another --output")
+        raise SystemExit(f"{folder} was trained with other settings: give --overwrite, or another folder")
     return True
 
 

@@ -85,7 +85,10 @@ def plot(
         int | None, typer.Option(help="Of a scaling: which reading, by the tokens left out at each start (the fewest).")
     ] = None,
     quantity: Annotated[
-        str | None, typer.Option(help="Of a sweep: normalized, loss, loss_difference, accuracy, perplexity.")
+        str | None,
+        typer.Option(
+            help="Of a sweep: normalized, loss, loss_difference, accuracy, perplexity; of a fine-tuning: score."
+        ),
     ] = None,
     task: Annotated[str | None, typer.Option(help="One task of a sweep (all, or their median).")] = None,
     variant: Annotated[str | None, typer.Option(help="One variant, for --kind tasks (all).")] = None,

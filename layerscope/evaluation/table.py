@@ -21,7 +21,7 @@ from layerscope.schedules.spec import Spec
 from layerscope.schedules.tree import new_block_calls, path_to, prefix_tree
 from layerscope.version import __version__
 
-__all__ = ["DRIFTS", "sweep_table"]
+__all__ = ["DRIFTS", "run_columns", "sweep_table"]
 
 DRIFTS = ("drift_cosine", "drift_norm", "drift_cka")
 
@@ -84,7 +84,7 @@ def sweep_table(
         results = _Results(number, exam, schedules, journal)
         seconds += results.seconds
         tasks.append(_of_task(results, level, bootstrap, seed).pad(example=(0, most - len(exam.questions))))
-    table = xarray.concat(tasks, dim="task").assign_coords(_runs(runs, schedules, model.depth))
+    table = xarray.concat(tasks, dim="task").assign_coords(run_columns(runs, model.depth))
     table = table.assign_coords(task=[exam.name for exam in exams]).assign(
         chance=("task", levels),
         examples=("task", [len(exam.questions) for exam in exams]),
@@ -118,7 +118,8 @@ def _padded(names: list[str], length: int) -> list[str]:
     return names + [""] * (length - len(names))
 
 
-def _runs(runs: Sequence[Spec], schedules: Sequence[Schedule], depth: int) -> dict[str, Any]:
+def run_columns(runs: Sequence[Spec], depth: int) -> dict[str, Any]:
+    """Return the columns that say of each run of a sweep what it was, for a model of `depth` blocks."""
     return {
         "schedule": ("run", [str(run) for run in runs]),
         "variant": ("run", [run.variant for run in runs]),
@@ -126,7 +127,7 @@ def _runs(runs: Sequence[Spec], schedules: Sequence[Schedule], depth: int) -> di
         "seed": ("run", [run.seed for run in runs]),
         "loops": ("run", [run.loops for run in runs]),
         "affected": ("run", [run.affected(depth) for run in runs]),
-        "stages": ("run", [len(schedule) for schedule in schedules]),
+        "stages": ("run", [len(run.schedule(depth)) for run in runs]),
     }
 
 

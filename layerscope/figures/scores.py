@@ -4,6 +4,7 @@ It knows the sweep Dataset (dimensions ``task``, ``run``), not axes.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -28,12 +29,15 @@ class Quantity:
         1 where more is better, -1 where less is.
     ends
         What chance and the full model are worth, where they are the same for all tasks.
+    middle
+        How several tasks are put together: by their median, or, as GLUE is, by their mean.
     """
 
     name: str
     words: str
     better: int
     ends: tuple[float, float] | None = None
+    middle: Literal["median", "mean"] = "median"
 
     @property
     def short(self) -> str:
@@ -65,13 +69,14 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("accuracy", "accuracy", 1),
         Quantity("accuracy_norm", "accuracy, by length", 1),
         Quantity("perplexity", "perplexity", -1),
+        Quantity("score", "score (each task's own)", 1, middle="mean"),
     )
 }
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A quantity of every run: of one task, or the middle of several (the median; of two, which have none, the mean).
+    """A quantity of every run: of one task, or the middle of several (the median, unless the quantity says the mean).
 
     Attributes
     ----------
@@ -110,7 +115,7 @@ class Scores:
         kind = self.quantity
         if len(self.tasks) == 1:
             return kind.names
-        middle = "mean" if len(self.tasks) == 2 else "median"
+        middle = "mean" if len(self.tasks) == 2 else kind.middle
         return [
             f"{kind.words}, {middle} of {len(self.tasks)} tasks",
             f"{middle} {kind.words}",
@@ -210,7 +215,7 @@ def scores(sweep: xr.Dataset, quantity: str, task: str | None = None) -> Scores:
     return Scores(
         kind,
         tuple(kept),
-        np.median(table[rows], axis=0),
+        (np.mean if kind.middle == "mean" else np.median)(table[rows], axis=0),
         None if low is None or high is None else low[0],
         None if low is None or high is None else high[0],
         _above_chance(sweep, kept),

@@ -36,12 +36,12 @@ def sweep(
 ) -> Figure:
     """Draw all range variants against the number of affected blocks, M (the paper's Fig. 11).
 
-    Up goes the quantity of one task, or the median over tasks (of two tasks their mean). `random` is the mean over its
-    seeds, its band goes from the least to the greatest of them. Intervals that the sweep holds are vertical bars, for
-    which lines are set aside by a part of one M; they are of one task, so a median over several has none. The full
-    model is a broken level, chance a dotted one. A marker is filled where accuracy is above chance (its interval too,
-    where the sweep has one) in more than half of the tasks, and hollow elsewhere, whatever quantity is drawn: over
-    hollow markers accuracy says nothing. The key says over which M all are filled, and up to which some.
+    Up goes the quantity of one task, or the median over tasks (of two tasks, and of ``score``, their mean). `random` is
+    the mean over its seeds, its band goes from the least to the greatest of them. Intervals that the sweep holds are
+    vertical bars, for which lines are set aside by a part of one M; they are of one task, so a median over several has
+    none. The full model is a broken level, chance a dotted one. A marker is filled where accuracy is above chance (its
+    interval too, where the sweep has one) in more than half of the tasks, and hollow elsewhere, whatever quantity is
+    drawn: over hollow markers accuracy says nothing. The key says over which M all are filled, and up to which some.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def sweep(
         A sweep.
     quantity
         ``normalized`` (0 is chance, 1 the full model), ``loss``, ``loss_difference`` (paired with the full model),
-        ``accuracy``, ``accuracy_norm`` or ``perplexity``. For a small model, soon at chance, ``loss`` tells most.
+        ``accuracy``, ``accuracy_norm`` or ``perplexity``; of a fine-tuning ``score``. For a small model, soon at chance,
+        ``loss`` tells most.
     task
         One task; all by default.
     loops

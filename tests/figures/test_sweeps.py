@@ -178,6 +178,15 @@ def test_levels_are_those_of_the_full_model_and_of_chance(whole):
     assert of("accuracy") == {"full model": pytest.approx(0.53)}  # tasks do not share a chance level
 
 
+def test_scores_of_a_fine_tuning_are_put_together_by_their_mean(whole):
+    scored = whole.assign(score=whole.accuracy)
+    axes = figures.sweep(scored, "score").axes[0]
+    skip = scored.isel(run=scored.variant.values == "skip").sortby("affected")
+    assert lines(axes)["skip"].get_ydata() == pytest.approx(skip.score.mean("task").values)
+    assert axes.get_ylabel() == "score (each task's own), mean of 4 tasks"
+    assert figures.sweep(whole, "accuracy").axes[0].get_ylabel() == "accuracy, median of 4 tasks"
+
+
 def test_perplexity_is_logarithmic_and_others_linear(whole):
     assert [figures.sweep(whole, name).axes[0].get_yscale() for name in QUANTITIES] == ["linear"] * 5 + ["log"]
 

@@ -1,0 +1,99 @@
+"""Fine-tune a decoder on ARC under a schedule, and keep it in a folder that every command takes as a model (Fig. 13).
+
+It learns the right answers of the training questions, in the very tokens that the benchmark scores: one epoch at 5e-5, in
+batches of 64, all weights. The schedule runs in every step. The paper does not say what its loss is taken over; here it is
+the tokens of the answers. `--task` takes any other task that has right answers::
+
+    python analyses/finetune_arc.py meta-llama/Llama-2-7b-hf --schedule skip:13 --save tuned
+    layerscope sweep tuned --task lm-eval:arc_challenge --schedule skip:13
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import layerscope as ls
+from finetuning import Encode, checked, ended, options_of_training, settings_of, train
+from layerscope.errors import ModelError, TextsError
+from layerscope.evaluation.exams import load_exam
+from layerscope.models.loading import load_model
+from layerscope.models.model import Model
+from layerscope.models.reading import quiet
+from layerscope.progress import progress
+from layerscope.provenance import provenance
+from train_family import finished, save
+
+RATE = 5e-5
+UNLEARNED = -100  # the label of tokens that the library's loss leaves out
+
+
+class Answer(NamedTuple):
+    """The tokens of a question and its right answer, and how many of them are the question's."""
+
+    ids: tuple[int, ...]
+    asked: int
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = options_of_training(__doc__.split("\n")[0], epochs=1, batch=64, rate=f"{RATE}")
+    parser.add_argument("--task", default="lm-eval:local_arc_challenge_train", help="builtin:NAME or lm-eval:NAME")
+    parser.add_argument("--include-path", type=Path, default=Path(__file__).parent / "tasks", help="for lm-eval")
+    parser.add_argument("--schedule", default="identity", help="what runs, such as skip:12")
+    parser.add_argument("--save", type=Path, required=True, help="the folder of the fine-tuned model")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    chosen = checked(parser.parse_args())
+    chosen.rate = chosen.rate or RATE
+    return chosen
+
+
+def main() -> None:
+    """Fine-tune and save, unless that was done before."""
+    chosen = options()
+    settings = settings_of(chosen, "save", "overwrite", "include_path")
+    if finished(chosen.save, settings, chosen.overwrite):
+        print(f"{chosen.save}: trained already")
+        return
+    model = load_model(chosen.model, dtype=chosen.dtype, device=chosen.device)
+    if not model.architecture.causal:
+        raise ModelError(f"{model.name} is an encoder: answers are a decoder's next tokens")
+    answers = right_answers(chosen, model)
+    work = chosen.epochs * len(answers)
+    with progress(chosen.task, total=work, unit="examples") as advance, ls.scheduled(model, chosen.schedule):
+        train(model, answers, encoder(model), chosen, advance)
+    with quiet():
+        save(chosen.save, model.module, model.tokenizer, {"settings": settings, "provenance": json.loads(provenance())})
+    print(f"{chosen.save}: {len(answers)} answers of {chosen.task}, {chosen.epochs} times, under {chosen.schedule}")
+
+
+def right_answers(chosen: argparse.Namespace, model: Model) -> list[Answer]:
+    """Return the right answer to each question of a task."""
+    exam = load_exam(chosen.task, model, chosen.limit, chosen.include_path)
+    places = [exam.right(question) for question in exam.questions]
+    if exam.kind == "rolling" or not all(places):
+        raise TextsError(f"{chosen.task}: not every example has a right answer to be learned; give a task that has")
+    right = [(exam.prompts[prompt], number) for ((prompt, number),) in places]
+    return [Answer(prompt.context + prompt.continuations[number], len(prompt.context)) for prompt, number in right]
+
+
+def encoder(model: Model) -> Encode:
+    """Return what makes a batch of answers."""
+
+    def encode(answers: Sequence[Answer]) -> dict[str, Any]:
+        ids = torch.full((len(answers), max(len(answer.ids) for answer in answers)), model.pad_id)
+        labels, mask = torch.full_like(ids, UNLEARNED), torch.zeros_like(ids)
+        for row, (tokens, asked) in enumerate(answers):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            labels[row, asked : len(tokens)] = ids[row, asked : len(tokens)]
+            mask[row, : len(tokens)] = 1
+        return model.inputs(ids, mask) | {"labels": labels.to(model.device)}
+
+    return encode
+
+
+if __name__ == "__main__":
+    ended(main)

@@ -1,0 +1,82 @@
+"""What `finetune_glue.py` and `finetune_arc.py` share: the options of training, the loop, and how an error ends a script.
+
+The loop knows examples only through what puts them into the arguments of a model; a schedule is a context around it.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layerscope.errors import LayerScopeError, at_least
+from layerscope.models.loading import DTYPES, identify
+from layerscope.models.model import Model
+from layerscope.progress import Advance
+
+Encode = Callable[[Sequence[Any]], dict[str, Any]]
+"""Puts examples into the arguments of the model, labels among them."""
+
+
+def options_of_training(about: str, *, epochs: int, batch: int, rate: str) -> argparse.ArgumentParser:
+    """Return a parser of what both scripts take."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("model", help="hub id (owner/name, owner/name@revision) or folder")
+    parser.add_argument("--limit", type=int, help="only the first so many examples")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--batch", type=int, default=batch, help="examples of a step")
+    parser.add_argument("--at-once", type=int, help="examples of a step that are in memory at once (all)")
+    parser.add_argument("--rate", type=float, help=f"learning rate ({rate})")
+    parser.add_argument("--seed", type=int, default=0, help="of new weights, order and dropout")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES)
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def checked(chosen: argparse.Namespace) -> argparse.Namespace:
+    """Refuse numbers that mean nothing."""
+    numbers = {name: getattr(chosen, name) for name in ("limit", "epochs", "batch", "at_once")}
+    at_least(1, **{name: number for name, number in numbers.items() if number is not None})
+    return chosen
+
+
+def settings_of(chosen: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """Return what a result hangs on: the weights and all options but some."""
+    who, left_out = identify(chosen.model), {"model", "device", "at_once", *others}
+    given = {name: value for name, value in vars(chosen).items() if name not in left_out}
+    return {"model": who.name, "weights": who.fingerprint(), **given}
+
+
+def train(model: Model, examples: Sequence[Any], encode: Encode, chosen: argparse.Namespace, advance: Advance) -> None:
+    """Fit what may change: in a new order each epoch, gradients clipped at 1, the rate falling along a line to nothing."""
+    weights = [weight for weight in model.module.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=chosen.rate, weight_decay=0.0)
+    drawn = torch.Generator().manual_seed(chosen.seed)
+    orders = [torch.randperm(len(examples), generator=drawn) for _ in range(chosen.epochs)]
+    steps = [batch for order in orders for batch in order.split(chosen.batch)]
+    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(steps))
+    torch.manual_seed(chosen.seed)  # of dropout
+    model.module.train()
+    for step, batch in enumerate(steps, 1):
+        for part in batch.split(chosen.at_once or chosen.batch):
+            loss = model.module(**encode([examples[number] for number in part])).loss
+            if not loss.isfinite():
+                raise LayerScopeError(f"{model.name}: the loss is {loss.item()} in step {step}: give a lower --rate")
+            (loss * len(part) / len(batch)).backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        falling.step()
+        optimizer.zero_grad()
+        advance(len(batch))
+    model.module.eval()
+
+
+def ended(main: Callable[[], None]) -> None:
+    """Run a script; an error that a user can mend is a line or two and the exit code of the command line."""
+    try:
+        main()
+    except LayerScopeError as error:
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
