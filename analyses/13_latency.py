@@ -18,12 +18,12 @@
 # step saved is time saved depends on the machine: a processor that one block keeps busy gains nothing from having
 # several to do at once. Here the time is measured on the processor at hand, beside the score that it costs.
 #
-# Scores are those of `sweep.nc`; times those of `latency.nc` of [results.mk](results.mk), `layerscope sweep --latency`:
-# one text at a time, schedules taken in turns, the least of several. Parallel stages are timed block by block and
-# stacked, as one batched call, and the faster one counts.
+# Scores are those of `sweep.nc`; times those of `latency-64.nc` and `latency-1.nc` of [results.mk](results.mk),
+# `layerscope sweep --latency`: 64 tokens of one text read at once, and a single token, as when a text is written token
+# by token. Schedules take turns and the least of five counts. Parallel stages are timed block by block and stacked, as
+# one batched call, and the faster way counts.
 
 # %%
-import numpy as np
 import pandas as pd
 from scipy.stats import linregress
 
@@ -33,79 +33,90 @@ from shelf import Findings, keep, keep_table, made, say
 
 NAME = "13_latency"
 found = Findings(NAME)
-sweep, timed = ls.open_sweep(made("sweep.nc")), ls.open_sweep(made("latency.nc"))
-seconds = dict(zip(timed.schedule.values.astype(str), timed.seconds_per_token.values, strict=True))
-stacked = dict(zip(timed.schedule.values.astype(str), timed.stacked.values, strict=True))
-specs = sweep.schedule.values.astype(str)
-both = sweep.isel(run=[number for number, spec in enumerate(specs) if spec in seconds])
-both["seconds_per_token"] = ("run", [seconds[spec] for spec in both.schedule.values.astype(str)])
-both["stacked"] = ("run", [stacked[spec] for spec in both.schedule.values.astype(str)])
-tasks = better_than_guessing(both)
-say(f"{sweep.attrs['model']}: {1e3 * float(both.seconds_per_token[0]):.2f} ms a token; tasks: {', '.join(tasks)}.")
+sweep = ls.open_sweep(made("sweep.nc"))
+timed = {tokens: ls.open_sweep(made(f"latency-{tokens}.nc")) for tokens in (64, 1)}
+specs = [str(spec) for spec in timed[64].schedule.values]
+place = {str(spec): run for run, spec in enumerate(sweep.schedule.values)}
+runs = sweep.isel(run=[place[spec] for spec in specs])
+tasks = better_than_guessing(sweep)
+both = {
+    tokens: runs.sel(task=tasks).assign({name: one[name] for name in ("seconds_per_token", "stacked")})
+    for tokens, one in timed.items()
+}
+for tokens, one in both.items():
+    say(f"{tokens} at once: {found.add(f'milliseconds_{tokens}', 1e3 * one.seconds_per_token[0])} ms a token.")
+say(f"{sweep.attrs['model']}; tasks: {', '.join(tasks)}.")
+
+# %% [markdown]
+# ## 64 tokens at once
 
 # %%
-keep(ls.figures.latency(both.sel(task=tasks), "normalized"), NAME)
+keep(ls.figures.latency(both[64], "normalized"), NAME)
 
 # %%
-keep(ls.figures.latency(both.sel(task=tasks), "loss_difference"), NAME + "-loss")
+keep(ls.figures.latency(both[64], "loss_difference"), NAME + "-loss")
+
+# %% [markdown]
+# ## A single token, as in writing
+
+# %%
+keep(ls.figures.latency(both[1], "loss_difference"), NAME + "-single")
 
 # %% [markdown]
 # ## Time against steps
 #
 # Time a token as a part of the full model's, against sequential stages as a part of its blocks: a slope of 1 means that
-# a stage saved is time saved.
+# a stage saved is time saved. Intervals are those of the line.
 
 # %%
-own = ["variant", "start", "affected", "loops", "stages", "stacked", "seconds_per_token"]
-table = both[own].to_dataframe().reset_index(drop=True)[own]
-table["time"] = table.seconds_per_token / table.seconds_per_token[0]
+table = runs[["variant", "start", "affected", "loops", "stages"]].to_dataframe().reset_index(drop=True)
 table["steps"] = table.stages / table.stages[0]
 for quantity in ("loss_difference", "normalized"):
-    table[quantity] = both[quantity].sel(task=tasks).median("task").values
+    table[quantity] = runs[quantity].sel(task=tasks).median("task").values
+for tokens, one in both.items():
+    table[f"time_{tokens}"] = (one.seconds_per_token / one.seconds_per_token[0]).values
+    table[f"stacked_{tokens}"] = one.stacked.values
 keep_table(table, NAME)
+rows = {}
 for variant in ("skip", "parallel", "looped_parallel"):
-    line = linregress(*table[table.variant == variant][["steps", "time"]].to_numpy().T)
-    wide = 1.96 * line.stderr
-    slope = found.add(f"slope_{variant}", line.slope, line.slope - wide, line.slope + wide)
-    say(f"**{variant}**: slope {slope}.")
+    for tokens in both:
+        line = linregress(*table[table.variant == variant][["steps", f"time_{tokens}"]].to_numpy().T)
+        ends = line.slope - 1.96 * line.stderr, line.slope + 1.96 * line.stderr
+        rows.setdefault(variant, {})[f"{tokens} at once"] = found.add(f"slope_{variant}_{tokens}", line.slope, *ends)
+pd.DataFrame.from_dict(rows, orient="index")
 
 # %%
-half = table[(table.variant == "parallel")].iloc[(table[table.variant == "parallel"].steps - 0.5).abs().argmin() :][:1]
-count = int(half.affected.iloc[0])
-rows = table[(table.affected == count) & table.variant.isin(["parallel", "looped_parallel", "skip"])].set_index(
-    "variant"
-)
-for name, row in rows.iterrows():
-    found.add(f"steps_{name}", row.steps)
-    found.add(f"time_{name}", row.time)
-    found.add(f"loss_{name}", row.loss_difference)
+parallel = table[table.variant == "parallel"]
+count = int(parallel.affected[(parallel.steps - 0.5).abs().idxmin()])
+halved = table[table.affected == count].set_index("variant")
+for name, row in halved.iterrows():
+    for column in ("steps", "time_64", "time_1", "loss_difference"):
+        found.add(f"{column}_{name}", row[column])
 say(f"Nearest to half of the steps, {count} blocks in parallel:")
-rows[["stages", "steps", "time", "loss_difference", "normalized"]].round(2)
+halved[["stages", "steps", "time_64", "time_1", "loss_difference", "normalized"]].round(2)
 
 # %% [markdown]
 # ## The same time, spent better
 #
 # For each parallel run: the skip run that is as fast or faster, and loses least. Positive: parallel loses more than
-# skip would in the same time.
+# skip does in the same time.
 
 # %%
-again = known_median([replicates(both, task)["loss_difference"] for task in tasks], axis=0)
-runs = {name: np.flatnonzero(both.variant.values == name) for name in ("skip", "parallel")}
-time, loss = both.seconds_per_token.values, table.loss_difference.to_numpy()
-wide = runs["parallel"][(both.affected.values[runs["parallel"]] > 1)]
+again = known_median([replicates(runs, task)["loss_difference"] for task in tasks], axis=0)
+loss, affected = table.loss_difference, table.affected
 beyond = {}
-for run in wide:
-    faster = runs["skip"][time[runs["skip"]] <= max(time[run], time[runs["skip"]].min())]
-    rival = faster[loss[faster].argmin()]
-    apart = found.add(
-        f"beyond_skip_{both.affected.values[run]}",
-        *one_number(loss[run] - loss[rival], again[:, run] - again[:, rival]),
-    )
-    beyond[int(both.affected.values[run])] = {
-        "loss beyond skip": apart,
-        "blocks skipped": int(both.affected.values[rival]),
-    }
-pd.DataFrame.from_dict(beyond, orient="index").rename_axis("parallel blocks").sort_index()
+for run in parallel.index[parallel.affected > 1][::-1]:
+    for tokens in both:
+        time = table[f"time_{tokens}"]
+        skipped = table.variant == "skip"
+        rivals = table.index[skipped & (time <= max(time[run], time[skipped].min()))]
+        rival = loss[rivals].idxmin()
+        apart = one_number(loss[run] - loss[rival], again[:, run] - again[:, rival])
+        beyond.setdefault(affected[run], {})[f"{tokens} at once: beyond skip"] = found.add(
+            f"beyond_skip_{affected[run]}_{tokens}", *apart
+        )
+        beyond[affected[run]][f"{tokens}: blocks skipped"] = affected[rival]
+pd.DataFrame.from_dict(beyond, orient="index").rename_axis("parallel blocks")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

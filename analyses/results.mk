@@ -54,7 +54,7 @@ demo := $(CACHE)/demo/run.h5
 MODELS := smollm2 gemma3 minilm
 FAMILY ?= depth-06 depth-12 depth-18 depth-24
 of_smollm2 := smollm2.captured smollm2-skip.nc smollm2-middle_repeat.nc
-of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json $(if $(LAYERSCOPE_DATA),problems.nc) latency.nc
+of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json $(if $(LAYERSCOPE_DATA),problems.nc) latency-64.nc latency-1.nc
 of_gemma3 := gemma3.captured gemma3-sweep.nc
 of_minilm := minilm.captured
 of_family := $(FAMILY:%=%.captured)
@@ -151,6 +151,7 @@ repeated = $(foreach range,$(RANGES),$(foreach times,2 3,--schedule $(1):$(range
 $(MADE)/repeats.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) $(call repeated,repeat) $(call repeated,repeat_each) --limit $(LIMIT) --resume --output $@
 
-# 13: wall time, of one sequence alone; measured last, when nothing else of this runs.
-$(MADE)/latency.nc:
-	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(MEANING) --variants skip,parallel,looped_parallel --limit 1 --latency --resume --output $@
+# 13: wall time of one sequence alone, 64 tokens at once and a single one; measured last, when nothing else of this runs.
+$(MADE)/latency-64.nc $(MADE)/latency-1.nc: $(MADE)/latency-%.nc:
+	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(MEANING) --variants skip,parallel,looped_parallel --limit 1 \
+		--latency --latency-tokens $* --resume --output $@

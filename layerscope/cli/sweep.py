@@ -39,6 +39,7 @@ def sweep(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates over examples, for 95 % intervals; 0 for none.")] = 1000,
     latency: Annotated[bool, typer.Option("--latency", help="Also time full, skip and parallel runs alone.")] = False,
+    latency_tokens: Annotated[int, typer.Option(help="Tokens read at once when timed; 1: as in writing.")] = 64,
     chance: Annotated[
         list[str] | None, typer.Option(help="TASK=SCORE of guessing, where the data do not tell; may be repeated.")
     ] = None,
@@ -69,6 +70,7 @@ def sweep(
         overwrite=overwrite,
         bootstrap=bootstrap,
         latency=latency,
+        latency_tokens=latency_tokens,
         chance=scores_by_name(chance or []),
         batch_tokens=batch_tokens,
         seed=seed,

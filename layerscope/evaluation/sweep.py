@@ -49,6 +49,7 @@ def sweep(
     overwrite: bool = False,
     bootstrap: int = 1000,
     latency: bool = False,
+    latency_tokens: int = 64,
     chance: Mapping[str, float] | None = None,
     batch_tokens: int = 2048,
     dtype: str = "float32",
@@ -87,6 +88,8 @@ def sweep(
     latency
         Also time the full model, skip, parallel and looped parallel alone: ``seconds_per_token(run)``, elsewhere NaN. A parallel
         stage is timed block after block and as one batched call; the faster counts, and ``stacked(run)`` says which it was.
+    latency_tokens
+        How many tokens are then read at once: 1 is what writing token by token comes to.
     chance
         Scores of guessing by task, where they are not to be computed from the data.
     batch_tokens
@@ -118,14 +121,15 @@ def sweep(
     state and the full model's, position 0 left out; the stages are held against the states that
     `layerscope.schedules.alignment.reference_states` names.
     """
-    at_least(1, batch_tokens=batch_tokens, seeds=seeds)
+    at_least(1, batch_tokens=batch_tokens, seeds=seeds, latency_tokens=latency_tokens)
     at_least(0, bootstrap=bootstrap)
     tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
     for name in tasks:
         check_name(name, include_path)
     target = None if output is None else _target(Path(output), resume, overwrite)
     planned = partial(plan_runs, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
-    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency": latency}
+    timed = latency_tokens if latency else 0
+    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency_tokens": timed}
     if target is not None and target.exists() and resume and not isinstance(model, Model):
         known = {"dtype": dtype, "tasks": tasks, "limit": limit, "batch_tokens": batch_tokens, **statistics}
         before = _done_before(target, model, known, planned)
@@ -148,8 +152,8 @@ def sweep(
             "provenance": provenance(weights=settings["weights"], **statistics, **versions(tasks)),
         }
         result = sweep_table(model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {})
-        if latency:
-            result = result.assign(_timed(model, runs))
+        if timed:
+            result = result.assign(_timed(model, runs, timed))
         if target is not None:
             write_result(result, target)
         journal.remove()
@@ -157,19 +161,20 @@ def sweep(
 
 
 _TIMED = ("identity", "skip", "parallel", "looped_parallel")
-_SECONDS = {"long_name": "wall time a token of one sequence of 64 alone, vocabulary head left out", "units": "s"}
 _STACKED = {
     "long_name": "1 where one batched call a stage was the faster way, 0 where block after block; -1 not measured"
 }
 
 
-def _timed(model: Model, runs: Sequence[Spec]) -> dict[str, Any]:
+def _timed(model: Model, runs: Sequence[Spec], tokens: int) -> dict[str, Any]:
     """Time some runs, a parallel stage in whichever way is faster."""
     chosen = [number for number, run in enumerate(runs) if run.variant in _TIMED]
     seconds, stacked = np.full(len(runs), np.nan), np.full(len(runs), -1)
-    ways = seconds_per_token(model, [runs[number].schedule(model.depth) for number in chosen])
+    ways = seconds_per_token(model, [runs[number].schedule(model.depth) for number in chosen], tokens=tokens)
     seconds[chosen], stacked[chosen] = np.nanmin(ways, axis=1), np.nanargmin(ways, axis=1)
-    return {"seconds_per_token": ("run", seconds, _SECONDS), "stacked": ("run", stacked, _STACKED)}
+    long_name = f"wall time a token of one sequence of {tokens} alone, vocabulary head left out"
+    said = {"long_name": long_name, "units": "s", "tokens": tokens}
+    return {"seconds_per_token": ("run", seconds, said), "stacked": ("run", stacked, _STACKED)}
 
 
 def _target(path: Path, resume: bool, overwrite: bool) -> Path:

@@ -329,11 +329,21 @@ def test_latency_is_measured_when_asked_for(model: Model, swept: xarray.Dataset)
 
 
 def test_the_faster_way_of_a_parallel_stage_counts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "seconds_per_token", lambda *_: np.array([[3.0, np.nan], [2.0, 1.0], [4.0, 5.0]]))
+    monkeypatch.setattr(
+        sweep_module, "seconds_per_token", lambda *_, tokens: np.array([[3.0, np.nan], [2.0, 1.0], [4.0, 5.0]])
+    )
     found = ls.sweep(
-        model, "test:choices", variants="parallel,looped_parallel", starts="0", bootstrap=0, limit=1, latency=True
+        model,
+        "test:choices",
+        variants="parallel,looped_parallel",
+        starts="0",
+        bootstrap=0,
+        limit=1,
+        latency=True,
+        latency_tokens=5,
     )
     assert found.seconds_per_token.values.tolist() == [3.0, 1.0, 4.0]
+    assert found.seconds_per_token.tokens == 5
     assert found.stacked.values.tolist() == [0, 1, 0]
 
 
