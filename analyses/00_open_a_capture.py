@@ -81,7 +81,7 @@ for _, rows in some.groupby("sequence_index"):
 # ## With LayerScope
 #
 # `analyze` takes a Dataset exactly as it stands, so the same twenty texts go in. (Given the path instead, it reads the
-# file by a faster road.)
+# file itself.)
 
 # %%
 import layerscope as ls

@@ -17,10 +17,12 @@
 # The paper's Fig. 3 is the cosine between the states of two layers, with **each text flattened to one vector** of
 # tokens × features. Its blocks are the evidence for beginning, middle and ending layers that share a space within. A
 # flattened cosine belongs to the few tokens of enormous norm, so here it stands beside measures in which they count
-# less: each token by itself, the first token of each text left out, the mean taken away, and CKA.
+# less: each token by itself, the mean taken away, CKA, and each of them without the first token of each text.
 #
 # `smollm2.nc` and `smollm2-later.nc` of [results.mk](results.mk): 120 built-in passages (with benchmark files at hand,
-# the first 100 of LAMBADA, the paper's own choice), all 31 states, intervals from 200 bootstrap draws of texts.
+# the first 100 of LAMBADA, as in the paper), all 31 states, 0 being the embedding, and intervals from 200 draws of
+# texts. Two things differ from the paper's own: it pads the texts of a batch and flattens the padding with them, and it
+# drops the last token of each. Here no text is padded and all its tokens count.
 
 # %%
 import numpy as np
@@ -28,6 +30,11 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
+from layerscope.figures.brackets import draw_boxes
+from layerscope.figures.canvas import Figure, place_axes
+from layerscope.figures.cells import draw_bar, draw_cells, scale_of
+from layerscope.figures.style import applied
+from resampling import one_number
 from shelf import Findings, axes_for, keep, keep_table, made, say
 
 NAME = "02_similarity"
@@ -38,102 +45,131 @@ say(f"{every.attrs['model']} on {every.attrs['texts']}, {every.cosine.attrs['tok
 say(every.attrs["massive_warning"])
 
 # %% [markdown]
+# ## The measures side by side
+#
+# Framed is the best cut of each matrix into three segments.
+
+# %%
+MEASURES = {"cosine_sequence": "cosine, flattened", "cosine": "cosine per token"}
+MEASURES |= {"cosine_centered": "per token, centred", "cka": "CKA"}
+SETS = {"all": every, "later": later}
+cuts = {(measure, words): ls.segment(SETS[words][measure]) for measure in MEASURES for words in SETS}
+scale = scale_of([result[measure] for result in SETS.values() for measure in MEASURES])
+with applied():
+    figure = Figure(figsize=(6.9, 3.5))
+    for row, (words, result) in enumerate(SETS.items()):
+        for column, (measure, title) in enumerate(MEASURES.items()):
+            axes = place_axes(figure, 0.42 + 1.46 * column, 0.2 + 1.5 * row, 1.36, 1.36)
+            draw_cells(axes, result[measure], scale)
+            draw_boxes(axes, cuts[measure, words])
+            axes.set_title(title if row == 0 else "", loc="left", pad=3)
+            axes.tick_params(labelleft=column == 0, labelbottom=row == 1)
+            axes.set_xlabel("state" if row == 1 else "")
+            axes.set_ylabel(f"{'all tokens' if row == 0 else 'first token left out'}: state" if column == 0 else "")
+    draw_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, 2.86), scale, "similarity", "vertical")
+keep(figure, NAME)
+
+# %% [markdown]
 # ## Where the sink is
 #
 # The largest absolute value of any token in each state, with the first token of each text and without.
 
 # %%
-largest = pd.DataFrame({"all tokens": every.max_abs.values, "first token left out": later.max_abs.values})
+top, rest = every.max_abs.values, later.max_abs.values
+largest = pd.DataFrame({"all tokens": top, "first token left out": rest})
 keep_table(largest.rename_axis("state"), NAME)
-rises = np.diff(every.max_abs.values)
-begin = int(np.argmax(rises)) + 1
-end = int(np.flatnonzero(every.max_abs.values >= every.max_abs.values.max() / 2)[-1])
+begin = int(np.argmax(np.diff(top))) + 1
+last = len(top) - 1
+end = int(np.flatnonzero(top >= top.max() / 2)[-1])
 with axes_for(height=1.9) as (figure, axes):
     for look, name in zip(("-", "--"), largest, strict=True):
         axes.plot(largest[name], look, color="black", label=name)
-    axes.set(yscale="log", xlabel="state", ylabel="largest |x|")
+    axes.set(yscale="log", xlabel="state", ylabel="largest |x|", ylim=(0.5, 10 * top.max()))
+    axes.legend(loc="upper left", ncols=2)
 keep(figure, NAME + "-largest")
 
 # %%
-before, after = every.max_abs.values[begin - 1 : begin + 1]
-without = later.max_abs.values[begin]
 say(
     f"From state {begin - 1} to state {begin}, which is block {begin - 1}, the largest value jumps from",
-    f"{found.add('largest_before', before)} to {found.add('largest_after', after)}; without first tokens it is",
-    f"{found.add('largest_after_without_first', without)} there. It stays until state {end}.",
+    f"{found.add('largest_before', top[begin - 1])} to {found.add('largest_after', top[begin])}; without first tokens it is",
+    f"{found.add('largest_after_without_first', rest[begin])} there. Before that it was",
+    f"{found.add('largest_earlier', top[:begin].max())} at most (state {int(top[:begin].argmax())}), and other tokens have",
+    f"{found.add('largest_earlier_without_first', rest[:begin].max())}. It is above half of its most up to state {end},",
+    f"then {', '.join(f'{value:,.0f}' for value in top[end:])} up to the last state, there still",
+    f"{found.add('largest_last_ratio', top[last] / rest[last])} times the largest of all other tokens.",
     f"All of it is feature {int(every.massive_feature[0])} of the token at position {every.attrs['massive_positions']}.",
 )
-found.add("begin", begin)
-found.add("end", end)
-
-# %% [markdown]
-# ## The measures side by side
-#
-# With all tokens:
-
-# %%
-keep(ls.figures.panel(every), NAME + "-all")
-
-# %% [markdown]
-# Without the first token of each text:
-
-# %%
-keep(ls.figures.panel(later), NAME + "-later")
-
-# %% [markdown]
-# CKA, with it and without:
-
-# %%
-keep(ls.figures.heatmap(every["cka"], segments=ls.segment(every["cka"])), NAME + "-cka")
-
-# %%
-keep(ls.figures.heatmap(later["cka"], segments=ls.segment(later["cka"])), NAME + "-cka-later")
+for name, state in (("begin", begin), ("end", end)):
+    found.add(name, state)
 
 # %% [markdown]
 # ## Which blocks survive?
 #
-# Two numbers say whether there is a sharp block: the similarity of its first state to the one before (a sharp edge is a
-# low number), and of its first state to its last (a block that holds together is a high one).
+# Two numbers say whether the sink makes a block: the similarity of its first state to the one before (a sharp edge is a
+# low number), and of its first state to its last (a block that holds together is a high one). Then the three segments:
+# the mean similarity within each, and between the middle and the ending.
+
 
 # %%
-MEASURES = ("cosine_sequence", "cosine", "cosine_centered", "cka")
+def draws(words: str, measure: str) -> np.ndarray:
+    """Return a similarity with its draws of texts: [1 + draw, state, state]."""
+    result = SETS[words]
+    return np.concatenate([result[measure].values[None], result[f"{measure}_bootstrap"].values])
 
 
-def at(result: xr.Dataset, measure: str, one: int, other: int) -> tuple[float, float, float]:
-    """Return a similarity with its interval."""
-    names = (measure, f"{measure}_low", f"{measure}_high")
-    return tuple(float(result[name].sel(layer=one, layer_other=other)) for name in names)
+def mean_of(values: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """Return the mean similarity of two different states, one of each part: [1 + draw]; NaN where there are none."""
+    apart = ~np.eye(values.shape[-1], dtype=bool)[rows, columns]
+    return values[:, rows, columns][:, apart].mean(1) if apart.any() else np.full(len(values), np.nan)
 
 
-rows = {}
-for measure in MEASURES:
-    for words, result in (("all", every), ("later", later)):
-        segments = ls.segment(result[measure])
-        row = {
-            "edge": found.add(f"{measure}_{words}_edge", *at(result, measure, begin - 1, begin)),
-            "across": found.add(f"{measure}_{words}_across", *at(result, measure, begin, end)),
-            "segments": " ".join(map(str, segments.sizes)),
-            "within - between": found.add(f"{measure}_{words}_contrast", segments.score),
-        }
-        for label, size in zip(segments.labels, segments.sizes, strict=True):
-            found.add(f"{measure}_{words}_{label}", size)
-        rows[measure, words] = row
-table = pd.DataFrame.from_dict(rows, orient="index")
-table.index = [f"{measure}, {'all tokens' if words == 'all' else 'first left out'}" for measure, words in rows]
-table.rename(columns={"edge": f"({begin - 1}, {begin})", "across": f"({begin}, {end})"})
+edges, within = {}, {}
+for (measure, words), cut in cuts.items():
+    values, name = draws(words, measure), f"{measure}_{words}"
+    label = f"{MEASURES[measure]}, {'all tokens' if words == 'all' else 'first left out'}"
+    parts = {one: slice(s, s + size) for one, s, size in zip(cut.labels, cut.starts, cut.sizes, strict=True)}
+    edges[label] = {
+        f"({begin - 1}, {begin})": found.add(f"{name}_edge", *one_number(values[:, begin - 1, begin])),
+        f"({begin}, {end})": found.add(f"{name}_across", *one_number(values[:, begin, end])),
+    }
+    within[label] = {"segments": ", ".join(f"{part.start}–{part.stop - 1}" for part in parts.values())}
+    for one, part in parts.items():
+        found.add(f"{name}_{one}", part.stop - part.start)
+        within[label][one] = found.add(f"{name}_within_{one}", *one_number(mean_of(values, part, part)))
+    between = mean_of(values, parts["middle"], parts["ending"])
+    within[label]["middle to ending"] = found.add(f"{name}_between", *one_number(between))
+    within[label]["within - between"] = found.add(f"{name}_contrast", cut.score)
+pd.DataFrame(edges).T
+
+# %%
+pd.DataFrame(within).T
+
+# %%
+cut, values = cuts["cosine", "all"], draws("all", "cosine")
+first, stop = cut.starts[1], cut.starts[2]
+say(
+    f"Per token, the least similarity within the middle (states {first} to {stop - 1}) is",
+    f"{found.add('cosine_all_least_middle', *one_number(values[:, first:stop, first:stop].min((1, 2))))}, that of states",
+    f"{begin} and {stop - 1} {found.add('cosine_all_begin_middle', *one_number(values[:, min(begin, stop - 1), stop - 1]))};",
+    f"the step at its end, ({stop - 1}, {stop}), is {found.add('cosine_all_step', *one_number(values[:, stop - 1, stop]))},",
+    f"where the median of neighbours is {found.add('cosine_all_neighbours', np.median(np.diagonal(values[0], 1)))}.",
+)
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## What it says, on the built-in texts
 #
-# The paper's measure shows a sharp block of states 12 to 28 whose two ends are alike to two digits: the picture of Fig.
-# 3. **It is the first token.** Its edge is where block 11 writes one huge feature into that token, and the block ends
-# where block 28 takes it out again. Leave out one token in fifty and the edge is gone: states 11 and 12 are as alike as
-# any neighbours, and states 12 and 28 are strangers. Centring and CKA do not help while the token is in; they lean on
-# it as much or more.
+# The flattened cosine shows one sharp block, states 12 to 28, whose two ends are alike to two digits: the picture of
+# Fig. 3. **It is the first token.** The edge is where block 11 writes one huge feature into that token; block 28 halves
+# it and block 29 halves it again, but in the last state it still is several times the largest other value, so the best
+# three segments take states 29 and 30 into the last one. Leave out the first token, one in fifty, and the edge is gone:
+# states 11 and 12 are as alike as other neighbours. Centring and CKA do not help while the token is in: their edge and
+# their block are there too.
 #
-# What survives is what the cosine of single tokens says with and without it: state 0 stands alone, then everything
-# changes slowly and steadily along the depth, with one step after state 24. The three classes of layers are there (one
-# state, a long middle, six at the end), but the middle is a drift rather than a space that all its layers share. The
-# flattened cosine without first tokens still has softer blocks, states 3 to 9 and 11 to 24, where other tokens carry
-# large values; single tokens do not show them. The paper's picture of Llama2-7B, whose massive activations come at
-# layer 2 and go at layer 30, has its block just there.
+# The three classes themselves survive, **by the cosine of single tokens and with other borders**: with the first token
+# and without it, state 0 stands alone, states 1 to 24 are alike, and after a step so are states 25 to 30. States 12 and
+# 28 are unlike because they lie on two sides of that step. By this measure the classes are as clear as by the flattened
+# one. Within the middle the similarity still falls with distance, least between its two ends, so whether to call it one
+# space or a slow drift is a matter of words; there is no edge at the sink. The flattened cosine without first tokens
+# cuts at the same step, but also between states 10 and 11, where, perhaps, the other tokens' large values of states 3
+# to 9 are gone. The paper's picture of Llama2-7B, whose massive activations come at layer 2 and go at layer 30, has its
+# block just there.

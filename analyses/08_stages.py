@@ -15,12 +15,15 @@
 # # Fig. 15: skip against middle repeat, stage by stage
 #
 # Leaving the middle blocks out harms less than running the middle block in place of each. The paper's Fig. 15 asks why,
-# for Llama2-7B with N = 13 of 32 (five blocks affected): repeated, the states drift away and their variance grows
-# without bound in the last two layers; skipped, they keep the pattern of the full model.
+# for Llama2-7B with N = 13 of 32 (five blocks affected): repeated, the states drift away and their variance explodes in
+# the last two layers; skipped, they keep the pattern of the full model.
 #
-# Here N = 12 of 30, five blocks again, 13 to 17. Similarities are from captures under each schedule (`smollm2-skip.nc`,
-# `smollm2-middle_repeat.nc`), drift and variance from every stage of the sweep (`sweep.nc`), which leaves the first
-# token out. Variance is not defined in the paper; here it is that over tokens, mean over features.
+# Here N = 12 of 30, five blocks again, 13 to 17. Similarities, and the variance of all tokens, are from captures of the
+# built-in passages under each schedule (`smollm2-skip.nc`, `smollm2-middle_repeat.nc` of [results.mk](results.mk)),
+# with intervals from 200 draws of texts. Drift, and the variance without the first token of each text, are from the
+# sweep of the tasks (`sweep.nc`, 36 examples each), which has them at every start. It keeps sums over examples, so these
+# have no intervals; the least and the greatest of the tasks stand in their place. The paper does not define variance;
+# here it is that over tokens, mean over features.
 
 # %%
 import numpy as np
@@ -28,95 +31,193 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
+from layerscope.figures.canvas import Figure, place_axes
+from layerscope.figures.cells import draw_bar, draw_cells, scale_of
+from layerscope.figures.marks import LOOKS
+from layerscope.figures.style import applied
+from resampling import one_number, over_tasks, runs_of
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "08_stages"
 found = Findings(NAME)
 sweep = ls.open_sweep(made("sweep.nc"))
-captures = {
-    "identity": "smollm2.nc",
-    "skip": "smollm2-skip.nc",
-    "middle_repeat": "smollm2-middle_repeat.nc",
-}
+captures = {"identity": "smollm2.nc", "skip": "smollm2-skip.nc", "middle_repeat": "smollm2-middle_repeat.nc"}
 analyses = {name: xr.open_dataset(made(file), engine="h5netcdf") for name, file in captures.items()}
+PAIR, depth = ("skip", "middle_repeat"), int(sweep.attrs["num_blocks"])
 start = int(analyses["skip"].attrs["schedule"].split(":")[1])
-say(f"{sweep.attrs['model']}, N = {start}.")
+affected = depth - 2 * start - 1
+say(f"{sweep.attrs['model']}, N = {start}: blocks {start + 1} to {depth - start - 1}, {affected} of {depth}.")
 
 # %% [markdown]
-# ## Similarity between the stages
+# ## Similarity between the states
 #
-# Per token, so that each token counts alike; first the full model, then without the five blocks, then with block 15 in
-# place of each.
+# By the paper's cosine, each text flattened, which is mostly that of its first token
+# ([Fig. 3](02_similarity.ipynb)), and per token, where each counts alike. All stand at the states of the full model; grey
+# are those that skip leaves out.
 
 # %%
-keep(ls.figures.heatmap(analyses["identity"]["cosine"]), NAME + "-full")
+states = {name: np.arange(depth + 1) for name in analyses}
+states["skip"] = np.concatenate([np.arange(start + 2), np.arange(depth - start + 1, depth + 1)])
+MEASURES = {"cosine_sequence": "cosine, flattened", "cosine": "cosine per token"}
 
-# %%
-keep(ls.figures.heatmap(analyses["skip"]["cosine"]), NAME + "-skip")
 
-# %%
-keep(ls.figures.heatmap(analyses["middle_repeat"]["cosine"]), NAME + "-middle_repeat")
+def placed(values: np.ndarray, name: str) -> np.ndarray:
+    """Put similarities of a run's states where the full model has them; NaN at those that it lacks: [..., state, state]."""
+    whole = np.full((*values.shape[:-2], depth + 1, depth + 1), np.nan)
+    whole[..., states[name][:, None], states[name]] = values
+    return whole
+
+
+scale = scale_of([analyses[name][measure] for name in analyses for measure in MEASURES])
+with applied():
+    figure = Figure(figsize=(6.9, 4.35))
+    for row, (measure, title) in enumerate(MEASURES.items()):
+        for column, name in enumerate(analyses):
+            axes = place_axes(figure, 0.42 + 1.95 * column, 0.2 + 1.98 * row, 1.83, 1.83)
+            matrix = placed(analyses[name][measure].values, name)
+            draw_cells(axes, xr.DataArray(matrix, dims=("layer", "layer_other")), scale)
+            axes.set_title(LOOKS[name].name if row == 0 else "", loc="left", pad=3)
+            axes.tick_params(labelleft=column == 0, labelbottom=row == 1)
+            axes.set_xlabel("state of the full model" if row == 1 else "")
+            axes.set_ylabel(f"{title}: state" if column == 0 else "")
+    draw_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, 3.81), scale, "similarity", "vertical")
+keep(figure, NAME + "-similarity")
 
 # %% [markdown]
-# ## Variance and drift after each stage
+# How like the full model's is the pattern? The correlation of the two matrices over the states that both have, the
+# affected ones left out. Pairs of states before the affected blocks are the same in all runs and are left out too; so is
+# what any two matrices of this kind have in common, that similarity falls with distance: the mean over the pairs of a
+# distance is taken away from each.
+
+# %%
+kept = np.array([state for state in range(depth + 1) if state <= start + 1 or state > depth - start])
+rows, others = np.triu_indices(len(kept), 1)
+changed = kept[others] > start + 1
+rows, others = kept[rows[changed]], kept[others[changed]]
+
+
+def pattern(name: str, measure: str, plain: bool) -> np.ndarray:
+    """Return similarities of the pairs with their draws, less the mean at their distance: [1 + draw, pair]."""
+    one = np.concatenate([analyses[name][measure].values[None], analyses[name][f"{measure}_bootstrap"].values])
+    values = placed(one, name)[:, rows, others].astype(np.float64)
+    for distance in () if plain else np.unique(others - rows):
+        same = others - rows == distance
+        values[:, same] -= values[:, same].mean(1, keepdims=True)
+    return values - values.mean(1, keepdims=True)
+
+
+alike = {}
+for measure, title in MEASURES.items():
+    for name in PAIR:
+        for plain, words in ((False, "distance taken away"), (True, "as they are")):
+            one, other = pattern(name, measure, plain), pattern("identity", measure, plain)
+            values = (one * other).sum(1) / np.sqrt((one**2).sum(1) * (other**2).sum(1))
+            key = (
+                f"pattern_{name}" + ("_flattened" if measure == "cosine_sequence" else "") + ("_plain" if plain else "")
+            )
+            alike.setdefault(f"{title}, {words}", {})[name] = found.add(key, *one_number(values))
+pd.DataFrame(alike).T
+
+# %% [markdown]
+# ## Variance and drift after each block
 #
-# Stages are drawn at the state of the full model that they are held against, so that what runs before and after the
-# affected blocks stands at the same place. The figure is of the first task, the numbers are medians over tasks.
+# Each value stands at the state of the full model that it is held against. Of the sweep it is the median over tasks. With
+# all tokens the three lines lie on one another: the first token's huge value is nearly all of the variance, and none of
+# the affected blocks changes it.
 
 # %%
-specs = [f"skip:{start}", f"middle_repeat:{start}"]
-keep(ls.figures.stages(sweep, specs), NAME)
+STAGED = ("variance_stage", "drift_cosine_stage")
+
+
+def staged(name: str, begin: int) -> dict[str, np.ndarray]:
+    """Return what the sweep has of each state of a run from one start, NaN where there is none: [task, state]."""
+    (run,) = [0] if name == "identity" else runs_of(sweep, name, depth - 2 * begin - 1, depth - 2 * begin - 1)
+    at, whole = sweep.reference_state.values[run], np.full((len(STAGED), sweep.sizes["task"], depth + 1), np.nan)
+    for number, quantity in enumerate(STAGED):
+        whole[number][:, at[at > 0]] = sweep[quantity].transpose("task", "run", "stage").values[:, run, at > 0]
+    return dict(zip(STAGED, whole, strict=True))
+
+
+lines, table = {name: staged(name, start) for name in analyses}, []
+titles = ("variance, all tokens", "variance, first token left out", "drift, 1 − cosine")
+with applied():
+    figure = Figure(figsize=(6.9, 2.05))
+    for panel, title in enumerate(titles):
+        axes = place_axes(figure, 0.42 + 2.25 * panel, 0.22, 1.85, 1.4)
+        for name, look in ((name, LOOKS[name]) for name in analyses):
+            shown = analyses[name].variance.values if panel == 0 else np.median(lines[name][STAGED[panel - 1]], axis=0)
+            along = states[name] if panel == 0 else np.flatnonzero(np.isfinite(shown))
+            shown = shown if panel == 0 else shown[along]
+            axes.plot(along, shown, color=look.colour, marker=look.marker, markersize=2, label=look.name)
+            table += [(title, name, int(state), value) for state, value in zip(along, shown, strict=True)]
+        axes.set_yscale("linear" if panel == 2 else "log")
+        axes.set(xlabel="state of the full model", xlim=(0, depth + 0.5))
+        axes.set_title(title, loc="left", pad=3)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left")
+table = pd.DataFrame(table, columns=["quantity", "variant", "state", "value"])
+keep_table(table.set_index("quantity"), NAME)
+keep(figure, NAME)
 
 # %%
-rows = []
-for spec in ("identity", *specs):
-    run = int(np.flatnonzero(sweep.schedule.values == spec)[0])
-    one = sweep.isel(run=run, stage=slice(int(sweep.stages[run])))
-    middle = one[["variance_stage", "drift_cosine_stage", "drift_norm_stage"]].median("task").to_dataframe()
-    name = spec.split(":")[0]
-    rows.append(middle.assign(variant=name, state=one.reference_state.values, stage=np.arange(1, len(middle) + 1)))
-stages = pd.concat(rows)[["variant", "stage", "state", "variance_stage", "drift_cosine_stage", "drift_norm_stage"]]
-keep_table(stages.set_index(["variant", "stage"]), NAME)
-
-# %%
-last = stages.groupby("variant").last()
-ratio = {name: last.variance_stage[name] / last.variance_stage["identity"] for name in ("skip", "middle_repeat")}
-at = stages.set_index(["variant", "state"]).variance_stage
-most = (at["middle_repeat"] / at["identity"]).max()
-growth = {name: line.variance_stage.iloc[-1] / line.variance_stage.iloc[-3] for name, line in stages.groupby("variant")}
+whole, later = analyses["identity"].variance.values, lines["identity"]["variance_stage"]
 say(
-    f"At the end the drift is {found.add('drift_skip', last.drift_cosine_stage['skip'])} (skip) and",
-    f"{found.add('drift_middle_repeat', last.drift_cosine_stage['middle_repeat'])} (middle repeat); the variance is",
-    f"{found.add('variance_skip', ratio['skip'])} and {found.add('variance_middle_repeat', ratio['middle_repeat'])} times",
-    "that of the full model. Where the block is repeated it is up to",
-    f"{found.add('variance_middle_repeat_most', most)} times that.",
-    f"Over the last two blocks it grows {found.add('growth_full', growth['identity'])} times in the full model,",
-    f"{found.add('growth_skip', growth['skip'])} times with skip and",
-    f"{found.add('growth_middle_repeat', growth['middle_repeat'])} times with middle repeat.",
+    "Of all tokens, the variance of the last state is",
+    f"{found.add('growth_all_full', whole[-1] / whole[-3])} times that of two blocks before in the full model.",
 )
+for name in PAIR:
+    drift, own = lines[name]["drift_cosine_stage"][:, -1], analyses[name].variance.values
+    ratio = lines[name]["variance_stage"] / later
+    most = np.nanmax(ratio[:, start + 2 :], axis=1)
+    where = start + 2 + int(np.nanargmax(np.median(ratio, axis=0)[start + 2 :]))
+    say(
+        f"**{LOOKS[name].name}**: the drift of the last state is {found.add(f'drift_{name}', np.median(drift))}",
+        f"({drift.min():.2f} to {drift.max():.2f}). Of all tokens, its variance is",
+        f"{found.add(f'growth_all_{name}', own[-1] / own[-3])} times that of two blocks before, and",
+        f"{found.add(f'variance_all_{name}', own[-1] / whole[-1])} times that of the full model. Without first tokens it is",
+        f"{found.add(f'variance_{name}', np.median(ratio[:, -1]))} times ({ratio[:, -1].min():.2f} to",
+        f"{ratio[:, -1].max():.2f}) that of the full model there, and in any state after the first affected block up to",
+        f"{found.add(f'variance_{name}_most', np.median(most))} times ({most.min():.2f} to {most.max():.2f}),",
+        f"the median greatest in state {found.add(f'variance_{name}_where', where)}.",
+    )
 
 # %% [markdown]
-# ## How like the full model's is the pattern?
-#
-# The correlation of the two similarity matrices over the stages that both have, the affected ones left out.
+# The same from every start with three affected blocks to half, without first tokens: the median over tasks of the ratio
+# to the full model, task by task, with the least and the greatest task, in the last state and two blocks before it. The
+# growth over the last two blocks is that ratio's.
 
 # %%
-depth = int(sweep.attrs["num_blocks"])
-kept = np.array([state for state in range(depth + 1) if state <= start + 1 or state >= depth - start])
-full = analyses["identity"]["cosine"].sel(layer=kept, layer_other=kept).values
-for name in ("skip", "middle_repeat"):
-    matrix = analyses[name]["cosine"].values
-    ending = len(matrix) - (depth - kept[kept >= depth - start]) - 1
-    places = np.concatenate([kept[kept <= start + 1], ending])
-    pairs = np.triu_indices(len(places), 1)
-    alike = np.corrcoef(matrix[np.ix_(places, places)][pairs], full[pairs])[0, 1]
-    say(f"{name}: {found.add(f'pattern_{name}', alike)}.")
+loss, every = over_tasks(sweep, "loss_difference", [str(task) for task in sweep.task.values]), {}
+for begin in range((depth - 4) // 2, 0, -1):
+    count = depth - 2 * begin - 1
+    for name in PAIR if count <= depth / 2 else ():
+        one, (run,) = staged(name, begin), runs_of(sweep, name, count, count)
+        ratio = one["variance_stage"] / later
+        numbers = {"two before": ratio[:, -3], "last": ratio[:, -1], "growth": ratio[:, -1] / ratio[:, -3]}
+        numbers["drift"] = one["drift_cosine_stage"][:, -1]
+        row = {"loss": found.add(f"loss_{name}_{count}", *one_number(loss[:, run]))}
+        for words, values in numbers.items():
+            text = found.add(f"{words.replace(' ', '_')}_{name}_{count}", np.median(values))
+            row[words] = f"{text} ({values.min():.2f} to {values.max():.2f})"
+        every[f"M = {count}, {name}"] = row
+pd.DataFrame.from_dict(every, orient="index")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## What it says, on the built-in texts and tasks
 #
-# Skip keeps the pattern: what comes after the gap is nearly what the full model has there, at a small drift that the
-# later blocks make smaller. Middle repeat drifts four times as far, and away from the very first repetition; there the
-# paper's picture is found again. Its variance explodes too, but **not in the last two layers**: it grows within the
-# repeated stages, where the same block writes the same directions again and again, and the rest of this model brings it
-# back to normal. Harm follows the drift, not the variance at the end.
+# **Skip keeps the pattern**, and so nearly does middle repeat: with distance and what cannot differ taken away, the
+# similarities of single tokens after the affected blocks correlate with the full model's almost fully under either, more
+# so under skip. By the flattened cosine both do, as its pattern is the first token's, which neither touches with five
+# blocks. **Middle repeat drifts away** further than skip at every start, four times as far with five blocks.
+#
+# **The variance does not explode in the last two layers.** Of all tokens it is the sink's, which shrinks in the last
+# two blocks of this model, whatever ran before them: there the paper's claim cannot be seen, true or not. Without first
+# tokens the variance under middle repeat does explode, to five times that of the full model, but it grows in the
+# repeated blocks, 13 to 17. Over the last two blocks it falls, measured by the full model's, with five blocks and more
+# on every task. With five it comes back to the full model's (the tasks lie on both sides of it), with more it stays
+# above, tens of times with eleven and more. Perhaps the same block writes the same directions again and again. Under
+# skip the median stays within a factor of two.
+#
+# Loss and drift are greater under middle repeat than under skip at every start, the variance at the end from five
+# blocks on. Which of them makes the harm is not asked here ([drift against loss](12_drift_against_loss.ipynb) goes on
+# with it).

@@ -1,14 +1,17 @@
 """Where the notebooks take results from, and where their figures, tables and numbers are kept.
 
-Results come from `results.mk`; which of its data they were made on is in the name of the folder. Knows places, no measure.
+Results come from `results.mk`; which of its data they were made on is in the name of the folder.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.axes import Axes
 from IPython.display import Markdown, display
 
@@ -30,6 +33,12 @@ def made(name: str) -> Path:
     return path
 
 
+def sink_writer() -> int:
+    """Return the block that writes the sink: the one after which the largest value of the states rises most."""
+    with xr.open_dataset(made("smollm2.nc"), engine="h5netcdf") as states:
+        return int(np.diff(states.max_abs.values).argmax())
+
+
 def keep(figure, name: str):
     """Keep a figure as PDF and PNG, and return it to be shown."""
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -38,10 +47,10 @@ def keep(figure, name: str):
     return figure
 
 
-def keep_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Keep a table as .csv, four digits a number, and return it to be shown."""
+def keep_table(table: pd.DataFrame, name: str, digits: int = 4) -> pd.DataFrame:
+    """Keep a table as .csv, so many digits a number, and return it to be shown."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    table.to_csv(KEPT / f"{name}.csv", float_format="%.4g", lineterminator="\n")
+    table.to_csv(KEPT / f"{name}.csv", float_format=f"%.{digits}g", lineterminator="\n")
     return table
 
 
@@ -53,20 +62,32 @@ class Findings:
 
     def add(self, name: str, value: float, low: float = float("nan"), high: float = float("nan")) -> str:
         """Keep a number, and return it as it is written in a sentence."""
-        self._rows[name] = {"value": float(value), "low": float(low), "high": float(high)}
+        number = {"value": float(value), "low": float(low), "high": float(high)}
+        self._rows[name] = number
         table = pd.DataFrame.from_dict(self._rows, orient="index").rename_axis("finding")
-        keep_table(table, f"{self._notebook}-findings")
-        return written(value, low, high)
+        # More digits than are written: to round twice is to round wrongly.
+        keep_table(table, f"{self._notebook}-findings", digits=8)
+        return written(**number)
 
 
 def written(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
-    """Write a number with its interval.
+    """Write a number with its interval: three digits or two places, one more where the ends would look alike.
 
-    >>> written(0.5), written(26597.0), written(123.4, 100.0, 150.0)
-    ('0.50', '26,600', '123 [100, 150]')
+    >>> written(3), written(0.5), written(26597.3), written(123.4, 100.0, 150.0), written(0.98, 0.982, 0.984)
+    ('3', '0.50', '26,600', '123 [100, 150]', '0.980 [0.982, 0.984]')
     """
-    one = f"{float(f'{value:.3g}'):,.15g}" if abs(value) >= 1 or value == 0 else f"{value:.2f}"
-    return one if low != low else f"{one} [{written(low)}, {written(high)}]"
+    if low != low:
+        return _digits(value, 3) if value % 1 else f"{value:,.0f}"
+    digits = next((some for some in (3, 4, 5) if _digits(low, some) != _digits(high, some)), 3)
+    return f"{_digits(value, digits)} [{_digits(low, digits)}, {_digits(high, digits)}]"
+
+
+def _digits(value: float, digits: int) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    before = max(len(str(int(abs(value)))), 1)
+    rounded = round(value, digits - before)
+    return f"{rounded + 0.0:,.{max(digits - before, 0)}f}"
 
 
 def say(*sentences: str) -> None:

@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Fig. 10: how often should parallel blocks run, and does a scale replace the loops?
+#
+# Looped parallel runs the M affected blocks side by side and feeds their mean back, R passes in all. The paper's
+# Fig. 10 finds the best R roughly proportional to M. It does not say why. In a model with residual connections the mean
+# of outputs is the stream plus **the mean update**, so one pass adds 1/M of what the M blocks add one after another;
+# looping may only make up for that. Then one pass that adds the updates on a larger scale, x + (c/M) · sum of updates,
+# should do as well.
+#
+# `loops.nc` and `scaled.nc` of [results.mk](results.mk): 1 to 28 passes from every start by `layerscope sweep`, and c
+# from 0.5 to 28 by [scale_updates.py](scale_updates.py), on the same 20 examples of one task, as the map takes 420 runs.
+
+# %%
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import layerscope as ls
+from layerscope.figures.loop_counts import best_loops, loop_map
+from layerscope.figures.marks import LOOKS
+from layerscope.figures.style import FIRST
+from resampling import ends, one_number, task_scores, weights
+from shelf import Findings, axes_for, keep, keep_table, made, say
+
+NAME = "04_loops"
+found = Findings(NAME)
+loops, scaled = ls.open_sweep(made("loops.nc")), xr.load_dataset(made("scaled.nc"), engine="h5netcdf")
+say(
+    f"{loops.attrs['model']}, {loops.attrs['num_blocks']} blocks, {int(loops.examples[0])} examples of {scaled.attrs['task']}."
+)
+
+# %% [markdown]
+# ## The map
+
+# %%
+keep(ls.figures.loops(loops, "loss_difference"), NAME)
+
+# %%
+best = loop_map(loops, "loss_difference")
+slope, affected, counts = best.proportion, best.affected, best.loops
+whole = found.add("loops_a_block", slope.loops_a_block, slope.low, slope.high)
+say(f"Best loops a block, by least squares through the origin, over all M: {whole}.")
+pd.DataFrame({"best loops": best.best, "low": best.low, "high": best.high}, index=pd.Index(affected, name="affected")).T
+
+# %% [markdown]
+# **Is it a proportion?** Beside that line stand a constant and a line with an intercept, fitted to the best counts by
+# least squares, once over all M and once up to half of the blocks, where there is something left of the model. The
+# error is the root of the mean square, in loops; intervals are from seeking the best counts again in 1,000 draws of
+# examples.
+
+# %%
+place = {(int(a), int(r)): run for run, (a, r) in enumerate(zip(loops.affected, loops.loops, strict=True))}
+grid = np.array([[place[m, r] for m in affected] for r in counts])
+task = str(loops.task.values[0])
+drawn = task_scores(loops, task)["loss_difference"][:, grid]  # [1 + draw, loops, affected]
+chosen = np.stack([best_loops(values, counts, better=-1) for values in drawn])  # [1 + draw, affected]
+FORMS = {
+    "constant": lambda m: [np.ones_like(m)],
+    "proportional": lambda m: [m],
+    "affine": lambda m: [np.ones_like(m), m],
+}
+rows = {}
+for words, most in (("half", loops.attrs["num_blocks"] / 2), ("all", np.inf)):
+    seen = affected <= most
+    for form, terms in FORMS.items():
+        design = np.stack(terms(affected[seen].astype(float)), axis=1)
+        fit, *_ = np.linalg.lstsq(design, chosen[:, seen].T, rcond=None)
+        error = np.sqrt(((design @ fit - chosen[:, seen].T) ** 2).mean(0))
+        rows[words, form] = {
+            "loops a block": found.add(f"slope_{form}_{words}", *one_number(fit[-1])) if form != "constant" else "",
+            "error": found.add(f"error_{form}_{words}", *one_number(error)),
+        }
+pd.DataFrame.from_dict(rows, orient="index")
+
+# %% [markdown]
+# ## Beyond the paper: a scale in place of loops
+#
+# The best of 28 counts against the best of 11 scales. To choose by the examples that one then reports would flatter
+# both, the one with more to choose from more: the best is chosen on one half of the examples and its loss read on the
+# other, and the other way round.
+
+# %%
+full = scaled.full_example_loss.values
+by_scale = (
+    scaled.example_loss.transpose("scale", "start", "example").values[:, ::-1] - full
+)  # starts from the last: M rises
+by_loops = loops.example_loss.isel(task=0).transpose("run", "example").values[grid] - full  # [loops, affected, example]
+assert np.array_equal(scaled.affected.values[::-1], affected)
+once = int(np.flatnonzero(scaled.scale.values == 1)[0])
+np.testing.assert_allclose(by_scale[once], by_loops[0], atol=1e-3)  # c = 1 is parallel, as is one pass
+
+examples = weights(task, len(full))
+halves = [np.arange(len(full)) % 2 == half for half in (0, 1)]
+
+
+def mean_over(loss: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Return the loss over some of the examples, in every draw of them: [draw, setting, affected]."""
+    total = np.maximum(examples[:, half].sum(1), 1e-9)
+    return np.einsum("sae,de->dsa", loss[..., half], examples[:, half]) / total[:, None, None]
+
+
+def held_out(loss: np.ndarray) -> np.ndarray:
+    """Return the loss of the best setting, chosen on one half and read on the other: [draw, affected]."""
+    first, second = (mean_over(loss, half) for half in halves)
+    read = [
+        np.take_along_axis(other, one.argmin(1, keepdims=True), axis=1)[:, 0]
+        for one, other in ((first, second), (second, first))
+    ]
+    return np.mean(read, axis=0)
+
+
+lines = {"parallel, once": mean_over(by_loops[:1], np.full(len(full), True))[:, 0]}
+lines |= {"best number of loops": held_out(by_loops), "best scale of the updates": held_out(by_scale)}
+apart = lines["best scale of the updates"] - lines["best number of loops"]
+table = pd.DataFrame({name: values[0] for name, values in lines.items()}, index=pd.Index(affected, name="affected"))
+table["best loops"], table["best c"] = best.best, scaled.scale.values[by_scale.mean(2).argmin(0)]
+table["scale beyond loops"] = apart[0]
+table["scale beyond loops, low"], table["scale beyond loops, high"] = ends(apart)
+keep_table(table, NAME)
+
+# %%
+LOOK = {"parallel, once": LOOKS["parallel"].colour, "best number of loops": LOOKS["looped_parallel"].colour}
+with axes_for(height=2.3) as (figure, axes):
+    for name, values in lines.items():
+        colour = LOOK.get(name, FIRST)
+        axes.plot(affected, values[0], color=colour, marker="o", label=name)
+        axes.fill_between(affected, *ends(values), color=colour, alpha=0.15, linewidth=0)
+    axes.axhline(0, color="black", linestyle="--", linewidth=0.6)
+    axes.set(xlabel="affected blocks", ylabel="loss increase (nats per token)", xlim=(0, None))
+keep(figure, NAME + "-scaled")
+
+# %%
+half = (affected > 1) & (affected <= loops.attrs["num_blocks"] / 2)
+once, looped, rescaled = (values[:, half].mean(1) for values in lines.values())
+for name, values in {"once": once, "loops": looped, "scale": rescaled, "apart": rescaled - looped}.items():
+    mean = found.add(f"half_{name}", *one_number(values))
+    say(f"From 3 blocks to half of all, {name if name != 'apart' else 'scale beyond loops'}: {mean} nats a token.")
+regained = np.divide(once - rescaled, once - looped, out=np.full(len(once), np.nan), where=once > looped)
+say(f"Of what loops regain, a scale regains {found.add('half_regained', *one_number(regained))}.")
+
+# %% [markdown]
+# ## What it says, on the built-in tasks
+#
+# **More blocks want more loops, up to a point.** To half of the blocks a proportion fits better than a constant, about
+# one pass for two blocks, and an intercept helps little more than noise. In between the best number stands still, at
+# six or seven from nine blocks to 23, and at the very end, where the model is broken and any change is for the better,
+# it runs off to the end of what was tried. The line through all M is drawn by that end: over all M a proportion is no
+# better a fit than the outliers let it be. The paper, too, has its exceptions at the widest ranges.
+#
+# **A scale does not replace the loops.** A larger scale of the summed updates stays behind the loops beyond noise; what
+# it regains of what they regain is a half, in a wide interval. Its best is two or three where the best number of loops
+# is six or seven. So looping makes up for the small step of a mean only in part; perhaps the rest is what a block gains
+# by reading what the others wrote. Beyond half of the blocks the scale is often the better of the two, among losses at
+# which neither is of use.
