@@ -114,10 +114,10 @@ pd.DataFrame.from_dict(beyond, orient="index").rename_axis("parallel blocks")
 # %% [markdown]
 # ## What it says, on the built-in tasks
 #
-# Counted, parallel is the better bargain the paper makes of it: at the same number of stages it scores about as skip
-# does or better. **Measured on two cores, it saves nothing**: its time goes with blocks run, not with stages, so half
-# of the steps take the whole of the time, and three passes take two to three times as long. Skip saves what it leaves
-# out, to the percent. In no case does parallel beat a skip that takes as long. The gain that the paper counts needs a
-# processor with room for several blocks at once; 64 tokens of a model this small already fill two cores. How to
-# measure on your own machine: `layerscope sweep … --latency --device cuda`; tokens written one by one are timed in
+# Counted in stages, parallel and skip cost about the same. **Measured on two processor cores**, skip saves what it
+# leaves out, and parallel next to nothing where 64 tokens are read at once, which fill two cores by themselves; where
+# a single token is read, stacked blocks save something, less than half of what the stages promise. Half of the stages
+# take most of the time, and three passes more than one. For every range, the best skip that takes no longer than
+# parallel loses less, beyond noise from five blocks on. The gain that the paper counts needs a processor with room for
+# several blocks at once. On your own machine: `layerscope sweep … --latency --latency-tokens 1 --device cuda`; more in
 # [Performance](../docs/performance.md).
