@@ -151,7 +151,7 @@ if DATA == "builtin":
         harm = example_values(sweep, task)[0]
         half = runs_of(sweep, "skip", most=sweep.attrs["num_blocks"] / 2)[-1]
         parts = {"seen": np.arange(harm.shape[1]) % 10 != 9, "unseen": np.arange(harm.shape[1]) % 10 == 9}
-        for words, part in parts.items():
+        for words, part in ((words, part) for words, part in parts.items() if part.any()):
             values = weights(words, int(part.sum())) @ (harm[half] - harm[0])[part]
             say(f"{model}, half skipped, {words} passages: {found.add(f'{words}_{model}', *one_number(values))} nats.")
 
