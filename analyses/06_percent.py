@@ -149,7 +149,8 @@ if DATA == "builtin":
     for model, sweep in family.items():
         task = str(sweep.task.values[0])
         harm = example_values(sweep, task)[0]
-        half = runs_of(sweep, "skip", most=sweep.attrs["num_blocks"] / 2)[-1]
+        skips = runs_of(sweep, "skip")
+        half = skips[np.abs(sweep.affected.values[skips] - sweep.attrs["num_blocks"] / 2).argmin()]
         parts = {"seen": np.arange(harm.shape[1]) % 10 != 9, "unseen": np.arange(harm.shape[1]) % 10 == 9}
         for words, part in ((words, part) for words, part in parts.items() if part.any()):
             values = weights(words, int(part.sum())) @ (harm[half] - harm[0])[part]
