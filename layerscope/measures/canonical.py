@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.held_tokens import Undefined
+from layerscope.measures.undefined import Undefined
 
 __all__ = [
     "KEPT_VARIANCE",
@@ -75,7 +75,7 @@ def outnumbered(found: Directions) -> Directions:
     --------
     >>> outnumbered(centred_directions(torch.eye(3, 5)))
     Traceback (most recent call last):
-    layerscope.measures.held_tokens.Undefined: its 3 tokens fill all 2 directions ...
+    layerscope.measures.undefined.Undefined: its 3 tokens fill all 2 directions ...
     """
     if len(found) >= found.room:
         tokens = len(found.basis)

@@ -9,7 +9,7 @@ import math
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.layer_moments import centred
+from layerscope.measures.centring import centred
 
 __all__ = ["Cloud", "procrustes_distance", "shape_angle"]
 

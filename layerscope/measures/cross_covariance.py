@@ -8,7 +8,7 @@ of states; it knows no measure.
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.layer_moments import centred
+from layerscope.measures.centring import centred
 
 __all__ = ["CrossCovariance"]
 

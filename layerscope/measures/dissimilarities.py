@@ -12,9 +12,10 @@ from jaxtyping import Float
 from scipy.stats import kendalltau, rankdata
 
 from layerscope.measures.comparison import Comparison, Matrix
-from layerscope.measures.held_tokens import HeldTokens, Undefined, named
+from layerscope.measures.held_tokens import HeldTokens, named
 from layerscope.measures.record import Measure
 from layerscope.measures.study import EXACT_TOKENS, Axis, Study
+from layerscope.measures.undefined import Undefined
 
 __all__ = [
     "KENDALL_TOKENS",

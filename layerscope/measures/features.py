@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from layerscope.measures.held_tokens import Undefined
+from layerscope.measures.undefined import Undefined
 
 __all__ = ["matched_one_to_one", "matched_to_best", "standard_features"]
 

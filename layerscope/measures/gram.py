@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from layerscope.measures.centring import centred
 from layerscope.measures.distances import Kernel, squared_distances
-from layerscope.measures.layer_moments import centred
 
 __all__ = ["Criterion", "GramSums"]
 

@@ -13,20 +13,12 @@ from jaxtyping import Float, Int
 
 from layerscope.measures.crew import crew
 from layerscope.measures.study import Axis
+from layerscope.measures.undefined import Undefined
 
-__all__ = ["HeldTokens", "Undefined", "named"]
+__all__ = ["HeldTokens", "named"]
 
 _Layer = TypeVar("_Layer")
 _Prepared = TypeVar("_Prepared")
-
-
-class Undefined(Exception):  # noqa: N818 (no failure of the program: a fact about states)
-    """A measure has no meaning on a layer: the reason, and once it is known, which layer."""
-
-    def __init__(self, reason: str, where: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.where = where
 
 
 class HeldTokens:

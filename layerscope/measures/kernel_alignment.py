@@ -13,8 +13,9 @@ import torch
 from layerscope.measures.comparison import Comparison, Matrices, Matrix
 from layerscope.measures.distances import Distance, Gaussian, Kernel, median_distance
 from layerscope.measures.gram import GramSums
-from layerscope.measures.held_tokens import HeldTokens, Undefined
+from layerscope.measures.held_tokens import HeldTokens
 from layerscope.measures.record import Measure
+from layerscope.measures.undefined import Undefined
 
 __all__ = ["WIDTH", "DistanceCorrelation", "GaussianAlignment"]
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 
 from layerscope.measures.cosines import WholeSums, present_sequences, sequence_cosines, whole_sums
-from layerscope.measures.massive import LEAST_MAGNITUDE, LEAST_RATIO, RANKS, Candidates, Peaks
+from layerscope.measures.massive_tokens import LEAST_MAGNITUDE, LEAST_RATIO, Candidates
+from layerscope.measures.peaks import RANKS, Peaks
 from layerscope.measures.products import Products
 
 __all__ = ["MassiveReport", "report_massive"]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from layerscope.measures.bootstrap import RESAMPLED, sequence_weights
+from layerscope.measures.centring import centred
 from layerscope.measures.cosines import resample, token_cosines
 from layerscope.measures.family import Family
-from layerscope.measures.layer_moments import LayerMoments, SequenceMoments, centred
+from layerscope.measures.layer_moments import LayerMoments, SequenceMoments
 from layerscope.measures.pair_sums import PairSums
 from layerscope.measures.row_sample import RowSample
 from layerscope.measures.study import Estimate, Study

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.measures.comparison import Comparison, Matrix
-from layerscope.measures.held_tokens import HeldTokens, Undefined
+from layerscope.measures.held_tokens import HeldTokens
 from layerscope.measures.record import Measure
+from layerscope.measures.undefined import Undefined
 
 __all__ = ["NEIGHBOURS", "NEIGHBOUR_SCORES", "Neighbours", "neighbour_scores"]
 

@@ -18,8 +18,9 @@ from layerscope.measures.cosines import (
 )
 from layerscope.measures.family import Family
 from layerscope.measures.last_tokens import LastTokens
-from layerscope.measures.massive import MassiveTokens, Peaks
+from layerscope.measures.massive_tokens import MassiveTokens
 from layerscope.measures.pair_sums import PairSums
+from layerscope.measures.peaks import Peaks
 from layerscope.measures.row_sample import RowSample
 from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows

@@ -36,11 +36,12 @@ from layerscope.measures.dissimilarities import (
 from layerscope.measures.family import Family
 from layerscope.measures.features import matched_one_to_one, matched_to_best, standard_features
 from layerscope.measures.half_samples import HalfSamples
-from layerscope.measures.held_tokens import HeldTokens, Undefined
+from layerscope.measures.held_tokens import HeldTokens
 from layerscope.measures.kernel_alignment import WIDTH, DistanceCorrelation, GaussianAlignment
 from layerscope.measures.neighbours import NEIGHBOUR_SCORES, Neighbours
 from layerscope.measures.row_sample import RowSample
 from layerscope.measures.study import Estimate, Study
+from layerscope.measures.undefined import Undefined
 from layerscope.measures.uniformity import uniformity
 from layerscope.states import StateRows
 

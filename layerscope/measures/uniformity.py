@@ -8,7 +8,7 @@ import math
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.held_tokens import Undefined
+from layerscope.measures.undefined import Undefined
 
 __all__ = ["uniformity"]
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from layerscope.errors import MeasureError
-from layerscope.measures import massive
+from layerscope.measures import massive_tokens
 from layerscope.measures.analysis import analyze
+from layerscope.measures.massive_tokens import median_magnitude
 from tests.measures.captures import capture, walk
 from tests.measures.oracles import cosine_sequence
 
@@ -105,7 +106,7 @@ def test_sequences_of_massive_tokens_alone_are_left_out_or_said():
 
 def test_many_large_values_do_not_pile_up_nor_hide_massive_ones(monkeypatch: pytest.MonkeyPatch):
     """Some models have values over 100 everywhere: candidates are dropped along the way, the massive ones are not."""
-    monkeypatch.setattr(massive, "MOST_CANDIDATES", 40)
+    monkeypatch.setattr(massive_tokens, "MOST_CANDIDATES", 40)
     tokens = 2000
     states = walk(tokens, 2, 8) * 200
     states[::100, 1, 3] = 1e6
@@ -141,5 +142,5 @@ def test_odd_and_even_medians():
     import torch
 
     values = torch.tensor([[[3.0, -1.0, 2.0]], [[0.0, -9.0, 4.0]]])
-    assert massive.median_magnitude(values) == pytest.approx([2.5])
-    assert massive.median_magnitude(values[:1]) == pytest.approx([2.0])
+    assert median_magnitude(values) == pytest.approx([2.5])
+    assert median_magnitude(values[:1]) == pytest.approx([2.0])

@@ -1,4 +1,4 @@
-"""Massive activations: the few enormous values that own a flattened cosine, and what it is without them.
+"""Massive activations: the tokens with the few enormous values that own a flattened cosine, and their products.
 
 A value is called massive when it is at least 100 and at least 1,000 times its layer's median absolute value (the criterion
 of Sun et al. 2024, arXiv 2402.17762). This module knows rows and products; it knows no labels and no files.
@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from layerscope.errors import MeasureError
 from layerscope.measures.pair_sums import TokenProducts
 from layerscope.measures.row_sample import RowSample
-from layerscope.measures.study import Axis
 from layerscope.states import StateRows
 
-__all__ = ["LEAST_MAGNITUDE", "LEAST_RATIO", "RANKS", "Candidates", "MassiveTokens", "Peaks", "median_magnitude"]
+__all__ = ["LEAST_MAGNITUDE", "LEAST_RATIO", "Candidates", "MassiveTokens", "median_magnitude"]
 
 LEAST_MAGNITUDE = 100.0
 LEAST_RATIO = 1000.0
@@ -24,8 +22,6 @@ LEAST_PROBE = 4096
 """A chunk of fewer values of a layer is not asked for its median."""
 MOST_CANDIDATES = 4096
 """Tokens held whose values are large, before those that cannot be massive are dropped."""
-RANKS = 16
-"""How many entries the table has at most."""
 
 
 def median_magnitude(hidden: Float[torch.Tensor, "token layer feature"]) -> Float[np.ndarray, " layer"]:
@@ -45,123 +41,6 @@ def _median(values: Float[np.ndarray, " value"]) -> float:
     halves = np.partition(values, middle)
     upper = float(halves[middle])
     return upper if len(values) % 2 else (float(halves[:middle].max()) + upper) / 2
-
-
-def _sixteenth(peaks: Float[np.ndarray, "layer feature"]) -> Float[np.ndarray, "layer 1"]:
-    """Return each layer's 16th largest peak: what is below it cannot enter the table."""
-    ranks = min(RANKS, peaks.shape[1])
-    floor: np.ndarray = np.partition(peaks, -ranks, axis=1)[:, -ranks, None]
-    return floor
-
-
-class Peaks:
-    """The largest absolute value of every layer and feature, and the token that carries it.
-
-    Where it stands is kept for the 16 largest features of each layer only; among tokens of equal value the one of the lowest
-    row counts.
-
-    Parameters
-    ----------
-    axis
-        The layers looked at.
-
-    Attributes
-    ----------
-    high, low
-        The extremes of each layer and feature.
-    value, row, position, token_id
-        The value of largest magnitude and its token, where they were kept; elsewhere of no meaning.
-    """
-
-    def __init__(self, axis: Axis) -> None:
-        self.axis = axis
-        shape = (len(axis), axis.width)
-        self.high = np.full(shape, -np.inf)
-        self.low = np.full(shape, np.inf)
-        self.value = np.zeros(shape)
-        self.row, self.position, self.token_id = (np.full(shape, -1, np.int64) for _ in range(3))
-        self._line = np.zeros(shape)
-
-    @property
-    def magnitude(self) -> Float[np.ndarray, "layer feature"]:
-        """The largest absolute value of each layer and feature."""
-        peaks: np.ndarray = np.maximum(self.high, -self.low)
-        return peaks
-
-    @property
-    def kept(self) -> Bool[np.ndarray, "layer feature"]:
-        """Whether the token of the largest absolute value was kept."""
-        kept: np.ndarray = (self.row >= 0) & (np.abs(self.value) == self.magnitude)
-        return kept
-
-    def update(self, rows: StateRows) -> Float[np.ndarray, "layer feature"]:
-        """Take some rows; return their own largest absolute values.
-
-        Raises
-        ------
-        MeasureError
-            For a value that is NaN or infinite.
-        """
-        hidden = rows.hidden.numpy()
-        # numpy's extremes along the first axis are several times faster than torch's.
-        high, low = hidden.max(0), hidden.min(0)
-        chunk: np.ndarray = np.maximum(high, -low)
-        if not np.isfinite(chunk).all():
-            self._refuse(rows)
-        layer, feature = np.nonzero(chunk >= (self._line if self._line.any() else _sixteenth(chunk)))
-        if len(layer):
-            column = hidden[:, layer, feature]
-            ties = np.abs(column) == chunk[layer, feature]
-            lowest = np.where(ties, rows.row[:, None], np.iinfo(np.int64).max).argmin(0)
-            best = column[lowest, np.arange(len(layer))].astype(np.float64)
-            self._raise((layer, feature), best, rows.row[lowest], rows.position[lowest], rows.token_id[lowest])
-        self._widen(high, low)
-        if (chunk > self._line).any():
-            self._redraw()
-        return chunk
-
-    def merge(self, part: "Peaks") -> None:
-        """Take another's peaks where they are higher."""
-        at = np.nonzero(part.kept)
-        self._raise(at, part.value[at], part.row[at], part.position[at], part.token_id[at])
-        self._widen(part.high, part.low)
-        self._redraw()
-
-    def constant(self) -> list[int]:
-        """Return the indices of the layers that are the same for every token."""
-        same: list[int] = np.flatnonzero((self.high <= self.low).all(1)).tolist()
-        return same
-
-    def _raise(
-        self,
-        at: tuple[np.ndarray, ...],
-        value: Float[np.ndarray, " entry"],
-        row: Int[np.ndarray, " entry"],
-        position: Int[np.ndarray, " entry"],
-        token_id: Int[np.ndarray, " entry"],
-    ) -> None:
-        held = np.maximum(self.magnitude[at], 0)
-        earlier = (self.row[at] < 0) | (row < self.row[at]) | (np.abs(self.value[at]) < held)
-        better = (np.abs(value) > held) | ((np.abs(value) == held) & earlier)
-        places = tuple(axis[better] for axis in at)
-        self.value[places], self.row[places] = value[better], row[better]
-        self.position[places], self.token_id[places] = position[better], token_id[better]
-
-    def _widen(self, high: Float[np.ndarray, "layer feature"], low: Float[np.ndarray, "layer feature"]) -> None:
-        np.maximum(self.high, high, out=self.high)
-        np.minimum(self.low, low, out=self.low)
-
-    def _redraw(self) -> None:
-        """Draw the line below which a value cannot enter the table: the peak itself, and its layer's 16th peak."""
-        peaks = self.magnitude
-        self._line = np.maximum(peaks, _sixteenth(peaks))
-
-    def _refuse(self, rows: StateRows) -> None:
-        token, layer, _ = (~rows.hidden.isfinite()).nonzero()[0].tolist()
-        raise MeasureError(
-            f"{self.axis.describe(layer)}, row {rows.row[token]} (sequence {rows.sequence_index[token]}, position "
-            f"{rows.position[token]}): the state is NaN or infinite\ncapture again with --dtype float32, or without the layer"
-        )
 
 
 @dataclass
