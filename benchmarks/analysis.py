@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 from layerscope.capturing.capture import capture
+from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.analysis import analyze
 from layerscope.measures.crew import crew
-from layerscope.measures.pair_sums import PairSums
-from layerscope.measures.reading import Reader, split
+from layerscope.measures.passes.reading import Reader, split
 from layerscope.models.packaged import fetch
 from layerscope.store.source import CaptureSource
 

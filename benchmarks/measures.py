@@ -22,7 +22,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.dissimilarities import KENDALL_TOKENS
+from layerscope.measures.comparisons.dissimilarities import KENDALL_TOKENS
 from layerscope.measures.record import Kind
 
 SEQUENCE = 64

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from layerscope.evaluation.layout import Layout
 from layerscope.execution.taps import Stream
-from layerscope.measures.gram import GramSums
+from layerscope.measures.kernels.gram import GramSums
 from layerscope.schedules.alignment import reference_states
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.tree import Node, path_to

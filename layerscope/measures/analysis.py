@@ -12,14 +12,14 @@ import xarray
 
 from layerscope.errors import UsageError
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.chance import by_chance
-from layerscope.measures.engine import Engine
-from layerscope.measures.halves import ceilings, reliabilities, require_halves
-from layerscope.measures.held import hold
+from layerscope.measures.families.massive_report import report_massive
 from layerscope.measures.labelling import label, label_beside
-from layerscope.measures.massive_report import report_massive
-from layerscope.measures.pairing import pair
-from layerscope.measures.reading import Reader, RowPair
+from layerscope.measures.passes.chance import by_chance
+from layerscope.measures.passes.engine import Engine
+from layerscope.measures.passes.halves import ceilings, reliabilities, require_halves
+from layerscope.measures.passes.held import hold
+from layerscope.measures.passes.pairing import pair
+from layerscope.measures.passes.reading import Reader, RowPair
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.study import Beside, Study
 from layerscope.progress import progress as progress_bar
@@ -59,7 +59,7 @@ def analyze(
         Names (see `layerscope.measures.MEASURES`); None for the default ones.
     align
         How tokens of two captures are paired: ``tokens``, row by row, ``spans``, where they end at the same character
-        (both captured with ``spans=True``), or ``auto``, the first where possible; see `layerscope.measures.pairing.pair`.
+        (both captured with ``spans=True``), or ``auto``, the first where possible; see `layerscope.measures.passes.pairing.pair`.
     exclude_first
         How many positions to leave out at the start of each sequence, of either capture.
     bootstrap
@@ -83,7 +83,7 @@ def analyze(
         layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes say how each was
         made. With `null` a pairwise measure has ``<name>_null``, the mean over pairings, and ``<name>_null_low`` and
         ``<name>_null_high``, their 95 % interval; with `ceiling` ``<name>_ceiling``, if it allows layers of two widths, and the
-        attribute ``split_half``: `layerscope.measures.chance` and `layerscope.measures.halves` say what these are.
+        attribute ``split_half``: `layerscope.measures.passes.chance` and `layerscope.measures.passes.halves` say what these are.
 
     Raises
     ------

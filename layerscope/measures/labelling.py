@@ -10,9 +10,9 @@ import xarray
 from jaxtyping import Float
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
-from layerscope.measures.bootstrap import percentiles
 from layerscope.measures.derived import DERIVED
-from layerscope.measures.massive_report import MassiveReport
+from layerscope.measures.families.massive_report import MassiveReport
+from layerscope.measures.kernels.bootstrap import percentiles
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.study import Beside, Estimate, Study
 

@@ -13,7 +13,7 @@ import xarray
 from layerscope.errors import MeasureError
 from layerscope.measures.analysis import finish, parse_memory, require_counts
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.engine import Engine
+from layerscope.measures.passes.engine import Engine
 from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 

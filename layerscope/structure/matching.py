@@ -11,8 +11,8 @@ import xarray
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError, UsageError, unknown_name
-from layerscope.measures.bootstrap import percentiles
 from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.kernels.bootstrap import percentiles
 from layerscope.structure.selection import is_between, pairwise_measures
 
 __all__ = ["best_match"]

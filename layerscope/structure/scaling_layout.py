@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from layerscope.measures.bootstrap import percentiles
+from layerscope.measures.kernels.bootstrap import percentiles
 from layerscope.provenance import provenance
 from layerscope.structure.claims import beginning_trend, judge, scale_of
 from layerscope.structure.fits import FORMS, best_forms, fit_forms

@@ -9,7 +9,7 @@ import pytest
 
 from layerscope.errors import UsageError
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures
-from layerscope.measures.family import Family
+from layerscope.measures.families.family import Family
 from layerscope.measures.record import Invariance, Kind, Measure
 from tests.measures.oracles import ORACLES
 

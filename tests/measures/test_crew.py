@@ -11,10 +11,10 @@ import xarray
 
 from layerscope.errors import MeasureError
 from layerscope.measures import crew as crew_module
-from layerscope.measures import engine, reading
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.crew import Crew, crew
+from layerscope.measures.passes import engine, reading
 from tests.measures.captures import capture, walk
 
 LENGTHS = [90, 3, 200, 47, 60]

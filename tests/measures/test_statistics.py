@@ -11,8 +11,8 @@ from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
 from layerscope.measures.statistics import Statistics
 from layerscope.states import Sink, StateRows
 from tests.measures.captures import capture, walk
+from tests.measures.families.test_family import few_rows
 from tests.measures.oracles import ORACLES, cka
-from tests.measures.test_accumulators import few_rows
 
 LENGTHS = [9, 6, 14, 8, 21]
 TOKENS = sum(LENGTHS)

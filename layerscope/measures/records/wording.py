@@ -40,14 +40,14 @@ HALVES = (
 SHARED_SAMPLE = "over 4,096 tokens the replicates come from a seeded sample of 4,096 tokens"
 UP_TO_A_SAMPLE = "1, which fills a seeded sample of up to 4,096 tokens; the measure is of the sample"
 
-PRODUCTS = "layerscope.measures.products:Products"
-MOMENTS = "layerscope.measures.moments:Moments"
-ALIGNMENT = "layerscope.measures.alignment:Alignment"
-COVARIANCE = "layerscope.measures.covariance:Covariance"
-SAMPLED = "layerscope.measures.sampled:Sampled"
-DIRECTIONS = "layerscope.measures.directions:Directions"
-NEIGHBOURHOODS = "layerscope.measures.neighbourhoods:Neighbourhoods"
-TRAJECTORIES = "layerscope.measures.trajectories:Trajectories"
+PRODUCTS = "layerscope.measures.families.products:Products"
+MOMENTS = "layerscope.measures.families.moments:Moments"
+ALIGNMENT = "layerscope.measures.families.alignment:Alignment"
+COVARIANCE = "layerscope.measures.families.covariance:Covariance"
+SAMPLED = "layerscope.measures.families.sampled:Sampled"
+DIRECTIONS = "layerscope.measures.families.directions:Directions"
+NEIGHBOURHOODS = "layerscope.measures.families.neighbourhoods:Neighbourhoods"
+TRAJECTORIES = "layerscope.measures.families.trajectories:Trajectories"
 
 per_layer = partial(Measure, kind=Kind.PER_LAYER, symmetric=False, self_value=None, same_width=True)
 """The record of a measure of one layer, but for what is its own."""

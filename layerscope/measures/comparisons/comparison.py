@@ -1,0 +1,111 @@
+"""What a measure of pairs of layers is that needs the tokens themselves: something of each layer, then each pair.
+
+This module knows tokens held and records; it knows no formula and no files.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from layerscope.measures.comparisons.all_pairs import all_pairs
+from layerscope.measures.comparisons.held_tokens import HeldTokens, named
+from layerscope.measures.record import Measure
+from layerscope.measures.study import EXACT_TOKENS, Study
+
+__all__ = ["Comparison", "Pairs"]
+
+Matrix = Float[np.ndarray, "layer layer_other"]
+Matrices = Float[np.ndarray, "replicate layer layer_other"]
+
+_Prepared = TypeVar("_Prepared")
+
+
+class Comparison(ABC):
+    """How the matrix of a measure comes from the tokens held.
+
+    Parameters
+    ----------
+    words
+        What is computed, of tokens.
+    chosen
+        Numbers that were settled on, for the attributes.
+    """
+
+    prepare: Callable[..., Any] | None = None
+    """What is asked of the tokens held, and kept for other measures that ask the same."""
+
+    def __init__(self, words: str, **chosen: int | float | str) -> None:
+        self.words = words
+        self.chosen = chosen
+
+    def most_tokens(self, study: Study) -> int:
+        """Return how many tokens it can take at the memory given."""
+        return EXACT_TOKENS
+
+    @abstractmethod
+    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+        """Compare all pairs of layers."""
+
+    def halves(
+        self,
+        held: HeldTokens,
+        measure: Measure,
+        group: Int[np.ndarray, " token"],
+        masks: Float[np.ndarray, "replicate group"],
+    ) -> Matrices:
+        """Compare all pairs of layers on the tokens of some groups, once for each mask."""
+        return np.stack([self.matrix(held.select(np.flatnonzero(mask[group])), measure) for mask in masks])
+
+
+class Pairs(Comparison, Generic[_Prepared]):
+    """Something prepared of each layer, and a number for two of them.
+
+    Parameters
+    ----------
+    prepare
+        What is prepared of a layer's states ``[token, feature]``.
+    compare
+        The number for two layers.
+    check
+        Refuses (`Undefined`) what was prepared, or makes something of it for this measure alone.
+    most
+        How many tokens are taken at most.
+    words, chosen
+        As for `Comparison`.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[..., _Prepared],
+        compare: Callable[[_Prepared, _Prepared], float],
+        words: str,
+        *,
+        check: Callable[[_Prepared], _Prepared] | None = None,
+        most: int = EXACT_TOKENS,
+        **chosen: int | float | str,
+    ) -> None:
+        super().__init__(words, **chosen)
+        self.prepare = self._of_layer = prepare
+        self.compare = compare
+        self.check = check
+        self.most = most
+
+    def most_tokens(self, study: Study) -> int:
+        """See `Comparison`."""
+        return self.most
+
+    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+        """See `Comparison`."""
+        prepared = held.each(self._of_layer)
+        if self.check is not None:
+            prepared = [named(axis, side, self.check) for axis, side in zip(held.axes, prepared, strict=True)]
+        first, second = prepared[0], prepared[-1]
+        return all_pairs(
+            held.shape,
+            lambda layer, other: self.compare(first[layer], second[other]),
+            measure.self_value if held.alone else None,
+            symmetric=measure.symmetric,
+        )

@@ -1,0 +1,100 @@
+"""The tokens that measures of the sampled family look at, and what was prepared of each layer, once.
+
+This module knows states and layers' names; it knows no measure.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from layerscope.measures.crew import crew
+from layerscope.measures.kernels.undefined import Undefined
+from layerscope.measures.study import Axis
+
+__all__ = ["HeldTokens", "named"]
+
+_Layer = TypeVar("_Layer")
+_Prepared = TypeVar("_Prepared")
+
+
+class HeldTokens:
+    """The states of some tokens, of one capture or of two.
+
+    Parameters
+    ----------
+    sides
+        The states of each capture.
+    axes
+        Their layers.
+    """
+
+    def __init__(self, sides: Sequence[Float[torch.Tensor, "token _layer _feature"]], axes: Sequence[Axis]) -> None:
+        self.sides = sides
+        self.axes = axes
+        self._prepared: dict[Callable[..., Any], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.sides[0])
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """How many layers the two sides of a matrix have."""
+        return len(self.axes[0]), len(self.axes[-1])
+
+    @property
+    def alone(self) -> bool:
+        """Whether the layers of one capture are compared with each other."""
+        return len(self.sides) == 1
+
+    def select(self, rows: Int[np.ndarray, " chosen"]) -> "HeldTokens":
+        """Return some of the tokens, nothing prepared."""
+        return HeldTokens([states[torch.from_numpy(rows)] for states in self.sides], self.axes)
+
+    def once(self, prepare: Callable[["HeldTokens"], _Prepared]) -> _Prepared:
+        """Prepare something of all layers together, or return what was prepared before."""
+        if prepare not in self._prepared:
+            self._prepared[prepare] = prepare(self)
+        prepared: _Prepared = self._prepared[prepare]
+        return prepared
+
+    def each(self, prepare: Callable[[Float[torch.Tensor, "token feature"]], _Prepared]) -> list[list[_Prepared]]:
+        """Prepare something of each layer of each side, or return what was prepared before.
+
+        Raises
+        ------
+        Undefined
+            As `prepare` does, with the layer named.
+        """
+        if prepare not in self._prepared:
+            self._prepared[prepare] = [
+                named(axis, states.unbind(1), prepare) for axis, states in zip(self.axes, self.sides, strict=True)
+            ]
+        prepared: list[list[_Prepared]] = self._prepared[prepare]
+        return prepared
+
+    def keep(self, prepares: Iterable[Callable[..., Any] | None]) -> None:
+        """Free what was prepared, but for these."""
+        kept = set(prepares)
+        self._prepared = {prepare: value for prepare, value in self._prepared.items() if prepare in kept}
+
+
+def named(axis: Axis, layers: Iterable[_Layer], compute: Callable[[_Layer], _Prepared]) -> list[_Prepared]:
+    """Call a function with what there is of each layer of an axis, the layers shared among threads.
+
+    Raises
+    ------
+    Undefined
+        As the function does, with the layer named.
+    """
+
+    def of_layer(numbered: tuple[int, _Layer]) -> _Prepared:
+        try:
+            return compute(numbered[1])
+        except Undefined as refusal:
+            raise Undefined(refusal.reason, axis.describe(numbered[0])) from refusal
+
+    return crew().each(of_layer, enumerate(layers))

@@ -1,0 +1,157 @@
+"""Measures of pairs of layers that need the tokens themselves, on the seeded sample of up to 4,096 of them.
+
+They are what no sums over tokens give: ranks, neighbours, distances, singular vectors. This module knows which comparison
+each measure is; it knows no formula, no labels and no files.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.comparisons.comparison import Comparison, Pairs
+from layerscope.measures.comparisons.dissimilarities import (
+    KENDALL_TOKENS,
+    Vectors,
+    as_they_are,
+    centred_ranks,
+    centred_values,
+    kendall,
+    ranked,
+)
+from layerscope.measures.comparisons.held_tokens import HeldTokens
+from layerscope.measures.comparisons.kernel_alignment import WIDTH, DistanceCorrelation, GaussianAlignment
+from layerscope.measures.comparisons.neighbours import NEIGHBOUR_SCORES, Neighbours
+from layerscope.measures.families.family import Family
+from layerscope.measures.families.half_samples import HalfSamples
+from layerscope.measures.kernels.bootstrap import recentred
+from layerscope.measures.kernels.canonical import (
+    canonical_correlation,
+    canonical_r2,
+    centred_directions,
+    directions,
+    eigenspace_overlap,
+    kept_directions,
+    linear_r2,
+    outnumbered,
+    projected_correlation,
+)
+from layerscope.measures.kernels.features import matched_one_to_one, matched_to_best, standard_features
+from layerscope.measures.kernels.undefined import Undefined
+from layerscope.measures.kernels.uniformity import uniformity
+from layerscope.measures.study import Estimate, Study
+from layerscope.states import StateRows
+
+__all__ = ["COMPARISONS", "Sampled"]
+
+_Result = TypeVar("_Result")
+_CANONICAL = "canonical correlations of the directions"
+
+
+def _difference(first: float, second: float) -> float:
+    return abs(first - second)
+
+
+COMPARISONS: dict[str, Comparison] = {
+    "cka_rbf": GaussianAlignment(
+        "HSIC_1 of Song et al. 2012 (eq. 5) of a Gaussian kernel of distances", width_of_median=WIDTH
+    ),
+    "distance_correlation": DistanceCorrelation("correlation of doubly centred distances"),
+    "rsa": Vectors(centred_ranks, "Spearman's correlation of 1 - Pearson's correlation of tokens"),
+    "rsa_kendall": Pairs(
+        ranked, kendall, "Kendall's tau-b of 1 - Pearson's correlation of tokens", most=KENDALL_TOKENS
+    ),
+    "rsa_pearson": Vectors(centred_values, "Pearson's correlation of 1 - Pearson's correlation of tokens"),
+    "rsa_cosine": Vectors(as_they_are, "cosine of 1 - Pearson's correlation of tokens"),
+    "cca_mean": Pairs(centred_directions, canonical_correlation, _CANONICAL, check=outnumbered),
+    "cca_r2": Pairs(centred_directions, canonical_r2, _CANONICAL, check=outnumbered),
+    "svcca": Pairs(
+        centred_directions, canonical_correlation, f"{_CANONICAL} holding 99 % of the variance", check=kept_directions
+    ),
+    "pwcca": Pairs(centred_directions, projected_correlation, f"weighted {_CANONICAL}", check=outnumbered),
+    "linear_r2": Pairs(
+        centred_directions, linear_r2, "variance of layer predicted from layer_other", check=outnumbered
+    ),
+    "eigenspace_overlap": Pairs(directions, eigenspace_overlap, "overlap of the spans of features", check=outnumbered),
+    **{name: Neighbours() for name in NEIGHBOUR_SCORES},
+    "correlation_match_soft": Pairs(standard_features, matched_to_best, "features with their best match"),
+    "correlation_match_hard": Pairs(standard_features, matched_one_to_one, "features matched one to one"),
+    "uniformity_difference": Pairs(uniformity, _difference, "difference of uniformity on the sphere"),
+}
+"""How each of the family's measures is computed."""
+
+
+class Sampled(Family):
+    """Pairs of layers compared on tokens held.
+
+    What a comparison prepares of a layer is prepared once, whatever the number of pairs and of measures that want it, and freed
+    after the last of them. Where a comparison cannot take all tokens of the sample, it gets those of lowest priority: a smaller
+    sample, just as much drawn with the seed.
+
+    Parameters
+    ----------
+    study
+        What is analysed.
+    sample
+        Rows held.
+    wanted
+        Names of the measures that will be asked for.
+    """
+
+    def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(study, sample, wanted)
+        self._left = wanted & COMPARISONS.keys()
+        self._held: dict[int, HeldTokens] = {}
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take nothing: the sample is filled by the engine."""
+
+    def merge(self, part: "Sampled") -> None:
+        """Add nothing."""
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute one of the family's measures."""
+        comparison, measure = COMPARISONS[name], MEASURES[name]
+        rows = self.sample.lowest(comparison.most_tokens(self.study))
+        held = self._hold(rows)
+        value = _defined(name, "there", lambda: comparison.matrix(held, measure))
+        replicates, interval = None, ""
+        if self.study.bootstrap:
+            halves = HalfSamples(self.study, self.sample, rows)
+            where = "on half of the sequences, which an interval takes"
+            found = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
+            replicates, interval = recentred(found, value), halves.interval
+        self._free(name)
+        tokens, where, chosen = len(held), "all tokens", dict(comparison.chosen)
+        if tokens < self.sample.seen:
+            where = "a seeded sample of tokens"
+            chosen |= {"sample": tokens, "sample_seed": self.study.seed}
+        words = f"{comparison.words}, of {where}"
+        return Estimate(value, tokens, words, chosen, replicates=replicates, interval=interval)
+
+    def _hold(self, rows: np.ndarray) -> HeldTokens:
+        """Return these tokens of the sample, the same object for as many of them."""
+        if len(rows) not in self._held:
+            axes = self.study.axes
+            held = HeldTokens([self.sample.hidden(side) for side in range(len(axes))], axes)
+            self._held[len(rows)] = held if len(rows) == len(held) else held.select(rows)
+        return self._held[len(rows)]
+
+    def _free(self, name: str) -> None:
+        """Let go of what no other measure wants."""
+        self._left -= {name}
+        for held in self._held.values():
+            held.keep(COMPARISONS[left].prepare for left in self._left)
+
+
+def _defined(name: str, where: str, compute: Callable[[], _Result]) -> _Result:
+    try:
+        return compute()
+    except Undefined as refusal:
+        layer = f"{refusal.where}: " if refusal.where else ""
+        raise MeasureError(
+            f"{layer}{name} has no meaning {where}, because {refusal.reason}; leave {name} out"
+        ) from refusal

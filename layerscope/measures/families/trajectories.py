@@ -1,0 +1,134 @@
+"""How sharply the path of a sequence's states turns from token to token.
+
+This module knows rows and sums by sequence; it knows no labels and no files.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.neighbouring_rows import NeighbouringRows, Rows
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.families.cosines import Resampled, resample
+from layerscope.measures.families.family import Family
+from layerscope.measures.kernels.bootstrap import RESAMPLED
+from layerscope.measures.study import Axis, Estimate, Study
+from layerscope.states import StateRows
+
+__all__ = ["Trajectories", "turning_angles"]
+
+
+def turning_angles(states: Float[torch.Tensor, "token layer feature"]) -> Float[torch.Tensor, "turn layer"]:
+    r"""Compute the angle between each two successive steps $x_{t+1}-x_t$ and $x_{t+2}-x_{t+1}$, in radians.
+
+    NaN where a step has no length.
+
+    Examples
+    --------
+    >>> path = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1]]).double()
+    >>> turning_angles(path[:, None]).T
+    tensor([[0.0000, 1.5708]], dtype=torch.float64)
+    """
+    step = states.double().diff(dim=0)
+    step = step / torch.linalg.vector_norm(step, dim=-1, keepdim=True)
+    angles: torch.Tensor = (step[:-1] * step[1:]).sum(-1).clamp(-1, 1).arccos()
+    return angles
+
+
+class Trajectories(Family):
+    """Sums of the turning angles of each sequence.
+
+    Parameters
+    ----------
+    study
+        What is analysed.
+    sample
+        Rows held; not used.
+    wanted
+        Names of the measures that will be asked for.
+    """
+
+    def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(study, sample, wanted)
+        layers, width = [len(axis) for axis in study.axes], [axis.width for axis in study.axes]
+        self.waiting = NeighbouringRows(layers, width, study.dtype, study.exclude_first)
+        self.tokens = np.zeros(study.sequences, np.int64)
+        self.angle = [np.zeros((study.sequences, len(axis))) for axis in study.axes]
+        self.turns = [np.zeros((study.sequences, len(axis))) for axis in study.axes]
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take some rows."""
+        sides = [rows] if other is None else [rows, other]
+        number = rows.row if self.study.rows is None else np.searchsorted(self.study.rows, rows.row)
+        self._grow(int(rows.sequence_index.max(initial=-1)) + 1)
+        np.add.at(self.tokens, rows.sequence_index, 1)
+        position = np.stack([side.position for side in sides], axis=1)
+        self._add(*self.waiting.take(Rows.new(number, rows.sequence_index, position, [side.hidden for side in sides])))
+
+    def merge(self, part: "Trajectories") -> None:
+        """Add another's sums, and the turns of rows that had been waiting on either side."""
+        self._grow(len(part.tokens))
+        sequences = slice(len(part.tokens))
+        self.tokens[sequences] += part.tokens
+        for total, more in zip([*self.angle, *self.turns], [*part.angle, *part.turns], strict=True):
+            total[sequences] += more
+        self._add(*self.waiting.merge(part.waiting))
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute the curvature."""
+        present = self.tokens > 0
+        results, usable = [], []
+        for axis, angle, turns in zip(self.study.axes, self.angle, self.turns, strict=True):
+            curved = turns[present] > 0
+            _refuse_without_turns(axis, curved)
+            mean = np.divide(angle[present], turns[present], out=np.zeros_like(angle[present]), where=curved)
+            each = [resample(mean[:, layer], curved[:, layer].astype(float), self.study) for layer in range(len(axis))]
+            results.append(_stacked(each))
+            usable.append(curved.all(1).sum())
+        return Estimate.of_layers(
+            [result.value for result in results],
+            int(self.tokens.sum()),
+            "mean over sequences of the mean angle between successive steps",
+            {"sequences": int(min(usable))},
+            replicates=[result.replicates for result in results],
+            interval=RESAMPLED,
+        )
+
+    def _add(self, rows: Rows, turns: Bool[np.ndarray, " turn"]) -> None:
+        """Add the chosen turns of some rows, each of which stands at its first row."""
+        if not turns.any():
+            return
+        slot = rows.sequence[:-2][turns]
+        for total, count, states in zip(self.angle, self.turns, rows.states, strict=True):
+            angle = turning_angles(states)[torch.from_numpy(turns)].numpy()
+            np.add.at(total, slot, np.nan_to_num(angle))
+            np.add.at(count, slot, ~np.isnan(angle))
+
+    def _grow(self, sequences: int) -> None:
+        room = len(self.tokens)
+        if sequences <= room:
+            return
+        more = max(sequences, 2 * room) - room
+        self.tokens = np.pad(self.tokens, (0, more))
+        self.angle = [np.pad(total, ((0, more), (0, 0))) for total in self.angle]
+        self.turns = [np.pad(total, ((0, more), (0, 0))) for total in self.turns]
+
+
+def _stacked(layers: list[Resampled]) -> Resampled:
+    replicates = [layer.replicates for layer in layers if layer.replicates is not None]
+    return Resampled(np.stack([layer.value for layer in layers]), np.stack(replicates, axis=1) if replicates else None)
+
+
+def _refuse_without_turns(axis: Axis, curved: Bool[np.ndarray, "sequence layer"]) -> None:
+    if not curved.any():
+        raise MeasureError(
+            "curvature needs three different states at consecutive positions of a sequence, found none: "
+            "capture with --tokens all, or leave the measure out"
+        )
+    straight = np.flatnonzero(~curved.any(0))
+    if len(straight):
+        raise MeasureError(
+            f"{axis.describe(int(straight[0]))}: curvature has no meaning where no two successive steps have a length; "
+            "leave the measure or the layer out"
+        )

@@ -1,0 +1,143 @@
+"""Directions that two layers' features span over tokens, and how far they are the same.
+
+Canonical correlations, linear prediction and eigenspaces are all read off the products of two orthonormal bases. Kernels on
+matrices of one or two layers; this module knows nothing else.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+
+from layerscope.measures.kernels.undefined import Undefined
+
+__all__ = [
+    "KEPT_VARIANCE",
+    "Directions",
+    "canonical_correlation",
+    "canonical_r2",
+    "centred_directions",
+    "directions",
+    "eigenspace_overlap",
+    "kept_directions",
+    "linear_r2",
+    "outnumbered",
+    "projected_correlation",
+]
+
+KEPT_VARIANCE = 0.99
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The singular value decomposition of a layer's states, as far as their rank goes.
+
+    Attributes
+    ----------
+    basis
+        Orthonormal, in the states' type.
+    strength
+        The singular values, descending, float64.
+    loading
+        How much of each feature lies along each direction, float64: basis @ loading gives the states back.
+    room
+        How many directions so many tokens can fill.
+    """
+
+    basis: Float[torch.Tensor, "token direction"]
+    strength: Float[torch.Tensor, " direction"]
+    loading: Float[torch.Tensor, "direction feature"]
+    room: int
+
+    def __len__(self) -> int:
+        return len(self.strength)
+
+    def first(self, count: int) -> "Directions":
+        """Keep the strongest directions only."""
+        return replace(self, basis=self.basis[:, :count], strength=self.strength[:count], loading=self.loading[:count])
+
+
+def directions(states: Float[torch.Tensor, "token feature"]) -> Directions:
+    """Decompose states as they are; singular values no larger than rounding makes them count as none."""
+    return _decomposed(states.double(), states.dtype, len(states))
+
+
+def centred_directions(states: Float[torch.Tensor, "token feature"]) -> Directions:
+    """Decompose states without their mean over tokens, which takes one direction of those that tokens can fill."""
+    exact = states.double()
+    return _decomposed(exact - exact.mean(0), states.dtype, len(states) - 1)
+
+
+def outnumbered(found: Directions) -> Directions:
+    """Refuse directions that are as many as tokens can fill: they hold whatever another layer does.
+
+    Examples
+    --------
+    >>> outnumbered(centred_directions(torch.eye(3, 5)))
+    Traceback (most recent call last):
+    layerscope.measures.kernels.undefined.Undefined: its 3 tokens fill all 2 directions ...
+    """
+    if len(found) >= found.room:
+        tokens = len(found.basis)
+        raise Undefined(
+            f"its {tokens} tokens fill all {found.room} directions that so many can, so that it is 1 whatever the other layer: "
+            "take more tokens than features"
+        )
+    return found
+
+
+def kept_directions(found: Directions) -> Directions:
+    """Keep the fewest directions that hold 99 % of the variance, and refuse them where they are as many as tokens can fill.
+
+    Examples
+    --------
+    >>> len(kept_directions(directions(torch.diag(torch.tensor([10.0, 5.0, 0.1])))))
+    2
+    """
+    power = found.strength.square().cumsum(0)
+    return outnumbered(found.first(1 + int((power < KEPT_VARIANCE * power[-1]).sum())))
+
+
+def canonical_correlation(first: Directions, second: Directions) -> float:
+    """Compute the mean canonical correlation, over as many as the layer of fewer directions has."""
+    return float(torch.linalg.svdvals(_products(first, second)).mean(dtype=torch.float64))
+
+
+def canonical_r2(first: Directions, second: Directions) -> float:
+    """Compute the mean squared canonical correlation, which needs no singular value."""
+    return float(_products(first, second).square().sum(dtype=torch.float64)) / min(len(first), len(second))
+
+
+def projected_correlation(first: Directions, second: Directions) -> float:
+    r"""Compute the mean of the canonical correlations weighted by $\sum_j|h_i\cdot x_j|$.
+
+    Here $h_i$ is the first layer's i-th canonical variable and $x_j$ its j-th feature.
+    """
+    turn, correlation, _ = torch.linalg.svd(_products(first, second), full_matrices=False)
+    weight = (turn.double().T @ first.loading).abs().sum(1)
+    return float((weight * correlation).sum() / weight.sum())
+
+
+def linear_r2(first: Directions, second: Directions) -> float:
+    """Compute the part of the first layer's variance that a linear map of the second one's features gives."""
+    power = first.strength.square()
+    explained = _products(first, second).square().sum(1, dtype=torch.float64)
+    return float((power * explained).sum() / power.sum())
+
+
+def eigenspace_overlap(first: Directions, second: Directions) -> float:
+    """Compute the squared Frobenius norm of the products of both bases over the larger number of directions."""
+    return float(_products(first, second).square().sum(dtype=torch.float64)) / max(len(first), len(second))
+
+
+def _decomposed(states: Float[torch.Tensor, "token feature"], dtype: torch.dtype, room: int) -> Directions:
+    left, strength, right = torch.linalg.svd(states, full_matrices=False)
+    rounding = max(states.shape) * torch.finfo(states.dtype).eps * strength[0]
+    rank = int((strength > rounding).sum())
+    if not rank:
+        raise Undefined("it is the same for every token")
+    return Directions(left[:, :rank].to(dtype), strength[:rank], strength[:rank, None] * right[:rank], room)
+
+
+def _products(first: Directions, second: Directions) -> Float[torch.Tensor, "direction direction_other"]:
+    return first.basis.T @ second.basis

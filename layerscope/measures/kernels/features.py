@@ -1,0 +1,67 @@
+"""Single features of two layers, matched by their correlation over tokens.
+
+Kernels on matrices of one or two layers; this module knows nothing else.
+"""
+
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+
+from layerscope.measures.kernels.undefined import Undefined
+
+__all__ = ["matched_one_to_one", "matched_to_best", "standard_features"]
+
+
+def standard_features(states: Float[torch.Tensor, "token feature"]) -> Float[torch.Tensor, "token varying"]:
+    """Centre each feature and divide it by its norm; features that are the same for every token are left out.
+
+    Examples
+    --------
+    >>> standard_features(torch.tensor([[3.0, 7.0], [1.0, 7.0]], dtype=torch.float64))
+    tensor([[ 0.7071],
+            [-0.7071]], dtype=torch.float64)
+    """
+    varying = states.max(0).values != states.min(0).values
+    if not varying.any():
+        raise Undefined("it is the same for every token")
+    exact = states[:, varying].double()
+    deviation = exact - exact.mean(0)
+    standard: torch.Tensor = deviation / torch.linalg.vector_norm(deviation, dim=0)
+    return standard.to(states.dtype)
+
+
+def matched_to_best(
+    first: Float[torch.Tensor, "token feature"], second: Float[torch.Tensor, "token feature_other"]
+) -> float:
+    """Compute the mean over the first layer's features of the highest correlation with one of the second's.
+
+    Parameters
+    ----------
+    first, second
+        As `standard_features` gives them.
+
+    Examples
+    --------
+    >>> matched_to_best(torch.eye(3)[:, :1], torch.eye(3))
+    1.0
+    """
+    return float((first.T @ second).max(1).values.mean(dtype=torch.float64))
+
+
+def matched_one_to_one(
+    first: Float[torch.Tensor, "token feature"], second: Float[torch.Tensor, "token feature_other"]
+) -> float:
+    """Compute the mean correlation of features matched one to one, so that it is highest; spare ones are left out.
+
+    Parameters
+    ----------
+    first, second
+        As `standard_features` gives them.
+
+    Examples
+    --------
+    >>> matched_one_to_one(torch.eye(3), torch.eye(3)[:, :2])
+    1.0
+    """
+    correlation = (first.T @ second).double().numpy()
+    return float(correlation[linear_sum_assignment(correlation, maximize=True)].mean())

@@ -1,0 +1,36 @@
+"""How evenly the directions of tokens are spread over the sphere.
+
+A kernel on the states of one layer; this module knows nothing else.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+
+from layerscope.measures.kernels.undefined import Undefined
+
+__all__ = ["uniformity"]
+
+_ROWS = 1024
+
+
+def uniformity(states: Float[torch.Tensor, "token feature"]) -> float:
+    r"""Compute $\ln$ of the mean of $\exp(-2|u_s-u_t|^2)$ over pairs of different tokens of unit length.
+
+    Examples
+    --------
+    >>> uniformity(torch.tensor([[3.0, 0.0], [-1.0, 0.0]]))
+    -8.0
+    """
+    exact = states.double()
+    length = exact.norm(dim=1, keepdim=True)
+    if not length.all():
+        raise Undefined("a token of it is all zero and has no direction")
+    unit = exact / length
+    tokens, total = len(unit), 0.0
+    for start in range(0, tokens, _ROWS):
+        potential = torch.exp(4 * (unit[start : start + _ROWS] @ unit.T) - 4)
+        potential[:, start : start + _ROWS].fill_diagonal_(0)
+        total += float(potential.sum())
+    return math.log(total / (tokens * (tokens - 1)))

@@ -1,0 +1,144 @@
+"""Rows held in memory, to be measured again in other pairings and in parts.
+
+Chance and ceilings ask what a measure would be on the same states put together otherwise. `Held` gives such states as a
+capture does, so the engine computes every measure on them as between two captures. This module knows rows, not what for.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from layerscope.errors import MeasureError
+from layerscope.measures.passes.engine import Engine
+from layerscope.measures.passes.reading import Reader
+from layerscope.measures.record import Measure
+from layerscope.measures.study import Estimate, Study
+from layerscope.store.source import StateSource
+
+__all__ = ["Held", "hold", "measured", "said_of"]
+
+_SHARE = 4
+_FEWEST = 256
+
+
+@dataclass
+class Held:
+    """Rows of one capture in memory; a `StateSource`.
+
+    Attributes
+    ----------
+    hidden
+        The states held; those made from others share them.
+    taken
+        Which of the rows held each token has.
+    """
+
+    name: str
+    layer: Int[np.ndarray, " layer"]
+    layer_name: list[str]
+    hidden: Float[torch.Tensor, "row layer feature"]
+    taken: Int[np.ndarray, " token"]
+    sequence_index: Int[np.ndarray, " token"]
+    position: Int[np.ndarray, " token"]
+    token_id: Int[np.ndarray, " token"]
+    attrs: dict[str, str | int | float] = field(default_factory=dict)
+    width: int = field(init=False)
+    dtype: torch.dtype = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.width, self.dtype = self.hidden.shape[2], self.hidden.dtype
+
+    def read(
+        self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
+    ) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the rows from `start` up to `stop`; see `StateSource.read`."""
+        return torch.index_select(self.hidden, 0, torch.from_numpy(self.taken[start:stop]), out=out)
+
+    def spans(self) -> None:
+        """Say nothing: rows that are held belong together already."""
+
+    def paired(self, order: Int[np.ndarray, " token"]) -> "Held":
+        """Give each token the states of another, under its own place and id."""
+        return replace(self, taken=self.taken[order])
+
+    def tokens(self, chosen: Int[np.ndarray, " chosen"]) -> "Held":
+        """Leave some tokens only."""
+        return replace(
+            self,
+            taken=self.taken[chosen],
+            sequence_index=self.sequence_index[chosen],
+            position=self.position[chosen],
+            token_id=self.token_id[chosen],
+        )
+
+    def features(self, index: int, chosen: Int[np.ndarray, " feature"]) -> "Held":
+        """Leave some features of one layer only."""
+        return replace(
+            self,
+            layer=self.layer[index : index + 1],
+            layer_name=self.layer_name[index : index + 1],
+            hidden=self.hidden[:, index : index + 1][:, :, torch.from_numpy(chosen)],
+        )
+
+
+def hold(reader: Reader, study: Study) -> list[Held]:
+    """Read the rows of each capture into memory: all, or a seeded sample of whole sequences that a quarter of it holds.
+
+    Of the last sequence of a sample only the first tokens may be held.
+    """
+    source = reader.sources[0]
+    room = max(_FEWEST, study.memory // _SHARE // study.row_bytes)
+    rows = _sampled(reader.rows, source.sequence_index[reader.rows], room, study.seed)
+    states = [torch.empty(len(rows), len(each.layer), each.width, dtype=reader.dtype) for each in reader.sources]
+    for sides in reader:
+        here = np.isin(sides[0].row, rows, assume_unique=True)
+        place = torch.from_numpy(np.searchsorted(rows, sides[0].row[here]))
+        for held, side in zip(states, sides, strict=False):
+            if side is not None:
+                held[place] = side.hidden[torch.from_numpy(here)]
+    return [_held(each, hidden, rows) for each, hidden in zip(reader.sources, states, strict=True)]
+
+
+def measured(first: Held, second: Held | None, measures: Iterable[Measure], study: Study) -> dict[str, Estimate]:
+    """Compute measures between two sets of rows, or within one, as the study at hand does, without intervals."""
+    reader = Reader(first, second, study.exclude_first)
+    engine = Engine(reader.study(memory=study.memory, seed=study.seed), measures)
+    engine.run(lambda: reader)
+    return {measure.name: estimate for measure, estimate in engine.estimates()}
+
+
+@contextmanager
+def said_of(part: str) -> Iterator[None]:
+    """Say of what part of the rows it is that a measure has no meaning there."""
+    try:
+        yield
+    except MeasureError as error:
+        raise MeasureError(f"{part}: {error}") from error
+
+
+def _sampled(
+    rows: Int[np.ndarray, " token"], sequence: Int[np.ndarray, " token"], room: int, seed: int
+) -> Int[np.ndarray, " chosen"]:
+    """Choose rows, sequence by sequence in a drawn order: sequences keep their lengths, and their last tokens."""
+    if len(rows) <= room:
+        return rows
+    present, slot = np.unique(sequence, return_inverse=True)
+    turn = np.random.default_rng([seed, 3]).permutation(len(present))
+    return np.sort(rows[np.argsort(turn[slot], kind="stable")[:room]])
+
+
+def _held(source: StateSource, hidden: Float[torch.Tensor, "row layer feature"], rows: Int[np.ndarray, " row"]) -> Held:
+    return Held(
+        source.name,
+        source.layer,
+        source.layer_name,
+        hidden,
+        np.arange(len(rows)),
+        source.sequence_index[rows],
+        source.position[rows],
+        source.token_id[rows],
+    )
