@@ -256,12 +256,12 @@ def test_examples_are_read_as_they_stand(scripts, tmp_path, monkeypatch):
     """A quote is a sign, other line ends than the line feed stand inside texts, and an empty text or `NA` is a text."""
     (tmp_path / "glue" / "rte").mkdir(parents=True)
     odd = [('"He said', "NA"), ("a\u2028b", 'x"y" '), ("null", "1.0")]
-    lines = ["index\tsentence1\tsentence2\tlabel", *(f"0\t{a}\t{b}\tentailment" for a, b in odd)]
+    lines = ["index\tsentence1\tsentence2\tlabel", *(f"0\t{a}\t{b}\t{NAMES[b == 'NA']}" for a, b in odd)]
     (tmp_path / "glue" / "rte" / "dev.tsv").write_bytes("\r\n".join([*lines, ""]).encode())
     monkeypatch.setenv("LAYERSCOPE_DATA", str(tmp_path))
     read = scripts("glue").read_examples
     assert [one.texts for one in read("rte", "dev")] == [(a, b.strip()) for a, b in odd]
-    assert [one.label for one in read("rte", "dev", 2)] == [0, 0]
+    assert [one.label for one in read("rte", "dev", 2)] == [1, 0]
 
 
 def test_answers_that_are_all_the_same_have_no_correlation(scripts):
