@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from layerscope.cli import app
+from layerscope.evaluation.runs import plan_runs
 from tests.cli.test_commands import run
 from tests.evaluation.test_local_tasks import arc_here
 from tests.families import tiny_module
@@ -39,15 +40,18 @@ PYTHIAS = {
 STAND_INS = [("llama", f"meta-llama/Llama-2-{size}-hf", depth) for size, depth in LLAMAS.items()]
 STAND_INS += [("gpt_neox", f"EleutherAI/pythia-{size}", depth) for size, depth in PYTHIAS.items()]
 STAND_INS += [("mistral", "mistralai/Mistral-7B-v0.1", 32), ("bert", "google-bert/bert-large-uncased", 24)]
+DEPTHS = {name: depth for _, name, depth in STAND_INS}
 """As deep as the model of the hub; a folder of the same name, where the command is run, comes before that."""
 
-SWEPT = ["--limit", "2", "--bootstrap", "5", "--seeds", "1", "--device", "cpu"]
+SWEPT = ["--limit", "1", "--bootstrap", "5", "--seeds", "1", "--device", "cpu"]
 SMALLER = {
     "capture": ["--limit", "4", "--device", "cpu"],
     "analyze": ["--bootstrap", "5"],
     "analyze --texts": ["--limit", "4", "--bootstrap", "5", "--device", "cpu"],
     "sweep": SWEPT,
-    "sweep --variants": [*SWEPT, "--starts", "13"],
+    "sweep --starts": [*SWEPT, "--starts", "13"],
+    "sweep --loops": [*SWEPT, "--starts", "15", "--loops", "1-3"],
+    "sweep --variants": [*SWEPT, "--starts", "15"],
     "generate": ["--max-new-tokens", "2", "--device", "cpu"],
     "finetune_glue.py": [
         *("--tasks", "stsb", "--limit", "4", "--epochs", "1"),
@@ -147,7 +151,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check_and_run(words: list[str], place: Path) -> None:
     """Run one command as it stands on the page, but for the options that make it small."""
     program, name, *arguments = words
-    kind = next((f"{name} {option}" for option in ("--texts", "--variants") if option in arguments), name)
+    kind = next(
+        (f"{name} {option}" for option in ("--texts", "--starts", "--loops", "--variants") if option in arguments), name
+    )
     if program == "python":
         script = ROOT / name
         with pytest.MonkeyPatch.context() as patch:
@@ -157,8 +163,18 @@ def check_and_run(words: list[str], place: Path) -> None:
             runpy.run_path(str(script), run_name="__main__")
         return
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    command.make_context(name, list(arguments))  # the values that are made small are sound as well
-    run(name, *arguments, *SMALLER.get(kind, SMALLER.get(name, [])), cwd=place)
+    given = command.make_context(name, list(arguments)).params  # the values that are made small are sound as well
+    if name == "sweep":
+        asked = {option: given[option] for option in ("variants", "schedule", "starts", "seeds", "loops")}
+        plan_runs(DEPTHS.get(given["model"], 32), **asked)
+    run(name, *thinned(arguments), *SMALLER.get(kind, SMALLER.get(name, [])), cwd=place)
+
+
+def thinned(arguments: list[str]) -> list[str]:
+    """Leave out all but the first four schedules of many; draw what needs no fonts in it."""
+    beyond = [place for place, argument in enumerate(arguments) if argument == "--schedule"][4:]
+    kept = [argument for place, argument in enumerate(arguments) if not {place, place - 1} & set(beyond)]
+    return [re.sub(r"\.pdf$", ".svg", argument) for argument in kept]
 
 
 def test_every_command_runs_and_draws_every_figure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +188,7 @@ def test_every_command_runs_and_draws_every_figure(place: Path, monkeypatch: pyt
         else:
             for words in block:
                 check_and_run(words, place)
-    drawn = {int(number) for path in place.glob("*.pdf") for number in re.findall(r"fig(\d+)", path.stem)}
+    drawn = {int(number) for path in place.glob("*.???") for number in re.findall(r"fig(\d+)", path.stem)}
     assert drawn == {2, 3, 4, 10, 11, 12, 13, 14, 15, 17}
 
 
