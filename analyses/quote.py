@@ -1,6 +1,7 @@
 """Write the numbers of `docs/findings.md` anew from what the notebooks found, so that no number there is typed.
 
-A number stands as `<b title="05.tau_half">…</b>`: of the notebook 05 the finding tau_half, with its interval.
+A number stands as `<b title="05.tau_half">…</b>`: of the notebook 05 the finding tau_half, with its interval, on the built-in
+data; `benchmarks.05.tau_half` is the same on the real benchmark files.
 
     python analyses/quote.py
 """
@@ -15,24 +16,25 @@ from shelf import written
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "findings.md"
-KEPT = HERE / "results" / "builtin"
+KEPT = HERE / "results"
 
-_QUOTED = re.compile(r'<b title="(\d\d)\.([^"]+)">[^<]*</b>')
+_QUOTED = re.compile(r'<b title="((?:(\w+)\.)?(\d\d)\.([^"]+))">[^<]*</b>')
 
 
 def quoted(page: str) -> str:
     """Return a page with the numbers that the committed results have."""
 
     def number(match: re.Match[str]) -> str:
-        found = _findings(match[1]).loc[match[2]]
-        return f'<b title="{match[1]}.{match[2]}">{written(found.value, found.low, found.high)}</b>'
+        whole, data, notebook, name = match.groups()
+        found = _findings(data or "builtin", notebook).loc[name]
+        return f'<b title="{whole}">{written(found.value, found.low, found.high)}</b>'
 
     return _QUOTED.sub(number, page)
 
 
 @cache
-def _findings(notebook: str) -> pd.DataFrame:
-    (path,) = KEPT.glob(f"{notebook}_*-findings.csv")
+def _findings(data: str, notebook: str) -> pd.DataFrame:
+    (path,) = (KEPT / data).glob(f"{notebook}_*-findings.csv")
     return pd.read_csv(path, index_col="finding")
 
 

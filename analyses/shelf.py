@@ -73,11 +73,13 @@ class Findings:
 def written(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
     """Write a number with its interval: three digits or two places, one more where the ends would look alike.
 
-    >>> written(3), written(0.5), written(26597.3), written(123.4, 100.0, 150.0), written(0.98, 0.982, 0.984)
-    ('3', '0.50', '26,600', '123 [100, 150]', '0.980 [0.982, 0.984]')
+    >>> written(3), written(0.5), written(26597.3), written(9, 9, 11), written(0.983, 0.982, 0.984)
+    ('3', '0.50', '26,600', '9 [9, 11]', '0.983 [0.982, 0.984]')
     """
     if low != low:
         return _digits(value, 3) if value % 1 else f"{value:,.0f}"
+    if not any(number % 1 for number in (value, low, high)):
+        return f"{value:,.0f} [{low:,.0f}, {high:,.0f}]"
     digits = next((some for some in (3, 4, 5) if _digits(low, some) != _digits(high, some)), 3)
     return f"{_digits(value, digits)} [{_digits(low, digits)}, {_digits(high, digits)}]"
 
