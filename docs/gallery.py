@@ -61,7 +61,12 @@ def _first_figure(notebook: Path) -> Path:
 def _heading(notebook: dict[str, Any]) -> tuple[str, str]:
     """Return title and first paragraph."""
     title, about, *_ = "".join(notebook["cells"][0]["source"]).split("\n\n")
-    return title.removeprefix("# "), " ".join(about.split("\n"))
+    return title.removeprefix("# "), _scripts_named(" ".join(about.split("\n")))
+
+
+def _scripts_named(source: str) -> str:
+    """Name scripts where a notebook links them: the site has no page of theirs."""
+    return re.sub(r"\[([\w.]+\.py)\]\(\1\)", r"`analyses/\1`", source)
 
 
 def _for_a_page(notebook: str) -> str:
@@ -75,7 +80,7 @@ def _for_a_page(notebook: str) -> str:
             source = "".join(cell["source"])
             source = re.sub(r"\]\(\.\./docs/([\w-]+)\.md\)", r"](../\1.html)", source)
             source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", source)
-            cell["source"] = re.sub(r"\[([\w.]+\.py)\]\(\1\)", r"`analyses/\1`", source)
+            cell["source"] = _scripts_named(source)
         for output in cell.get("outputs", []):
             if "xr-wrap" in "".join(output.get("data", {}).get("text/html", [])):
                 del output["data"]["text/html"]
