@@ -24,30 +24,29 @@
 
 # %%
 import numpy as np
-import xarray as xr
 
 import layerscope as ls
-from resampling import better_than_guessing, ends, known_median, one_number, over_tasks, task_scores
+from resampling import (
+    as_one_task,
+    better_than_guessing,
+    known_median,
+    one_number,
+    over_tasks,
+    task_scores,
+    tasks_of,
+    without_score,
+)
 from shelf import Findings, keep, keep_table, made, say, sink_writer
 
 NAME = "01_single_blocks"
 sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
-depth, every = int(sweep.attrs["num_blocks"]), [str(task) for task in sweep.task.values]
+depth, every = int(sweep.attrs["num_blocks"]), tasks_of(sweep)
 able = better_than_guessing(sweep)
 medians = {"loss_difference": over_tasks(sweep, "loss_difference", every)}
 medians["normalized"] = over_tasks(sweep, "normalized", able)
-names = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]
-columns = {}
-for quantity, values in medians.items():
-    low, high = ends(values)
-    columns |= {quantity: values[0], f"{quantity}_low": low, f"{quantity}_high": high}
-median = xr.Dataset(
-    {name: (("task", "run"), values[None]) for name, values in columns.items()},
-    coords={"task": ["median"]} | {name: sweep[name] for name in names},
-    attrs=sweep.attrs,
-)
+median = as_one_task(sweep, medians)
 single = np.isin(sweep.variant.values, ["identity", "drop", "swap"])
-keep_table(median.isel(run=single).sel(task="median").to_dataframe()[["variant", "start", *columns]], NAME)
+keep_table(median.isel(run=single).sel(task="median").to_dataframe()[["variant", "start", *median]], NAME)
 say(f"{sweep.attrs['model']}, {depth} blocks. Loss: median of {', '.join(every)}; score: of {', '.join(able)}.")
 keep(ls.figures.single(median.isel(run=single), "loss_difference"), NAME)
 
@@ -57,10 +56,9 @@ keep(ls.figures.single(median.isel(run=single), "loss_difference"), NAME)
 # the tasks on which the full model is better than guessing, its whole interval above chance:
 
 # %%
-shares = {task: np.isnan(task_scores(sweep, task)["normalized"][1:, 0]).mean() for task in able}
 say(
     "Draws in which the full model is no better than guessing, which have no score and are left out of its intervals:",
-    ", ".join(f"{task} {100 * share:.1f} %" for task, share in shares.items()) + ".",
+    ", ".join(f"{task} {without_score(task_scores(sweep, task)['normalized']):.1%}" for task in able) + ".",
 )
 figure = ls.figures.single(median.isel(run=single), "normalized")
 keep(figure, NAME + "-score")

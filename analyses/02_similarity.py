@@ -34,7 +34,7 @@ from layerscope.figures.brackets import draw_boxes
 from layerscope.figures.canvas import Figure, place_axes
 from layerscope.figures.cells import draw_bar, draw_cells, scale_of
 from layerscope.figures.style import applied
-from resampling import one_number
+from resampling import one_number, with_draws
 from shelf import Findings, axes_for, keep, keep_table, made, say
 
 NAME = "02_similarity"
@@ -111,12 +111,6 @@ for name, state in (("begin", begin), ("end", end)):
 
 
 # %%
-def draws(words: str, measure: str) -> np.ndarray:
-    """Return a similarity with its draws of texts: [1 + draw, state, state]."""
-    result = SETS[words]
-    return np.concatenate([result[measure].values[None], result[f"{measure}_bootstrap"].values])
-
-
 def mean_of(values: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
     """Return the mean similarity of two different states, one of each part: [1 + draw]; NaN where there are none."""
     apart = ~np.eye(values.shape[-1], dtype=bool)[rows, columns]
@@ -125,7 +119,7 @@ def mean_of(values: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 
 edges, within = {}, {}
 for (measure, words), cut in cuts.items():
-    values, name = draws(words, measure), f"{measure}_{words}"
+    values, name = with_draws(SETS[words], measure), f"{measure}_{words}"
     label = f"{MEASURES[measure]}, {'all tokens' if words == 'all' else 'first left out'}"
     parts = {one: slice(s, s + size) for one, s, size in zip(cut.labels, cut.starts, cut.sizes, strict=True)}
     edges[label] = {
@@ -145,7 +139,7 @@ pd.DataFrame(edges).T
 pd.DataFrame(within).T
 
 # %%
-cut, values = cuts["cosine", "all"], draws("all", "cosine")
+cut, values = cuts["cosine", "all"], with_draws(every, "cosine")
 first, stop = cut.starts[1], cut.starts[2]
 say(
     f"Per token, the least similarity within the middle (states {first} to {stop - 1}) is",

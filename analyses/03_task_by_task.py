@@ -27,15 +27,15 @@ import numpy as np
 import pandas as pd
 
 import layerscope as ls
-from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores
+from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores, tasks_of, without_score
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "03_task_by_task"
 sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
-depth, every, able = int(sweep.attrs["num_blocks"]), [str(t) for t in sweep.task.values], better_than_guessing(sweep)
+depth, every, able = int(sweep.attrs["num_blocks"]), tasks_of(sweep), better_than_guessing(sweep)
 scored = {task: task_scores(sweep, task) for task in every}
 full = sweep[["accuracy", "accuracy_low", "accuracy_high", "loss"]].isel(run=0).to_dataframe()
-full["without score"] = [np.isnan(scored[task]["normalized"][1:, 0]).mean() for task in every]
+full["without score"] = [without_score(scored[task]["normalized"]) for task in every]
 shown = ["accuracy", "accuracy_low", "accuracy_high", "chance", "without score", "loss"]
 full.assign(chance=sweep.chance.values)[shown].round(3)
 

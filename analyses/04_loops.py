@@ -32,7 +32,7 @@ import layerscope as ls
 from layerscope.figures.loop_counts import best_loops, loop_map
 from layerscope.figures.marks import LOOKS
 from layerscope.figures.style import FIRST
-from resampling import ends, one_number, task_scores, weights
+from resampling import ends, one_number, task_scores, tasks_of, weights
 from shelf import Findings, axes_for, keep, keep_table, made, say
 
 NAME = "04_loops"
@@ -64,7 +64,7 @@ pd.DataFrame({"best loops": best.best, "low": best.low, "high": best.high}, inde
 # %%
 place = {(int(a), int(r)): run for run, (a, r) in enumerate(zip(loops.affected, loops.loops, strict=True))}
 grid = np.array([[place[m, r] for m in affected] for r in counts])
-task = str(loops.task.values[0])
+(task,) = tasks_of(loops)
 drawn = task_scores(loops, task)["loss_difference"][:, grid]  # [1 + draw, loops, affected]
 chosen = np.stack([best_loops(values, counts, better=-1) for values in drawn])  # [1 + draw, affected]
 FORMS = {

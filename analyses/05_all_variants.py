@@ -26,22 +26,30 @@
 # %%
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy.stats import kendalltau, rankdata
 
 import layerscope as ls
-from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of, task_scores
+from resampling import (
+    RUN,
+    as_one_task,
+    better_than_guessing,
+    one_number,
+    over_tasks,
+    runs_of,
+    task_scores,
+    tasks_of,
+    without_score,
+)
 from shelf import Findings, keep, keep_table, made, say, sink_writer
 
 NAME = "05_all_variants"
 sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
-depth, every = int(sweep.attrs["num_blocks"]), [str(task) for task in sweep.task.values]
+depth, every = int(sweep.attrs["num_blocks"]), tasks_of(sweep)
 able = better_than_guessing(sweep)
 say(f"{sweep.attrs['model']}, {depth} blocks. Score: median of {', '.join(able)}; loss: of {', '.join(every)}.")
-shares = {task: np.isnan(task_scores(sweep, task)["normalized"][1:, 0]).mean() for task in able}
 say(
     "Draws in which the full model is no better than guessing, which have no score and are left out of its intervals:",
-    ", ".join(f"{task} {100 * share:.1f} %" for task, share in shares.items()) + ".",
+    ", ".join(f"{task} {without_score(task_scores(sweep, task)['normalized']):.1%}" for task in able) + ".",
 )
 
 # %% [markdown]
@@ -52,18 +60,10 @@ say(
 # them; it has no bars.
 
 # %%
-RUNS = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]
 medians = {"normalized": over_tasks(sweep, "normalized", able)}
 medians["loss_difference"] = loss = over_tasks(sweep, "loss_difference", every)
-columns = {}
-for quantity, values in medians.items():
-    low, high = ends(values)
-    columns |= {quantity: values[0], f"{quantity}_low": low, f"{quantity}_high": high}
-median = xr.Dataset(
-    {name: (("task", "run"), values[None]) for name, values in columns.items()},
-    coords={"task": ["median"]} | {name: sweep[name] for name in RUNS},
-)
-keep_table(median.sel(task="median").to_dataframe()[[*RUNS, *columns]], NAME)
+median = as_one_task(sweep, medians)
+keep_table(median.sel(task="median").to_dataframe()[[*RUN, *median]], NAME)
 keep(ls.figures.sweep(median, "normalized"), NAME)
 
 # %% [markdown]

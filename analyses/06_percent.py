@@ -30,7 +30,8 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.figures.marks import task_looks
-from resampling import better_than_guessing, ends, example_values, one_number, over_tasks, runs_of, weights
+from layerscope.evaluation.redrawn import example_values
+from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of, tasks_of, weights
 from shelf import DATA, MADE, Findings, axes_for, keep, keep_table, made, say
 
 NAME = "06_percent"
@@ -50,19 +51,17 @@ say("Scores are the median over tasks on which both real models are better than 
 def curve(sweep: xr.Dataset, tasks: list[str], quantity: str) -> xr.Dataset:
     """Return the median over tasks under skip against the number of blocks, the full model first: [draw, run]."""
     runs = np.concatenate([[0], runs_of(sweep, "skip")])
-    along = {"affected": ("run", sweep.affected.values[runs]), "percent": ("run", 100 * sweep.affected.values[runs])}
-    along["percent"] = ("run", along["percent"][1] / sweep.attrs["num_blocks"])
-    return xr.Dataset({"value": (("draw", "run"), over_tasks(sweep, quantity, tasks)[:, runs])}, coords=along)
-
-
-def all_tasks(sweep: xr.Dataset) -> list[str]:
-    return [str(task) for task in sweep.task.values]
+    affected = sweep.affected.values[runs]
+    return xr.Dataset(
+        {"value": (("draw", "run"), over_tasks(sweep, quantity, tasks)[:, runs])},
+        coords={"affected": ("run", affected), "percent": ("run", 100 * affected / sweep.attrs["num_blocks"])},
+    )
 
 
 groups = {
     "score": {model: curve(sweep, shared, "normalized") for model, sweep in real.items()},
-    "loss": {model: curve(sweep, all_tasks(sweep), "loss_difference") for model, sweep in real.items()},
-    "family": {model: curve(sweep, all_tasks(sweep), "loss_difference") for model, sweep in family.items()},
+    "loss": {model: curve(sweep, tasks_of(sweep), "loss_difference") for model, sweep in real.items()},
+    "family": {model: curve(sweep, tasks_of(sweep), "loss_difference") for model, sweep in family.items()},
 }
 rows = [
     {"group": group, "model": model, "affected": int(a), "percent": float(p), "value": v, "low": low, "high": high}
@@ -147,14 +146,15 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %%
 if DATA == "builtin":
     for model, sweep in family.items():
-        task = str(sweep.task.values[0])
-        harm = example_values(sweep, task)[0]
+        harm = example_values(sweep, tasks_of(sweep)[0])[0]
         skips = runs_of(sweep, "skip")
         half = skips[np.abs(sweep.affected.values[skips] - sweep.attrs["num_blocks"] / 2).argmin()]
         parts = {"seen": np.arange(harm.shape[1]) % 10 != 9, "unseen": np.arange(harm.shape[1]) % 10 == 9}
-        for words, part in ((words, part) for words, part in parts.items() if part.any()):
-            values = weights(words, int(part.sum())) @ (harm[half] - harm[0])[part]
-            say(f"{model}, half skipped, {words} passages: {found.add(f'{words}_{model}', *one_number(values))} nats.")
+        for words, part in parts.items():
+            if part.any():
+                values = weights(words, int(part.sum())) @ (harm[half] - harm[0])[part]
+                number = found.add(f"{words}_{model}", *one_number(values))
+                say(f"{model}, half skipped, {words} passages: {number} nats.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

@@ -35,7 +35,7 @@ from layerscope.figures.canvas import Figure, place_axes
 from layerscope.figures.cells import draw_bar, draw_cells, scale_of
 from layerscope.figures.marks import LOOKS
 from layerscope.figures.style import applied
-from resampling import one_number, over_tasks, runs_of
+from resampling import one_number, over_tasks, runs_of, tasks_of, with_draws
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "08_stages"
@@ -98,8 +98,7 @@ rows, others = kept[rows[changed]], kept[others[changed]]
 
 def pattern(name: str, measure: str, plain: bool) -> np.ndarray:
     """Return similarities of the pairs with their draws, less the mean at their distance: [1 + draw, pair]."""
-    one = np.concatenate([analyses[name][measure].values[None], analyses[name][f"{measure}_bootstrap"].values])
-    values = placed(one, name)[:, rows, others].astype(np.float64)
+    values = placed(with_draws(analyses[name], measure), name)[:, rows, others].astype(np.float64)
     for distance in () if plain else np.unique(others - rows):
         same = others - rows == distance
         values[:, same] -= values[:, same].mean(1, keepdims=True)
@@ -187,7 +186,7 @@ for name in PAIR:
 # growth over the last two blocks is that ratio's.
 
 # %%
-loss, every = over_tasks(sweep, "loss_difference", [str(task) for task in sweep.task.values]), {}
+loss, every = over_tasks(sweep, "loss_difference", tasks_of(sweep)), {}
 for begin in range((depth - 4) // 2, 0, -1):
     count = depth - 2 * begin - 1
     for name in PAIR if count <= depth / 2 else ():

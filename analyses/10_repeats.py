@@ -30,7 +30,16 @@ import pandas as pd
 import layerscope as ls
 from layerscope.figures.canvas import place_axes
 from layerscope.figures.marks import LOOKS
-from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of
+from resampling import (
+    better_than_guessing,
+    ends,
+    one_number,
+    over_tasks,
+    runs_of,
+    task_scores,
+    tasks_of,
+    without_score,
+)
 from shelf import Findings, axes_for, keep, keep_table, made, say, sink_writer
 
 NAME = "10_repeats"
@@ -38,7 +47,7 @@ found = Findings(NAME)
 repeats, sweep = ls.open_sweep(made("repeats.nc")), ls.open_sweep(made("sweep.nc"))
 assert (repeats.example_id.values == sweep.example_id.values).all()
 sizes = sorted(set(repeats.affected.values) - {0})
-tasks = {"loss_difference": [str(task) for task in repeats.task.values], "normalized": better_than_guessing(repeats)}
+tasks = {"loss_difference": tasks_of(repeats), "normalized": better_than_guessing(repeats)}
 writer = sink_writer()
 first = {int(count): int(start) for count, start in zip(repeats.affected.values, repeats.start.values, strict=True)}
 holds = [count for count in sizes if first[count] <= writer < first[count] + count]
@@ -152,7 +161,7 @@ for count in (2, 3):
     apart = score["repeat", count] - score["repeat_each", count]
     say(f"×{count}: the whole beyond block by block {found.add(f'score_apart_{count}', *one_number(apart))}.")
 over_skip = found.add("score_beyond_skip_2", *one_number(score["repeat", 2] - score["skip", 1]))
-unknown = np.isnan(np.stack([over_tasks(repeats, "normalized", [t])[1:, 0] for t in tasks["normalized"]])).mean()
+unknown = np.mean([without_score(task_scores(repeats, task)["normalized"]) for task in tasks["normalized"]])
 say(f"The whole twice beyond skip: {over_skip}. Of the draws {unknown:.1%} have a full model no better than guessing.")
 
 # %% [markdown]

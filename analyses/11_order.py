@@ -32,14 +32,15 @@ import pandas as pd
 
 import layerscope as ls
 from layerscope.figures.marks import LOOKS
-from resampling import better_than_guessing, example_values, one_number, runs_of, task_scores, weights
+from layerscope.evaluation.redrawn import example_values
+from resampling import better_than_guessing, one_number, runs_of, task_scores, tasks_of, weights, without_score
 from shelf import Findings, axes_for, keep, keep_table, made, say, sink_writer
 
 NAME = "11_order"
 STEP_BY_STEP = ("arithmetic", "order", "arc_easy", "arc_challenge")
 VARIANTS = ("skip", "parallel", "random", "reverse")
 sweep, found = ls.open_sweep(made("order.nc")), Findings(NAME)
-tasks = [str(task) for task in sweep.task.values]
+tasks = tasks_of(sweep)
 short = {task: task.rpartition(":")[2].removeprefix("local_") for task in tasks}
 stepwise, others = ([t for t in tasks if (short[t] in STEP_BY_STEP) == inside] for inside in (True, False))
 sizes = sorted(set(sweep.affected.values) - {0})
@@ -157,7 +158,7 @@ for task in known:
         of_skip = part(lost[task, v], lost[task, "skip"])
         row[f"{v} / skip"] = found.add(f"part_{v}_{short[task]}", *one_number(of_skip))
     rows[short[task]] = row
-dropped = {short[task]: f"{np.isnan(scores[task][1:, 0]).mean():.1%}" for task in known}
+dropped = {short[task]: f"{without_score(scores[task]):.1%}" for task in known}
 say("Draws without a score, as the full model guesses no better:", ", ".join(f"{t} {s}" for t, s in dropped.items()))
 pd.DataFrame(rows)
 

@@ -30,13 +30,13 @@ from sklearn.isotonic import IsotonicRegression
 
 import layerscope as ls
 from layerscope.evaluation.intervals import correlation
-from resampling import ends, known_mean, one_number, weights
+from resampling import ends, known_mean, one_number, tasks_of, weights
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "12_drift_against_loss"
 NEAR = 3
 every, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
-tasks, drifts = [str(task) for task in every.task.values], [str(name) for name in every.drift.values]
+tasks, drifts = tasks_of(every), [str(name) for name in every.drift.values]
 PREDICTORS = [*drifts, "affected"]
 
 # %% [markdown]

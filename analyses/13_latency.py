@@ -29,7 +29,7 @@ import pandas as pd
 from scipy.stats import linregress
 
 import layerscope as ls
-from resampling import better_than_guessing, one_number, over_tasks, runs_of
+from resampling import better_than_guessing, one_number, over_tasks, runs_of, tasks_of
 from shelf import Findings, keep, keep_table, made, say
 
 NAME = "13_latency"
@@ -71,7 +71,7 @@ keep(ls.figures.latency(both[1], "loss_difference"), NAME + "-single")
 # %%
 table = runs[["variant", "start", "affected", "loops", "stages"]].to_dataframe().reset_index(drop=True)
 table["steps"] = table.stages / table.stages[0]
-loss = over_tasks(runs, "loss_difference", [str(task) for task in sweep.task.values])
+loss = over_tasks(runs, "loss_difference", tasks_of(sweep))
 table["loss_difference"], table["normalized"] = loss[0], over_tasks(runs, "normalized", tasks)[0]
 for tokens, one in both.items():
     table[f"time_{tokens}"] = (one.seconds_per_token / one.seconds_per_token[0]).values

@@ -1,7 +1,7 @@
 """Bootstrap draws of a sweep's examples: the same draw for every run of a task, so that what differs between runs is paired.
 
 A number and its draws are one array, ``[1 + draw, …]``: the first along its first axis is the number itself, from every example
-once. What is computed of it is computed of the draws with it. Knows sweeps; reads no file.
+once. What is computed of it is computed of the draws with it. Knows sweeps and analyses; reads no file.
 """
 
 import zlib
@@ -9,9 +9,11 @@ import zlib
 import numpy as np
 import xarray as xr
 
-from layerscope.evaluation.intervals import drawn, interval, scores
+from layerscope.evaluation.intervals import drawn, interval
+from layerscope.evaluation.redrawn import redrawn_scores
 
 DRAWS = 1000
+RUN = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]  # what says of a run which it is
 
 
 def weights(name: str, count: int) -> np.ndarray:
@@ -19,22 +21,9 @@ def weights(name: str, count: int) -> np.ndarray:
     return np.vstack([np.full(count, 1 / count), drawn(count, DRAWS, seed=zlib.crc32(name.encode()))])
 
 
-def example_values(sweep: xr.Dataset, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return loss of each example, and whether it was right: ``[run, example]`` each."""
-    one = sweep.sel(task=task).isel(example=slice(int(sweep.examples.sel(task=task))))
-    loss, right = (one[name].transpose("run", "example").values for name in ("example_loss", "example_correct"))
-    return loss, right
-
-
 def task_scores(sweep: xr.Dataset, task: str) -> dict[str, np.ndarray]:
-    """Return loss, normalized and the like of one task with their draws: ``[1 + draw, run]``.
-
-    The normalized score is NaN in a draw in which the full model is no better than guessing.
-    """
-    loss, right = example_values(sweep, task)
-    tokens = sweep.target_tokens.sel(task=task).values[: loss.shape[1]]
-    example = {"loss": loss, "nats": loss * tokens, "accuracy": right, "accuracy_norm": right}
-    return scores(example, weights(task, loss.shape[1]), float(sweep.chance.sel(task=task)))
+    """Return loss, normalized and the like of one task with their draws: ``[1 + draw, run]``."""
+    return redrawn_scores(sweep, task, weights(task, int(sweep.examples.sel(task=task))))
 
 
 def over_tasks(sweep: xr.Dataset, quantity: str, tasks: list[str]) -> np.ndarray:
@@ -42,11 +31,39 @@ def over_tasks(sweep: xr.Dataset, quantity: str, tasks: list[str]) -> np.ndarray
     return known_median(np.stack([task_scores(sweep, task)[quantity] for task in tasks]))
 
 
+def tasks_of(sweep: xr.Dataset) -> list[str]:
+    """Return the names of a sweep's tasks."""
+    return [str(task) for task in sweep.task.values]
+
+
 def better_than_guessing(sweep: xr.Dataset) -> list[str]:
     """Return the tasks on which the full model is better than guessing, with its whole interval; all, if there are none."""
     full = sweep.isel(run=0)
-    known = [str(task) for task in sweep.task.values[(full.accuracy_low > full.chance).values]]
-    return known or [str(task) for task in sweep.task.values]
+    able = (full.accuracy_low > full.chance).values
+    return tasks_of(sweep.isel(task=able)) or tasks_of(sweep)
+
+
+def without_score(normalized: np.ndarray) -> float:
+    """Return the share of draws in which the full model is no better than guessing, so that no run has a score."""
+    return float(np.isnan(normalized[1:, 0]).mean())
+
+
+def as_one_task(sweep: xr.Dataset, numbers: dict[str, np.ndarray]) -> xr.Dataset:
+    """Return numbers of a sweep's runs, and their intervals, as a sweep of one task has them: ``ls.figures`` draws it."""
+    columns = {}
+    for quantity, values in numbers.items():
+        low, high = ends(values)
+        columns |= {quantity: values[0], f"{quantity}_low": low, f"{quantity}_high": high}
+    return xr.Dataset(
+        {name: (("task", "run"), values[None]) for name, values in columns.items()},
+        coords={"task": ["median"]} | {name: sweep[name] for name in RUN},
+        attrs=sweep.attrs,
+    )
+
+
+def with_draws(analysis: xr.Dataset, measure: str) -> np.ndarray:
+    """Return a similarity of layers with its draws of texts: ``[1 + draw, layer, layer]``."""
+    return np.concatenate([analysis[measure].values[None], analysis[f"{measure}_bootstrap"].values])
 
 
 def runs_of(sweep: xr.Dataset, variant: str, least: float = 1, most: float = np.inf) -> np.ndarray:

@@ -87,7 +87,7 @@ def written(value: float, low: float = float("nan"), high: float = float("nan"))
 def _digits(value: float, digits: int) -> str:
     if not math.isfinite(value):
         return str(value)
-    before = max(len(str(int(abs(value)))), 1)
+    before = len(str(int(abs(value))))
     rounded = round(value, digits - before)
     return f"{rounded + 0.0:,.{max(digits - before, 0)}f}"
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
 from layerscope.evaluation import intervals
+from layerscope.evaluation.redrawn import redrawn_scores
 from layerscope.figures.scores import Scores, column, scores
 
 __all__ = ["LoopMap", "Proportion", "best_loops", "loop_map"]
@@ -165,16 +166,6 @@ def _replicates(dataset: xr.Dataset, found: Scores) -> Float[np.ndarray, "replic
         return None
     of_tasks = []
     for number, name in enumerate(found.tasks):
-        one = dataset.sel(task=name)
-        count = int(one["examples"])
-        loss, correct = (one[of].transpose("run", "example").values[:, :count] for of in _BOOTSTRAPPED[:2])
-        example = {
-            "loss": loss,
-            "nats": loss * one["target_tokens"].values[:count],
-            "accuracy": correct,
-            "accuracy_norm": np.full(loss.shape, np.nan),
-        }
-        chance = float(one["chance"]) if "chance" in one else float("nan")
-        weights = intervals.drawn(count, _REPLICATES, seed=number)
-        of_tasks.append(intervals.scores(example, weights, chance)[found.quantity.name])
+        weights = intervals.drawn(int(dataset["examples"].sel(task=name)), _REPLICATES, seed=number)
+        of_tasks.append(redrawn_scores(dataset, name, weights)[found.quantity.name])
     return np.asarray(np.median(of_tasks, axis=0))
