@@ -48,15 +48,6 @@ class Covariance(Family):
     A quarter of the memory may go to the products between layers; where they need more, pairs of layers are compared on the
     sample. So may the products within layers; where all layers need more, they are taken in groups, a pass each, or, where
     rows are seen only once, from the sample.
-
-    Parameters
-    ----------
-    study
-        What is analysed.
-    sample
-        Rows held.
-    wanted
-        Names of the measures that will be asked for.
     """
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:

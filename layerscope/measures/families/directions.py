@@ -66,17 +66,7 @@ class UnitSums:
 
 
 class Directions(Family):
-    """The sum of unit vectors of each layer; for replicates, those of groups of sequences of the rows held.
-
-    Parameters
-    ----------
-    study
-        What is analysed.
-    sample
-        Rows held.
-    wanted
-        Names of the measures that will be asked for.
-    """
+    """The sum of unit vectors of each layer; for replicates, those of groups of sequences of the rows held."""
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(study, sample, wanted)

@@ -24,15 +24,6 @@ class Moments(Family):
     """Means and variances in the first pass, centred cosines in the second.
 
     Where the sample holds all tokens, or rows are seen only once, the centred cosines come from the sample instead.
-
-    Parameters
-    ----------
-    study
-        What is analysed.
-    sample
-        Rows held.
-    wanted
-        Names of the measures that will be asked for.
     """
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:

@@ -90,15 +90,6 @@ class Sampled(Family):
     What a comparison prepares of a layer is prepared once, whatever the number of pairs and of measures that want it, and freed
     after the last of them. Where a comparison cannot take all tokens of the sample, it gets those of lowest priority: a smaller
     sample, just as much drawn with the seed.
-
-    Parameters
-    ----------
-    study
-        What is analysed.
-    sample
-        Rows held.
-    wanted
-        Names of the measures that will be asked for.
     """
 
     def __init__(self, study: Study, sample: RowSample, wanted: frozenset[str]) -> None:
