@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 import layerscope as ls
-from finetuning import Encode, checked, ended, options_of_training, settings_of, train
+from finetuning import Encode, checked, options_of_training, settings_of, train
 from layerscope.errors import ModelError, TextsError
 from layerscope.evaluation.exams import load_exam
 from layerscope.models.loading import load_model
@@ -25,6 +26,8 @@ from layerscope.models.model import Model
 from layerscope.models.reading import quiet
 from layerscope.progress import progress
 from layerscope.provenance import provenance
+from layerscope.texts.batches import pad_batch
+from scripts import ended
 from train_family import finished, save
 
 RATE = 5e-5
@@ -84,13 +87,10 @@ def encoder(model: Model) -> Encode:
     """Return what makes a batch of answers."""
 
     def encode(answers: Sequence[Answer]) -> dict[str, Any]:
-        ids = torch.full((len(answers), max(len(answer.ids) for answer in answers)), model.pad_id)
-        labels, mask = torch.full_like(ids, UNLEARNED), torch.zeros_like(ids)
-        for row, (tokens, asked) in enumerate(answers):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            labels[row, asked : len(tokens)] = ids[row, asked : len(tokens)]
-            mask[row, : len(tokens)] = 1
-        return model.inputs(ids, mask) | {"labels": labels.to(model.device)}
+        ids, mask = pad_batch([np.array(answer.ids) for answer in answers], model.pad_id, "right")
+        asked = torch.tensor([[answer.asked] for answer in answers])
+        learned = (mask == 1) & (torch.arange(ids.shape[1]) >= asked)
+        return model.inputs(ids, mask) | {"labels": ids.where(learned, UNLEARNED).to(model.device)}
 
     return encode
 

@@ -21,7 +21,7 @@ import transformers
 import xarray as xr
 
 import layerscope as ls
-from finetuning import Encode, checked, ended, options_of_training, settings_of, train
+from finetuning import Encode, checked, options_of_training, settings_of, train
 from glue import TASKS, Example, Task, read_examples
 from layerscope.errors import LayerScopeError, ModelError, unknown_name
 from layerscope.evaluation.journal import first_difference
@@ -36,6 +36,7 @@ from layerscope.progress import Advance, progress
 from layerscope.provenance import provenance
 from layerscope.schedules.spec import Spec, parse_spec
 from layerscope.version import __version__
+from scripts import ended
 
 RATE, FROZEN_RATE = 2e-5, 3e-2
 RUNS = ("variants", "schedule", "starts", "seeds", "loops")

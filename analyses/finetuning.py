@@ -1,12 +1,10 @@
-"""What `finetune_glue.py` and `finetune_arc.py` share: the options of training, the loop, and how an error ends a script.
+"""What `finetune_glue.py` and `finetune_arc.py` share: the options of training, and the loop.
 
 The loop knows examples only through what puts them into the arguments of a model; a schedule is a context around it.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,12 +69,3 @@ def train(model: Model, examples: Sequence[Any], encode: Encode, chosen: argpars
         optimizer.zero_grad()
         advance(len(batch))
     model.module.eval()
-
-
-def ended(main: Callable[[], None]) -> None:
-    """Run a script; an error that a user can mend is a line or two and the exit code of the command line."""
-    try:
-        main()
-    except LayerScopeError as error:
-        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from error

@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from layerscope import variants
-from layerscope.errors import LayerScopeError
 from layerscope.evaluation.evaluate import answer
 from layerscope.evaluation.exam import judge
 from layerscope.evaluation.exams import load_exam
@@ -23,6 +22,7 @@ from layerscope.measures.files import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.provenance import provenance
+from scripts import ended
 
 SCALES = (0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 28)
 
@@ -82,7 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LayerScopeError as error:
-        raise SystemExit(f"scale_updates: {error}") from error
+    ended(main)

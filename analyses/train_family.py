@@ -24,6 +24,7 @@ from tokenizers import ByteLevelBPETokenizer
 
 from layerscope.cache import cache_root
 from layerscope.texts.sources import open_texts
+from scripts import ended
 
 END = "<|endoftext|>"
 HELD_OUT = 10  # every tenth text is never trained on
@@ -180,4 +181,4 @@ def save(folder: Path, module: transformers.GPTNeoXForCausalLM, tokenizer: objec
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

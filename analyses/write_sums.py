@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 
 import layerscope as ls
-from layerscope.errors import LayerScopeError
 from layerscope.evaluation.tasks import load_task
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.cli.target import write_text
 from layerscope.progress import progress
+from scripts import ended
 
 LAST_STARTS = 7
 
@@ -53,7 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LayerScopeError as error:
-        raise SystemExit(f"write_sums: {error}") from error
+    ended(main)

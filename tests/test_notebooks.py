@@ -10,8 +10,6 @@ from pathlib import Path
 
 import jupytext
 import pytest
-import transformers
-from tokenizers import ByteLevelBPETokenizer
 
 from layerscope.capturing.capture import capture
 from layerscope.models.loading import wrap_module
@@ -19,7 +17,7 @@ from layerscope.texts.sources import open_texts
 from tests.cli.test_commands import run
 from tests.evaluation.test_local_tasks import GAPS, PASSAGES, STORIES, SUMS, arc_here, write
 from tests.families import tiny_module
-from tests.tokenizers import word_tokenizer
+from tests.tokenizers import PIECES, piece_tokenizer, word_tokenizer
 
 ROOT = Path(__file__).parent.parent
 ANALYSES = ROOT / "analyses"
@@ -39,21 +37,6 @@ REDUCED |= {
     "FAMILY_SIZES": "--depths 2,3 --steps 4 --width 16 --length 256 --batch 1",
 }
 """The sizes of `results.mk`, for models of four and eight blocks."""
-
-
-VOCABULARY = 512
-
-
-def piece_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Pieces of words, learned from the built-in passages: texts and tasks differ to a tiny model, and stay short."""
-    tokenizer = ByteLevelBPETokenizer()
-    passages = (text.text for text in open_texts("builtin:passages"))
-    tokenizer.train_from_iterator(
-        passages, vocab_size=VOCABULARY, special_tokens=["[PAD]", "[END]"], show_progress=False
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer._tokenizer, pad_token="[PAD]", eos_token="[END]"
-    )
 
 
 def commands(**variables: object) -> list[list[str]]:
@@ -86,7 +69,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     data = benchmark_files(place / "data") if request.param == "benchmarks" else ""
     small = {}
     for name, family, depth in (("SMOLLM2", "llama", 8), ("GEMMA3", "gemma3_text", 4), ("MINILM", "bert", 4)):
-        module = tiny_module(family, vocab_size=VOCABULARY, max_position_embeddings=512, num_hidden_layers=depth)
+        module = tiny_module(family, vocab_size=PIECES, max_position_embeddings=512, num_hidden_layers=depth)
         module.save_pretrained(place / family)
         piece_tokenizer().save_pretrained(place / family)
         small[name] = place / family
@@ -110,6 +93,7 @@ def carry_out(command: list[str]) -> None:
             run(*arguments, cwd=ROOT)
         case ["python", script, *arguments]:
             with pytest.MonkeyPatch.context() as patch:
+                patch.syspath_prepend(str(ANALYSES))
                 patch.setattr(sys, "argv", [script, *arguments])
                 runpy.run_path(str(ROOT / script), run_name="__main__")
         case other:

@@ -18,7 +18,7 @@ from layerscope.evaluation.runs import plan_runs
 from tests.cli.test_commands import run
 from tests.evaluation.test_local_tasks import arc_here
 from tests.families import tiny_module
-from tests.test_notebooks import VOCABULARY, piece_tokenizer
+from tests.tokenizers import PIECES, piece_tokenizer
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "paper-scale.md").read_text()
@@ -138,10 +138,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.eos_token = "[PAD]"
     for family, name, depth in STAND_INS:
         module = tiny_module(
-            family, vocab_size=VOCABULARY, max_position_embeddings=1024, num_hidden_layers=depth, sliding_window=None
+            family, vocab_size=PIECES, max_position_embeddings=1024, num_hidden_layers=depth, sliding_window=None
         )
         if family != "bert":  # every token ends a text: what is written has one
-            module.generation_config.eos_token_id = list(range(VOCABULARY))
+            module.generation_config.eos_token_id = list(range(PIECES))
         module.save_pretrained(place / name)
         tokenizer.save_pretrained(place / name)
     write_data(place / "FOLDER")
