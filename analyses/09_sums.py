@@ -18,7 +18,8 @@
 # which kind of error it stands for. So here the form of the answers and their arithmetic are counted apart, and both
 # are held against answers that know nothing of the question.
 #
-# SmolLM2-135M solves no word problems to begin with, so it is asked for sums by themselves: the first 48 of
+# SmolLM2-135M solves none of the first 16 problems of GSM8K (`problems.nc`, where `LAYERSCOPE_DATA` has them), so it is
+# asked for sums by themselves: the first 48 of
 # `builtin:arithmetic`, each after four worked lines, answered in its own words under the full model, parallel, parallel
 # three times, and skip, with up to 13 of 30 blocks affected: further out no form is left to sort, and 48 questions are
 # a thousand answers already, each written token by token. One block alone in parallel is the full model, so M = 1 is

@@ -4,7 +4,7 @@
 #     make analyses LAYERSCOPE_DATA=FOLDER   on LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K as they lie in FOLDER
 #
 # A command that was interrupted goes on where it stood. A file that is there is whole, and is kept: delete it to have it anew.
-# Sizes are such that all of it takes 90 minutes at most on two cores, where SmolLM2-135M reads 400 to 550 tokens a second
+# Sizes are chosen for 90 minutes at most on two cores, where SmolLM2-135M reads 400 to 550 tokens a second
 # through its 30 blocks. Each notebook says what its sizes were chosen for.
 
 export LAYERSCOPE_DATA
