@@ -12,7 +12,7 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 help:
 	@echo "make demo   capture, measure, segment and draw a real model"
 	@echo "make test   lint, types, import rules, and every test, the real model included"
-	@echo "make analyses   every figure of the paper: results, then notebooks (an estimated 75 to 90 minutes the first time)"
+	@echo "make analyses   every figure of the paper: results, then notebooks (about 65 minutes the first time)"
 	@echo "make docs   the documentation site, warnings as errors"
 	@echo "make benchmarks   the figures of docs/performance.md"
 
@@ -34,7 +34,7 @@ docs: $(VENV)/installed-docs
 
 # Notebooks are executed one after another: each reads what the commands of results.mk have made.
 analyses: $(VENV)/installed-test
-	@echo "Results are made first, an estimated 75 to 90 minutes on two free cores; what is there already is kept. Then 2 minutes of notebooks."
+	@echo "Results are made first, about 65 minutes on two free cores; what is there already is kept. Then one minute of notebooks."
 	$(MAKE) --no-print-directory -f analyses/results.mk LAYERSCOPE=$(BIN)/layerscope PYTHON=$(BIN)/python
 	$(BIN)/python analyses/execute.py
 	$(BIN)/python analyses/quote.py

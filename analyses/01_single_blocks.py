@@ -131,5 +131,6 @@ say(f"Exchanging a block with the next costs less than leaving it out for this s
 # One block of the middle stands out, block 11: it writes the massive activation of the first token, which every later
 # block can read. Without it the loss is about that without the last block (which of the two costs more is undecided)
 # and much of the score is gone. So "the middle layers are interchangeable" has an exception, and it is the block that
-# writes the sink. Perhaps it is the missing sink that does the harm; that block does other things too, and they were not
-# told apart here. The tasks one by one are noisier, but block 11 is the peak of the middle in each.
+# writes the sink. Whether it is the missing sink that does the harm is another question: the block does other things
+# too, and in parallel [a sink of a quarter of its size costs nothing](14_one_block.ipynb). The tasks one by one are
+# noisier, but block 11 is the peak of the middle in each.

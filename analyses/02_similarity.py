@@ -25,17 +25,16 @@
 # drops the last token of each. Here no text is padded and all its tokens count.
 
 # %%
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import layerscope as ls
 from layerscope.figures.brackets import draw_boxes
-from layerscope.figures.canvas import Figure, place_axes
-from layerscope.figures.cells import draw_bar, draw_cells, scale_of
-from layerscope.figures.style import applied
 from resampling import one_number, with_draws
-from shelf import Findings, axes_for, keep, keep_table, made, say
+from shelf import Findings, axes_for, keep, keep_table, made, matrices, say
 
 NAME = "02_similarity"
 found = Findings(NAME)
@@ -54,19 +53,11 @@ MEASURES = {"cosine_sequence": "cosine, flattened", "cosine": "cosine per token"
 MEASURES |= {"cosine_centered": "per token, centred", "cka": "CKA"}
 SETS = {"all": every, "later": later}
 cuts = {(measure, words): ls.segment(SETS[words][measure]) for measure in MEASURES for words in SETS}
-scale = scale_of([result[measure] for result in SETS.values() for measure in MEASURES])
-with applied():
-    figure = Figure(figsize=(6.9, 3.5))
-    for row, (words, result) in enumerate(SETS.items()):
-        for column, (measure, title) in enumerate(MEASURES.items()):
-            axes = place_axes(figure, 0.42 + 1.46 * column, 0.2 + 1.5 * row, 1.36, 1.36)
-            draw_cells(axes, result[measure], scale)
-            draw_boxes(axes, cuts[measure, words])
-            axes.set_title(title if row == 0 else "", loc="left", pad=3)
-            axes.tick_params(labelleft=column == 0, labelbottom=row == 1)
-            axes.set_xlabel("state" if row == 1 else "")
-            axes.set_ylabel(f"{'all tokens' if row == 0 else 'first token left out'}: state" if column == 0 else "")
-    draw_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, 2.86), scale, "similarity", "vertical")
+words_of = {"all": "all tokens", "later": "first token left out"}
+shown = {words_of[words]: [result[measure] for measure in MEASURES] for words, result in SETS.items()}
+figure, places = matrices(shown, list(MEASURES.values()))
+for axes, (words, measure) in zip(places, product(SETS, MEASURES), strict=True):
+    draw_boxes(axes, cuts[measure, words])
 keep(figure, NAME)
 
 # %% [markdown]

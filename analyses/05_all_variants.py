@@ -178,5 +178,5 @@ say(f"With one shuffle in place of their mean, the rank of random up to half is 
 # more than its interval is wide.
 #
 # "The middle layers share a representation space" predicts that order should matter little. Up to seven blocks another
-# order costs about a nat, with nine it costs seven and more. Perhaps that is a matter of the one block and not of the
-# space; nothing here moves nine blocks and leaves that one in its place.
+# order costs about a nat, with nine it costs seven and more. That is a matter of the one block more than of the number:
+# [seven blocks wherever they lie](14_one_block.ipynb) fall just as steeply once that one is the first of them.

@@ -32,11 +32,10 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.figures.canvas import Figure, place_axes
-from layerscope.figures.cells import draw_bar, draw_cells, scale_of
 from layerscope.figures.marks import LOOKS
 from layerscope.figures.style import applied
 from resampling import one_number, over_tasks, runs_of, tasks_of, with_draws
-from shelf import Findings, keep, keep_table, made, say
+from shelf import Findings, keep, keep_table, made, matrices, say
 
 NAME = "08_stages"
 found = Findings(NAME)
@@ -68,19 +67,14 @@ def placed(values: np.ndarray, name: str) -> np.ndarray:
     return whole
 
 
-scale = scale_of([analyses[name][measure] for name in analyses for measure in MEASURES])
-with applied():
-    figure = Figure(figsize=(6.9, 4.35))
-    for row, (measure, title) in enumerate(MEASURES.items()):
-        for column, name in enumerate(analyses):
-            axes = place_axes(figure, 0.42 + 1.95 * column, 0.2 + 1.98 * row, 1.83, 1.83)
-            matrix = placed(analyses[name][measure].values, name)
-            draw_cells(axes, xr.DataArray(matrix, dims=("layer", "layer_other")), scale)
-            axes.set_title(LOOKS[name].name if row == 0 else "", loc="left", pad=3)
-            axes.tick_params(labelleft=column == 0, labelbottom=row == 1)
-            axes.set_xlabel("state of the full model" if row == 1 else "")
-            axes.set_ylabel(f"{title}: state" if column == 0 else "")
-    draw_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, 3.81), scale, "similarity", "vertical")
+shown = {
+    title: [
+        analyses["identity"][measure].copy(data=placed(result[measure].values, name))
+        for name, result in analyses.items()
+    ]
+    for measure, title in MEASURES.items()
+}
+figure, _ = matrices(shown, [LOOKS[name].name for name in analyses], "state of the full model")
 keep(figure, NAME + "-similarity")
 
 # %% [markdown]

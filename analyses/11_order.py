@@ -79,7 +79,7 @@ pd.DataFrame({short[task]: {v: means[task, v][0] for v in VARIANTS} for task in 
 # ## Order beyond presence
 #
 # The harm of another order as a part of the harm of leaving the blocks out: 1 means that blocks in the wrong order are
-# worth no more than none.
+# worth no more than none. The axis is logarithmic; a bar that leaves the frame goes on to 0 or beyond 30.
 
 # %%
 relative = {(task, v): means[task, v] / means[task, "skip"] for task in tasks for v in VARIANTS[1:]}
@@ -96,7 +96,11 @@ with axes_for(height=0.45 * len(tasks) + 0.75) as (figure, axes):
     axes.axhline(len(stepwise) - 0.5, color="grey", linewidth=0.6)
     names = [short[task].replace("_", " ") + (" *" if task in stepwise else "") for task in listed]
     axes.set_yticks(range(len(tasks)), names)
-    axes.set(xlabel="loss increase as a part of that under skip", xlim=(0, None), ylim=(len(tasks) - 0.5, -0.5))
+    axes.set(xlabel="loss increase as a part of that under skip", ylim=(len(tasks) - 0.5, -0.5), xscale="log")
+    axes.set_xticks(ticks := [0.1, 0.2, 0.3, 0.5, 0.7, 1, 2, 5, 10, 20], [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    low, high = (f([row[end] for row in rows]) for f, end in ((np.nanmin, "low"), (np.nanmax, "high")))
+    axes.set_xlim(np.clip(0.9 * low, 0.1, 0.9), np.clip(1.1 * high, 1.1, 30))
     place = axes.get_position()
     axes.set_position((0.24, place.y0, 0.73, place.height - 0.06))
     axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.4, 1.0))

@@ -27,6 +27,9 @@ LOOPS_LIMIT ?= 20
 # The affected blocks of 30, from every second start of the paper's range variants.
 RANGES ?= 1-29 3-27 5-25 7-23 9-21 11-19 13-17 15-15
 START ?= 12
+# Seven neighbouring blocks, as many as the widest of the paper's ranges has that leaves the sink's block of 30 in its place.
+WINDOW ?= 7
+WINDOW_TEXTS ?= 10
 # Draws of texts for an analysis, of examples for a sweep.
 BOOTSTRAP ?= 200
 DRAWS ?= 1000
@@ -54,7 +57,8 @@ demo := $(CACHE)/demo/run.h5
 MODELS := smollm2 gemma3 minilm
 FAMILY ?= depth-06 depth-12 depth-18 depth-24
 of_smollm2 := smollm2.captured smollm2-skip.nc smollm2-middle_repeat.nc
-of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc sums.json $(if $(LAYERSCOPE_DATA),problems.nc) latency-64.nc latency-1.nc
+of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc windows.nc windows-largest.nc sums.json
+of_smollm2 += $(if $(LAYERSCOPE_DATA),problems.nc) latency-64.nc latency-1.nc
 of_gemma3 := gemma3.captured gemma3-sweep.nc
 of_minilm := minilm.captured
 of_family := $(FAMILY:%=%.captured)
@@ -150,6 +154,13 @@ $(MADE)/problems.nc:
 repeated = $(foreach range,$(RANGES),$(foreach times,2 3,--schedule $(1):$(range):times=$(times)))
 $(MADE)/repeats.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) $(call repeated,repeat) $(call repeated,repeat_each) --limit $(LIMIT) --resume --output $@
+
+# 14: the same number of blocks, wherever they lie, so with the sink's block and without.
+$(MADE)/windows.nc:
+	$(PYTHON) analyses/slide_window.py $(SMOLLM2) --size $(WINDOW) $(TASKS) --limit $(LIMIT) --bootstrap $(DRAWS) --output $@
+
+$(MADE)/windows-largest.nc:
+	$(PYTHON) analyses/slide_window.py $(SMOLLM2) --size $(WINDOW) $(TEXTS) --limit $(WINDOW_TEXTS) --output $@
 
 # 13: wall time of one sequence alone, 64 tokens at once and a single one; measured last, when nothing else of this runs.
 $(MADE)/latency-64.nc $(MADE)/latency-1.nc: $(MADE)/latency-%.nc:

@@ -18,11 +18,14 @@ from IPython.display import Markdown, display
 import layerscope as ls
 from layerscope.cache import cache_root
 from layerscope.figures.canvas import Figure, place_axes
-from layerscope.figures.style import applied, inches
+from layerscope.figures.cells import draw_bar, draw_cells, scale_of
+from layerscope.figures.style import applied, inches, styled
 
 DATA = "benchmarks" if os.environ.get("LAYERSCOPE_DATA") else "builtin"
 MADE = Path(os.environ.get("LAYERSCOPE_MADE") or cache_root() / "analyses" / DATA)
 KEPT = Path(os.environ.get("LAYERSCOPE_KEPT") or Path(__file__).parent / "results" / DATA)
+
+_APART = 0.11  # inches between matrices
 
 
 def made(name: str) -> Path:
@@ -108,3 +111,23 @@ def axes_for(width: str = "single", height: float = 2.2) -> Iterator[tuple[Figur
         yield figure, axes
         if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
             axes.legend()
+
+
+@styled
+def matrices(rows: dict[str, list[xr.DataArray]], titles: list[str], below: str = "state") -> tuple[Figure, list[Axes]]:
+    """Draw similarities of states in rows as wide as a page, on one scale; return the figure and the axes, row by row."""
+    side = (5.75 - _APART * (len(titles) - 1)) / len(titles)
+    tall = len(rows) * (side + _APART) - _APART
+    scale = scale_of([matrix for some in rows.values() for matrix in some])
+    figure, places = Figure(figsize=(inches("double"), tall + 0.6)), []
+    for row, (name, some) in enumerate(rows.items()):
+        last = row == len(rows) - 1
+        for column, matrix in enumerate(some):
+            axes = place_axes(figure, 0.42 + column * (side + _APART), 0.2 + row * (side + _APART), side, side)
+            draw_cells(axes, matrix, scale)
+            axes.set_title("" if row else titles[column], loc="left", pad=3)
+            axes.tick_params(labelleft=column == 0, labelbottom=last)
+            axes.set(xlabel=below if last else "", ylabel="" if column else f"{name}: state")
+            places.append(axes)
+    draw_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, tall), scale, "similarity", "vertical")
+    return figure, places

@@ -33,6 +33,8 @@ REDUCED |= {
     "ORDER_STARTS": "1,2",
     "ORDER_LIMIT": 8,
     "DRAWS": 50,
+    "WINDOW": 3,
+    "WINDOW_TEXTS": 2,
     "FAMILY": "depth-02 depth-03",
     "FAMILY_SIZES": "--depths 2,3 --steps 4 --width 16 --length 256 --batch 1",
 }

@@ -89,7 +89,9 @@ def _range_above(drawn: list[Curve]) -> str:
     affected = np.concatenate([curve.affected for curve in drawn])
     above = np.concatenate([curve.above for curve in drawn])
     if not above.any():
-        return "above chance: none"
+        return "none above chance"
     all_to = affected[affected < affected[~above].min()]
-    some = f"some M ≤ {affected[above].max()}"
-    return f"above chance: all M ≤ {all_to.max()}, {some}" if len(all_to) else f"above chance: {some}"
+    some_to = affected[above].max()
+    if not len(all_to):
+        return f"some above chance to M = {some_to}"
+    return f"all above chance to M = {all_to.max()}, some to M = {some_to}"
