@@ -9,7 +9,7 @@ import numpy as np
 
 from layerscope.errors import ModelError, at_least
 from layerscope.evaluation.exam import Answers, Exam, judge
-from layerscope.evaluation.exams import check_name, load_exam, versions
+from layerscope.evaluation.exams import check_names, load_exam, versions
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.evaluation.written import WrittenExam
@@ -70,7 +70,7 @@ def evaluate(
         A schedule that a model of this depth has not.
     """
     at_least(1, batch_tokens=batch_tokens)
-    check_name(task, include_path)
+    check_names([task], include_path)
     spec = as_spec(schedule)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:

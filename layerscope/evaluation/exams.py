@@ -10,28 +10,38 @@ from layerscope.evaluation.exam import Exam, exam_of
 from layerscope.evaluation.tasks import load_task
 from layerscope.models.model import Model
 
-__all__ = ["check_name", "load_exam", "versions"]
+__all__ = ["check_names", "load_exam", "versions"]
+
+_LM_EVAL = "lm-eval:"
 
 
-def check_name(name: str, include_path: str | os.PathLike[str] | None = None) -> None:
-    """Refuse a task that does not exist, before a model is loaded for it.
+def check_names(names: Iterable[str], include_path: str | os.PathLike[str] | None = None) -> None:
+    """Refuse tasks that do not exist, before a model is loaded for them.
 
     Raises
     ------
     UsageError
-        When it does not.
+        When one does not, or a folder of definitions is given for none.
     """
-    if name.startswith("lm-eval:"):
-        from layerscope.evaluation.lm_eval_names import find_definition
+    names = list(names)
+    if include_path is not None and not any(map(_of_lm_eval, names)):
+        raise UsageError(f"include path {os.fspath(include_path)}: it is for lm-eval tasks, and none is asked for")
+    for name in names:
+        if _of_lm_eval(name):
+            from layerscope.evaluation.lm_eval_names import find_definition
 
-        find_definition(name.removeprefix("lm-eval:"), None if include_path is None else Path(include_path))
-    else:
-        load_task(name, None, include_path)
+            find_definition(name.removeprefix(_LM_EVAL), None if include_path is None else Path(include_path))
+        else:
+            load_task(name)
+
+
+def _of_lm_eval(name: str) -> bool:
+    return name.startswith(_LM_EVAL)
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Return the version of lm-eval if any of some tasks is of it: a fact for the provenance."""
-    return {"lm_eval": version("lm-eval")} if any(name.startswith("lm-eval:") for name in names) else {}
+    return {"lm_eval": version("lm-eval")} if any(map(_of_lm_eval, names)) else {}
 
 
 def load_exam(
@@ -46,9 +56,9 @@ def load_exam(
     TextsError
         Its data cannot be had.
     """
-    if name.startswith("lm-eval:"):
-        return _lm_eval_exam(name.removeprefix("lm-eval:"), model, limit, include_path)
-    return exam_of(load_task(name, limit, include_path), model)
+    if _of_lm_eval(name):
+        return _lm_eval_exam(name.removeprefix(_LM_EVAL), model, limit, include_path)
+    return exam_of(load_task(name, limit), model)
 
 
 def _lm_eval_exam(name: str, model: Model, limit: int | None, include_path: str | os.PathLike[str] | None) -> Exam:

@@ -14,7 +14,7 @@ import xarray
 
 from layerscope.errors import LayerScopeError, ModelError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
-from layerscope.evaluation.exams import check_name, load_exam, versions
+from layerscope.evaluation.exams import check_names, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference, journal_of
 from layerscope.evaluation.latency import seconds_per_token
 from layerscope.evaluation.runs import plan_runs
@@ -122,10 +122,9 @@ def sweep(
     `layerscope.schedules.alignment.reference_states` names.
     """
     at_least(1, batch_tokens=batch_tokens, seeds=seeds, latency_tokens=latency_tokens)
-    at_least(0, bootstrap=bootstrap)
+    at_least(0, bootstrap=bootstrap, seed=seed)
     tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
-    for name in tasks:
-        check_name(name, include_path)
+    check_names(tasks, include_path)
     target = None if output is None else _target(Path(output), resume, overwrite)
     planned = partial(plan_runs, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
     timed = latency_tokens if latency else 0

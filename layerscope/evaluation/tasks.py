@@ -4,7 +4,6 @@ A name is a prefix, a colon and the rest; `LOADERS` says who loads what stands b
 for LayerScope and need no download. Knows no tokenizer and no model.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,8 +17,6 @@ from layerscope.evaluation.examples import Example, Task
 from layerscope.evaluation.order import order
 
 __all__ = ["LOADERS", "TASKS", "BuiltinTask", "load_task"]
-
-IncludePath = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
@@ -63,22 +60,18 @@ TASKS: dict[str, BuiltinTask] = {
 """The built-in tasks by name."""
 
 
-def _load_builtin(name: str, limit: int | None, include_path: IncludePath) -> Task:
+def _load_builtin(name: str, limit: int | None) -> Task:
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
-    if include_path is not None:
-        raise UsageError(
-            f"include path {os.fspath(include_path)}: it is for lm-eval tasks; {name} comes with LayerScope"
-        )
     task = TASKS[name]
     return Task(name, task.kind, task.summary, task.build()[:limit])
 
 
-LOADERS: dict[str, Callable[[str, int | None, IncludePath], Task]] = {"builtin": _load_builtin}
-"""Who loads the tasks of each prefix: called with the whole name, the limit (1 or more) and the include path."""
+LOADERS: dict[str, Callable[[str, int | None], Task]] = {"builtin": _load_builtin}
+"""Who loads the tasks of each prefix: called with the whole name and the limit (1 or more)."""
 
 
-def load_task(name: str, limit: int | None = None, include_path: IncludePath = None) -> Task:
+def load_task(name: str, limit: int | None = None) -> Task:
     """Load a task.
 
     Parameters
@@ -87,8 +80,6 @@ def load_task(name: str, limit: int | None = None, include_path: IncludePath = N
         ``builtin:NAME``, one of `TASKS`, or another prefix of `LOADERS` with what it takes.
     limit
         Take the first so many examples.
-    include_path
-        A folder of task definitions, for tasks that are not built in.
 
     Returns
     -------
@@ -98,7 +89,7 @@ def load_task(name: str, limit: int | None = None, include_path: IncludePath = N
     Raises
     ------
     UsageError
-        An unknown task or prefix, a limit below 1, an include path for a built-in task.
+        An unknown task or prefix, a limit below 1.
 
     Examples
     --------
@@ -115,4 +106,4 @@ def load_task(name: str, limit: int | None = None, include_path: IncludePath = N
         close = get_close_matches(name.rpartition(":")[2], [known.partition(":")[2] for known in TASKS], n=1)
         hint = f" Did you mean 'builtin:{close[0]}'?" if close else ""
         raise UsageError(f"task {name!r}: a task is written {forms}.{hint}")
-    return LOADERS[prefix](name, limit, include_path)
+    return LOADERS[prefix](name, limit)

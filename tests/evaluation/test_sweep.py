@@ -47,7 +47,7 @@ def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
         return exam_of(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
 
     monkeypatch.setattr(sweep_module, "load_exam", load)
-    monkeypatch.setattr(sweep_module, "check_name", lambda name, include_path: None)
+    monkeypatch.setattr(sweep_module, "check_names", lambda names, include_path: None)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def swept(model: Model, tmp_path_factory: pytest.TempPathFactory) -> xarray.Data
     with pytest.MonkeyPatch.context() as patch:
         tasks = {task.name: task for task in (CLOZE, CHOICES)}
         patch.setattr(sweep_module, "load_exam", lambda name, model, limit, include: exam_of(tasks[name], model))
-        patch.setattr(sweep_module, "check_name", lambda name, include_path: None)
+        patch.setattr(sweep_module, "check_names", lambda names, include_path: None)
         returned = ls.sweep(model, TASKS, output=path, **OPTIONS)
     read = read_sweep(path)
     xarray.testing.assert_identical(returned.load().drop_attrs(), read.drop_attrs())
@@ -114,7 +114,7 @@ def test_scores_are_those_of_evaluate(swept: xarray.Dataset, model: Model, task:
     from layerscope.evaluation import evaluate as evaluate_module
 
     monkeypatch.setattr(evaluate_module, "load_exam", lambda *_: exam_of(task, model))
-    monkeypatch.setattr(evaluate_module, "check_name", lambda *_: None)
+    monkeypatch.setattr(evaluate_module, "check_names", lambda *_: None)
     alone = ls.evaluate(model, task.name, spec, batch_tokens=24)
     run = swept.sel(task=task.name).isel(run=(swept.schedule == spec).values).squeeze("run")
     for name, value in alone["metrics"].items():
@@ -305,6 +305,7 @@ def test_what_is_refused(model: Model, tmp_path: Path) -> None:
         ({"output": tmp_path / "s.nc", "resume": True, "overwrite": True}, UsageError, "give one of them"),
         ({"starts": "2"}, ScheduleError, "start 2 leaves no block affected"),
         ({"variants": "skp"}, UsageError, "did you mean 'skip'"),
+        ({"seed": -1}, UsageError, "seed -1: must be 0 or more"),
     ]:
         with pytest.raises(error, match=message):
             ls.sweep(model, "test:cloze", **{"bootstrap": 0, **arguments})

@@ -14,6 +14,7 @@ import pytest
 from layerscope.errors import UsageError
 from layerscope.evaluation import tasks as tasks_module
 from layerscope.evaluation.examples import Example, Task
+from layerscope.evaluation.exams import check_names
 from layerscope.evaluation.tasks import LOADERS, TASKS, load_task
 
 NAMES = ["builtin:cloze", "builtin:arithmetic", "builtin:commonsense", "builtin:order"]
@@ -116,22 +117,24 @@ def test_a_name_without_a_known_prefix(name):
     assert "builtin:NAME" in forms
 
 
-def test_an_include_path_means_nothing_to_a_builtin_task(tmp_path):
+def test_an_include_path_means_nothing_to_builtin_tasks_alone(tmp_path):
     with pytest.raises(UsageError) as caught:
-        load_task("builtin:order", include_path=tmp_path)
-    assert str(caught.value) == f"include path {tmp_path}: it is for lm-eval tasks; builtin:order comes with LayerScope"
+        check_names(["builtin:order", "builtin:cloze"], tmp_path)
+    assert str(caught.value) == f"include path {tmp_path}: it is for lm-eval tasks, and none is asked for"
+    (tmp_path / "own.yaml").write_text("task: own\n")
+    check_names(["builtin:order", "lm-eval:own"], tmp_path)
 
 
 def test_another_prefix_gets_all_that_was_asked(monkeypatch):
     asked = []
 
-    def load(name, limit, include_path):
-        asked.append((name, limit, include_path))
+    def load(name, limit):
+        asked.append((name, limit))
         return Task(name, "continuation", "One.", (Example("0", "a", (" b",)),))
 
     monkeypatch.setitem(tasks_module.LOADERS, "elsewhere", load)
-    assert load_task("elsewhere:some:thing", 3, "folder").name == "elsewhere:some:thing"
-    assert asked == [("elsewhere:some:thing", 3, "folder")]
+    assert load_task("elsewhere:some:thing", 3).name == "elsewhere:some:thing"
+    assert asked == [("elsewhere:some:thing", 3)]
     with pytest.raises(UsageError, match="elsewhere:NAME"):
         load_task("nowhere:thing")
 
