@@ -5,6 +5,7 @@ error; ``--debug`` anywhere on the line adds the traceback. Commands import what
 ``layerscope --help`` is quick.
 """
 
+import errno
 import sys
 import traceback
 import warnings
@@ -64,14 +65,20 @@ for _command in (
     _command.register(app)
 
 
-@app.callback()
-def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-) -> None:
-    if version:
+def _print_version(asked: bool) -> bool:
+    # As a callback of the option: the body of the group runs only where a command follows.
+    if asked:
         typer.echo(__version__)
         raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_print_version),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Take what is meant for the command line as a whole."""
 
 
 def main() -> None:
@@ -88,7 +95,8 @@ def _run(debug: bool) -> int:
         code = app(standalone_mode=False)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "layerscope"
-        _complain(f"{error.format_message()}\nSee '{command} --help'.")
+        if said := error.format_message():  # nothing, where the command line was empty and its help was printed
+            _complain(f"{said}\nSee '{command} --help'.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
@@ -103,9 +111,12 @@ def _run(debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        _complain(
-            f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it."
-        )
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _complain(f"{error.strerror}: make room where the output goes")
+        else:
+            _complain(
+                f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it."
+            )
         return 1
     if code == _INTERRUPTED:  # typer gives it back as a number for Ctrl-C
         _complain("interrupted")

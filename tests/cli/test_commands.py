@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 import xarray
 
+import layerscope as ls
 from layerscope.cli import main
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
@@ -266,6 +267,20 @@ def test_bad_input_gets_two_lines_and_leaves_nothing(damaged, code, arguments, s
     assert {path: path.stat().st_mtime_ns for path in damaged.rglob("*") if path.is_file()} == {
         path: time for path, time in before.items() if path.is_file()
     }
+
+
+def test_the_version_is_printed_and_a_command_line_with_nothing_on_it_gets_the_help():
+    assert run("--version").stdout == f"{ls.__version__}\n"
+    empty = run(code=2)
+    assert "Usage:" in empty.stdout
+    assert empty.stderr == ""
+
+
+def test_a_full_disk_is_no_fault_of_the_program():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*PROGRAM, "list", "tasks"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "layerscope: No space left on device: make room where the output goes\n"
 
 
 def test_debug_shows_the_traceback():
