@@ -89,7 +89,7 @@ def draw(group: str, along: str, across: str, name: str):
             axes.set_yscale("symlog", linthresh=1)
             axes.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
             axes.set_ylim(bottom=-0.2)
-            axes.legend(loc="lower right")
+            axes.legend(loc="best")
     return keep(figure, name)
 
 

@@ -89,9 +89,11 @@ def _range_above(drawn: list[Curve]) -> str:
     affected = np.concatenate([curve.affected for curve in drawn])
     above = np.concatenate([curve.above for curve in drawn])
     if not above.any():
-        return "none above chance"
+        return "above chance: none"
     all_to = affected[affected < affected[~above].min()]
     some_to = affected[above].max()
-    if not len(all_to):
-        return f"some above chance to M = {some_to}"
-    return f"all above chance to M = {all_to.max()}, some to M = {some_to}"
+    return (
+        f"above chance: all to M = {all_to.max()}, some to {some_to}"
+        if len(all_to)
+        else f"above chance: some to M = {some_to}"
+    )

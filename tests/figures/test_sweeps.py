@@ -201,7 +201,7 @@ def test_names_stand_at_the_ends_of_lines_in_the_order_of_the_ends(whole):
     assert key(figure) == [
         "least to greatest of 10 seeds",
         "accuracy not above chance in half the tasks",
-        "all above chance to M = 7, some to M = 21",
+        "above chance: all to M = 7, some to 21",
     ]
     single = figures.sweep(whole, "loss", width="single")
     assert list(single.axes[0].texts) == []
@@ -249,11 +249,11 @@ def test_the_key_says_over_which_range_accuracy_is_above_chance(whole):
     some = whole.isel(run=np.flatnonzero(drawn_runs | (affected == 0)))
     for make in (figures.sweep, figures.latency):
         kept = some if make is figures.sweep else some.isel(run=np.isin(some["variant"], ["identity", "skip"]))
-        words = [text for text in key(make(kept, "loss", task=task)) if " above chance to M" in text]
+        words = [text for text in key(make(kept, "loss", task=task)) if text.startswith("above chance")]
         assert len(words) == 1
-        assert make is figures.latency or words == [f"all above chance to M = {all_to}, some to M = {some_to}"]
+        assert make is figures.latency or words == [f"above chance: all to M = {all_to}, some to {some_to}"]
     never = some.assign(accuracy_low=some["accuracy_low"] - 1)
-    assert "none above chance" in key(figures.sweep(never, "loss", task=task))
+    assert "above chance: none" in key(figures.sweep(never, "loss", task=task))
     assert not [text for text in key(figures.single(synthetic(specs(variants=["drop"])))) if "M =" in text]
 
 
