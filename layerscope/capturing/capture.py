@@ -14,6 +14,7 @@ from layerscope.capturing.settings import settings_of
 from layerscope.errors import CaptureError, TextsError, UsageError
 from layerscope.models.loading import identify
 from layerscope.models.model import Model
+from layerscope.outputs import writable
 from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.spec import Spec
 from layerscope.states import Sink, StateRows
@@ -125,7 +126,7 @@ def capture(
     """
     if output is None and not sinks:
         raise UsageError("a capture needs an output file or sinks: give one")
-    _check_output(output, resume, overwrite, spans)
+    _check_output(output, (model, texts), resume, overwrite, spans)
     options: dict[str, Any] = {
         "text_field": text_field,
         "limit": limit,
@@ -166,16 +167,16 @@ def _done_before(path: Path, model: Any, texts: Any, dtype: str, options: Mappin
     return CaptureReport.of_complete(header)
 
 
-def _check_output(output: str | os.PathLike[str] | None, resume: bool, overwrite: bool, spans: bool) -> None:
+def _check_output(
+    output: str | os.PathLike[str] | None, inputs: tuple[object, ...], resume: bool, overwrite: bool, spans: bool
+) -> None:
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other: go on with the file, or replace it")
     if output is None:
         if spans:
             raise UsageError("--spans keeps the characters of each token in the capture file: give an --output")
         return
-    path = Path(output)
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory: give a file name to --output")
+    path = writable(Path(output), *inputs)
     if path.exists() and not (resume or overwrite):
         raise UsageError(
             f"{path} exists already: give --resume to go on with it, --overwrite to replace it, or another --output"

@@ -79,7 +79,7 @@ def analyze(
         "seed": seed,
     }
     _require_fitting(capture, texts, of_model, of_files)
-    target = new_file(output or _default_output(capture, texts), overwrite)
+    target = new_file(output or _default_output(capture, texts), overwrite, capture, other, texts)
     if texts is None:
         from layerscope.measures.analysis import analyze as run_files
 

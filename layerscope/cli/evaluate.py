@@ -39,7 +39,7 @@ def evaluate(
     from layerscope.evaluation.evaluate import evaluate as run
     from layerscope.outputs import new_file
 
-    target = None if output is None else new_file(output, overwrite)
+    target = None if output is None else new_file(output, overwrite, model)
     scores = run(
         model,
         task,

@@ -34,7 +34,7 @@ def scaling(
     from layerscope.structure.scaling import scaling as run
     from layerscope.structure.scaling_words import as_dict, as_lines
 
-    target = None if output is None else new_file(output, overwrite)
+    target = None if output is None else new_file(output, overwrite, *analyses)
     found = run(analyses, measure=measure, progress=True)
     if target is not None:
         write_result(found, target)

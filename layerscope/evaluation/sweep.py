@@ -125,7 +125,7 @@ def sweep(
     at_least(0, bootstrap=bootstrap, seed=seed)
     tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
     check_names(tasks, include_path)
-    target = None if output is None else _target(Path(output), resume, overwrite)
+    target = None if output is None else _target(Path(output), model, resume, overwrite)
     planned = partial(plan_runs, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
     timed = latency_tokens if latency else 0
     statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency_tokens": timed}
@@ -176,12 +176,12 @@ def _timed(model: Model, runs: Sequence[Spec], tokens: int) -> dict[str, Any]:
     return {"seconds_per_token": ("run", seconds, said), "stacked": ("run", stacked, _STACKED)}
 
 
-def _target(path: Path, resume: bool, overwrite: bool) -> Path:
+def _target(path: Path, model: object, resume: bool, overwrite: bool) -> Path:
     if resume and overwrite:
         raise UsageError("--resume goes on with a sweep and --overwrite begins it anew: give one of them")
     if resume:
-        return writable(path)
-    new_file(path, overwrite)
+        return writable(path, model)
+    new_file(path, overwrite, model)
     if journal_of(path).exists() and not overwrite:
         raise UsageError(
             f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"

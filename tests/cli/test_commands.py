@@ -189,10 +189,13 @@ def test_two_captures(place, tmp_path):
     run("plot", tmp_path / "two.nc", "--output", tmp_path / "two.png", cwd=place)
 
 
+_READ = "is read by this very command: give another --output"
 WRONG_USE = [
     (["capture", "model"], "--no-such-option"),
     (["capture", "model", "--texts", "some.txt", "--output", "run.h5"], "exists already"),
     (["capture", "model", "--texts", "some.txt", "--output", "model"], "is a directory"),
+    (["capture", "model", "--texts", "some.txt", "--output", "nowhere/new.h5"], "there is no folder nowhere"),
+    (["capture", "", "--texts", "some.txt", "--output", "new.h5"], "the model has no name: give a hub id"),
     (["capture", "model", "--texts", "builtin:passage", "--output", "new.h5"], "did you mean"),
     (["capture", "model", "--texts", "some.doc", "--output", "new.h5"], "some.doc"),
     (
@@ -209,6 +212,14 @@ WRONG_USE = [
     (["analyze", "run.h5", "--exclude-first", "-1", "--output", "new.nc"], "--exclude-first"),
     (["analyze", "run.h5", "--null", "-1", "--output", "new.nc"], "--null is -1, expected 0 or more"),
     (["analyze", "run.h5", "--memory", "much", "--output", "new.nc"], "--memory"),
+    (["capture", "model", "--texts", "some.txt", "--output", "./some.txt", "--overwrite"], _READ),
+    (["analyze", "run.h5", "--output", "run.h5", "--overwrite"], _READ),
+    (["analyze", "model", "--texts", "some.txt", "--output", "some.txt", "--overwrite"], _READ),
+    (["training", "run.h5", "run.h5", "--output", "run.h5", "--overwrite"], _READ),
+    (["scaling", "run.nc", "run.nc", "--output", "run.nc", "--overwrite"], _READ),
+    (["plot", "run.nc", "--output", "run.nc", "--overwrite"], _READ),
+    (["sweep", "model.gguf", "--task", "builtin:cloze", "--output", "model.gguf", "--overwrite"], _READ),
+    (["evaluate", "model.gguf", "--task", "builtin:cloze", "--output", "model.gguf", "--overwrite"], _READ),
     (["segment", "run.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (["segment", "run.nc", "--segments", "few"], "give a number of 1 or more, or auto"),
     (["plot", "run.nc", "--output", "figure.gif"], "figure.gif"),
@@ -226,7 +237,6 @@ FAILED = [
     (["capture", "model", "--texts", "some.jsonl", "--output", "new.h5"], "story"),
     (["capture", "model", "--texts", "broken.jsonl", "--output", "new.h5"], "line 2"),
     (["capture", "model", "--texts", "some.txt", "--layers", "0-9", "--output", "new.h5"], "there is no state 9"),
-    (["capture", "model", "--texts", "some.txt", "--output", "nowhere/new.h5"], "nowhere"),
     (
         ["capture", "model", "--texts", "some.jsonl", "--text-field", "story", "--output", "run.h5", "--resume"],
         "stored with texts",
@@ -245,6 +255,7 @@ FAILED = [
 def damaged(place, tmp_path_factory):
     damaged = tmp_path_factory.mktemp("damaged") / "place"
     shutil.copytree(place, damaged)
+    (damaged / "model.gguf").write_bytes(b"GGUF")
     (damaged / "empty.txt").write_text("\n  \n")
     (damaged / "latin.txt").write_bytes(b"w1 \xe9t\xe9\n")
     (damaged / "broken.jsonl").write_text('{"text": "w1"}\n{"text": \n')
@@ -281,6 +292,16 @@ def test_a_full_disk_is_no_fault_of_the_program():
         done = subprocess.run([*PROGRAM, "list", "tasks"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "layerscope: No space left on device: make room where the output goes\n"
+
+
+@pytest.mark.parametrize("root", ["file", "file/in/it"])
+def test_a_cache_that_cannot_be_made_is_named(place, tmp_path, monkeypatch, root):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / root))
+    done = run("capture", "model", "--texts", "some.txt", cwd=place, code=2)
+    assert f"cache folder {tmp_path / root}: " in done.stderr
+    assert "let LAYERSCOPE_CACHE name a folder" in done.stderr
+    assert "fault" not in run("demo", cwd=place, code=2).stderr
 
 
 def test_debug_shows_the_traceback():
