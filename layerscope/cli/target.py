@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from layerscope.cache import cache_root
+from layerscope.cache import cache_folder
 from layerscope.errors import FileError
 
 __all__ = ["default_file", "texts_name", "write_text"]
@@ -11,9 +11,7 @@ __all__ = ["default_file", "texts_name", "write_text"]
 def default_file(model: str, ending: str) -> Path:
     """Return where a result goes that is given no name: in the cache, named after the model."""
     name = Path(model).stem if model.endswith(".gguf") else model.strip("/").replace("/", "--")
-    folder = cache_root()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}--{ending}"
+    return cache_folder() / f"{name}--{ending}"
 
 
 def texts_name(texts: str) -> str:

