@@ -11,14 +11,24 @@ import jupytext
 import nbclient
 import nbformat
 
+from layerscope.errors import UsageError
+from scripts import ended
 from shelf import DATA, KEPT
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 def notebooks() -> list[Path]:
     """Return the .py halves: the scripts whose names begin with a number."""
     return sorted(HERE.glob("[0-9]*.py"))
+
+
+def asked(names: list[str]) -> list[Path]:
+    """Return the notebooks of some names, all of them when none is named."""
+    for name in names:
+        if Path(name).resolve() not in notebooks():
+            raise UsageError(f"{name} is no notebook: give .py files of {HERE.name}/ whose names begin with a number")
+    return list(map(Path, names)) or notebooks()
 
 
 def executed(script: Path) -> nbformat.NotebookNode:
@@ -33,7 +43,7 @@ def executed(script: Path) -> nbformat.NotebookNode:
 
 def main() -> None:
     """Execute, write, and say how long it took."""
-    for script in [Path(name) for name in sys.argv[1:]] or notebooks():
+    for script in asked(sys.argv[1:]):
         clock = time.perf_counter()
         # Whole or not at all: a notebook that fails leaves the last one that did not.
         nbformat.write(executed(script), (HERE if DATA == "builtin" else KEPT) / f"{script.stem}.ipynb")
@@ -41,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from layerscope.errors import LayerScopeError, at_least
+from layerscope.errors import LayerScopeError, UsageError, at_least
 from layerscope.models.loading import DTYPES, identify
 from layerscope.models.model import Model
 from layerscope.progress import Advance
@@ -37,6 +37,9 @@ def checked(chosen: argparse.Namespace) -> argparse.Namespace:
     """Refuse numbers that mean nothing."""
     numbers = {name: getattr(chosen, name) for name in ("limit", "epochs", "batch", "at_once")}
     at_least(1, **{name: number for name, number in numbers.items() if number is not None})
+    at_least(0, seed=chosen.seed)
+    if chosen.rate is not None and not chosen.rate > 0:
+        raise UsageError(f"rate {chosen.rate}: must be above 0")
     return chosen
 
 

@@ -21,6 +21,7 @@ from layerscope.evaluation.exams import load_exam
 from layerscope.measures.files import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.outputs import new_file
 from layerscope.provenance import provenance
 from scripts import ended
 
@@ -74,11 +75,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--include-path", type=Path)
     parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     options = parser.parse_args()
+    target = new_file(options.output, options.overwrite, options.model)
     model = load_model(options.model)
     table = scores(model, options.task, options.limit, options.include_path)
     table.attrs["provenance"] = provenance(weights=model.fingerprint())
-    write_result(table, options.output)
+    write_result(table, target)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a script of this folder ends. Knows errors only."""
+"""How the scripts of this folder end. Knows errors only."""
 
 import sys
 from collections.abc import Callable
@@ -8,9 +8,12 @@ from layerscope.errors import LayerScopeError
 
 
 def ended(main: Callable[[], None]) -> None:
-    """Run a script; an error that a user can mend is a line or two and the exit code of the command line."""
+    """Run a script; it ends as the command line does: an error that a user can mend is a line or two and an exit code."""
     try:
         main()
     except LayerScopeError as error:
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).stem}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -16,6 +16,7 @@ from layerscope.errors import UsageError
 from layerscope.measures.files import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
+from layerscope.outputs import new_file, writable
 from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
@@ -74,18 +75,23 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--include-path", type=Path)
     parser.add_argument("--bootstrap", type=int, default=1000)
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path, help="a sweep that is there goes on")
+    parser.add_argument("--overwrite", action="store_true", help="with --texts: replace an existing file")
     options = parser.parse_args()
+    inputs = options.model, options.texts
+    target = (
+        new_file(options.output, options.overwrite, *inputs) if options.texts else writable(options.output, *inputs)
+    )
     model = load_model(options.model)
     if options.texts:
         table = largest(model, options.size, options.texts, options.limit)
         table.attrs["provenance"] = provenance(weights=model.fingerprint())
-        write_result(table, options.output)
+        write_result(table, target)
         return
     places = windows(model.depth, options.size)
     schedules = [written_out(model.depth, blocks, change) for blocks in places for change in CHANGES]
     given = {"limit": options.limit, "include_path": options.include_path, "bootstrap": options.bootstrap}
-    ls.sweep(model, options.task, schedule=schedules, output=options.output, resume=True, **given)
+    ls.sweep(model, options.task, schedule=schedules, output=target, resume=True, **given)
 
 
 if __name__ == "__main__":

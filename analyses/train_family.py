@@ -23,6 +23,8 @@ import transformers
 from tokenizers import ByteLevelBPETokenizer
 
 from layerscope.cache import cache_root
+from layerscope.cli.numbers import whole_numbers
+from layerscope.errors import TextsError, UsageError, at_least
 from layerscope.texts.sources import open_texts
 from scripts import ended
 
@@ -31,6 +33,8 @@ HELD_OUT = 10  # every tenth text is never trained on
 REPORTS = 10
 WARM_UP = 0.1  # of the steps
 EVALUATED = 64  # sequences at most
+BYTES = 256  # which any text can be written in
+HEAD = 16
 
 
 def options() -> argparse.Namespace:
@@ -47,7 +51,20 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=cache_root() / "family")
     parser.add_argument("--overwrite", action="store_true", help="train again what is there")
-    return parser.parse_args()
+    return checked(parser.parse_args())
+
+
+def checked(chosen: argparse.Namespace) -> argparse.Namespace:
+    """Refuse numbers of which no model can be made."""
+    chosen.depths = whole_numbers("--depths", chosen.depths)
+    at_least(1, depths=min(chosen.depths), steps=chosen.steps, length=chosen.length, batch=chosen.batch)
+    at_least(BYTES + 1, vocabulary=chosen.vocabulary)
+    at_least(0, seed=chosen.seed)
+    if chosen.width < HEAD or chosen.width % HEAD:
+        raise UsageError(f"width {chosen.width}: must be a multiple of {HEAD}, the width of a head")
+    if not chosen.rate > 0:
+        raise UsageError(f"rate {chosen.rate}: must be above 0")
+    return chosen
 
 
 def main() -> None:
@@ -59,7 +76,7 @@ def main() -> None:
     tokenizer = make_tokenizer(trained_on, chosen.vocabulary, chosen.length)
     streams = [token_stream(tokenizer, some, chosen.length) for some in (trained_on, held_out)]
     print(f"{chosen.text}: {len(streams[0]):,} tokens to train on, {len(streams[1]):,} held out")
-    for depth in map(int, chosen.depths.split(",")):
+    for depth in chosen.depths:
         folder = chosen.output / f"depth-{depth:02d}"
         settings = {
             name: value for name, value in vars(chosen).items() if name not in ("depths", "output", "overwrite")
@@ -89,7 +106,7 @@ def token_stream(tokenizer: transformers.PreTrainedTokenizerFast, texts: list[st
         for token in [*one, tokenizer.eos_token_id]
     ]
     if len(ids) <= length:
-        raise SystemExit(
+        raise TextsError(
             f"{len(ids)} tokens are too few for sequences of {length}: give more text, or a lower --length"
         )
     return torch.tensor(ids)
@@ -104,7 +121,7 @@ def make_module(depth: int, chosen: argparse.Namespace) -> transformers.GPTNeoXF
             hidden_size=chosen.width,
             intermediate_size=4 * chosen.width,
             num_hidden_layers=depth,
-            num_attention_heads=max(1, chosen.width // 16),
+            num_attention_heads=chosen.width // HEAD,
             max_position_embeddings=chosen.length,
             bos_token_id=0,
             eos_token_id=0,
@@ -160,17 +177,20 @@ def evaluate(module: transformers.GPTNeoXForCausalLM, stream: torch.Tensor, leng
 
 
 def finished(folder: Path, settings: dict[str, object], overwrite: bool) -> bool:
-    """Tell whether a model is there and was trained so; refuse to replace one that was trained otherwise."""
+    """Tell whether a model is there and was trained so; refuse to replace one that was trained otherwise, and anything else."""
     record = folder / "training.json"
-    if overwrite or not record.exists():
+    if not record.is_file():
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(f"{folder} is there and no model that was trained here: give another folder")
         return False
-    if json.loads(record.read_text())["settings"] != settings:
-        raise SystemExit(f"{folder} was trained with other settings: give --overwrite, or another folder")
-    return True
+    if not overwrite and json.loads(record.read_text())["settings"] != settings:
+        raise UsageError(f"{folder} was trained with other settings: give --overwrite, or another folder")
+    return not overwrite
 
 
 def save(folder: Path, module: transformers.GPTNeoXForCausalLM, tokenizer: object, record: dict[str, object]) -> None:
     """Put the model in its folder, whole or not at all."""
+    folder = folder.resolve()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     module.save_pretrained(partial)

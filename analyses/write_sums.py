@@ -12,6 +12,7 @@ from layerscope.evaluation.tasks import load_task
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.cli.target import write_text
+from layerscope.outputs import new_file
 from layerscope.progress import progress
 from scripts import ended
 
@@ -46,10 +47,12 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     options = parser.parse_args()
+    target = new_file(options.output, options.overwrite, options.model)
     model = load_model(options.model)
     found = {"model": model.name, "task": "builtin:arithmetic", "answers": answers(model, options.limit)}
-    write_text(json.dumps(found, indent=1) + "\n", options.output)
+    write_text(json.dumps(found, indent=1) + "\n", target)
 
 
 if __name__ == "__main__":

@@ -206,6 +206,7 @@ WRONG = [
     (["--schedule", "skip:2"], 1, "start 2 leaves no block affected"),
     (["--schedule", "skip:"], 2, "the start N is missing"),
     (["--limit", "0"], 2, "limit 0: must be 1 or more"),
+    (["--rate", "-1"], 2, "rate -1.0: must be above 0"),
     (["--output", "nowhere/g.nc"], 2, "there is no folder"),
     (["--rate", "1e30", "--epochs", "3"], 1, "give a lower --rate"),
 ]
@@ -335,9 +336,17 @@ def test_arc_at_once_is_the_same_and_nothing_is_trained_twice(arc, tmp_path, cap
     capsys.readouterr()
     arc("llama", *few, "--save", tmp_path / "six")
     assert "trained already" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="was trained with other settings"):
-        arc("llama", *few, "--seed", "1", "--save", tmp_path / "six")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    for place, said in (("six", "was trained with other settings"), ("notes", "no model that was trained here")):
+        with pytest.raises(SystemExit) as stop:
+            arc(
+                "llama", *few, "--seed", "1", "--save", tmp_path / place, *(["--overwrite"] if place == "notes" else [])
+            )
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
     with pytest.raises(SystemExit):
         arc("bert", *few, "--save", tmp_path / "encoder")
     assert "bert is an encoder" in capsys.readouterr().err
-    assert {path.name for path in tmp_path.iterdir()} == {"six", "four"}
+    assert {path.name for path in tmp_path.iterdir()} == {"six", "four", "notes"}

@@ -56,6 +56,33 @@ def test_a_trained_model_is_not_trained_again_and_one_that_is_missing_is(family)
 
 def test_other_settings_do_not_replace_a_model(family, tmp_path):
     folder, _ = family
-    assert "was trained with other settings" in train("--output", folder, "--seed", 1, code=1).stderr
+    assert "was trained with other settings" in train("--output", folder, "--seed", 1, code=2).stderr
     (tmp_path / "short.txt").write_text("Too little.\n")
     assert "too few" in train("--text", tmp_path / "short.txt", "--output", tmp_path / "out", code=1).stderr
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_was_not_trained_here_is_never_replaced(tmp_path, kind):
+    place = tmp_path / "depth-01"
+    precious = place / "notes.txt" if kind == "folder" else place
+    precious.parent.mkdir(exist_ok=True)
+    precious.write_text("mine")
+    error = train("--output", tmp_path, "--overwrite", code=2).stderr
+    assert error == f"train_family: {place} is there and no model that was trained here: give another folder\n"
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--depths", "a,b"], "--depths 'a,b'"),
+        (["--depths", "3,0"], "depths 0: must be 1 or more"),
+        (["--width", "33"], "width 33: must be a multiple of 16"),
+        (["--vocabulary", "5"], "vocabulary 5: must be 257 or more"),
+        (["--steps", "0"], "steps 0: must be 1 or more"),
+        (["--rate", "-1"], "rate -1.0: must be above 0"),
+    ],
+)
+def test_numbers_of_which_no_model_can_be_made(tmp_path, arguments, said):
+    assert said in train("--output", tmp_path, *arguments, code=2).stderr
+    assert not list(tmp_path.iterdir())
