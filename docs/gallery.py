@@ -11,6 +11,8 @@ ANALYSES = DOCS.parent / "analyses"
 KEPT = ANALYSES / "results" / "builtin"
 COPIES = DOCS / "notebooks"
 
+_LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # of one notebook to another
+
 _OPENING = """# The paper's figures again
 
 Every figure of [Transformer Layers as Painters](https://arxiv.org/abs/2407.09298), made anew on models at hand and stated
@@ -60,9 +62,10 @@ def _first_figure(notebook: Path) -> Path:
 
 
 def _heading(notebook: dict[str, Any]) -> tuple[str, str]:
-    """Return title and first paragraph."""
+    """Return title and first paragraph, as a page beside the folder of notebooks links them."""
     title, about, *_ = "".join(notebook["cells"][0]["source"]).split("\n\n")
-    return title.removeprefix("# "), _scripts_named(" ".join(about.split("\n")))
+    about = _LINK.sub(rf"]({COPIES.name}/\1.ipynb)", " ".join(about.split("\n")))
+    return title.removeprefix("# "), _scripts_named(about)
 
 
 def _scripts_named(source: str) -> str:
@@ -80,7 +83,7 @@ def _for_a_page(notebook: str) -> str:
         if cell["cell_type"] == "markdown":
             source = "".join(cell["source"])
             source = re.sub(r"\]\(\.\./docs/([\w-]+)\.md\)", r"](../\1.html)", source)
-            source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", source)
+            source = _LINK.sub(r"](\1.html)", source)
             cell["source"] = _scripts_named(source)
         for output in cell.get("outputs", []):
             if "xr-wrap" in "".join(output.get("data", {}).get("text/html", [])):
