@@ -24,7 +24,7 @@ def writable(path: Path, *inputs: object) -> Path:
         raise UsageError(f"{path}: the folder {path.parent} cannot be written: give another --output")
     for one in inputs:
         if isinstance(one, str | os.PathLike) and os.path.exists(one) and path.exists() and path.samefile(one):
-            raise UsageError(f"{path} is read by this very command: give another --output")
+            raise UsageError(f"{path} exists already and is read by this very command: give another --output")
     return path
 
 
