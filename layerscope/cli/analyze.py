@@ -79,7 +79,7 @@ def analyze(
         "seed": seed,
     }
     _require_fitting(capture, texts, of_model, of_files)
-    target = new_file(output or _default_output(capture, texts), overwrite, capture, other, texts)
+    target = new_file(output or _default_output(capture, texts, schedule), overwrite, capture, other, texts)
     if texts is None:
         from layerscope.measures.analysis import analyze as run_files
 
@@ -116,7 +116,9 @@ def _require_fitting(
         )
 
 
-def _default_output(capture: Path, texts: str | None) -> Path:
-    from layerscope.cli.target import default_file, texts_name
+def _default_output(capture: Path, texts: str | None, schedule: str | None) -> Path:
+    from layerscope.cli.target import default_file, of_texts
 
-    return capture.with_suffix(".nc") if texts is None else default_file(str(capture), f"{texts_name(texts)}.nc")
+    if texts is None:
+        return capture.with_suffix(".nc")
+    return default_file(str(capture), f"{of_texts(texts, schedule)}.nc")

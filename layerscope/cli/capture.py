@@ -1,6 +1,5 @@
 """``layerscope capture``: states of every layer into a file."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +74,6 @@ def capture(
 
 
 def _default_output(model: str, texts: str, schedule: str) -> Path:
-    from layerscope.cli.target import default_file, texts_name
+    from layerscope.cli.target import default_file, of_texts
 
-    schedule_name = "" if schedule == "identity" else "--" + re.sub(r"[^\w.=]+", "-", schedule).strip("-")[:80]
-    return default_file(model, f"{texts_name(texts)}{schedule_name}.h5")
+    return default_file(model, f"{of_texts(texts, schedule)}.h5")

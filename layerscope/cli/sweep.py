@@ -34,7 +34,7 @@ def sweep(
     loops: Annotated[str, typer.Option(help="Loops of looped_parallel: 3, or 1-28.")] = "3",
     limit: Annotated[int | None, typer.Option(help="Take only the first so many examples of each task.")] = None,
     include_path: Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")] = None,
-    output: Annotated[Path | None, typer.Option(help="The sweep file (cache/MODEL--TASK-sweep.nc).")] = None,
+    output: Annotated[Path | None, typer.Option(help="The sweep file (cache/MODEL--TASKS-sweep.nc).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates over examples, for 95 % intervals; 0 for none.")] = 1000,
@@ -53,7 +53,7 @@ def sweep(
     from layerscope.cli.target import default_file
     from layerscope.evaluation.sweep import sweep as run
 
-    target = output or default_file(model, f"{task[0].split(':')[-1]}-sweep.nc")
+    target = output or default_file(model, f"{'-'.join(name.split(':')[-1] for name in task)}-sweep.nc")
     done = resume and target.exists()
     result = run(
         model,
@@ -96,5 +96,5 @@ def _summary(result: "xarray.Dataset") -> list[str]:
             f"{name} {float(value):.2f}"
             for name, value in zip(one.drift.values, one.rank_correlation.values, strict=True)
         )
-        lines.append(f"  rank correlation with loss over runs: {found}")
+        lines.append(f"  rank correlation with loss over runs, the full model among them: {found}")
     return lines

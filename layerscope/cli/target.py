@@ -1,11 +1,12 @@
 """Where a command writes that is given no place, and small files of text."""
 
+import re
 from pathlib import Path
 
 from layerscope.cache import cache_folder
 from layerscope.errors import FileError
 
-__all__ = ["default_file", "texts_name", "write_text"]
+__all__ = ["default_file", "of_texts", "write_text"]
 
 
 def default_file(model: str, ending: str) -> Path:
@@ -14,15 +15,18 @@ def default_file(model: str, ending: str) -> Path:
     return cache_folder() / f"{name}--{ending}"
 
 
-def texts_name(texts: str) -> str:
-    """Return the part of a source of texts that goes into the name of a file.
+def of_texts(texts: str, schedule: str | None) -> str:
+    """Return what the name of a file says of the texts a model ran on, and of the schedule unless it is the identity.
 
     Examples
     --------
-    >>> texts_name("builtin:passages"), texts_name("some/stories.jsonl.gz")
-    ('passages', 'stories')
+    >>> of_texts("builtin:passages", None), of_texts("some/stories.jsonl.gz", "skip:12")
+    ('passages', 'stories--skip-12')
     """
-    return Path(texts.split(":")[-1]).name.split(".")[0]
+    name = Path(texts.split(":")[-1]).name.split(".")[0]
+    if schedule is None or schedule == "identity":
+        return name
+    return name + "--" + re.sub(r"[^\w.=]+", "-", schedule).strip("-")[:80]
 
 
 def write_text(text: str, path: Path) -> None:

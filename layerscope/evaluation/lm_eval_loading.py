@@ -103,7 +103,7 @@ def _remedy(name: str, path: Path, error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"lm-eval:{name}: its definition needs more than is installed ({_said(error)})"
     if not isinstance(error, OSError):
-        return f"lm-eval:{name}: lm-eval cannot load {path.name} ({_said(error)})"
+        return f"lm-eval:{name}: lm-eval cannot load {path.name} ({_said(error.__cause__ or error)}): look at it and at its data"
     return (
         f"lm-eval:{name}: its data cannot be had ({_said(error)}).\n"
         "Fetch it once with the hub in reach and HF_HUB_OFFLINE unset, or define the task over a file of yours "
@@ -111,6 +111,6 @@ def _remedy(name: str, path: Path, error: Exception) -> str:
     )
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     said: Any = " ".join(str(error).split())
     return f"{type(error).__name__}: {said[:160]}"

@@ -125,6 +125,9 @@ def sweep(
     at_least(0, bootstrap=bootstrap, seed=seed)
     tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
     check_names(tasks, include_path)
+    for name in chance or {}:
+        if name not in tasks:
+            raise UsageError(f"chance of {name}: it is no task of this sweep, which are {', '.join(tasks)}")
     target = None if output is None else _target(Path(output), model, resume, overwrite)
     planned = partial(plan_runs, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
     timed = latency_tokens if latency else 0

@@ -1,5 +1,6 @@
 """Text from a model under a schedule."""
 
+import math
 import os
 
 import torch
@@ -61,8 +62,8 @@ def generate(
     """
     at_least(1, max_new_tokens=max_new_tokens)
     spec = as_spec(schedule)
-    if temperature < 0:
-        raise UsageError(f"temperature {temperature}: must be 0 or more")
+    if not 0 <= temperature < math.inf:
+        raise UsageError(f"temperature {temperature}: must be a number of 0 or more")
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     if not model.architecture.causal:
         raise ModelError(f"{model.name} is an encoder: only decoders generate")

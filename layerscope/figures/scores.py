@@ -203,12 +203,15 @@ def scores(sweep: xr.Dataset, quantity: str, task: str | None = None) -> Scores:
     """
     kind, names = quantity_of(quantity), tasks_of(sweep, task)
     table = _table(sweep, quantity, names)
-    kept = [] if table is None else [name for name, row in zip(names, table, strict=True) if np.isfinite(row[0])]
+    kept = [name for name, value in zip(names, _full(sweep, quantity, names), strict=True) if np.isfinite(value)]
     if table is None or not kept:
         why = " (the full model is no better than guessing)" if quantity == "normalized" and table is not None else ""
+        held = next(
+            (name for name in ("loss", "accuracy", *QUANTITIES) if np.isfinite(_full(sweep, name, names)).any()), None
+        )
         raise MeasureError(
             f"the sweep has no {quantity} of {' and '.join(names) if len(names) < 3 else 'its tasks'}{why}: "
-            f"draw --quantity {'accuracy' if quantity == 'loss' else 'loss'} instead"
+            + (f"draw --quantity {held} instead" if held else "sweep again")
         )
     rows = [names.index(name) for name in kept]
     low, high = (_table(sweep, f"{quantity}_{end}", kept) if len(kept) == 1 else None for end in ("low", "high"))
@@ -228,6 +231,12 @@ def _table(sweep: xr.Dataset, name: str, tasks: list[str]) -> np.ndarray | None:
     if name not in sweep or set(sweep[name].dims) != {"task", "run"}:
         return None
     return np.asarray(sweep[name].sel(task=tasks).transpose("task", "run").values, dtype=np.float64)
+
+
+def _full(sweep: xr.Dataset, name: str, tasks: list[str]) -> np.ndarray:
+    """Return what the full model has of a quantity, for some tasks; NaN if the sweep has it not."""
+    table = _table(sweep, name, tasks)
+    return np.full(len(tasks), np.nan) if table is None else table[:, 0]
 
 
 def _above_chance(sweep: xr.Dataset, tasks: list[str]) -> np.ndarray | None:

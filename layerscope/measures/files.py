@@ -90,6 +90,8 @@ def read_dataset(path: str | os.PathLike[str], kind: str, command: str) -> xarra
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileError(missing_file(path))
+    if os.path.isdir(path):
+        raise FileError(f"{path} is a directory, no {kind} file: give the file in it")
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as lazy:
             return lazy.load()

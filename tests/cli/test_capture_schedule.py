@@ -54,8 +54,8 @@ def test_files_of_schedules_have_names_of_their_own(folder, tmp_path, monkeypatc
     monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path))
     for options in ((), ("--schedule", "skip:0"), ("--schedule", "0 (1|2)*2 3")):
         run("capture", "model", "--texts", "some.txt", *options, cwd=folder)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".h5") == [
-        "model--some--0-1-2-2-3.h5",
-        "model--some--skip-0.h5",
-        "model--some.h5",
-    ]
+        run("analyze", "model", "--texts", "some.txt", "--measures", "norm", *options, cwd=folder)
+    names = ["model--some", "model--some--0-1-2-2-3", "model--some--skip-0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        name + ending for name in names for ending in (".h5", ".nc")
+    )

@@ -220,6 +220,11 @@ WRONG_USE = [
     (["plot", "run.nc", "--output", "run.nc", "--overwrite"], _READ),
     (["sweep", "model.gguf", "--task", "builtin:cloze", "--output", "model.gguf", "--overwrite"], _READ),
     (["evaluate", "model.gguf", "--task", "builtin:cloze", "--output", "model.gguf", "--overwrite"], _READ),
+    (["generate", "model", "--temperature", "nan", "w1"], "temperature nan: must be a number of 0 or more"),
+    (
+        ["sweep", "model", "--task", "builtin:cloze", "--chance", "builtin:order=0.25", "--output", "new.nc"],
+        "chance of builtin:order: it is no task of this sweep, which are builtin:cloze",
+    ),
     (["segment", "run.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (["segment", "run.nc", "--segments", "few"], "give a number of 1 or more, or auto"),
     (["plot", "run.nc", "--output", "figure.gif"], "figure.gif"),
@@ -229,6 +234,7 @@ WRONG_USE = [
 ]
 
 FAILED = [
+    (["plot", "model", "--kind", "heatmap", "--output", "new.pdf"], "model is a directory, no analysis file"),
     (["capture", "no/such/folder/model", "--texts", "some.txt", "--output", "new.h5"], "there is no such folder"),
     (["capture", "none.gguf", "--texts", "some.txt", "--output", "new.h5"], "there is no such file"),
     (["capture", "model", "--texts", "none.txt", "--output", "new.h5"], "none.txt"),

@@ -387,6 +387,16 @@ def test_keys_of_any_names_are_read_row_by_row_and_never_overlap(lengths, across
             "the sweep has no loss of builtin:cloze: draw --quantity accuracy instead",
         ),
         (
+            lambda s: figures.sweep(s.drop_vars(["loss", "normalized"]).isel(task=[0]), "loss"),
+            MeasureError,
+            "draw --quantity accuracy instead",
+        ),
+        (
+            lambda s: figures.sweep(s[["accuracy"]].where(False).assign_attrs(s.attrs), "accuracy"),
+            MeasureError,
+            "of its tasks: sweep again",
+        ),
+        (
             lambda s: figures.sweep(s.isel(run=[0])),
             MeasureError,
             "the sweep holds no finished run of a range variant\nrun layerscope sweep with --variants all",

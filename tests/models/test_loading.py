@@ -7,6 +7,7 @@ import transformers
 
 import layerscope as ls
 from layerscope.errors import ModelError, UsageError
+from layerscope.models import gguf
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
@@ -162,6 +163,19 @@ def test_damaged_gguf_leaves_nothing_in_the_cache(tmp_path, monkeypatch, content
     with pytest.raises(ModelError, match=said):
         ls.load_model(path)
     assert not list((tmp_path / "cache").glob("models/*"))
+
+
+def test_a_damaged_conversion_names_the_folder_to_delete(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF")
+    monkeypatch.setattr(gguf, "_write", lambda path, folder: shutil.copytree(tiny_folder, folder, dirs_exist_ok=True))
+    ls.load_model(path)
+    (folder,) = (tmp_path / "cache" / "models").iterdir()
+    (folder / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(ModelError, match="cannot be read as a model") as error:
+        ls.load_model(path)
+    assert str(error.value).endswith(f"delete {folder}, and it is converted again")
 
 
 @pytest.mark.parametrize("source", ["EleutherAI/pythia-70m", "EleutherAI/pythia-70m@step1000", "gpt2"])
