@@ -48,7 +48,7 @@ class LayerScopeAccessor:
         answer: xarray.DataArray = _ask("similarity", self._dataset, measure, **options)
         return answer
 
-    def statistics(self, measures: Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
+    def statistics(self, measures: str | Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
         """Measure what each layer is like: `layerscope.statistics`."""
         answer: xarray.Dataset = _ask("statistics", self._dataset, measures, **options)
         return answer

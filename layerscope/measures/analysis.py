@@ -37,7 +37,7 @@ def analyze(
     capture: str | os.PathLike[str] | xarray.Dataset,
     other: str | os.PathLike[str] | xarray.Dataset | None = None,
     *,
-    measures: Iterable[str] | None = None,
+    measures: str | Iterable[str] | None = None,
     align: str = "auto",
     exclude_first: int = 0,
     bootstrap: int = 0,
@@ -56,7 +56,7 @@ def analyze(
     other
         A second capture of the same texts: ``layer_other`` then belongs to it.
     measures
-        Names (see `layerscope.measures.MEASURES`); None for the default ones.
+        Names (see `layerscope.measures.MEASURES`), or a single one; None for the default ones.
     align
         How tokens of two captures are paired: ``tokens``, row by row, ``spans``, where they end at the same character
         (both captured with ``spans=True``), or ``auto``, the first where possible; see `layerscope.measures.passes.pairing.pair`.
@@ -128,7 +128,7 @@ def analyze(
 def analyze_source(
     source: StateSource,
     other: StateSource | None = None,
-    measures: Iterable[str] | None = None,
+    measures: str | Iterable[str] | None = None,
     *,
     align: str = "auto",
     exclude_first: int = 0,

@@ -44,13 +44,13 @@ DEFAULT_MEASURES = ("cosine", "cosine_sequence", "cosine_centered", "cka", "vari
 """What an analysis computes when nothing is said."""
 
 
-def find_measures(names: Iterable[str] | None = None) -> tuple[Measure, ...]:
+def find_measures(names: str | Iterable[str] | None = None) -> tuple[Measure, ...]:
     """Return the records of these measures, each once, in the order asked for.
 
     Parameters
     ----------
     names
-        Names of measures; None for `DEFAULT_MEASURES`.
+        Names of measures, or a single one; None for `DEFAULT_MEASURES`.
 
     Raises
     ------
@@ -62,6 +62,7 @@ def find_measures(names: Iterable[str] | None = None) -> tuple[Measure, ...]:
     >>> [measure.range for measure in find_measures(["cosine", "procrustes", "norm"])]
     ['[-1, 1]', '[0, 2]', '[0, inf)']
     """
+    names = [names] if isinstance(names, str) else names
     wanted = dict.fromkeys(DEFAULT_MEASURES if names is None else names)
     for name in wanted:
         if name not in MEASURES:

@@ -21,7 +21,7 @@ def analyze_model(
     model: Model | str | os.PathLike[str],
     texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",
     *,
-    measures: Iterable[str] | None = None,
+    measures: str | Iterable[str] | None = None,
     exclude_first: int = 0,
     bootstrap: int = 0,
     memory: str | int = "4GB",

@@ -105,7 +105,7 @@ def compare(capture: Capture, other: Capture, measure: str = "cka", **options: A
     return _matrix(result, measure).assign_attrs(paired)
 
 
-def statistics(capture: Capture, measures: Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
+def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
     """Measure what each layer of a capture is like.
 
     Parameters

@@ -52,7 +52,7 @@ class Statistics:
 
     def __init__(
         self,
-        measures: Iterable[str] | None = None,
+        measures: str | Iterable[str] | None = None,
         *,
         layer: Sequence[int] | None = None,
         layer_name: Sequence[str] | None = None,

@@ -58,6 +58,7 @@ def test_exclude_first_leaves_positions_out():
     ("options", "error", "text"),
     [
         ({"measures": ["cosin"]}, UsageError, "unknown measure 'cosin': did you mean 'cosine'"),
+        ({"measures": "cosin"}, UsageError, "unknown measure 'cosin': did you mean 'cosine'"),
         ({"bootstrap": -1}, UsageError, "--bootstrap is -1, expected 0 or more"),
         ({"memory": "lots"}, UsageError, "--memory is 'lots', expected a size like 4GB"),
         ({"exclude_first": 40}, MeasureError, "none of its 40 tokens is left after leaving out 40 at each start"),
