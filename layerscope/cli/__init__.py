@@ -119,8 +119,15 @@ def _run(debug: bool) -> int:
             )
         return 1
     if code == _INTERRUPTED:  # typer gives it back as a number for Ctrl-C
-        _complain("interrupted")
+        _complain("interrupted: what is done is kept, go on with --resume" if _resumable() else "interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _resumable() -> bool:
+    """Say whether the command on the line can go on where it stopped."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    named = next((commands[word] for word in sys.argv[1:] if word in commands), None)
+    return named is not None and any(option.name == "resume" for option in named.params)
 
 
 def _complain(message: str) -> None:

@@ -363,8 +363,19 @@ def test_interrupt_exits_130_and_leaves_an_unfinished_file(place, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130, said
-    assert said.strip() == "layerscope: interrupted"
+    assert said.strip() == "layerscope: interrupted: what is done is kept, go on with --resume"
     assert not read_header(output).complete
+
+
+def test_an_interrupt_names_resume_only_where_there_is_one(place, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerscope.models.loading._module", stopped)
+    asked = (place / "model", "--task", "builtin:cloze")
+    assert run("evaluate", *asked, code=130).stderr == "layerscope: interrupted\n"
+    said = run("sweep", *asked, "--variants", "skip", "--output", "s.nc", cwd=place, code=130).stderr
+    assert said == "layerscope: interrupted: what is done is kept, go on with --resume\n"
 
 
 @pytest.mark.real
