@@ -17,7 +17,9 @@ A message is one or two lines: what is wrong, where, and what to do about it. Th
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from operator import index
 from pathlib import Path
+from typing import SupportsIndex
 
 __all__ = [
     "CaptureError",
@@ -110,15 +112,22 @@ def missing_file(path: str | os.PathLike[str]) -> str:
     return f"{said}; {path.parent.absolute()} has {shown}"
 
 
-def at_least(least: int, **values: int) -> None:
-    """Refuse numbers that are too low, by the name they are given under.
+def at_least(least: int, *, remedy: str = "", **values: object) -> None:
+    """Refuse numbers that are too low or not whole, by the name they are given under; None is left out.
 
     Examples
     --------
     >>> at_least(1, batch_tokens=0)
     Traceback (most recent call last):
     layerscope.errors.UsageError: batch_tokens 0: must be 1 or more
+    >>> at_least(0, bootstrap=2.5)
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: bootstrap 2.5: must be a whole number
     """
     for name, value in values.items():
-        if value < least:
-            raise UsageError(f"{name} {value}: must be {least} or more")
+        if value is None:
+            continue
+        if not isinstance(value, SupportsIndex):
+            raise UsageError(f"{name} {value!r}: must be a whole number")
+        if index(value) < least:
+            raise UsageError(f"{name} {value}: must be {least} or more{remedy and '; '}{remedy}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from layerscope.errors import UsageError
+from layerscope.errors import UsageError, at_least
 from layerscope.evaluation.exam import Exam, exam_of
 from layerscope.evaluation.tasks import load_task
 from layerscope.models.model import Model
@@ -66,8 +66,7 @@ def _lm_eval_exam(name: str, model: Model, limit: int | None, include_path: str 
     from layerscope.evaluation.lm_eval_names import find_definition
     from layerscope.evaluation.lm_eval_quiet import silent
 
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: must be 1 or more; leave it out to take every example")
+    at_least(1, limit=limit, remedy="leave it out to take every example")
     folder = None if include_path is None else Path(include_path)
     find_definition(name, folder)
     with silent():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from layerscope.errors import UsageError, unknown_name
+from layerscope.errors import UsageError, at_least, unknown_name
 from layerscope.evaluation.arithmetic import arithmetic
 from layerscope.evaluation.cloze import cloze
 from layerscope.evaluation.commonsense import commonsense
@@ -97,8 +97,7 @@ def load_task(name: str, limit: int | None = None) -> Task:
     >>> task.kind, task.chance, [example.id for example in task.examples]
     ('choice', 0.5, ['c01a', 'c01b'])
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: must be 1 or more; leave it out to take every example")
+    at_least(1, limit=limit, remedy="leave it out to take every example")
     prefix, colon, _ = name.partition(":")
     if not colon or prefix not in LOADERS:
         # Tasks of lm-eval never come here: `load_exam` has them put into tokens by lm-eval itself.

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray
 
-from layerscope.errors import UsageError
+from layerscope.errors import UsageError, at_least
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.families.massive_report import report_massive
 from layerscope.measures.labelling import label, label_beside
@@ -140,7 +140,7 @@ def analyze_source(
     progress: bool = False,
 ) -> xarray.Dataset:
     """Analyse anything that gives rows; see `analyze`."""
-    require_counts(exclude_first=exclude_first, bootstrap=bootstrap, null=null, ceiling=ceiling, seed=seed)
+    at_least(0, exclude_first=exclude_first, bootstrap=bootstrap, null=null, ceiling=ceiling, seed=seed)
     records = find_measures(measures)
     captures = [source.attrs] if other is None else [source.attrs, other.attrs]
     facts: dict[str, Attribute] = {}
@@ -179,19 +179,6 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
     }
     made = [nested(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
     return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))
-
-
-def require_counts(**options: int) -> None:
-    """Refuse negative numbers where there can be none.
-
-    Raises
-    ------
-    UsageError
-        Naming the option.
-    """
-    for name, value in options.items():
-        if value < 0:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}, expected 0 or more")
 
 
 def parse_memory(memory: str | int) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import xarray
 
-from layerscope.errors import MeasureError
-from layerscope.measures.analysis import finish, parse_memory, require_counts
+from layerscope.errors import MeasureError, at_least
+from layerscope.measures.analysis import finish, parse_memory
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.passes.engine import Engine
 from layerscope.measures.study import Axis, Study
@@ -61,7 +61,7 @@ class Statistics:
         memory: str | int = "4GB",
         seed: int = 0,
     ) -> None:
-        require_counts(exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
+        at_least(0, exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
         self._measures = find_measures(measures)
         self._layer = None if layer is None else np.array(layer, np.int64)
         self._layer_name = layer_name

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, Int64
 
-from layerscope.errors import UsageError
+from layerscope.errors import at_least
 
 __all__ = ["pad_batch", "plan_batches", "position_ids"]
 
@@ -48,10 +48,7 @@ def plan_batches(
     >>> [batch.tolist() for batch in plan_batches(np.array([3, 1, 9, 2, 3]), batch_tokens=6)]
     [[2], [0, 4], [3, 1]]
     """
-    if batch_tokens < 1:
-        raise UsageError(f"batch_tokens {batch_tokens}: must be 1 or more")
-    if window < 1:
-        raise UsageError(f"window {window}: must be 1 or more")
+    at_least(1, batch_tokens=batch_tokens, window=window)
     return _batches(lengths, batch_tokens, window)
 
 

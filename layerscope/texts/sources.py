@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 
-from layerscope.errors import TextsError, UsageError, unknown_name
+from layerscope.errors import TextsError, UsageError, at_least, unknown_name
 from layerscope.texts.files import file_reader, read_json_lines
 from layerscope.texts.hub import hub_reader
 from layerscope.texts.records import DEFAULT_FIELD, Text, encodable
@@ -116,8 +116,7 @@ def open_texts(
     >>> [text.id for text in texts]
     ['p001', 'p002']
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: must be 1 or more; leave it out to take every text")
+    at_least(1, limit=limit, remedy="leave it out to take every text")
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         return TextSource(name, _reader(source, name, field), limit=limit)

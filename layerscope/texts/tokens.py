@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int32
 from transformers import PreTrainedTokenizerBase
 
-from layerscope.errors import TextsError, UsageError
+from layerscope.errors import TextsError, UsageError, at_least
 from layerscope.texts.records import Text
 
 __all__ = ["TokenStream", "TokenizedSequence", "tokenize"]
@@ -147,9 +147,8 @@ def tokenize(
     >>> [sequence.token_ids.tolist() for sequence in stream], stream.truncated
     ([[1, 2]], 1)
     """
+    at_least(1, max_length=max_length)
     if max_length is not None:
-        if max_length < 1:
-            raise UsageError(f"max_length {max_length}: must be 1 or more")
         special = tokenizer.num_special_tokens_to_add()
         if max_length < special:
             raise UsageError(

@@ -59,7 +59,7 @@ def test_exclude_first_leaves_positions_out():
     [
         ({"measures": ["cosin"]}, UsageError, "unknown measure 'cosin': did you mean 'cosine'"),
         ({"measures": "cosin"}, UsageError, "unknown measure 'cosin': did you mean 'cosine'"),
-        ({"bootstrap": -1}, UsageError, "--bootstrap is -1, expected 0 or more"),
+        ({"bootstrap": -1}, UsageError, "bootstrap -1: must be 0 or more"),
         ({"memory": "lots"}, UsageError, "--memory is 'lots', expected a size like 4GB"),
         ({"exclude_first": 40}, MeasureError, "none of its 40 tokens is left after leaving out 40 at each start"),
         ({"exclude_first": 17}, MeasureError, "cka needs at least 4 tokens, got 3 after leaving out 17 at each start"),

@@ -97,7 +97,7 @@ def test_layers_are_named():
 def test_refusals():
     with pytest.raises(UsageError, match="unknown measure 'nrom'"):
         Statistics(["nrom"])
-    with pytest.raises(UsageError, match="--seed is -3, expected 0 or more"):
+    with pytest.raises(UsageError, match="seed -3: must be 0 or more"):
         Statistics(seed=-3)
     with pytest.raises(MeasureError, match="no token was captured"):
         Statistics().result()

@@ -161,5 +161,5 @@ def test_nothing_is_paired_where_it_is_not_asked_for():
 
 
 def test_a_negative_number_is_refused():
-    with pytest.raises(UsageError, match="--null is -1, expected 0 or more"):
+    with pytest.raises(UsageError, match="null -1: must be 0 or more"):
         analyze(capture(walk(TOKENS, 2, 5), LENGTHS), null=-1)

@@ -134,5 +134,5 @@ def test_a_layer_without_variation_in_half_of_its_features_is_refused_there():
 
 
 def test_a_negative_number_is_refused():
-    with pytest.raises(UsageError, match="--ceiling is -2, expected 0 or more"):
+    with pytest.raises(UsageError, match="ceiling -2: must be 0 or more"):
         analyze(capture(walk(TOKENS, 2, 5), LENGTHS), ceiling=-2)
