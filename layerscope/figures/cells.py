@@ -41,6 +41,7 @@ _CLEARLY_NEGATIVE = -0.05
 _GRAIN = 0.25
 _TICK_APART = 0.2  # inches
 _DOT = 0.28  # of a cell
+_LOWER = 0.25  # of a cell
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _ARROW = 0.07  # inches: the end of a colour bar beyond which values lie
 
@@ -108,13 +109,16 @@ def draw_cells(axes: Axes, matrix: xr.DataArray, scale: Scale) -> None:
     """Draw the matrix with layer 0 at the top left, square cells, and the state numbers as ticks.
 
     The cells are vectors, not an image, so that no viewer smooths them. Each reaches half a cell under those drawn
-    after it, right and below: where cells only touch, viewers show the paper between them.
+    after it, right and below: where cells only touch, viewers show the paper between them. To the right it does so a
+    little lower than its own top, else it would show in the seam below the cell above.
     """
     rows, columns = matrix.shape
     width, height = size_of(axes)
     top, left = (corner.ravel() - 0.5 for corner in np.mgrid[:rows, :columns])
     bottom, right = np.minimum(top + 1.5, rows - 0.5), np.minimum(left + 1.5, columns - 0.5)
-    corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 4, 2)
+    edge, lower = left + 1.0, top + _LOWER
+    outline = [left, top, edge, top, edge, lower, right, lower, right, bottom, left, bottom]
+    corners = np.stack(outline, axis=1).reshape(-1, 6, 2)
     cells = PolyCollection(
         list(corners), cmap=colours(scale.distance), norm=scale.norm(), edgecolors="none", antialiaseds=False
     )
@@ -132,11 +136,16 @@ def draw_cells(axes: Axes, matrix: xr.DataArray, scale: Scale) -> None:
 def draw_dots(axes: Axes, matrix: xr.DataArray, scale: Scale, dotted: Bool[np.ndarray, "layer layer_other"]) -> None:
     """Put a dot on some cells, dark on bright ones and bright on dark ones."""
     rows, columns = np.nonzero(dotted)
-    fills = colours(scale.distance)(scale.norm()(np.asarray(matrix, dtype=np.float64)[rows, columns]))
-    bright = fills[:, :3] @ _LUMINANCE > 0.5
     width, _ = size_of(axes)
     across = _DOT * width / matrix.shape[1] * 72.0  # points
-    axes.scatter(columns, rows, s=across**2, c=np.where(bright, "black", "white"), linewidths=0.0)
+    inks = np.where(are_bright(matrix, scale)[rows, columns], "black", "white")
+    axes.scatter(columns, rows, s=across**2, c=inks, linewidths=0.0)
+
+
+def are_bright(matrix: xr.DataArray, scale: Scale) -> Bool[np.ndarray, "row column"]:
+    """Tell which cells are so bright that marks on them are seen in black, not in white."""
+    fills = colours(scale.distance)(scale.norm()(np.asarray(matrix, dtype=np.float64)))
+    return np.asarray(fills[..., :3] @ _LUMINANCE > 0.5)
 
 
 def draw_bar(

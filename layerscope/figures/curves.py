@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from layerscope.figures.keys import band_entry, bar_entry, hollow_entry, key_entry, level_entry, words_entry
+from layerscope.figures.keys import band_entry, bar_entry, filled_entry, hollow_entry, key_entry, level_entry
 from layerscope.figures.marks import CHANCE, FULL, LOOKS, MARKER, Look, draw_level, draw_points
 from layerscope.figures.runs import RANGE_VARIANTS, Curve
 from layerscope.figures.scores import Scores
@@ -78,9 +78,9 @@ def remarks_of(drawn: list[Curve], found: Scores) -> list[Line2D | Patch]:
     if any(curve.bars == "interval" for curve in drawn):
         remarks.append(bar_entry("95 % interval"))
     if any(not curve.above.all() for curve in drawn):
-        remarks.append(hollow_entry(len(found.tasks) > 1))
         by_count = [curve for curve in drawn if curve.variant in RANGE_VARIANTS]
-        remarks += [words_entry(_range_above(by_count))] if by_count else []
+        remarks.append(hollow_entry(len(found.tasks) > 1))
+        remarks += [filled_entry(_range_above(by_count))] if by_count else []
     return remarks
 
 

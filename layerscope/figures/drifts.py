@@ -125,7 +125,7 @@ def _set_drift_axis(axes: Axes, moved: Float[np.ndarray, " any"], logarithmic: b
     most = float(np.nanmax(moved)) or 1.0  # where nothing drifts, any scale shows it
     if logarithmic:
         axes.set_xscale("log")
-        axes.set_xlim(float(np.percentile(moved[moved > 1e-6], 1)) / 1.3, 1.3 * most)
+        axes.set_xlim(float(moved[moved > 1e-6].min()) / 1.3, 1.3 * most)
     else:
         axes.set_xlim(-0.04 * most, 1.05 * most)
     set_ticks_across(axes, logarithmic)

@@ -23,12 +23,12 @@ __all__ = [
     "draw_end_labels",
     "draw_key",
     "end_labels_width",
+    "filled_entry",
     "hollow_entry",
     "key_entry",
     "key_height",
     "level_entry",
     "sizes_of",
-    "words_entry",
 ]
 
 _SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
@@ -88,6 +88,15 @@ def sizes_of(affected: Int[np.ndarray, " run"]) -> list[Line2D]:
 def hollow_entry(several: bool) -> Line2D:
     """Return what stands for hollow markers in a key."""
     words = "accuracy not above chance" + (" in half the tasks" if several else "")
+    return _marker_entry(words, "white")
+
+
+def filled_entry(words: str) -> Line2D:
+    """Return what stands for filled markers in a key."""
+    return _marker_entry(words, GREY)
+
+
+def _marker_entry(words: str, fill: str) -> Line2D:
     return Line2D(
         [],
         [],
@@ -95,15 +104,10 @@ def hollow_entry(several: bool) -> Line2D:
         marker="o",
         markersize=MARKER,
         color=GREY,
-        markerfacecolor="white",
+        markerfacecolor=fill,
         markeredgewidth=EDGE,
         label=words,
     )
-
-
-def words_entry(words: str) -> Line2D:
-    """Return a remark in a key, with nothing in front of it."""
-    return Line2D([], [], linestyle="", label=words)
 
 
 def band_entry(words: str) -> Patch:
@@ -195,7 +199,10 @@ def draw_end_labels(axes: Axes, entries: Sequence[Line2D], lines: Sequence[Float
     for index, place in zip(order, places, strict=True):
         entry, middle = entries[index], 1.0 - place / height
         across, up = paths[index][-1]
-        tie = Line2D([across, left], [up, middle], color=entry.get_color(), linewidth=LINE, alpha=0.5, zorder=1.2)
+        # Level to the edge of the axes first: from there lines in the order of their heights cross nowhere.
+        tie = Line2D(
+            [across, 1.0, left], [up, up, middle], color=entry.get_color(), linewidth=LINE, alpha=0.5, zorder=1.2
+        )
         sample = Line2D([left, left + _SAMPLE / 2 / width, left + _SAMPLE / width], [middle] * 3, markevery=[1])
         sample.update_from(entry)
         for line, words in ((tie, "tie to"), (sample, "end of")):

@@ -86,7 +86,7 @@ def latency(
     share_values(grid.places)
     grid.name_axes(["sequential stages", "stages"], found.names, shared=True)
     if times is not None:
-        grid.places[1].set_xlabel("milliseconds a token" if across >= _WIDE else "ms a token")
+        grid.places[1].set_xlabel("milliseconds per token" if across >= _WIDE else "ms per token")
     return grid.figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, wrapped
-from layerscope.figures.cells import Scale, draw_bar, draw_cells, scale_of
+from layerscope.figures.cells import Scale, are_bright, draw_bar, draw_cells, scale_of
 from layerscope.figures.keys import bar_entry, draw_key, key_height
 from layerscope.figures.loop_counts import LoopMap, Proportion, loop_map
 from layerscope.figures.scores import depth_of, quantity_of
@@ -47,7 +47,6 @@ _LOOKS: dict[str, dict[str, Any]] = {
         "zorder": 2.6,
     },
     "not above chance": {
-        "color": "white",
         "linestyle": "",
         "marker": "x",
         "markersize": 2.2,
@@ -104,6 +103,7 @@ def loops(
     draw_key(figure, groups, _LEFT, side)
     axes = place_axes(figure, _LEFT, top, side, tall)
     scale = _draw_map(axes, found)
+    _draw_crosses(axes, found, scale)
     _draw_marks(axes, found)
     depth = depth_of(dataset)
     names = [f"number of affected blocks, M (of {depth})", f"affected blocks, M (of {depth})", "M"]
@@ -113,10 +113,14 @@ def loops(
     return figure
 
 
-def _draw_map(axes: Axes, found: LoopMap) -> Scale:
-    matrix = xr.DataArray(
+def _matrix(found: LoopMap) -> xr.DataArray:
+    return xr.DataArray(
         found.values, dims=("loops", "affected"), coords={"loops": found.loops, "affected": found.affected}
     )
+
+
+def _draw_map(axes: Axes, found: LoopMap) -> Scale:
+    matrix = _matrix(found)
     kind = found.found.quantity
     low, high = kind.ends or (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     scale = replace(scale_of([matrix], low, high if high > low else low + 1.0), distance=kind.better < 0)
@@ -126,8 +130,19 @@ def _draw_map(axes: Axes, found: LoopMap) -> Scale:
     return scale
 
 
+def _draw_crosses(axes: Axes, found: LoopMap, scale: Scale) -> None:
+    """Draw where accuracy says nothing; not under the intervals, beside which crosses would be stubs."""
+    rows = found.loops[:, None]
+    free = ~((found.low <= rows) & (rows <= found.high))  # NaN covers nothing
+    bright = are_bright(_matrix(found), scale)
+    for ink, of_ink in (("black", bright), ("white", ~bright)):
+        up, along = np.nonzero((found.above == 0) & free & of_ink)
+        look = _LOOKS["not above chance"] | {"color": ink}
+        axes.add_line(Line2D(along, up, **look, label=f"_not above chance, {ink}"))
+
+
 def _draw_marks(axes: Axes, found: LoopMap) -> None:
-    """Draw what is known of the best numbers of loops, and where accuracy says nothing."""
+    """Draw what is known of the best numbers of loops."""
     places, rows = np.arange(len(found.affected), dtype=np.float64), np.arange(len(found.loops))
 
     def draw(kind: str, along: np.ndarray | list[float], up: np.ndarray | list[float]) -> None:
@@ -136,8 +151,6 @@ def _draw_marks(axes: Axes, found: LoopMap) -> None:
     def row_of(loops: np.ndarray) -> np.ndarray:
         return np.asarray(np.interp(loops, found.loops, rows))
 
-    up, along = np.nonzero(found.above == 0)
-    draw("not above chance", along, up)
     if found.proportion is not None:
         wanted = found.proportion.loops_a_block * found.affected
         inside = (wanted >= found.loops[0]) & (wanted <= found.loops[-1])

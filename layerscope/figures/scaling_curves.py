@@ -27,6 +27,7 @@ _LOOKS = {
 _ASIDE = {"beginning": -1, "middle": 0, "ending": 1}
 _APART = 0.018  # of the axis: intervals of two segments are seen beside each other
 _MARGIN = 0.08
+_DASH = 1.08  # half the length of a dash, as a factor
 _ROUND = (1.0, 2.0, 5.0)
 _TICK_APART = 0.3  # inches
 
@@ -46,14 +47,13 @@ def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
     states = reading.states.values.astype(np.float64)
     _set_size_axis(axes, states, whole=True)
     axes.set_yscale("log")
+    along = np.geomspace(states.min(), states.max(), 60)
     for name in _LOOKS:
-        along = np.geomspace(states.min(), states.max(), 60)
         of = reading.sel(segment=name)
-        smooth = None if of.supported.item() == "logarithmic" else _predicted(of, along)
-        if smooth is None:
-            order = np.argsort(states)
-            along, smooth = states[order], _fitted(of, reading)[order]
-        _draw_segment(axes, name, states, of, "size", along, smooth)
+        if of.supported.item() == "logarithmic":  # in parameters: of these states, and of none between
+            _draw_segment(axes, name, states, of, "size", *_dashes(states, _fitted(of, reading)))
+        else:
+            _draw_segment(axes, name, states, of, "size", along, _predicted(of, along))
     axes.yaxis.set_major_locator(LogLocator(subs=_ROUND, numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
@@ -110,6 +110,14 @@ def _draw_segment(
         label=name,
         zorder=2.1,
     )
+
+
+def _dashes(
+    states: Float[np.ndarray, " model"], fitted: Float[np.ndarray, " model"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Return a line with gaps: a short level dash for each model."""
+    ends = states[:, None] * np.array([1 / _DASH, _DASH, np.nan])
+    return ends.ravel(), np.repeat(fitted, ends.shape[1])
 
 
 def _predicted(of: xr.Dataset, along: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:

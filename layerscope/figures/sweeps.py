@@ -146,7 +146,8 @@ def tasks(
     across = inches(width)
     everything = [curve for of_task in by_task.values() for curve in of_task.values()]
     first = found[names[0]]
-    shared_levels = first.quantity.ends is not None
+    # Where the full models stand alike (at 0 of an increase), one level says it for all tasks.
+    shared_levels = first.quantity.ends is not None or len({tuple(of_task.levels) for of_task in found.values()}) == 1
     levels = [level_entry(FULL), *([level_entry(CHANCE)] if shared_levels else [])]
     titles = [look_of(next(t[name] for t in by_task.values() if name in t)).name for name in shown]
     alone = variant is not None

@@ -157,7 +157,7 @@ def test_measured_time_stands_beside_on_the_same_scale_from_0(timed):
     np.testing.assert_allclose(lines(measured)["skip"].get_xdata(), 2.0 + lines(counted)["skip"].get_xdata())
     np.testing.assert_array_equal(lines(measured)["skip"].get_ydata(), lines(counted)["skip"].get_ydata())
     assert markers(measured, "full model")[0] == [(pytest.approx(32.0), 1.0)]
-    assert measured.get_xlabel() == "milliseconds a token"
+    assert measured.get_xlabel() == "milliseconds per token"
 
 
 def test_only_measured_points_are_drawn(timed):

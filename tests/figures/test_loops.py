@@ -77,7 +77,7 @@ def test_a_dot_marks_the_best_count_of_each_m(looped, quantity, best):
 
 
 def drawn_as(figure, kind):
-    return [line for line in figure.axes[0].get_lines() if line.get_label() == f"_{kind}"]
+    return [line for line in figure.axes[0].get_lines() if line.get_label().startswith(f"_{kind}")]
 
 
 @pytest.fixture(scope="module")
@@ -175,11 +175,19 @@ def test_over_several_tasks_each_replicate_has_a_middle_of_its_own(with_examples
 def test_crosses_stand_where_accuracy_is_not_above_chance(looped):
     task = "builtin:commonsense"
     figure = figures.loops(looped, "loss", task=task)
-    (crosses,) = drawn_as(figure, "not above chance")
+    crosses = drawn_as(figure, "not above chance")
     runs = np.flatnonzero(looped["accuracy_low"].sel(task=task) <= 0.5)
     expected = {((int(looped["affected"][run]) - 1) // 2, COUNTS.index(int(looped["loops"][run]))) for run in runs}
     assert expected
-    assert set(zip(crosses.get_xdata(), crosses.get_ydata(), strict=True)) == expected
+    found = [place for of_ink in crosses for place in zip(of_ink.get_xdata(), of_ink.get_ydata(), strict=True)]
+    assert set(found) == expected
+    assert len(found) == len(expected)
+    cells = cells_of(figure)
+    fills = cells.to_rgba(cells.get_array())
+    for of_ink in crosses:  # black on bright cells, white on dark ones
+        places = [round(up) * 15 + round(along) for along, up in of_ink.get_xydata()]
+        means = fills[places, :3].mean(1)
+        assert (means > 0.4).all() if of_ink.get_color() == "black" else (means < 0.6).all()
     assert "accuracy not above chance" in key(figure)
     assert "accuracy not above chance" not in key(figures.loops(looped.drop_vars("chance"), "loss", task=task))
 
@@ -221,3 +229,15 @@ def test_one_count_is_no_map(counts, has):
 def test_perplexity_is_refused(looped):
     with pytest.raises(UsageError, match="perplexity grows beyond any colour scale: draw quantity loss"):
         figures.loops(looped, "perplexity")
+
+
+def test_no_cross_stands_under_an_interval(with_examples):
+    task = "builtin:commonsense"
+    figure = figures.loops(with_examples, "loss", task=task)
+    found = loop_map(with_examples, "loss", task)
+    spans = [(COUNTS.index(int(low)), COUNTS.index(int(high))) for low, high in zip(found.low, found.high, strict=True)]
+    crosses = np.concatenate([of_ink.get_xydata() for of_ink in drawn_as(figure, "not above chance")])
+    hidden = [(place, row) for row, place in np.argwhere(found.above == 0) if spans[place][0] <= row <= spans[place][1]]
+    assert hidden
+    assert not set(hidden) & {(round(along), round(up)) for along, up in crosses}
+    assert len(crosses) + len(hidden) == (found.above == 0).sum()

@@ -72,15 +72,17 @@ def test_points_intervals_and_the_supported_curve():
     assert {"middle: affine", "ending: constant", "95 % interval over texts", "1M", "100M", "parameters"} <= set(said)
 
 
-def test_a_logarithmic_curve_is_joined_at_the_models():
+def test_a_logarithmic_curve_is_known_at_the_models_alone():
     sizes = [(2, 4, 1), (4, 20, 1), (6, 12, 1), (8, 28, 1)]
     some = [analysis(f"m{n}", one, parameters=10 ** (6 + n)) for n, one in enumerate(sizes)]
     result = ls.scaling(some)
     assert result.supported.sel(segment="beginning").item() == "logarithmic"
     counts, shares = scaling(result).axes[-2:]
     curve = line(counts, "_beginning fit")
-    assert curve.get_xdata().tolist() == [7, 19, 25, 37]
-    assert curve.get_ydata() == pytest.approx([2, 6, 4, 8])
+    dashes = curve.get_xydata().reshape(4, 3, 2)
+    assert np.isnan(dashes[:, 2, 0]).all()  # a gap after each
+    assert np.sqrt(dashes[:, 0, 0] * dashes[:, 1, 0]) == pytest.approx([7, 25, 19, 37])
+    assert dashes[:, :2, 1] == pytest.approx(np.array([[2, 2], [4, 4], [6, 6], [8, 8]]))
     assert line(shares, "_beginning fit").get_ydata() == pytest.approx([2 / 7, 4 / 25, 6 / 19, 8 / 37])
 
 
