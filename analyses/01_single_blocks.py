@@ -14,13 +14,13 @@
 # %% [markdown]
 # # Fig. 2: single blocks left out or exchanged
 #
-# Each block of the model left out, and each exchanged with the next, as in the paper's Fig. 2, whose point is that a few
-# blocks at either end matter and that the middle hardly notices. Here it is asked in loss first, in which every block
-# can be told from none, then in the normalised score, the paper's own axis.
+# Each block of the model left out, and each exchanged with the next, as in the paper's Fig. 2, whose point is that a
+# few blocks at either end matter and that the middle hardly notices. Here it is asked in loss first, in which every
+# block can be told from none, then in the normalised score, the paper's own axis.
 #
 # The results are part of `sweep.nc` of [results.mk](results.mk), `layerscope sweep` with `--variants all,drop,swap`. It
-# has 36 examples a task, which is what the 210 runs of all variants leave time for; these share their examples with the
-# others.
+# has 36 examples a task (12 of the benchmarks), which is what the 210 runs of all variants leave time for; these share
+# their examples with the others.
 
 # %%
 import numpy as np
@@ -36,7 +36,7 @@ from resampling import (
     tasks_of,
     without_score,
 )
-from shelf import Findings, keep, keep_table, made, say, sink_writer
+from shelf import Findings, as_called, keep, keep_table, made, say, sink_writer
 
 NAME = "01_single_blocks"
 sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
@@ -67,7 +67,7 @@ keep(figure, NAME + "-score")
 # And the loss task by task:
 
 # %%
-keep(ls.figures.single(sweep.isel(run=single), "loss_difference"), NAME + "-tasks")
+keep(ls.figures.single(as_called(sweep.isel(run=single)), "loss_difference"), NAME + "-tasks")
 
 # %% [markdown]
 # ## Which blocks matter?
@@ -107,6 +107,12 @@ others = [block for block in range(depth // 10, last - depth // 10) if block != 
 each = np.stack([task_scores(sweep, task)["loss_difference"][0, runs("drop")] for task in every])
 peak = found.add("writer_is_peak", (each[:, writer] > each[:, others].max(axis=1)).sum())
 say(f"In {peak} of {len(every)} tasks it costs more than any of the blocks {others[0]} to {others[-1]}.")
+second = max(others, key=lambda block: dropped[0, block])
+say(
+    f"Next among them comes block {found.add('next_block', second)}:",
+    f"{found.add('next_drop', *one_number(dropped[:, second]))} nats, a score of",
+    f"{found.add('next_score', *one_number(score[:, runs('drop')[second]]))}.",
+)
 for name, block in (("swap_first", 0), ("swap_last", depth - 2)):
     say(f"Blocks {block} and {block + 1} exchanged: {found.add(name, *one_number(swapped[:, block]))}.")
 
@@ -123,10 +129,11 @@ say(f"Exchanging a block with the next costs less than leaving it out for this s
 # %% [markdown]
 # ## What it says, on the built-in tasks
 #
-# As in the paper, the ends matter most and the middle is forgiving: without one middle block the loss rises by a few
-# tenths of a nat, and exchanging neighbours there costs less still. The first two blocks are what the model cannot do
-# without, in loss and in score. The last one costs as much loss as the worst of the middle, and no score that could be
-# told from noise: perhaps what it does is seldom needed to tell the right answer from the wrong ones.
+# As in the paper, the ends matter most and the middle is forgiving, in kind: without one middle block the loss rises by
+# a few tenths of a nat and about a quarter of the score goes; exchanging neighbours there costs less still. The first
+# two blocks are what the model cannot do without, in loss and in score. The last one costs as much loss as the worst of
+# the middle, and no score that could be told from noise: perhaps what it does is seldom needed to tell the right answer
+# from the wrong ones.
 #
 # One block of the middle stands out, block 11: it writes the massive activation of the first token, which every later
 # block can read. Without it the loss is about that without the last block (which of the two costs more is undecided)

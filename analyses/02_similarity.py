@@ -30,11 +30,13 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.lines import Line2D
 
 import layerscope as ls
 from layerscope.figures.brackets import draw_boxes
+from layerscope.figures.grids import set_value_axis
 from resampling import one_number, with_draws
-from shelf import Findings, axes_for, keep, keep_table, made, matrices, say
+from shelf import Findings, keep, keep_table, made, matrices, panels, say
 
 NAME = "02_similarity"
 found = Findings(NAME)
@@ -72,11 +74,15 @@ keep_table(largest.rename_axis("state"), NAME)
 begin = int(np.argmax(np.diff(top))) + 1
 last = len(top) - 1
 end = int(np.flatnonzero(top >= top.max() / 2)[-1])
-with axes_for(height=1.9) as (figure, axes):
-    for look, name in zip(("-", "--"), largest, strict=True):
-        axes.plot(largest[name], look, color="black", label=name)
-    axes.set(yscale="log", xlabel="state", ylabel="largest |x|", ylim=(0.5, 10 * top.max()))
-    axes.legend(loc="upper left", ncols=2)
+looks = dict(zip(largest, ("-", "--"), strict=True))
+with panels(key=[Line2D([], [], linestyle=look, color="black", label=name) for name, look in looks.items()]) as (
+    figure,
+    (axes,),
+):
+    for name, look in looks.items():
+        axes.plot(largest[name], look, color="black")
+    axes.set(xlabel="state", ylabel="largest |x|")
+    set_value_axis(axes, logarithmic=True)
 keep(figure, NAME + "-largest")
 
 # %%

@@ -19,16 +19,18 @@
 # (parallel run three times). It calls the decline under parallel graceful, except on mathematics, and finds that
 # mathematics and reasoning fall fastest and "semantic" tasks slowest.
 #
-# The results are `sweep.nc` of [results.mk](results.mk): all starts, 5 shuffles, 36 examples a task, which is what these
-# 210 runs leave time for. It is few for scores, and the intervals say so.
+# The results are `sweep.nc` of [results.mk](results.mk): all starts, 5 shuffles, 36 examples a task, which is what
+# these 210 runs leave time for (3 shuffles and 12 examples of the benchmarks). It is few for scores, and the intervals
+# say so.
 
 # %%
 import numpy as np
 import pandas as pd
 
 import layerscope as ls
+from layerscope.figures.grids import set_value_axis, share_values
 from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores, tasks_of, without_score
-from shelf import Findings, keep, keep_table, made, say
+from shelf import Findings, as_called, keep, keep_table, made, say
 
 NAME = "03_task_by_task"
 sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
@@ -41,8 +43,8 @@ full.assign(chance=sweep.chance.values)[shown].round(3)
 
 # %% [markdown]
 # A task on which the whole interval of the full model does not lie above chance has nothing to lose, and is left out of
-# the scores; in loss it is shown. "Without score" is the share of draws of examples in which the full model is no better
-# than guessing: they have no normalised score and are left out of its intervals.
+# the scores; in loss it is shown. "Without score" is the share of draws of examples in which the full model is no
+# better than guessing: they have no normalised score and are left out of its intervals.
 
 # %%
 RANGE = ("skip", "middle_repeat", "reverse", "random", "parallel", "looped_parallel")
@@ -51,21 +53,22 @@ shown = np.isin(sweep.variant.values, ("identity", *RANGE))
 columns = ["variant", "start", "seed", "loops", "affected"]
 columns += [f"{name}{end}" for name in ("normalized", "loss", "accuracy") for end in ("", "_low", "_high")]
 keep_table(sweep.isel(run=shown)[columns].to_dataframe().reset_index("run", drop=True)[columns], NAME)
-figure = ls.figures.tasks(sweep.sel(task=able), "normalized")
+figure = ls.figures.tasks(as_called(sweep.sel(task=able)), "normalized")
 for axes in figure.axes:
-    axes.set(ylim=(-0.75, 1.75), yticks=[0.0, 1.0])
+    axes.set(ylim=(-0.75, 1.75), yticks=[-0.5, 0.0, 0.5, 1.0, 1.5])
 keep(figure, NAME)
 
 # %% [markdown]
 # Bars that go on beyond the panel are cut. A marker is filled where accuracy, its whole interval, is above chance; the
 # last entry of the key gives the M beyond which no marker of any panel is. And the loss beyond that of the full model,
-# up to half of the blocks, cut at ten nats:
+# up to half of the blocks, on an axis that is linear to one nat:
 
 # %%
 short = sweep.isel(run=shown & (sweep.affected.values <= HALF))
-figure = ls.figures.tasks(short, "loss_difference")
+figure = ls.figures.tasks(as_called(short), "loss_difference")
 for axes in figure.axes:
-    axes.set_ylim(-0.5, 10.5)
+    set_value_axis(axes, linear_within=1.0)
+share_values(figure.axes)
 keep(figure, NAME + "-loss")
 
 # %% [markdown]
@@ -103,8 +106,9 @@ pd.DataFrame.from_dict(below, orient="index")
 # ## In nats
 #
 # The fewest affected blocks from which on a task has lost more than one nat a token: there, and at every start that
-# affects more. Below, the mean loss over the same starts as above. How much a nat is differs between the tasks, as their
-# answers do, so neither table can say which task suffers most; they can say that the score's order is not the only one.
+# affects more. Below, the mean loss over the same starts as above. How much a nat is differs between the tasks, as
+# their answers do, so neither table can say which task suffers most; they can say that the score's order is not the
+# only one.
 
 # %%
 crossing, nats = {}, {}
@@ -134,9 +138,10 @@ pd.DataFrame(nats).T
 # commonsense is beyond noise under skip, reverse, parallel and its loop, and that it falls further than saying the last
 # word of a passage (cloze) is undecided under every variant. No interval of its mean excludes guessing, under any.
 #
-# **By loss** the order is the opposite: arithmetic loses the fewest nats under every variant, and it is the last to have
-# lost one for good, or level with the last. Perhaps that is because its answers are numbers, which even a damaged model
-# expects there. So which task falls fastest hangs on the scale, and the claim is undecided here.
+# **By loss** arithmetic has the opposite place: it loses the fewest nats under every variant, and it is the last to
+# have lost one for good, or level with the last; commonsense stands above cloze there too. Perhaps that is because its
+# answers are numbers, which even a damaged model expects there. So which task falls fastest hangs on the scale, and the
+# claim is undecided here.
 #
 # Decline is graceful for parallel and its loop, which on no task have lost a nat for good before any other variant has.
 # Of skip, reverse and random order it cannot be said: with nine blocks they drop at once, where the block that writes

@@ -19,9 +19,9 @@
 # (30 blocks) and Gemma 3 270M (18), differ in everything; four small ones, trained on the spot by
 # [train_family.py](train_family.py), differ in depth alone.
 #
-# `sweep.nc` and `gemma3-sweep.nc` of [results.mk](results.mk), 36 examples a task, and `depth-*-sweep.nc`, all examples
-# of one. Scores soon lie at chance; the loss goes on telling models apart. For the paper's own models the commands
-# stand in [The paper's own models](../docs/paper-scale.md); none of them was run here.
+# `sweep.nc` and `gemma3-sweep.nc` of [results.mk](results.mk), 36 examples a task (12 of the benchmarks), and
+# `depth-*-sweep.nc`, all examples of one. Scores soon lie at chance; the loss goes on telling models apart. For the
+# paper's own models the commands stand in [The paper's own models](../docs/paper-scale.md); none of them was run here.
 
 # %%
 import numpy as np
@@ -29,19 +29,20 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from layerscope.figures.marks import task_looks
 from layerscope.evaluation.redrawn import example_values
+from layerscope.figures.grids import set_value_axis
+from layerscope.figures.keys import band_entry, key_entry, level_entry
+from layerscope.figures.marks import CHANCE, FULL, draw_level, draw_points, task_looks
 from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of, tasks_of, weights
-from shelf import DATA, MADE, Findings, axes_for, keep, keep_table, made, say
+from shelf import DATA, MADE, Findings, keep, keep_table, made, model_name, panels, say
 
 NAME = "06_percent"
 found = Findings(NAME)
 real = {
-    sweep.attrs["model"].split(".")[0]: sweep
-    for sweep in map(ls.open_sweep, map(made, ("sweep.nc", "gemma3-sweep.nc")))
+    model_name(sweep.attrs["model"]): sweep for sweep in map(ls.open_sweep, map(made, ("sweep.nc", "gemma3-sweep.nc")))
 }
 family = {
-    f"{sweep.attrs['num_blocks']} blocks": sweep for sweep in map(ls.open_sweep, sorted(MADE.glob("depth-*-sweep.nc")))
+    model_name(sweep.attrs["model"]): sweep for sweep in map(ls.open_sweep, sorted(MADE.glob("depth-*-sweep.nc")))
 }
 first, second = (better_than_guessing(sweep) for sweep in real.values())
 shared = [task for task in first if task in second] or first
@@ -78,18 +79,18 @@ LABELS = {"score": "score (0: chance, 1: full model)"}
 def draw(group: str, along: str, across: str, name: str):
     """Draw the models of a group beside each other."""
     curves = groups[group]
-    with axes_for(height=2.2) as (figure, axes):
-        for (model, one), look in zip(curves.items(), task_looks(list(curves)).values(), strict=True):
-            axes.plot(one[along], one.value[0], color=look.colour, marker=look.marker, label=model)
-            axes.fill_between(one[along], *ends(one.value), color=look.colour, alpha=0.15, linewidth=0)
-        for level, style in ((0, ":"), (1, "--")) if group == "score" else ((0, "--"),):
-            axes.axhline(level, color="black", linestyle=style, linewidth=0.6)
-        axes.set(xlabel=across, ylabel=LABELS.get(group, "loss increase (nats per token)"), xlim=(0, None))
-        if group == "loss":
-            axes.set_yscale("symlog", linthresh=1)
-            axes.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-            axes.set_ylim(bottom=-0.2)
-            axes.legend(loc="best")
+    looks = task_looks(list(curves))
+    levels = {0.0: CHANCE, 1.0: FULL} if group == "score" else {0.0: FULL}
+    key = [*map(key_entry, looks.values()), band_entry("95 % interval"), *map(level_entry, levels.values())]
+    with panels(key=key) as (figure, (axes,)):
+        for model, one in curves.items():
+            (low, high), along_it = ends(one.value), one[along].values.astype(float)
+            filled = np.full(len(along_it), True)
+            draw_points(axes, along_it, one.value[0].values, looks[model], filled, low=low, high=high, band=True)
+        for level, kind in levels.items():
+            draw_level(axes, level, kind)
+        axes.set(xlabel=across, ylabel=LABELS.get(group, "loss increase (nats per token)"))
+        set_value_axis(axes, linear_within=float(group == "loss"))
     return keep(figure, name)
 
 
@@ -112,8 +113,8 @@ draw("family", "affected", "blocks skipped", NAME + "-family-count")
 # ## How far apart are the models in percent, and how far by number?
 #
 # For each model, how much has to be skipped until the loss has risen by a nat (in the family by half of what the least
-# affected model ever loses); then the largest of these over the smallest. If percent is what counts, that ratio is 1 in
-# percent and large by number.
+# affected model ever loses); then the largest of these over the smallest. If percent is what counts, that ratio is
+# near 1 in percent and large by number; of noisy numbers it is always somewhat above 1, so its interval cannot hold 1.
 
 
 # %%
@@ -160,8 +161,7 @@ if DATA == "builtin":
 # ## What it says, on the built-in tasks
 #
 # **Within a family, for what it knows by heart, yes.** Counted in percent the four depths lie half as far apart as by
-# number, though not on one curve: the deeper ones need a smaller part. On passages they have not seen, leaving blocks
-# out does these small models no harm that could be told from none, and does the deepest good: of unseen text they say
-# nothing. **Across families, no**: percent brings SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in
-# less than half the percentage. That three Llamas agree, as the paper finds, does not carry over to models of another
-# make.
+# number, though not on one curve: the deeper ones need a smaller part. On the passages they have not seen, leaving
+# blocks out does no harm that twelve of them could show, and does the deepest good: of unseen text they say nothing.
+# **Across families, no**: percent brings SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in less than
+# half the percentage. That three Llamas agree, as the paper finds, does not carry over to models of another make.

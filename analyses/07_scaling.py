@@ -52,7 +52,7 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from shelf import Findings, keep, keep_table, made, say
+from shelf import Findings, keep, keep_table, made, model_name, say
 
 NAME = "07_scaling"
 found = Findings(NAME)
@@ -64,14 +64,21 @@ groups["models"]
 #
 # By the paper's own measure, all tokens:
 
+
 # %%
-keep(ls.figures.scaling(groups["models"], "cosine_sequence"), NAME + "-models")
+def figure(group: str):
+    """Draw a group, its models by their names."""
+    dataset = groups[group].assign_coords(model=[model_name(str(model)) for model in groups[group].model.values])
+    return keep(ls.figures.scaling(dataset, "cosine_sequence"), f"{NAME}-{group}")
+
+
+figure("models")
 
 # %% [markdown]
 # ## One family that differs in depth
 
 # %%
-keep(ls.figures.scaling(groups["family"], "cosine_sequence"), NAME + "-family")
+figure("family")
 
 # %% [markdown]
 # ## All readings
@@ -162,13 +169,14 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## What it says, on the built-in texts
 #
-# **"The ending is exactly one layer" is not what this cut finds**, under any measure and in either group. It is no
-# refutation: the paper's "one" was read by eye, and in the trained family, where similarity only drifts, the sizes are
-# those of a featureless matrix, so its borders mean little. Those of the real models are not. The readings are few and
-# agree with each other for reasons of their own; an interval over models cannot be had from three or four. **"The
-# proportion of beginning layers falls with size"** holds in part and says little: by the cosines the beginning of this
-# family is the embedding alone, whatever the depth, so its share falls because one layer is less of more; by CKA it
-# does not fall. The three real models differ in family, and an encoder among them makes most of the trend. The measure
-# decides more than the size does, and where there is a sink (SmolLM2) so does the first token.
+# **"The ending is always exactly one layer" is not what this cut finds**, under any measure and in either group. Of the
+# real models the encoder, MiniLM, has one ending state under every measure; the two decoders have from two to twenty.
+# It is no refutation: the paper's "one" was read by eye, and in the trained family, where similarity only drifts, the
+# sizes are those of a featureless matrix, so its borders mean little. Those of the real models are not. The readings
+# are few and agree with each other for reasons of their own; an interval over models cannot be had from three or four.
+# **"The proportion of beginning layers falls with size"** holds in part and says little: by the cosines the beginning
+# of this family is the embedding alone, whatever the depth, so its share falls because one layer is less of more; by
+# CKA it does not fall. The three real models differ in family, and an encoder among them makes most of the trend. The
+# measure decides more than the size does, and where there is a sink (SmolLM2) so does the first token.
 #
 # The family here learned from the built-in passages; [Across scales](../docs/scaling.md) has one trained on WikiText-2.

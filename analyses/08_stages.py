@@ -21,9 +21,9 @@
 # Here N = 12 of 30, five blocks again, 13 to 17. Similarities, and the variance of all tokens, are from captures of the
 # built-in passages under each schedule (`smollm2-skip.nc`, `smollm2-middle_repeat.nc` of [results.mk](results.mk)),
 # with intervals from 200 draws of texts. Drift, and the variance without the first token of each text, are from the
-# sweep of the tasks (`sweep.nc`, 36 examples each), which has them at every start. It keeps sums over examples, so these
-# have no intervals; the least and the greatest of the tasks stand in their place. The paper does not define variance;
-# here it is that over tokens, mean over features.
+# sweep of the tasks (`sweep.nc`, 36 examples each, 12 of the benchmarks), which has them at every start. It keeps sums
+# over examples, so these have no intervals; the least and the greatest of the tasks stand in their place. The paper
+# does not define variance; here it is that over tokens, mean over features.
 
 # %%
 import numpy as np
@@ -31,11 +31,11 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from layerscope.figures.canvas import Figure, place_axes
+from layerscope.figures.grids import set_value_axis
+from layerscope.figures.keys import key_entry
 from layerscope.figures.marks import LOOKS
-from layerscope.figures.style import applied
 from resampling import one_number, over_tasks, runs_of, tasks_of, with_draws
-from shelf import Findings, keep, keep_table, made, matrices, say
+from shelf import Findings, keep, keep_table, made, matrices, panels, say
 
 NAME = "08_stages"
 found = Findings(NAME)
@@ -50,9 +50,9 @@ say(f"{sweep.attrs['model']}, N = {start}: blocks {start + 1} to {depth - start 
 # %% [markdown]
 # ## Similarity between the states
 #
-# By the paper's cosine, each text flattened, which is mostly that of its first token
-# ([Fig. 3](02_similarity.ipynb)), and per token, where each counts alike. All stand at the states of the full model; grey
-# are those that skip leaves out.
+# By the paper's cosine, each text flattened, which is mostly that of its first token ([Fig. 3](02_similarity.ipynb)),
+# and per token, where each counts alike. All stand at the states of the full model; grey are those that skip leaves
+# out.
 
 # %%
 states = {name: np.arange(depth + 1) for name in analyses}
@@ -79,9 +79,9 @@ keep(figure, NAME + "-similarity")
 
 # %% [markdown]
 # How like the full model's is the pattern? The correlation of the two matrices over the states that both have, the
-# affected ones left out. Pairs of states before the affected blocks are the same in all runs and are left out too; so is
-# what any two matrices of this kind have in common, that similarity falls with distance: the mean over the pairs of a
-# distance is taken away from each.
+# affected ones left out. Pairs of states before the affected blocks are the same in all runs and are left out too; so
+# is what any two matrices of this kind have in common, that similarity falls with distance: the mean over the pairs of
+# a distance is taken away from each.
 
 # %%
 kept = np.array([state for state in range(depth + 1) if state <= start + 1 or state > depth - start])
@@ -114,9 +114,9 @@ pd.DataFrame(alike).T
 # %% [markdown]
 # ## Variance and drift after each block
 #
-# Each value stands at the state of the full model that it is held against. Of the sweep it is the median over tasks. With
-# all tokens the three lines lie on one another: the first token's huge value is nearly all of the variance, and none of
-# the affected blocks changes it.
+# Each value stands at the state of the full model that it is held against. Of the sweep it is the median over tasks.
+# With all tokens the three lines lie on one another: the first token's huge value is nearly all of the variance, and
+# none of the affected blocks changes it.
 
 # %%
 STAGED = ("variance_stage", "drift_cosine_stage")
@@ -133,31 +133,33 @@ def staged(name: str, begin: int) -> dict[str, np.ndarray]:
 
 lines, table = {name: staged(name, start) for name in analyses}, []
 titles = ("variance, all tokens", "variance, first token left out", "drift, 1 − cosine")
-with applied():
-    figure = Figure(figsize=(6.9, 2.05))
-    for panel, title in enumerate(titles):
-        axes = place_axes(figure, 0.42 + 2.25 * panel, 0.22, 1.85, 1.4)
-        for name, look in ((name, LOOKS[name]) for name in analyses):
-            shown = analyses[name].variance.values if panel == 0 else np.median(lines[name][STAGED[panel - 1]], axis=0)
-            along = states[name] if panel == 0 else np.flatnonzero(np.isfinite(shown))
-            shown = shown if panel == 0 else shown[along]
-            axes.plot(along, shown, color=look.colour, marker=look.marker, markersize=2, label=look.name)
-            table += [(title, name, int(state), value) for state, value in zip(along, shown, strict=True)]
-        axes.set_yscale("linear" if panel == 2 else "log")
-        axes.set(xlabel="state of the full model", xlim=(0, depth + 0.5))
-        axes.set_title(title, loc="left", pad=3)
-        axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left")
+key = [key_entry(LOOKS[name]) for name in analyses]
+with panels(titles, key, "double", height=0.72) as (figure, places):
+    for panel, (axes, title) in enumerate(zip(places, titles, strict=True)):
+        for number, (name, look) in enumerate((name, LOOKS[name]) for name in analyses):
+            shown = np.full(depth + 1, np.nan)  # at the states that skip leaves out its line is broken
+            if panel:
+                shown[:] = np.median(lines[name][STAGED[panel - 1]], axis=0)
+            else:
+                shown[states[name]] = analyses[name].variance.values
+            wide = {"linewidth": 2.4 - 0.8 * number, "markersize": 4.4 - 1.2 * number}  # lines on one another are seen
+            axes.plot(shown, color=look.colour, marker=look.marker, **wide)
+            table += [(title, name, state, shown[state]) for state in map(int, np.flatnonzero(np.isfinite(shown)))]
+        set_value_axis(axes, logarithmic=panel < 2)
+        axes.set(xlabel="state of the full model", ylabel=title.partition(",")[0], xlim=(-0.8, depth + 0.8))
 table = pd.DataFrame(table, columns=["quantity", "variant", "state", "value"])
 keep_table(table.set_index("quantity"), NAME)
 keep(figure, NAME)
 
 # %%
 whole, later = analyses["identity"].variance.values, lines["identity"]["variance_stage"]
-say(
-    "Of all tokens, the variance of the last state is",
-    f"{found.add('growth_all_full', whole[-1] / whole[-3])} times that of two blocks before in the full model.",
-)
+for name in analyses:
+    of = np.median(lines[name]["variance_stage"], axis=0)
+    say(
+        f"{LOOKS[name].name}: of all tokens, the variance of the last state is",
+        f"{found.add(f'growth_all_{name}', (own := analyses[name].variance.values)[-1] / own[-3])} times that of two blocks",
+        f"before; without first tokens {found.add(f'growth_later_{name}', of[-1] / of[-3])} times.",
+    )
 for name in PAIR:
     drift, own = lines[name]["drift_cosine_stage"][:, -1], analyses[name].variance.values
     ratio = lines[name]["variance_stage"] / later
@@ -166,7 +168,6 @@ for name in PAIR:
     say(
         f"**{LOOKS[name].name}**: the drift of the last state is {found.add(f'drift_{name}', np.median(drift))}",
         f"({drift.min():.2f} to {drift.max():.2f}). Of all tokens, its variance is",
-        f"{found.add(f'growth_all_{name}', own[-1] / own[-3])} times that of two blocks before, and",
         f"{found.add(f'variance_all_{name}', own[-1] / whole[-1])} times that of the full model. Without first tokens it is",
         f"{found.add(f'variance_{name}', np.median(ratio[:, -1]))} times ({ratio[:, -1].min():.2f} to",
         f"{ratio[:, -1].max():.2f}) that of the full model there, and in any state after the first affected block up to",
@@ -199,17 +200,17 @@ pd.DataFrame.from_dict(every, orient="index")
 # ## What it says, on the built-in texts and tasks
 #
 # **Skip keeps the pattern**, and so nearly does middle repeat: with distance and what cannot differ taken away, the
-# similarities of single tokens after the affected blocks correlate with the full model's almost fully under either, more
-# so under skip. By the flattened cosine both do, as its pattern is the first token's, which neither touches with five
-# blocks. **Middle repeat drifts away** further than skip at every start, four times as far with five blocks.
+# similarities of single tokens after the affected blocks correlate with the full model's almost fully under either,
+# more so under skip. By the flattened cosine both do, as its pattern is the first token's, which neither touches with
+# five blocks. **Middle repeat drifts away** further than skip at every start, four times as far with five blocks.
 #
 # **The variance does not explode in the last two layers.** Of all tokens it is the sink's, which shrinks in the last
 # two blocks of this model, whatever ran before them: there the paper's claim cannot be seen, true or not. Without first
 # tokens the variance under middle repeat does explode, to five times that of the full model, but it grows in the
-# repeated blocks, 13 to 17. Over the last two blocks it falls, measured by the full model's, with five blocks and more
-# on every task. With five it comes back to the full model's (the tasks lie on both sides of it), with more it stays
-# above, tens of times with eleven and more. Perhaps the same block writes the same directions again and again. Under
-# skip the median stays within a factor of two.
+# repeated blocks, 13 to 17. Over the last two blocks it grows, but less than the full model's does, with five blocks
+# and more on every task. With five it comes back to the full model's (the tasks lie on both sides of it), with more it
+# stays above, tens of times with eleven and more. Perhaps the same block writes the same directions again and again.
+# Under skip the median stays within a factor of two.
 #
 # Loss and drift are greater under middle repeat than under skip at every start, the variance at the end from five
 # blocks on. Which of them makes the harm is not asked here ([drift against loss](12_drift_against_loss.ipynb) goes on

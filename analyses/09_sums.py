@@ -29,15 +29,17 @@
 import json
 import re
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Patch
 
 import layerscope as ls
 from layerscope.figures.marks import LOOKS
-from layerscope.figures.style import GREY
+from layerscope.figures.style import MISSING, SMALL
 from layerscope.schedules.spec import parse_spec
 from resampling import one_number, weights
-from shelf import DATA, Findings, axes_for, keep, keep_table, made, say
+from shelf import DATA, Findings, keep, keep_table, made, panels, say
 
 NAME = "09_sums"
 found = Findings(NAME)
@@ -97,24 +99,25 @@ keep_table(counts, NAME)
 counts
 
 # %%
-COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", GREY)
+colours = [*matplotlib.colormaps["viridis"](np.linspace(0.95, 0.1, len(KINDS) - 1)), MISSING]
 bars = [("identity", 0), *((name, count) for name in VARIANTS for count in counted)]
 group = np.array([0, *np.repeat((1, 2, 3), len(counted))])
 places = np.arange(len(bars)) + 0.6 * group
-with axes_for("double", height=2.3) as (figure, axes):
+percent = 100 * counts.div(counts.sum(axis=1), axis=0)
+key = [Patch(facecolor=colour, label=name) for name, colour in zip(KINDS, colours, strict=True)]
+with panels(key=key, width="double", height=0.24) as (figure, (axes,)):
     floor = np.zeros(len(bars))
-    for name, colour in zip(KINDS, COLOURS, strict=True):
-        height = counts.loc[bars, name].to_numpy()
-        axes.bar(places, height, bottom=floor, color=colour, label=name, width=0.8)
+    for name, colour in zip(KINDS, colours, strict=True):
+        height = percent.loc[bars, name].to_numpy()
+        axes.bar(places, height, bottom=floor, color=colour, width=0.8, edgecolor="white", linewidth=0.4)
         floor += height
-    axes.set(ylabel="answers", ylim=(0, floor.max()), xlim=(-0.7, places[-1] + 0.7))
-    axes.set_xticks(places, [count or "" for _, count in bars])
+    axes.set(ylabel="answers (percent)", ylim=(0, 100), xlim=(-0.7, places[-1] + 0.7))
+    axes.set_xticks(places[1:], [count for _, count in bars[1:]])
+    below = {"textcoords": "offset points", "va": "top", "annotation_clip": False}
     for number, name in enumerate(("identity", *VARIANTS)):
-        below = {"xytext": (0, -13), "textcoords": "offset points", "ha": "center", "va": "top"}
-        axes.annotate(LOOKS[name].name, (places[group == number].mean(), 0), **below, annotation_clip=False)
-    axes.set_xlabel("number of affected blocks", labelpad=12)
-    axes.set_position((0.06, 0.21, 0.93, 0.68))
-    axes.legend(ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        place = (places[group == number].mean(), 0)
+        axes.annotate(LOOKS[name].name, place, xytext=(0, -13), ha="center", **below)
+    axes.annotate("M =", (places[1] - 0.5, 0), xytext=(0, -4), ha="right", fontsize=SMALL, **below)
 keep(figure, NAME)
 
 # %% [markdown]

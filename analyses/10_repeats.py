@@ -19,17 +19,18 @@
 # are both, beside two variants on the same ranges: their blocks left out, or all replaced by the middle one.
 #
 # `repeats.nc` of [results.mk](results.mk): every second start of the paper's range variants, twice and three times;
-# `sweep.nc` for the others. 36 examples a task (20 of the benchmarks), the same in both files, so that draws are paired.
-# Loss is the median over all tasks, the score (0 for guessing, 1 for the full model) over those on which the full model
-# is better than guessing.
+# `sweep.nc` for the others. 36 examples a task (12 of the benchmarks), the same in both files, so that draws are
+# paired. Loss is the median over all tasks, the score (0 for guessing, 1 for the full model) over those on which the
+# full model is better than guessing.
 
 # %%
 import numpy as np
 import pandas as pd
 
 import layerscope as ls
-from layerscope.figures.canvas import place_axes
-from layerscope.figures.marks import LOOKS
+from layerscope.figures.grids import set_value_axis
+from layerscope.figures.keys import band_entry, bar_entry, key_entry, level_entry
+from layerscope.figures.marks import CHANCE, FULL, LOOKS, draw_level
 from resampling import (
     better_than_guessing,
     ends,
@@ -40,7 +41,7 @@ from resampling import (
     tasks_of,
     without_score,
 )
-from shelf import Findings, axes_for, keep, keep_table, made, say, sink_writer
+from shelf import Findings, keep, keep_table, made, panels, say, sink_writer
 
 NAME = "10_repeats"
 found = Findings(NAME)
@@ -73,38 +74,35 @@ for quantity in tasks:
         value[quantity, variant, count] = every[which][:, runs]
 
 # %%
-NAMES = {"loss_difference": "loss increase (nats per token)", "normalized": "normalised score"}
-rows = []
-with axes_for("double", height=2.5) as (figure, axes):
-    across, down = figure.get_size_inches()
-    axes.remove()
-    for number, (quantity, words) in enumerate(NAMES.items()):
-        axes = place_axes(figure, 0.45 + 3.45 * number, 0.35, 2.95, down - 0.75)
-        axes.spines[["top", "right"]].set_visible(False)
+NAMES = {"loss_difference": "loss increase (nats per token)", "normalized": "score (0: chance, 1: full model)"}
+STYLES = {1: "--", 2: "-", 3: ":"}
+rows, key = [], []
+for variant, count in SHOWN:
+    look = LOOKS[variant]
+    key.append(key_entry(look, f"{look.name} ×{count}" if count > 1 else look.name))
+    key[-1].set_linestyle(STYLES[count])
+key += [band_entry("95 % interval, left"), bar_entry("right"), level_entry(FULL), level_entry(CHANCE)]
+with panels(("", ""), key, "double") as (figure, places):
+    for axes, (quantity, words) in zip(places, NAMES.items(), strict=True):
+        of_score = quantity == "normalized"
         for variant, count in SHOWN:
             values = value[quantity, variant, count]
-            look, (low, high) = LOOKS[variant], ends(values)
-            label = f"{look.name} ×{count}" if count > 1 else look.name
-            along = np.array(sizes) + (0.25 * SHOWN.index((variant, count)) - 0.6 if number else 0)
-            style = {"color": look.colour, "marker": look.marker, "linestyle": {1: "--", 2: "-", 3: ":"}[count]}
-            axes.plot(along, values[0], label=label, markersize=3, **style)
-            if quantity == "normalized":  # bands would hide each other
-                axes.vlines(along, low, high, color=look.colour, linewidth=0.6, alpha=0.55)
+            colour, (low, high) = LOOKS[variant].colour, ends(values)
+            along = np.array(sizes) + (0.25 * SHOWN.index((variant, count)) - 0.6 if of_score else 0)
+            axes.plot(along, values[0], STYLES[count], marker=LOOKS[variant].marker, color=colour, markersize=3)
+            if of_score:  # bands would hide each other
+                axes.vlines(along, low, high, color=colour, linewidth=0.6, alpha=0.55)
             else:
-                axes.fill_between(sizes, low, high, color=look.colour, alpha=0.15, linewidth=0)
+                axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
             known = {"variant": variant, "times": count, "quantity": quantity}
             rows += [
                 known | dict(zip(("affected", "value", "low", "high"), some, strict=True))
                 for some in zip(sizes, values[0], low, high, strict=True)
             ]
-        axes.axhline(float(quantity == "normalized"), color="black", linestyle=(0, (5, 2)), linewidth=0.6)
-        axes.set(xlabel="number of affected blocks", ylabel=words)
-    axes = figure.axes[0]
-    axes.set_yscale("symlog", linthresh=1, linscale=0.6)
-    axes.set_yticks(ticks := [0, 0.5, 1, 2, 5, 10, 20], [f"{tick:g}" for tick in ticks])
-    axes.set_yticks([], minor=True)
-    axes.set_ylim(bottom=min(-0.1, *(row["low"] for row in rows if row["quantity"] == "loss_difference")))
-    axes.legend(ncols=6, loc="lower left", bbox_to_anchor=(-0.1, 1.02))
+        draw_level(axes, float(of_score), FULL)
+        axes.set(xlabel=f"number of affected blocks, M (of {sweep.attrs['num_blocks']})", ylabel=words)
+        set_value_axis(axes, linear_within=float(not of_score))
+    draw_level(places[1], 0.0, CHANCE)
 keep_table(pd.DataFrame(rows).set_index(["quantity", "variant", "times", "affected"]), NAME)
 keep(figure, NAME)
 

@@ -66,7 +66,7 @@ keep(ls.figures.latency(both[1], "loss_difference"), NAME + "-single")
 # ## Time against steps
 #
 # Time a token as a part of the full model's, against sequential stages as a part of its blocks: a slope of 1 means that
-# a stage saved is time saved. Each time was measured once, so there is no interval.
+# a stage saved is time saved. Each number is the least of five measurements, so there is no interval.
 
 # %%
 table = runs[["variant", "start", "affected", "loops", "stages"]].to_dataframe().reset_index(drop=True)

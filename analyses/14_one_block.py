@@ -14,14 +14,14 @@
 # # Beyond the paper: the sink's block among the affected, and not
 #
 # The paper takes its ranges from the middle outwards, so a wide range holds what a narrow one does, and whatever single
-# blocks do is mixed with the number of them. In this model one block of the middle writes the sink, the massive value in
-# the first token ([Fig. 3](02_similarity.ipynb)); [Fig. 11](05_all_variants.ipynb) has every variant but parallel fall
-# just where the range comes to hold it. Is it that block, or the number?
+# blocks do is mixed with the number of them. In this model one block of the middle writes the sink, the massive value
+# in the first token ([Fig. 3](02_similarity.ipynb)); [Fig. 11](05_all_variants.ipynb) has skip, reverse and
+# random order fall just where the range comes to hold it. Is it that block, or the number?
 #
-# Here the number stays and the range moves: seven neighbouring blocks, wherever they lie between the first and the last,
-# left out, reversed and in parallel. `windows.nc` of [results.mk](results.mk) is a sweep of these schedules, written
-# out (36 examples a task, 20 of the benchmarks); `windows-largest.nc` has the largest absolute value of any state under
-# each of them, on ten texts.
+# Here the number stays and the range moves: seven neighbouring blocks, wherever they lie between the first and the
+# last, left out, reversed and in parallel. `windows.nc` of [results.mk](results.mk) is a sweep of these schedules,
+# written out (36 examples a task, 12 of the benchmarks); `windows-largest.nc` has the largest absolute value of any
+# state under each of them, on ten texts (five of LAMBADA).
 
 # %%
 import numpy as np
@@ -30,10 +30,12 @@ import xarray as xr
 from matplotlib.ticker import LogLocator, NullLocator
 
 import layerscope as ls
-from layerscope.figures.canvas import place_axes
-from layerscope.figures.marks import LOOKS
-from resampling import ends, one_number, over_tasks, tasks_of
-from shelf import Findings, axes_for, keep, keep_table, made, say, sink_writer
+from layerscope.figures.grids import set_value_axis
+from layerscope.figures.keys import band_entry, bar_entry, key_entry, level_entry
+from layerscope.figures.marks import FULL, LOOKS, draw_level, draw_points
+from layerscope.figures.style import SHADE
+from resampling import ends, one_number, over_tasks, runs_of, tasks_of
+from shelf import Findings, keep, keep_table, made, panels, say, sink_writer
 from slide_window import CHANGES, windows, written_out
 
 NAME = "14_one_block"
@@ -56,33 +58,32 @@ say(
 # %% [markdown]
 # ## Harm and sink, window by window
 #
-# Left the loss beyond the full model's, the median over tasks, with its 95 % interval; right the largest value. Grey are
-# the windows that hold the block that writes the sink.
+# Left the loss beyond the full model's, the median over tasks, with its 95 % interval; right the largest value. Grey
+# are the windows that hold the block that writes the sink.
 
 # %%
 rows = []
-with axes_for("double", height=2.4) as (figure, axes):
-    axes.remove()
-    left, right = (place_axes(figure, 0.5 + 3.45 * number, 0.35, 2.9, 1.65) for number in range(2))
+key = [*(key_entry(LOOKS[change]) for change in CHANGES), bar_entry("95 % interval"), level_entry(FULL)]
+key.append(band_entry(f"block {writer} is among them"))
+with panels(("", ""), key, "double") as (figure, (left, right)):
     for axes, words in ((left, "loss increase (nats per token)"), (right, "largest |x| in any state")):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.axvspan(first[holds].min() - 0.5, first[holds].max() + 0.5, color="0.92", linewidth=0)
+        axes.axvspan(first[holds].min() - 0.5, first[holds].max() + 0.5, color=SHADE, linewidth=0, zorder=0)
         axes.set(xlabel=f"first of {size} affected blocks", ylabel=words)
-    for change, look in ((change, LOOKS[change]) for change in CHANGES):
-        style = {"color": look.colour, "marker": look.marker, "markersize": 3}
-        low, high = ends(harm[change])
-        left.plot(first, harm[change][0], label=look.name, **style)
-        left.fill_between(first, low, high, color=look.colour, alpha=0.15, linewidth=0)
-        right.plot(first, largest := states.largest.sel(change=change).values, **style)
+    for number, change in enumerate(CHANGES):
+        look, (low, high) = LOOKS[change], ends(harm[change])
+        aside = first + 0.15 * (number - 1)
+        draw_points(left, aside, harm[change][0], look, first >= 0, low=low, high=high)
+        largest = states.largest.sel(change=change).values
+        draw_points(right, first.astype(float), largest, look, first >= 0)
         for columns in zip(first, holds, harm[change][0], low, high, largest, strict=True):
             names = ("first", "holds_writer", "loss_increase", "low", "high", "largest")
             rows.append({"change": change} | dict(zip(names, columns, strict=True)))
+    draw_level(left, 0.0, FULL)
+    set_value_axis(left)
     right.set_yscale("log")
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter("{x:,g}")
     right.yaxis.set_minor_locator(NullLocator())
-    left.axhline(0, color="black", linestyle=(0, (5, 2)), linewidth=0.6)
-    left.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1.02))
 keep_table(pd.DataFrame(rows).set_index(["change", "first"]), NAME)
 keep(figure, NAME)
 
@@ -90,8 +91,9 @@ keep(figure, NAME)
 # ## One block further
 #
 # The last window without that block and the first with it, which differ in two blocks: one holds the writer and not the
-# block after the range, the other the reverse. The step in loss from the one to the other, beside the median size of the
-# steps between other neighbouring windows, and the largest value under both.
+# block after the range, the other the reverse. The step in loss from the one to the other, beside the median and the
+# largest size of the steps between other neighbouring windows, and the largest value under both. *Of the rise* is that
+# step as a part of what the loss rises there from as many middle blocks to two more, where the writer comes in.
 
 # %%
 with_it = int(np.flatnonzero(first == writer)[0]) if writer in first else int(np.flatnonzero(holds)[-1])
@@ -100,16 +102,33 @@ others = [number for number in range(len(places) - 1) if {number, number + 1} !=
 say(
     f"From blocks {places[without][0]} to {places[without][-1]} to blocks {places[with_it][0]} to {places[with_it][-1]}:"
 )
-rows = {}
+middle, rows = ls.open_sweep(made("sweep.nc")), {}
+wider = over_tasks(middle, "loss_difference", tasks_of(middle))
 for change in CHANGES:
     step = harm[change][:, with_it] - harm[change][:, without]
-    usual = np.median(np.abs(np.diff(harm[change], axis=1))[:, others], axis=1)
-    row = {"without": harm[change][:, without], "with": harm[change][:, with_it], "step": step, "other steps": usual}
+    steps = np.abs(np.diff(harm[change], axis=1))[:, others]
+    row = {"without": harm[change][:, without], "with": harm[change][:, with_it], "step": step}
+    row |= {"other steps": np.median(steps, axis=1), "largest other step": steps.max(axis=1)}
+    (narrow,), (wide,) = (runs_of(middle, change, count, count) for count in (size, size + 2))
+    row["of the rise"] = step / (wider[:, wide] - wider[:, narrow])
     rows[change] = {name: found.add(f"{name.replace(' ', '_')}_{change}", *one_number(of)) for name, of in row.items()}
     for name, number in (("without", without), ("with", with_it)):
         value = float(states.largest.sel(change=change)[number])
         rows[change][f"largest |x|, {name}"] = found.add(f"largest_{name}_{change}", value)
 pd.DataFrame.from_dict(rows, orient="index")
+
+# %%
+parts = {"before": first + size <= writer, "with": holds, "after": first > writer}
+mean = {
+    change: {
+        words: found.add(f"mean_{words}_{change}", *one_number(harm[change][:, part].mean(1)))
+        for words, part in parts.items()
+        if part.any()
+    }
+    for change in CHANGES
+}
+say("The mean over the windows that end before the writer, hold it, and begin after it:")
+pd.DataFrame(mean).T
 
 # %%
 before = int(np.flatnonzero(holds)[0]) - 1  # the last window that ends before the writer
@@ -126,17 +145,20 @@ say(f"With the writer, reverse costs {beside} nats more than parallel.")
 # %% [markdown]
 # ## What it says, on the built-in tasks
 #
-# **It is that block more than the number.** Seven blocks right behind the writer cost about one and a half nats left
-# out, and as much reversed. One block further towards the beginning, with the writer among them and still seven, they
-# cost nearly three times as much left out and more than five times reversed: steps far above what one block further
-# makes elsewhere. In parallel that step is nothing that could be told from 0. This is what Fig. 11 shows where the range
-# grows from seven to nine: there too skip and reverse fall and parallel does not.
+# **It is that block in part.** Seven blocks right behind the writer cost about one and a half nats left out, and as
+# much reversed. One block further towards the beginning, with the writer among them and still seven, they cost nearly
+# three times as much left out and more than five times reversed: far above the median of what one block further makes
+# elsewhere, though towards the ends single steps are as large. In parallel that step is nothing that could be told from
+# 0. Where the range of Fig. 11 grows from seven to nine and comes to hold the writer, this one step is about three
+# quarters of what reverse loses there, and a little under half of what skip loses; the rest is the other block and the
+# number.
 #
 # **A small sink is not the harm by itself.** With the writer among the affected the largest value is a quarter of the
 # full model's, reversed as in parallel; one costs six nats more than the other. So "without its sink the model breaks"
 # is too simple. That is by size alone; whether it is the same feature of the same token was not asked.
 #
-# **Towards the beginning there is no such edge.** Ranges that end before the writer cost as much as those that hold it,
-# or more, and the sink is as small with them: the block writes its value only when the ones before it, from block 4 on,
-# have run as they were trained. Perhaps the sink is the work of several blocks, and the last of them only makes it
-# large.
+# **Towards the beginning there is no such edge.** Ranges that end before the writer cost more than those that hold it,
+# in the mean, and so do, left out, those near the end. So the writer is no threshold by itself; it is what is in the
+# way of a range that grows from the middle. With ranges before it the sink is as small: the block writes its value only
+# when the ones before it, from block 4 on, have run as they were trained. Perhaps the sink is the work of several
+# blocks, and the last of them only makes it large.

@@ -3,6 +3,7 @@
 python analyses/execute.py [NOTEBOOK.py …]     all of them, when none is named
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,8 @@ def executed(script: Path) -> nbformat.NotebookNode:
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # else drawn at random
+    # Of bars that only a live notebook could show.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     where = {"metadata": {"path": str(HERE)}}
     nbclient.NotebookClient(notebook, timeout=1800, resources=where, record_timing=False).execute()
     return notebook

@@ -20,25 +20,25 @@ MINILM ?= $(CACHE)/packaged/all-MiniLM-L6-v2
 
 # Of every task the first so many: three of each kind of question of builtin:order, nine of builtin:arithmetic. The texts of the
 # benchmarks are longer, and their sizes such that the whole takes about as long.
-LIMIT ?= $(if $(LAYERSCOPE_DATA),20,36)
-SEEDS ?= 5
+LIMIT ?= $(if $(LAYERSCOPE_DATA),12,36)
+SEEDS ?= $(if $(LAYERSCOPE_DATA),3,5)
 LOOPS ?= 1-28
-LOOPS_LIMIT ?= 20
+LOOPS_LIMIT ?= $(if $(LAYERSCOPE_DATA),8,20)
 # The affected blocks of 30, from every second start of the paper's range variants.
 RANGES ?= 1-29 3-27 5-25 7-23 9-21 11-19 13-17 15-15
 START ?= 12
 # Seven neighbouring blocks, as many as the widest of the paper's ranges has that leaves the sink's block of 30 in its place.
 WINDOW ?= 7
-WINDOW_TEXTS ?= 10
+WINDOW_TEXTS ?= $(if $(LAYERSCOPE_DATA),5,10)
 # Draws of texts for an analysis, of examples for a sweep.
 BOOTSTRAP ?= 200
 DRAWS ?= 1000
-WRITTEN_LIMIT ?= 48
+WRITTEN_LIMIT ?= $(if $(LAYERSCOPE_DATA),24,48)
 PROBLEMS_LIMIT ?= 16
 PROBLEMS_STARTS ?= 11,13
 # Few runs, but every example of the built-in tasks: a comparison of tasks lives on their number.
 ORDER_STARTS ?= 11,12,13
-ORDER_LIMIT ?= $(if $(LAYERSCOPE_DATA),100,160)
+ORDER_LIMIT ?= $(if $(LAYERSCOPE_DATA),60,160)
 
 texts_builtin := --texts builtin:passages
 tasks_builtin := $(addprefix --task builtin:,cloze commonsense arithmetic order)

@@ -5,7 +5,8 @@ Results come from `results.mk`; which of its data they were made on is in the na
 
 import math
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from IPython.display import Markdown, display
 
 import layerscope as ls
 from layerscope.cache import cache_root
 from layerscope.figures.canvas import Figure, place_axes
 from layerscope.figures.cells import draw_bar, draw_cells, scale_of
+from layerscope.figures.grids import make_grid
 from layerscope.figures.style import applied, inches, styled
 
 DATA = "benchmarks" if os.environ.get("LAYERSCOPE_DATA") else "builtin"
@@ -55,6 +59,21 @@ def keep_table(table: pd.DataFrame, name: str, digits: int = 4) -> pd.DataFrame:
     KEPT.mkdir(parents=True, exist_ok=True)
     table.to_csv(KEPT / f"{name}.csv", float_format=f"%.{digits}g", lineterminator="\n")
     return table
+
+
+def model_name(name: str) -> str:
+    """Return what a model is called in figures: without how its weights are packed, or by its depth.
+
+    >>> model_name("SmolLM2-135M-Instruct.Q4_1"), model_name("depth-06")
+    ('SmolLM2-135M-Instruct', '6 blocks')
+    """
+    depth = re.fullmatch(r"depth-(\d+)", name)
+    return f"{int(depth[1])} blocks" if depth else name.split(".")[0]
+
+
+def as_called(sweep: xr.Dataset) -> xr.Dataset:
+    """Return a sweep whose tasks have the names of their benchmarks, not those of the local files, for figures."""
+    return sweep.assign_coords(task=[str(task).replace(":local_", ":") for task in sweep.task.values])
 
 
 class Findings:
@@ -101,16 +120,16 @@ def say(*sentences: str) -> None:
 
 
 @contextmanager
-def axes_for(width: str = "single", height: float = 2.2) -> Iterator[tuple[Figure, Axes]]:
-    """Make a figure as wide as a column of a paper (or two), for what `ls.figures` does not draw, in its style."""
-    across = inches(width)
-    figure = Figure(figsize=(across, height))
+def panels(
+    titles: Sequence[str] = ("",), key: Sequence[Line2D | Patch] = (), width: str = "single", height: float = 0.62
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Make axes in a row and a key above them, in the style of `ls.figures`, for what it does not draw.
+
+    Their height is over their width.
+    """
     with applied():
-        axes = place_axes(figure, 0.5, 0.1, across - 0.6, height - 0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-        yield figure, axes
-        if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
-            axes.legend()
+        grid = make_grid(inches(width), titles, [key], height=height, shared=False)
+        yield grid.figure, grid.places
 
 
 @styled

@@ -24,7 +24,8 @@ makes all of them from nothing: results by plain `layerscope` commands, written 
 then the notebooks, which read the results. It goes on where it was interrupted, and keeps what is there. On two
 free cores it took 56 minutes from a fresh clone, installation included, and 8 more for the notebook made last; beside other
 work it has taken twice as long. One file with what it needs: `make -f analyses/results.mk cache/analyses/builtin/loops.nc`.
-The models come through the Python package index: SmolLM2-135M (30 blocks), and beside it Gemma 3 270M (18) and MiniLM-L6 (6).
+The models come through the Python package index: SmolLM2-135M-Instruct (30 blocks), and beside it Gemma 3 270M
+(18) and MiniLM-L6 (6).
 
 What is shown was made on the texts and tasks that come with LayerScope. `make analyses LAYERSCOPE_DATA=FOLDER` takes
 LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K from a folder of yours, laid out as `analyses/tasks/*.yaml` say, and keeps its

@@ -37,7 +37,7 @@ def measures_page() -> str:
         "Made from the records in `layerscope/measures/records`, which the law tests check against the code.",
         "X and Y are the states of the same n tokens at two layers, p features each; $x_t$ and $y_t$ are their rows, "
         "$X_c$ and $Y_c$ have their means over tokens taken away. Which tensor a layer is: [Conventions](conventions.md).",
-        "The pictures show SmolLM2-135M on the built-in passages (5,896 tokens, its first tokens included); "
+        "The pictures show SmolLM2-135M-Instruct on the built-in passages (5,896 tokens, its first tokens included); "
         "`docs/measure_figures.py` draws them and says how.",
         "Without `--measures` an analysis computes " + _listed(DEFAULT_MEASURES) + ".",
         "## What leaves a measure as it is",
@@ -110,7 +110,7 @@ def _measure(measure: Measure) -> str:
     facts.insert(-5, ["not invariant to", _listed(changed) if changed else "nothing"])
     opening = measure.definition[0].upper() + measure.definition[1:]
     title = f"### {measure.name} {{ #{measure.name} }}\n\n*{measure.long_name}*"
-    picture = f"![{measure.long_name} of SmolLM2-135M](images/measures/{measure.name}.png){{ width=320 }}"
+    picture = f"![{measure.long_name} of SmolLM2-135M-Instruct](images/measures/{measure.name}.png){{ width=320 }}"
     return f"{title}\n\n{opening}.\n\n{picture}\n\n{_table(['', ''], facts)}"
 
 

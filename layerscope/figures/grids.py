@@ -133,7 +133,7 @@ def set_value_axis(axes: Axes, logarithmic: bool = False, linear_within: float =
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
     axes.autoscale_view(scalex=False)  # margins are those of the new scale
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
 
 
 def share_values(places: Sequence[Axes]) -> None:
@@ -168,7 +168,7 @@ def set_ticks_across(axes: Axes, logarithmic: bool = False) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
 
 
 def set_whole_axis(axes: Axes, low: int, high: int) -> None:

@@ -148,7 +148,8 @@ def tasks(
     first = found[names[0]]
     # Where the full models stand alike (at 0 of an increase), one level says it for all tasks.
     shared_levels = first.quantity.ends is not None or len({tuple(of_task.levels) for of_task in found.values()}) == 1
-    levels = [level_entry(FULL), *([level_entry(CHANCE)] if shared_levels else [])]
+    common_chance = shared_levels and first.chance is not None
+    levels = [level_entry(FULL), *([level_entry(CHANCE)] if common_chance else [])]
     titles = [look_of(next(t[name] for t in by_task.values() if name in t)).name for name in shown]
     alone = variant is not None
     groups: list[list[Line2D | Patch]] = [[*map(key_entry, looks.values()), *levels], remarks_of(everything, first)]
