@@ -42,7 +42,7 @@ NAME = "02_similarity"
 found = Findings(NAME)
 every = xr.open_dataset(made("smollm2.nc"), engine="h5netcdf")
 later = xr.open_dataset(made("smollm2-later.nc"), engine="h5netcdf")
-say(f"{every.attrs['model']} on {every.attrs['texts']}, {every.cosine.attrs['tokens']} tokens.")
+say(f"{every.attrs['model']} on {every.attrs['texts'].rpartition('/')[2]}, {every.cosine.attrs['tokens']} tokens.")
 say(every.attrs["massive_warning"])
 
 # %% [markdown]
