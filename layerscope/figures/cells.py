@@ -41,7 +41,7 @@ _CLEARLY_NEGATIVE = -0.05
 _GRAIN = 0.25
 _TICK_APART = 0.2  # inches
 _DOT = 0.28  # of a cell
-_LOWER = 0.25  # of a cell
+_LOWER = 0.06  # of a cell: a pixel or two
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _ARROW = 0.07  # inches: the end of a colour bar beyond which values lie
 
@@ -116,7 +116,7 @@ def draw_cells(axes: Axes, matrix: xr.DataArray, scale: Scale) -> None:
     width, height = size_of(axes)
     top, left = (corner.ravel() - 0.5 for corner in np.mgrid[:rows, :columns])
     bottom, right = np.minimum(top + 1.5, rows - 0.5), np.minimum(left + 1.5, columns - 0.5)
-    edge, lower = left + 1.0, top + _LOWER
+    edge, lower = left + 1.0, np.where(top > 0, top + _LOWER, top)  # above the first row there is no seam
     outline = [left, top, edge, top, edge, lower, right, lower, right, bottom, left, bottom]
     corners = np.stack(outline, axis=1).reshape(-1, 6, 2)
     cells = PolyCollection(
