@@ -161,7 +161,8 @@ if DATA == "builtin":
 # ## What it says, on the built-in tasks
 #
 # **Within a family, for what it knows by heart, yes.** Counted in percent the four depths lie half as far apart as by
-# number, though not on one curve: the deeper ones need a smaller part. On the passages they have not seen, leaving
-# blocks out does no harm that twelve of them could show, and does the deepest good: of unseen text they say nothing.
-# **Across families, no**: percent brings SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in less than
-# half the percentage. That three Llamas agree, as the paper finds, does not carry over to models of another make.
+# number, though not on one curve: the shallowest needs the largest part, the deepest the smallest, and those between do
+# not fall in order. On the passages they have not seen, leaving blocks out does no harm that twelve of them could show,
+# and does the deepest good: of unseen text they say nothing. **Across families, no**: percent brings SmolLM2 and Gemma
+# 3 nearer than numbers do, but Gemma loses a nat in less than half the percentage. That three Llamas agree, as the
+# paper finds, does not carry over to models of another make.

@@ -174,6 +174,10 @@ for name in PAIR:
         f"{found.add(f'variance_{name}_most', np.median(most))} times ({most.min():.2f} to {most.max():.2f}),",
         f"the median greatest in state {found.add(f'variance_{name}_where', where)}.",
     )
+last = lines["middle_repeat"]["variance_stage"][:, depth - start] / later[:, depth - start]
+say(
+    f"In the last repeated state the variance is {found.add('variance_repeated', np.median(last))} times the full model's."
+)
 
 # %% [markdown]
 # The same from every start with three affected blocks to half, without first tokens: the median over tasks of the ratio
@@ -202,7 +206,8 @@ pd.DataFrame.from_dict(every, orient="index")
 # **Skip keeps the pattern**, and so nearly does middle repeat: with distance and what cannot differ taken away, the
 # similarities of single tokens after the affected blocks correlate with the full model's almost fully under either,
 # more so under skip. By the flattened cosine both do, as its pattern is the first token's, which neither touches with
-# five blocks. **Middle repeat drifts away** further than skip at every start, four times as far with five blocks.
+# five blocks. **Middle repeat drifts away** further than skip at every start from three affected blocks to half of
+# them, four times as far with five.
 #
 # **The variance does not explode in the last two layers.** Of all tokens it is the sink's, which shrinks in the last
 # two blocks of this model, whatever ran before them: there the paper's claim cannot be seen, true or not. Without first
@@ -212,6 +217,6 @@ pd.DataFrame.from_dict(every, orient="index")
 # stays above, tens of times with eleven and more. Perhaps the same block writes the same directions again and again.
 # Under skip the median stays within a factor of two.
 #
-# Loss and drift are greater under middle repeat than under skip at every start, the variance at the end from five
-# blocks on. Which of them makes the harm is not asked here ([drift against loss](12_drift_against_loss.ipynb) goes on
-# with it).
+# Loss and drift are greater under middle repeat than under skip at every start from three affected blocks to half of
+# them, the variance at the end from five blocks on. Which of them makes the harm is not asked here ([drift against
+# loss](12_drift_against_loss.ipynb) goes on with it).
