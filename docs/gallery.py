@@ -22,7 +22,7 @@ in words, where it agrees and where it does not. All numbers side by side: [Find
 
 makes all of them from nothing: results by plain `layerscope` commands, written down in [results.mk](notebooks/results.mk),
 then the notebooks, which read the results. It goes on where it was interrupted, and keeps what is there. On two
-free cores it took 56 minutes from a fresh clone, installation included, and 8 more for the notebook made last; beside other
+free cores it took 66 minutes from a fresh clone, installation included; beside other
 work it has taken twice as long. One file with what it needs: `make -f analyses/results.mk cache/analyses/builtin/loops.nc`.
 The models come through the Python package index: SmolLM2-135M-Instruct (30 blocks), and beside it Gemma 3 270M
 (18) and MiniLM-L6 (6).
