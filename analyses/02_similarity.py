@@ -75,10 +75,8 @@ begin = int(np.argmax(np.diff(top))) + 1
 last = len(top) - 1
 end = int(np.flatnonzero(top >= top.max() / 2)[-1])
 looks = dict(zip(largest, ("-", "--"), strict=True))
-with panels(key=[Line2D([], [], linestyle=look, color="black", label=name) for name, look in looks.items()]) as (
-    figure,
-    (axes,),
-):
+key = [Line2D([], [], linestyle=look, color="black", label=name) for name, look in looks.items()]
+with panels(key=key) as (figure, (axes,)):
     for name, look in looks.items():
         axes.plot(largest[name], look, color="black")
     axes.set(xlabel="state", ylabel="largest |x|")

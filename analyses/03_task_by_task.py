@@ -29,6 +29,7 @@ import pandas as pd
 
 import layerscope as ls
 from layerscope.figures.grids import set_value_axis, share_values
+from layerscope.figures.runs import RANGE_VARIANTS
 from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores, tasks_of, without_score
 from shelf import Findings, as_called, keep, keep_table, made, say
 
@@ -47,9 +48,8 @@ full.assign(chance=sweep.chance.values)[shown].round(3)
 # better than guessing: they have no normalised score and are left out of its intervals.
 
 # %%
-RANGE = ("skip", "middle_repeat", "reverse", "random", "parallel", "looped_parallel")
 HALF = depth / 2
-shown = np.isin(sweep.variant.values, ("identity", *RANGE))
+shown = np.isin(sweep.variant.values, ("identity", *RANGE_VARIANTS))
 columns = ["variant", "start", "seed", "loops", "affected"]
 columns += [f"{name}{end}" for name in ("normalized", "loss", "accuracy") for end in ("", "_low", "_high")]
 keep_table(sweep.isel(run=shown)[columns].to_dataframe().reset_index("run", drop=True)[columns], NAME)
@@ -80,7 +80,7 @@ keep(figure, NAME + "-loss")
 # %%
 mean = {
     (variant, task): known_mean(scored[task]["normalized"][:, runs_of(sweep, variant, 2, HALF)], axis=1)
-    for variant in RANGE
+    for variant in RANGE_VARIANTS
     for task in able
 }
 rows = {}
@@ -91,9 +91,9 @@ for (variant, task), values in mean.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %%
-lowest = min(able, key=lambda task: np.mean([mean[variant, task][0] for variant in RANGE]))
+lowest = min(able, key=lambda task: np.mean([mean[variant, task][0] for variant in RANGE_VARIANTS]))
 below = {}
-for variant in RANGE:
+for variant in RANGE_VARIANTS:
     for task in able:
         if task != lowest:
             apart = mean[variant, lowest] - mean[variant, task]
@@ -112,7 +112,7 @@ pd.DataFrame.from_dict(below, orient="index")
 
 # %%
 crossing, nats = {}, {}
-for variant in RANGE:
+for variant in RANGE_VARIANTS:
     counts = np.unique(sweep.affected.values[runs_of(sweep, variant)])
     for task in every:
         loss, name = scored[task]["loss_difference"], f"{variant}_{task.split(':')[-1]}"

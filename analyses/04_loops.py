@@ -143,7 +143,7 @@ key = [*(key_entry(look, name) for name, look in looks.items()), band_entry("95 
 with panels(key=key) as (figure, (axes,)):
     for name, values in lines.items():
         low, high = ends(values)
-        draw_points(axes, affected.astype(float), values[0], looks[name], affected > 0, low=low, high=high, band=True)
+        draw_points(axes, affected.astype(float), values[0], looks[name], low=low, high=high, band=True)
     draw_level(axes, 0.0, FULL)
     axes.set(
         xlabel=f"number of affected blocks, M (of {loops.attrs['num_blocks']})", ylabel="loss increase (nats per token)"

@@ -79,9 +79,14 @@ keep(ls.figures.sweep(median, "loss_difference"), NAME + "-loss")
 # %%
 PAPER = ["looped_parallel", "random", "reverse", "parallel", "skip", "middle_repeat"]  # from least to most harm
 counts = [int(count) for count in np.unique(sweep.affected.values[runs_of(sweep, "skip")])]
-by_variant = {
-    count: np.stack([loss[:, runs_of(sweep, name, count, count)].mean(1) for name in PAPER], axis=1) for count in counts
-}  # of each M: [1 + draw, variant]
+
+
+def at(harm: np.ndarray, count: int) -> np.ndarray:
+    """Return what each variant does with so many affected blocks: [1 + draw, variant]."""
+    return np.stack([harm[:, runs_of(sweep, name, count, count)].mean(1) for name in PAPER], axis=1)
+
+
+by_variant = {count: at(loss, count) for count in counts}
 pd.DataFrame({count: values[0] for count, values in by_variant.items()}, index=PAPER).T.rename_axis("M").round(2)
 
 # %% [markdown]
@@ -125,8 +130,7 @@ def within(least: float, most: float) -> list[int]:
 ranked, rows = {}, {}
 for (quantity, harm), (words, ends_at) in product(harms.items(), RANGES.items()):
     some = within(*ends_at)
-    at_each = [[harm[:, runs_of(sweep, name, count, count)].mean(1) for name in PAPER] for count in some]
-    ranked[quantity, words] = ranks = np.mean([rankdata(np.transpose(one), axis=-1) for one in at_each], axis=0)
+    ranked[quantity, words] = ranks = np.mean([rankdata(at(harm, count), axis=-1) for count in some], axis=0)
     column, key = (f"{quantity}, M = {some[0]} to {some[-1]}", f"{quantity}_{words}")
     for number, name in enumerate(PAPER):
         rows.setdefault(name, {})[column] = found.add(f"rank_{key}_{name}", *one_number(ranks[:, number]))

@@ -85,8 +85,7 @@ def draw(group: str, along: str, across: str, name: str):
     with panels(key=key) as (figure, (axes,)):
         for model, one in curves.items():
             (low, high), along_it = ends(one.value), one[along].values.astype(float)
-            filled = np.full(len(along_it), True)
-            draw_points(axes, along_it, one.value[0].values, looks[model], filled, low=low, high=high, band=True)
+            draw_points(axes, along_it, one.value[0].values, looks[model], low=low, high=high, band=True)
         for level, kind in levels.items():
             draw_level(axes, level, kind)
         axes.set(xlabel=across, ylabel=LABELS.get(group, "loss increase (nats per token)"))

@@ -153,11 +153,11 @@ keep(figure, NAME)
 
 # %%
 whole, later = analyses["identity"].variance.values, lines["identity"]["variance_stage"]
-for name in analyses:
-    of = np.median(lines[name]["variance_stage"], axis=0)
+for name, result in analyses.items():
+    own, of = result.variance.values, np.median(lines[name]["variance_stage"], axis=0)
     say(
         f"{LOOKS[name].name}: of all tokens, the variance of the last state is",
-        f"{found.add(f'growth_all_{name}', (own := analyses[name].variance.values)[-1] / own[-3])} times that of two blocks",
+        f"{found.add(f'growth_all_{name}', own[-1] / own[-3])} times that of two blocks",
         f"before; without first tokens {found.add(f'growth_later_{name}', of[-1] / of[-3])} times.",
     )
 for name in PAIR:

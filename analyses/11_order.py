@@ -32,18 +32,19 @@ import pandas as pd
 
 import layerscope as ls
 from layerscope.evaluation.redrawn import example_values
+from layerscope.figures.grids import set_ticks_across
 from layerscope.figures.keys import bar_entry, key_entry
 from layerscope.figures.marks import LOOKS
 from layerscope.figures.style import GREY, SMALL
 from resampling import better_than_guessing, one_number, runs_of, task_scores, tasks_of, weights, without_score
-from shelf import Findings, keep, keep_table, made, panels, say, sink_writer
+from shelf import Findings, as_called, keep, keep_table, made, panels, say, sink_writer
 
 NAME = "11_order"
 STEP_BY_STEP = ("arithmetic", "order", "arc_easy", "arc_challenge")
 VARIANTS = ("skip", "parallel", "random", "reverse")
 sweep, found = ls.open_sweep(made("order.nc")), Findings(NAME)
 tasks = tasks_of(sweep)
-short = {task: task.rpartition(":")[2].removeprefix("local_") for task in tasks}
+short = {task: name.rpartition(":")[2] for task, name in zip(tasks, tasks_of(as_called(sweep)), strict=True)}
 stepwise, others = ([t for t in tasks if (short[t] in STEP_BY_STEP) == inside] for inside in (True, False))
 sizes = sorted(set(sweep.affected.values) - {0})
 writer = sink_writer()
@@ -112,10 +113,7 @@ with panels(key=key, height=0.14 * len(tasks) + 0.1) as (figure, (axes,)):
     )
     place = axes.get_position()
     axes.set_position((0.23, place.y0, 0.74, place.height))
-    ticks = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if frame[1] > 5 * frame[0] else (0.4, 0.5, 0.6, 0.8, 1)
-    axes.set_xticks([tick for tick in ticks if frame[0] <= tick <= frame[1]], minor=False)
-    axes.set_xticks([], minor=True)
-    axes.xaxis.set_major_formatter("{x:g}")
+    set_ticks_across(axes, logarithmic=True)
 keep_table(pd.DataFrame(rows).set_index(["task", "variant"]), NAME)
 keep(figure, NAME)
 

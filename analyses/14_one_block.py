@@ -72,9 +72,9 @@ with panels(("", ""), key, "double") as (figure, (left, right)):
     for number, change in enumerate(CHANGES):
         look, (low, high) = LOOKS[change], ends(harm[change])
         aside = first + 0.15 * (number - 1)
-        draw_points(left, aside, harm[change][0], look, first >= 0, low=low, high=high)
+        draw_points(left, aside, harm[change][0], look, low=low, high=high)
         largest = states.largest.sel(change=change).values
-        draw_points(right, first.astype(float), largest, look, first >= 0)
+        draw_points(right, first.astype(float), largest, look)
         for columns in zip(first, holds, harm[change][0], low, high, largest, strict=True):
             names = ("first", "holds_writer", "loss_increase", "low", "high", "largest")
             rows.append({"change": change} | dict(zip(names, columns, strict=True)))

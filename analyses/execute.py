@@ -38,9 +38,9 @@ def executed(script: Path) -> nbformat.NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # else drawn at random
     # Of bars that only a live notebook could show.
-    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+    env = os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"}
     where = {"metadata": {"path": str(HERE)}}
-    nbclient.NotebookClient(notebook, timeout=1800, resources=where, record_timing=False).execute()
+    nbclient.NotebookClient(notebook, timeout=1800, resources=where, record_timing=False).execute(env=env)
     return notebook
 
 

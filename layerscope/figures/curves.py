@@ -78,8 +78,8 @@ def remarks_of(drawn: list[Curve], found: Scores) -> list[Line2D | Patch]:
     if any(curve.bars == "interval" for curve in drawn):
         remarks.append(bar_entry("95 % interval"))
     if any(not curve.above.all() for curve in drawn):
-        by_count = [curve for curve in drawn if curve.variant in RANGE_VARIANTS]
         remarks.append(hollow_entry(len(found.tasks) > 1))
+        by_count = [curve for curve in drawn if curve.variant in RANGE_VARIANTS]
         remarks += [filled_entry(_range_above(by_count))] if by_count else []
     return remarks
 

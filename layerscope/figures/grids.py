@@ -23,7 +23,7 @@ __all__ = [
     "set_value_axis",
     "set_whole_axis",
     "share_values",
-    "written",
+    "written_ticks",
 ]
 
 _TWO_BELOW = 5.0  # inches: narrower, a figure has two panels in a row, else three
@@ -33,6 +33,8 @@ _DOWN, _BELOW = 0.10, 0.36
 _TICKS = 0.14
 _TICK_APART = 0.34
 _PLAIN = 0.08
+# Ticks within a decade, where there is room for more than so many.
+_WITHIN = {12.0: (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), 4.0: (1.0, 2.0, 5.0), 2.5: (1.0, 3.0), 0.0: (1.0,)}
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -133,7 +135,7 @@ def set_value_axis(axes: Axes, logarithmic: bool = False, linear_within: float =
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
     axes.autoscale_view(scalex=False)  # margins are those of the new scale
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
+    axes.yaxis.set_major_formatter(written_ticks())
 
 
 def share_values(places: Sequence[Axes]) -> None:
@@ -157,18 +159,24 @@ def written(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
+def written_ticks() -> FuncFormatter:
+    """Return what writes the numbers at the ticks of an axis."""
+    return FuncFormatter(lambda value, _: written(float(value)))
+
+
 def set_ticks_across(axes: Axes, logarithmic: bool = False) -> None:
     """Set as many round ticks across as have room, written out; the limits must be final."""
     nbins = max(2, int(size_of(axes)[0] / _TICK_APART))
     if logarithmic:
         low, high = axes.get_xlim()
         decades = math.log10(high / low)
-        within = (1.0, 2.0, 5.0) if nbins > 4 * decades else (1.0, 3.0) if nbins > 2.5 * decades else (1.0,)
+        room = nbins / decades
+        within = next(subs for least, subs in _WITHIN.items() if room > least)
         axes.xaxis.set_major_locator(LogLocator(subs=within, numticks=nbins))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
+    axes.xaxis.set_major_formatter(written_ticks())
 
 
 def set_whole_axis(axes: Axes, low: int, high: int) -> None:

@@ -103,7 +103,7 @@ def _draw(axes: Axes, curve: Curve, along: Float[np.ndarray, " point"], most: in
 
 
 def _draw_full(axes: Axes, along: float, found: Scores) -> None:
-    draw_markers(axes, np.array([along]), found.values[:1], LOOKS["identity"], np.array([True]))
+    draw_markers(axes, np.array([along]), found.values[:1], LOOKS["identity"])
 
 
 def _draw_measured(axes: Axes, drawn: list[Curve], found: Scores, times: Float[np.ndarray, " run"], most: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
@@ -17,7 +18,7 @@ from layerscope.figures.canvas import Figure, longest_fitting, place_axes, wrapp
 from layerscope.figures.cells import Scale, are_bright, draw_bar, draw_cells, scale_of
 from layerscope.figures.keys import bar_entry, draw_key, key_height
 from layerscope.figures.loop_counts import LoopMap, Proportion, loop_map
-from layerscope.figures.scores import depth_of, quantity_of
+from layerscope.figures.scores import Quantity, depth_of, quantity_of
 from layerscope.figures.style import GREY, LINE, TEXT, inches, styled
 
 __all__ = ["loops"]
@@ -102,8 +103,9 @@ def loops(
     figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + _BAR_BELOW + (len(name) - 1) * _LINE_APART))
     draw_key(figure, groups, _LEFT, side)
     axes = place_axes(figure, _LEFT, top, side, tall)
-    scale = _draw_map(axes, found)
-    _draw_crosses(axes, found, scale)
+    matrix = _matrix(found)
+    scale = _draw_map(axes, matrix, found.found.quantity)
+    _draw_crosses(axes, found, are_bright(matrix, scale))
     _draw_marks(axes, found)
     depth = depth_of(dataset)
     names = [f"number of affected blocks, M (of {depth})", f"affected blocks, M (of {depth})", "M"]
@@ -119,9 +121,7 @@ def _matrix(found: LoopMap) -> xr.DataArray:
     )
 
 
-def _draw_map(axes: Axes, found: LoopMap) -> Scale:
-    matrix = _matrix(found)
-    kind = found.found.quantity
+def _draw_map(axes: Axes, matrix: xr.DataArray, kind: Quantity) -> Scale:
     low, high = kind.ends or (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     scale = replace(scale_of([matrix], low, high if high > low else low + 1.0), distance=kind.better < 0)
     draw_cells(axes, matrix, scale)
@@ -130,15 +130,14 @@ def _draw_map(axes: Axes, found: LoopMap) -> Scale:
     return scale
 
 
-def _draw_crosses(axes: Axes, found: LoopMap, scale: Scale) -> None:
+def _draw_crosses(axes: Axes, found: LoopMap, bright: Bool[np.ndarray, "loops affected"]) -> None:
     """Draw where accuracy says nothing; not under the intervals, beside which crosses would be stubs."""
     rows = found.loops[:, None]
     free = ~((found.low <= rows) & (rows <= found.high))  # NaN covers nothing
-    bright = are_bright(_matrix(found), scale)
     for ink, of_ink in (("black", bright), ("white", ~bright)):
         up, along = np.nonzero((found.above == 0) & free & of_ink)
         look = _LOOKS["not above chance"] | {"color": ink}
-        axes.add_line(Line2D(along, up, **look, label=f"_not above chance, {ink}"))
+        axes.add_line(Line2D(along, up, **look, label="_not above chance"))
 
 
 def _draw_marks(axes: Axes, found: LoopMap) -> None:

@@ -92,7 +92,7 @@ def draw_points(
     along: Float[np.ndarray, " point"],
     values: Float[np.ndarray, " point"],
     look: Look,
-    above: Bool[np.ndarray, " point"],
+    above: Bool[np.ndarray, " point"] | None = None,
     *,
     low: Float[np.ndarray, " point"] | None = None,
     high: Float[np.ndarray, " point"] | None = None,
@@ -110,7 +110,7 @@ def draw_points(
     look
         Their colour and marker; its name becomes the line's label.
     above
-        Which points are filled.
+        Which points are filled; all by default.
     low, high
         Ends of bars, or of the band.
     band
@@ -132,18 +132,19 @@ def draw_markers(
     along: Float[np.ndarray, " point"],
     values: Float[np.ndarray, " point"],
     look: Look,
-    above: Bool[np.ndarray, " point"],
+    above: Bool[np.ndarray, " point"] | None = None,
     size: float | Float[np.ndarray, " point"] = MARKER,
 ) -> None:
     """Draw markers of one look, hollow where points are not above chance, the large ones first: none hides a small one."""
     sizes = np.broadcast_to(np.asarray(size, dtype=np.float64), along.shape)
+    filled = np.ones(along.shape, bool) if above is None else above
     order = np.argsort(-sizes, kind="stable")
     axes.scatter(
         along[order],
         values[order],
         s=marker_size(look, 1.0) ** 2 * sizes[order] ** 2,
         marker=look.marker,
-        facecolors=[look.colour if filled else "white" for filled in above[order]],
+        facecolors=[look.colour if full else "white" for full in filled[order]],
         edgecolors=look.colour,
         linewidths=EDGE,
         label=f"_{look.name}",

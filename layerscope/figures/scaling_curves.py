@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from layerscope.figures.canvas import longest_fitting, size_of
-from layerscope.figures.grids import written
+from layerscope.figures.grids import written_ticks
 from layerscope.figures.keys import bar_entry, key_entry
 from layerscope.figures.marks import EDGE, MARKER, Look, marker_size
 from layerscope.figures.style import FIRST, GREY, SECOND
@@ -56,7 +56,7 @@ def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
             _draw_segment(axes, name, states, of, "size", along, _predicted(of, along))
     axes.yaxis.set_major_locator(LogLocator(subs=_ROUND, numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
+    axes.yaxis.set_major_formatter(written_ticks())
     drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()]).astype(np.float64)
     axes.set_ylim(min(0.8, 0.9 * float(np.nanmin(drawn))), 1.25 * float(np.nanmax(reading.size_high.values)))
     width, height = size_of(axes)
@@ -77,7 +77,7 @@ def draw_shares(axes: Axes, reading: xr.Dataset) -> None:
         )
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
+    axes.yaxis.set_major_formatter(written_ticks())
     width, height = size_of(axes)
     axes.set_xlabel("parameters" if known else longest_fitting(["states (blocks + 1)", "states"], width))
     axes.set_ylabel(longest_fitting(["proportion of the states", "proportion"], height))

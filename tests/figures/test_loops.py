@@ -77,7 +77,7 @@ def test_a_dot_marks_the_best_count_of_each_m(looped, quantity, best):
 
 
 def drawn_as(figure, kind):
-    return [line for line in figure.axes[0].get_lines() if line.get_label().startswith(f"_{kind}")]
+    return [line for line in figure.axes[0].get_lines() if line.get_label() == f"_{kind}"]
 
 
 @pytest.fixture(scope="module")
