@@ -31,6 +31,8 @@ class Architecture:
         True where a block returns a tuple whose first item is the stream.
     position_ids
         True where the trunk takes ``position_ids``; False where it derives positions from the ids or the mask.
+    positions
+        The table of learned positions; None where positions are rotary or ALiBi.
     stacks
         True where ``torch.vmap`` can run a block; False where the block's code has an ``autograd.Function`` that it cannot.
     """
@@ -42,6 +44,7 @@ class Architecture:
     causal: bool = True
     tuple_output: bool = False
     position_ids: bool = True
+    positions: str | None = None
     stacks: bool = True
 
 
@@ -50,7 +53,8 @@ def _decoder(family: str, blocks: str = "layers", final_norm: str = "norm", **fa
 
 
 def _encoder(family: str, blocks: str = "encoder.layer", **facts: Any) -> Architecture:
-    return Architecture(family, blocks, final_norm=None, head=None, causal=False, **facts)
+    positions = "embeddings.position_embeddings"
+    return Architecture(family, blocks, final_norm=None, head=None, causal=False, positions=positions, **facts)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -63,8 +67,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         _decoder("qwen3"),
         _decoder("gemma2"),
         _decoder("gemma3_text"),
-        _decoder("gpt2", "h", "ln_f"),
-        _decoder("opt", "decoder.layers", "decoder.final_layer_norm"),
+        _decoder("gpt2", "h", "ln_f", positions="wpe"),
+        _decoder("opt", "decoder.layers", "decoder.final_layer_norm", positions="decoder.embed_positions"),
         _decoder("phi", final_norm="final_layernorm"),
         _decoder("olmo2"),
         _decoder("bloom", "h", "ln_f", tuple_output=True, position_ids=False, stacks=False),

@@ -5,10 +5,10 @@ comes with a checkpoint is never run unless asked for. Every model is proved (`l
 handed out.
 """
 
-import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,15 @@ import transformers
 from layerscope.errors import ModelError, UsageError, missing_file
 from layerscope.models import causal, gguf
 from layerscope.models.architectures import ARCHITECTURES, Architecture
+from layerscope.models.checkpoint import Checkpoint, folder_hash, open_folder, open_hub
+from layerscope.models.config_check import check_memory, check_sizes, model_class
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet, reading
+from layerscope.models.reading import quiet, reading, without_panic_text
+from layerscope.models.weight_report import check_weights
 
 __all__ = ["DTYPES", "Identity", "identify", "load_model", "wrap_module"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-_SAFE = ("model.safetensors", "model.safetensors.index.json")
 
 
 def load_model(
@@ -74,20 +75,19 @@ def load_model(
         raise UsageError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
     where = _device(device)
     who = identify(source)
-    name, folder, remedy = who.name, who.folder, "fetch it again"
+    folder, remedy = who.folder, "fetch it again"
     if isinstance(folder, Path) and folder.suffix == ".gguf":
         folder = gguf.converted(folder)
         remedy = f"delete {folder}, and it is converted again"
     options = {"revision": who.revision, "trust_remote_code": trust_remote_code}
-    with reading(name, remedy), quiet():
-        config = transformers.AutoConfig.from_pretrained(folder, **options)
-    row = _row(config, name)
-    with reading(name, remedy), quiet():
-        module = _module(folder, config, row, name, DTYPES[dtype], options)
+    with reading(who.name, remedy), quiet():
+        checkpoint = open_folder(folder) if isinstance(folder, Path) else open_hub(folder, who.revision)
+        module = _module(folder, checkpoint, who.name, DTYPES[dtype], options)
+    with reading(who.name, remedy), quiet(), without_panic_text():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
     from_hub = partial(_commit, module.config, who.revision)
     fingerprint = who.fingerprint if isinstance(folder, Path) else from_hub
-    return wrap_module(module.to(where), tokenizer, name=name, fingerprint=fingerprint)
+    return wrap_module(module.to(where), tokenizer, name=who.name, fingerprint=fingerprint)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,13 @@ def identify(source: str | os.PathLike[str]) -> Identity:
     if not str(source).strip():  # which a path takes for the working folder
         raise UsageError("the model has no name: give a hub id (owner/name), a folder, or a .gguf file")
     if path.suffix == ".gguf":
-        if not path.is_file():
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} is not a regular file: give a .gguf file, or a folder under another name")
+        if not path.exists():
             raise ModelError(missing_file(path))
         return Identity(path.stem, path, "main", partial(gguf.content_hash, path))
     if path.is_dir():
-        return Identity(path.resolve().name, path, "main", partial(_folder_hash, path))
+        return Identity(path.resolve().name, path, "main", partial(folder_hash, path))
     hub_id, revision = _hub_id(source)
     revision = revision or "main"
     return Identity(str(source), hub_id, revision, partial(_hub_commit, hub_id, revision))
@@ -157,54 +159,56 @@ def wrap_module(
     >>> model.depth, model.width
     (2, 8)
     """
-    model = Model(module.eval(), tokenizer, name, _row(module.config, name), fingerprint)
+    model = Model(module.eval(), tokenizer, name, _row(module.config.model_type, name), fingerprint)
     causal.prove(model)
     return model
 
 
-def _row(config: Any, name: str) -> Architecture:
-    row = ARCHITECTURES.get(config.model_type)
+def _row(family: object, name: str) -> Architecture:
+    row = ARCHITECTURES.get(family) if isinstance(family, str) else None
     if row is None:
         raise ModelError(
-            f"{name}: the family {config.model_type!r} is not in the architecture table ({', '.join(ARCHITECTURES)}).\n"
+            f"{name}: the family {family!r} is not in the architecture table ({', '.join(ARCHITECTURES)}).\n"
             "Add a row to layerscope/models/architectures.py: docs/extending.md says how, and the load proves it right."
         )
     return row
 
 
 def _module(
-    folder: Path | str, config: Any, row: Architecture, name: str, dtype: torch.dtype, options: dict[str, Any]
+    folder: Path | str, checkpoint: Checkpoint, name: str, dtype: torch.dtype, options: dict[str, Any]
 ) -> torch.nn.Module:
-    """Load the class the checkpoint names, so that no head is invented for a checkpoint without one."""
-    fallback = transformers.AutoModelForCausalLM if row.causal else transformers.AutoModel
-    cls = getattr(transformers, (config.architectures or [""])[0], fallback)
-    safe = _has_safetensors(folder, options["revision"])
-    if not safe:
-        warnings.warn(f"{name}: no safetensors, reading .bin files (weights only, no code is run)", stacklevel=4)
-    module, report = cls.from_pretrained(
-        folder, config=config, dtype=dtype, use_safetensors=safe, weights_only=True, output_loading_info=True, **options
-    )
-    missing = sorted(key for key in report["missing_keys"] if not _is_head(key, row))
-    if missing:
-        raise ModelError(
-            f"{name}: the checkpoint lacks {len(missing)} weights, the first is {missing[0]}. Fetch it again."
+    """Load the weights into the class the checkpoint names, and check that they are all in their places."""
+    row = _row(checkpoint.config.get("model_type"), name)
+    check_sizes(checkpoint, row, name)
+    config = transformers.AutoConfig.from_pretrained(folder, **options)
+    cls = model_class(config, row, name)
+    check_memory(checkpoint, config, cls, dtype, name)
+    if not checkpoint.is_safe:
+        warnings.warn(f"{name}: no safetensors, reading .bin files (weights only, no code is run)", stacklevel=3)
+    with _quantization_explained(checkpoint, name):
+        module, report = cls.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=checkpoint.is_safe,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # they are in the report, by name
+            output_loading_info=True,
+            **options,
         )
+    check_weights(module, report, checkpoint, row, name)
     return module  # type: ignore[no-any-return]
 
 
-def _is_head(key: str, row: Architecture) -> bool:
-    """A pooler or head that the checkpoint lacks is never run by a capture, so its absence does no harm."""
-    return not row.causal and key.split(".")[0] in {"pooler", "cls", "lm_head", "classifier", "vocab_projector"}
-
-
-def _has_safetensors(folder: Path | str, revision: str) -> bool:
-    if isinstance(folder, Path):
-        return any((folder / file).exists() for file in _SAFE)
-    found = (
-        transformers.utils.cached_file(folder, file, revision=revision, _raise_exceptions_for_missing_entries=False)
-        for file in _SAFE
-    )
-    return any(found)
+@contextmanager
+def _quantization_explained(checkpoint: Checkpoint, name: str) -> Iterator[None]:
+    """Say that the weights are quantised, where transformers cannot load them without a package or a device."""
+    if checkpoint.quantization is None:
+        yield
+        return
+    remedy = f"the weights are quantised ({checkpoint.quantization}): install what it needs, or give the plain model"
+    with reading(name, remedy):
+        yield
 
 
 def _hub_id(source: str | os.PathLike[str]) -> tuple[str, str | None]:
@@ -232,14 +236,3 @@ def _hub_commit(hub_id: str, revision: str) -> str:
 def _commit(config: Any, revision: str) -> str:
     """Return the commit that a revision of the hub stands for: a configuration that came from there says it."""
     return str(getattr(config, "_commit_hash", None) or revision)
-
-
-def _folder_hash(folder: Path) -> str:
-    """Hash the configuration and the weights, whatever the folder is called."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".safetensors", ".bin", ".json"}:
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"

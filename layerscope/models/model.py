@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from layerscope.models.architectures import Architecture
+from layerscope.models.context import context_length, learned_positions
 
 __all__ = ["Model", "stream_in", "stream_out"]
 
@@ -95,13 +96,15 @@ class Model:
 
     @property
     def context(self) -> int | None:
-        """The longest sequence the model takes, in tokens; None where nothing limits it (ALiBi)."""
-        limit = getattr(self.config, "max_position_embeddings", None)
-        if limit is None:
-            return None
-        # RoBERTa counts its positions from padding_idx + 1 and spends the table's first rows on that.
-        reserved = self.config.pad_token_id + 1 if self.architecture.family == "roberta" else 0
-        return int(limit) - reserved
+        """The longest sequence the model is made for, in tokens; None where nothing limits it (ALiBi)."""
+        if self.architecture.positions is not None:
+            return self.longest
+        return context_length(self.config)
+
+    @property
+    def longest(self) -> int | None:
+        """The longest sequence the model can run: the learned positions it has; None for rotary positions and ALiBi."""
+        return learned_positions(self.trunk, self.architecture)
 
     @property
     def pad_id(self) -> int:

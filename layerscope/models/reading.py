@@ -1,39 +1,89 @@
-"""Reading checkpoints: whatever goes wrong becomes one line with a remedy, and the library keeps quiet."""
+"""The boundary to the libraries that read checkpoints: what goes wrong inside becomes one line with a remedy."""
 
 import logging
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
-from layerscope.errors import ModelError, UsageError
+from layerscope.errors import ModelError, UsageError, is_panic
 
-__all__ = ["quiet", "reading"]
+__all__ = ["quiet", "reading", "without_panic_text"]
+
+_SHOWN = 160  # characters of a library's message
 
 
 @contextmanager
 def reading(name: str, again: str = "fetch it again") -> Iterator[None]:
-    """Turn whatever a damaged or missing checkpoint makes the readers raise into one line with a remedy.
+    """Translate every error of a library that reads a checkpoint into a ModelError.
 
     The readers of safetensors, pickle, GGUF and tokenizers share no base class of error, so every exception is translated
     here, at this one boundary; the cause stays attached and is shown by ``--debug``.
+
+    Parameters
+    ----------
+    name
+        The model.
+    again
+        The remedy for content that cannot be read.
     """
     try:
         yield
     except (ModelError, UsageError):
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        if isinstance(error, OSError) and ("couldn't connect" in said or "offline" in said.lower()):
-            remedy = "the model hub cannot be reached; give a folder or a .gguf file, or fetch the model first"
-        elif isinstance(error, OSError) and "is not a valid model identifier" in said:
-            remedy = "no such model on the hub; check the spelling, or give a folder or a .gguf file"
-        elif isinstance(error, OSError) and "is not a valid git identifier" in said:
-            remedy = "the hub has the model but not that revision"
-        else:
-            remedy = f"cannot be read as a model ({type(error).__name__}: {said[:160]}); {again}"
-        raise ModelError(f"{name}: {remedy}") from error
+        raise ModelError(f"{name}: {_explained(error, again)}") from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ModelError(f"{name}: {_explained(error, again)}") from error
+
+
+def _explained(error: BaseException, again: str) -> str:
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        if error.errno is not None and error.errno > 0:
+            where = f" ({error.filename})" if error.filename else ""
+            return f"a file cannot be read: {os.strerror(error.errno)}{where}. See to the file or its disk."
+        if "couldn't connect" in said or "offline" in said.lower():
+            return "the model hub cannot be reached; give a folder or a .gguf file, or fetch the model first"
+        if "is not a valid model identifier" in said:
+            return "no such model on the hub; check the spelling, or give a folder or a .gguf file"
+        if "is not a valid git identifier" in said:
+            return "the hub has the model but not that revision"
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is too small for the model"
+    return f"cannot be read as a model ({type(error).__name__}: {said[:_SHOWN]}); {again}"
+
+
+@contextmanager
+def without_panic_text() -> Iterator[None]:
+    """Keep what Rust prints about a panic off standard error: the exception says it.
+
+    Rust writes to the file descriptor. Everything written to it meanwhile is kept and written afterwards, unless a panic
+    ends the context.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        panicked = False
+        try:
+            yield
+        except BaseException as error:
+            panicked = is_panic(error)
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            if not panicked:
+                kept.seek(0)
+                os.write(2, kept.read())
 
 
 @contextmanager

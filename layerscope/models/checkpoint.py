@@ -1,0 +1,213 @@
+"""The stored checkpoint: which files hold the configuration and the weights, and what tensors are in them.
+
+Found and checked before a library reads anything, by the rules of `layerscope.models.folder`. Knows files and tensors; knows
+no model class.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import safe_open
+
+from layerscope.errors import ModelError
+from layerscope.models.folder import check_file, check_folder, content_hash, read_json
+
+__all__ = ["Checkpoint", "StoredTensor", "folder_hash", "open_folder", "open_hub"]
+
+_CONFIG, _ADAPTER = "config.json", "adapter_config.json"
+_INDEX = ".index.json"
+_SAFE = ("model.safetensors", "model.safetensors.index.json")
+_WEIGHTS = (*_SAFE, "pytorch_model.bin", "pytorch_model.bin.index.json")  # in the order in which transformers looks
+_DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file of weights, not read yet."""
+
+    file: Path
+    shape: tuple[int, ...]
+    is_integer: bool
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return torch.Size(self.shape).numel()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of one model.
+
+    Attributes
+    ----------
+    folder
+        Where they are.
+    config
+        The content of ``config.json``, as it is.
+    files
+        The files that hold the weights.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    files: tuple[Path, ...]
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the weights are in safetensors files."""
+        return self.files[0].suffix == ".safetensors"
+
+    @property
+    def quantization(self) -> str | None:
+        """The method the weights are quantised with; None where they are plain numbers."""
+        settings = self.config.get("quantization_config")
+        return str(settings.get("quant_method", "an unknown method")) if isinstance(settings, dict) else None
+
+    @cached_property
+    def tensors(self) -> dict[str, StoredTensor]:
+        """Every stored tensor by its name; only headers are read.
+
+        Raises
+        ------
+        ModelError
+            Two files hold different values under one name.
+        """
+        found: dict[str, StoredTensor] = {}
+        for file in self.files:
+            for name, tensor in _headers(file):
+                if name in found and not torch.equal(_value(found[name].file, name), _value(file, name)):
+                    raise ModelError(
+                        f"{self.folder}: {found[name].file.name} and {file.name} hold different values of {name}.\n"
+                        "The files are not of one model: fetch the model again."
+                    )
+                found[name] = tensor
+        return found
+
+    def read(self, name: str) -> torch.Tensor:
+        """Read one tensor."""
+        return _value(self.tensors[name].file, name)
+
+
+def open_folder(folder: Path) -> Checkpoint:
+    """Find the files of a model in a folder and check them.
+
+    Raises
+    ------
+    ModelError
+        The folder holds an adapter, lacks a file, or has one that `folder.check_file` refuses.
+    """
+    check_folder(folder)
+    _refuse_adapter(folder)
+    if not (folder / _CONFIG).exists():
+        raise ModelError(f"{folder} has no {_CONFIG}, so it is no model folder")
+    config = read_json(folder / _CONFIG, folder)
+    return Checkpoint(folder, config, _weights(folder, config))
+
+
+def open_hub(hub_id: str, revision: str) -> Checkpoint:
+    """Fetch the configuration and the weights of a model on the hub, unless the cache has them, and check the files.
+
+    Raises
+    ------
+    ModelError
+        As `open_folder`.
+    OSError
+        The hub cannot be reached, or has no such model.
+    """
+
+    def fetch(name: str, required: bool = False) -> str | None:
+        path: str | None = transformers.utils.cached_file(
+            hub_id, name, revision=revision, _raise_exceptions_for_missing_entries=required
+        )
+        return path
+
+    adapter = fetch(_ADAPTER)
+    config = fetch(_CONFIG, required=adapter is None)
+    found = next(filter(None, map(fetch, _WEIGHTS)), None)
+    if found and found.endswith(_INDEX):
+        for name in _shard_names(Path(found), Path(found).parent):
+            fetch(name, required=True)
+    return open_folder(Path(str(config or adapter)).parent)
+
+
+def folder_hash(folder: Path) -> str:
+    """Identify the weights in a folder by their content, without loading them."""
+    return content_hash(folder, _weights(folder, read_json(folder / _CONFIG, folder)))
+
+
+def _refuse_adapter(folder: Path) -> None:
+    if not (folder / _ADAPTER).exists():
+        return
+    base = read_json(folder / _ADAPTER, folder).get("base_model_name_or_path")
+    raise ModelError(
+        f"{folder} holds an adapter ({_ADAPTER}) for {base}, which is not a model by itself.\n"
+        "Merge it into that model with PEFT (merge_and_unload, then save_pretrained) and give the merged folder."
+    )
+
+
+def _weights(folder: Path, config: dict[str, Any]) -> tuple[Path, ...]:
+    named = config.get("transformers_weights")  # by which transformers lets a configuration name its own file
+    candidates = _WEIGHTS if named is None else (str(named),)
+    if any(_DISTRIBUTED.fullmatch(path.name) for path in folder.iterdir()):
+        raise ModelError(f"{folder} holds a distributed checkpoint: load it with transformers and save it as a plain one")
+    for name in candidates:
+        path = folder / name
+        if path.exists():
+            check_file(path, folder)
+            return tuple(_shards(path, folder)) if name.endswith(_INDEX) else (path,)
+    others = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))[:3])
+    hint = f"give one of its GGUF files instead ({others})" if others else "fetch the model again"
+    raise ModelError(f"{folder} has no weights: none of {', '.join(candidates)} is there; {hint}")
+
+
+def _shards(index: Path, folder: Path) -> Iterator[Path]:
+    for name in _shard_names(index, folder):
+        path = folder / name
+        if not path.is_symlink() and not path.exists() and not Path(name).is_absolute() and ".." not in Path(name).parts:
+            raise ModelError(f"{index} lists {name}, which is not in the folder: fetch that file")
+        check_file(path, folder)
+        yield path
+
+
+def _shard_names(index: Path, folder: Path) -> list[str]:
+    names = read_json(index, folder).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise ModelError(f"{index} has no weight_map from weights to files: fetch the model again")
+    shards = sorted(set(names.values()))
+    for name in shards:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise ModelError(f"{index} lists {name!r}, which is outside the model folder: such a file is not read")
+    return shards
+
+
+def _headers(file: Path) -> Iterator[tuple[str, StoredTensor]]:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as content:
+            for name in content.keys():  # noqa: SIM118  # no mapping
+                tensor = content.get_slice(name)
+                kind = tensor.get_dtype()
+                yield name, StoredTensor(file, tuple(tensor.get_shape()), not kind.startswith(("F", "BF", "C")))
+    else:
+        for name, value in _unpickled(file, "meta").items():
+            yield name, StoredTensor(file, tuple(value.shape), not (value.is_floating_point() or value.is_complex()))
+
+
+def _value(file: Path, name: str) -> torch.Tensor:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as content:
+            return content.get_tensor(name)  # type: ignore[no-any-return]
+    return _unpickled(file, "cpu")[name]
+
+
+def _unpickled(file: Path, device: str) -> dict[str, torch.Tensor]:
+    """Read a pickle of tensors, running no code; what is mapped into memory is not read until it is used."""
+    content = torch.load(file, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(file))
+    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}

@@ -1,0 +1,107 @@
+"""Is the configuration possible, and of the same model as the weights? Answered before anything large is made.
+
+A configuration is a file like any other: it may claim a billion blocks. Its sizes are compared with the names and shapes of the
+stored weights, and the memory that the model needs with what the machine has.
+"""
+
+import os
+import re
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from layerscope.errors import ModelError
+from layerscope.models.architectures import Architecture
+from layerscope.models.checkpoint import Checkpoint
+
+__all__ = ["check_memory", "check_sizes", "model_class"]
+
+_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+)
+
+# A model may have values that its checkpoint lacks, such as a head: four times as many, and 2**28 (1 GiB in float32), pass.
+_MORE, _FEW = 4, 2**28
+
+
+def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
+    """Check the sizes that ``config.json`` gives, as written, and the number of blocks against the weights.
+
+    Some configuration classes make a list with an item a block as soon as they are read, so this comes first.
+
+    Raises
+    ------
+    ModelError
+        A size is no whole number of 1 or more, or there are more blocks than the weights have.
+    """
+    aliases = transformers.CONFIG_MAPPING[row.family].attribute_map
+    sizes = {key: checkpoint.config[key] for size in _SIZES for key in (size, aliases.get(size)) if key in checkpoint.config}
+    for key, value in sizes.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ModelError(f"{name}: config.json says {key} {value!r}: it must be a whole number of 1 or more")
+    stored = _stored_blocks(checkpoint, row)
+    for key in ("num_hidden_layers", aliases.get("num_hidden_layers")):
+        if (sizes.get(key) or 0) > stored:
+            raise ModelError(
+                f"{name}: config.json says {key} {sizes[key]}, the weights hold {stored} blocks.\n"
+                "They are not of one model, or files of weights are missing: fetch the model again."
+            )
+
+
+def _stored_blocks(checkpoint: Checkpoint, row: Architecture) -> int:
+    number = re.compile(rf"(?:^|\.){re.escape(row.blocks)}\.(\d+)\.")
+    return len({found[1] for found in map(number.search, checkpoint.tensors) if found})
+
+
+def model_class(config: Any, row: Architecture, name: str) -> Any:
+    """Return the class that the checkpoint names, so that no head is invented for a checkpoint without one.
+
+    Raises
+    ------
+    ModelError
+        The class belongs to another family.
+    """
+    fallback = transformers.AutoModelForCausalLM if row.causal else transformers.AutoModel
+    named = (config.architectures or [None])[0]
+    cls = getattr(transformers, named, None) if isinstance(named, str) else None
+    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
+        return fallback
+    if not isinstance(config, cls.config_class or object):
+        raise ModelError(f"{name}: config.json says the family {row.family} and a class of another, {named}")
+    return cls
+
+
+def check_memory(checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dtype, name: str) -> None:
+    """Check that the model is about as large as its stored weights, and that the machine can hold it.
+
+    The model is built without memory for its values (on torch's device ``meta``).
+
+    Raises
+    ------
+    ModelError
+        It is not, or it cannot.
+    """
+    with torch.device("meta"):
+        module: nn.Module = cls.from_config(config) if hasattr(cls, "from_config") else cls(config)
+    needed = sum(value.numel() for value in (*module.parameters(), *module.buffers()))
+    stored = sum(tensor.size for tensor in checkpoint.tensors.values())
+    if needed > _MORE * stored + _FEW and checkpoint.quantization is None:
+        raise ModelError(
+            f"{name}: config.json describes a model of {needed:,} values, the weights hold {stored:,}.\n"
+            "They are not of one model, or files of weights are missing: fetch the model again."
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed * dtype.itemsize > memory:
+        raise ModelError(
+            f"{name}: the model takes {needed * dtype.itemsize / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB"
+            + (": give --dtype bfloat16, or use a larger machine" if dtype == torch.float32 else ": use a larger machine")
+        )

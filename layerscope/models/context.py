@@ -1,0 +1,63 @@
+"""How many tokens a model takes: one definition for every scheme of positions.
+
+Learned positions
+    The rows of their table, less those before the first position. The model cannot run more.
+Rotary positions
+    ``max_position_embeddings``, or what a scaling of the rotary frequencies makes of it. The model can run more, but it was
+    not made for it.
+ALiBi
+    No limit.
+"""
+
+import math
+from typing import Any
+
+from torch import nn
+
+from layerscope.models.architectures import Architecture
+
+__all__ = ["context_length", "learned_positions"]
+
+# Which length `factor` multiplies: "linear" and "dynamic" have no field for it, so it is `max_position_embeddings`; the others
+# have `original_max_position_embeddings`, and `max_position_embeddings` is the extended length already, or still the original.
+_EXTENDING = ("linear", "dynamic", "yarn", "longrope", "llama3")
+
+
+def learned_positions(trunk: nn.Module, row: Architecture) -> int | None:
+    """Return how many tokens the table of learned positions has a row for; None for a model without such a table."""
+    if row.positions is None:
+        return None
+    table: Any = trunk.get_submodule(row.positions)
+    first = getattr(table, "offset", 0)  # of OPT
+    if table.padding_idx is not None:  # RoBERTa counts from the row after that of padding
+        first = table.padding_idx + 1
+    return int(table.weight.shape[0]) - first
+
+
+def context_length(config: Any) -> int | None:
+    """Return the context of a model without learned positions; None where nothing limits it.
+
+    Examples
+    --------
+    >>> import transformers
+    >>> scaling = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+    >>> context_length(transformers.LlamaConfig(max_position_embeddings=32, rope_parameters=scaling))
+    128
+    """
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is None or getattr(config, "alibi", False):
+        return None
+    scalings = getattr(config, "rope_parameters", None) or {}
+    if "rope_type" in scalings:
+        return _extended(longest, scalings)
+    # One scaling a kind of block: the kind with the shortest context limits the model.
+    kinds = [scaling for scaling in scalings.values() if isinstance(scaling, dict)]
+    return min((_extended(longest, scaling) for scaling in kinds), default=int(longest))
+
+
+def _extended(longest: int, scaling: dict[str, Any]) -> int:
+    factor = scaling.get("factor")
+    if scaling.get("rope_type") not in _EXTENDING or not isinstance(factor, int | float) or not math.isfinite(factor):
+        return int(longest)
+    original = scaling.get("original_max_position_embeddings") or longest
+    return max(int(longest), int(original * factor))

@@ -1,0 +1,175 @@
+"""What the loader says of the weights: each is used, or harmless by a written rule, or the model is refused.
+
+The rules stand in three tables. A stored buffer that the model computes itself must be equal to what it computes. A head that
+no capture runs may be missing or unused. All other weights that are missing, unused or of another shape change the computation.
+"""
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from layerscope.errors import ModelError
+from layerscope.models.architectures import Architecture
+from layerscope.models.checkpoint import Checkpoint
+
+__all__ = ["check_weights"]
+
+_SHOWN = 6  # kinds of names in a message
+
+
+def check_weights(
+    module: Any, report: Mapping[str, Any], checkpoint: Checkpoint, row: Architecture, name: str
+) -> None:
+    """Refuse a model whose weights are not the stored ones; warn of heads that are missing or not used.
+
+    Parameters
+    ----------
+    module
+        The loaded Hugging Face model.
+    report
+        What ``from_pretrained`` says of the loading.
+    checkpoint
+        What is stored.
+    row
+        Of the architecture table.
+    name
+        Of the model, for messages.
+
+    Raises
+    ------
+    ModelError
+        A weight is missing, not used, of another shape or stored as integers, or tied weights differ.
+    """
+    computed = {stored for stored in checkpoint.tensors if _rule_of(stored)}
+    _check_computed(module, checkpoint, computed, name)
+    _check_ties(module, name)
+    missing, unused = set(report["missing_keys"]), set(report["unexpected_keys"]) - computed
+    heads = {key for key in missing | unused if _is_idle_head(key, module, row)}
+    faults = {
+        "missing": missing - heads,
+        "not used": unused - heads,
+        "of another shape": {key for key, _, _ in report["mismatched_keys"]},
+        "stored as integers": set() if checkpoint.quantization else _integers(checkpoint) - computed - unused,
+    }
+    if any(faults.values()):
+        said = "; ".join(f"{len(keys)} {what} ({_summary(keys)})" for what, keys in faults.items() if keys)
+        raise ModelError(
+            f"{name}: the weights are not those of the model that config.json describes: {said}.\n"
+            "Correct config.json, or fetch the model again: its states would be wrong."
+        )
+    if heads:
+        warnings.warn(
+            f"{name}: {len(heads)} weights of heads that a capture does not run are missing or not used ({_summary(heads)})",
+            stacklevel=2,
+        )
+
+
+def _summary(names: Iterable[str]) -> str:
+    """Name weights, those of different blocks together.
+
+    Examples
+    --------
+    >>> _summary(["layers.0.bias", "layers.1.bias", "norm.weight"])
+    'layers.*.bias (2), norm.weight'
+    """
+    kinds = Counter(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in sorted(names))
+    shown = [f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items()]
+    return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} kinds more" if len(shown) > _SHOWN else "")
+
+
+# Stored buffers that the model computes itself
+
+
+def _is_frequencies(stored: torch.Tensor, module: Any) -> bool:
+    """Rotary frequencies: those of the model, or those before its scaling (which older versions applied elsewhere)."""
+    stored = stored.float()
+    theta = (getattr(module.config, "rope_parameters", None) or {}).get("rope_theta")
+    known = [buffer for name, buffer in module.named_buffers() if name.endswith("inv_freq")]
+    if isinstance(theta, int | float):
+        known.append(theta ** -(torch.arange(len(stored)) / len(stored)))
+    return any(
+        buffer.shape == stored.shape and torch.allclose(buffer.float().cpu(), stored, rtol=4e-3, atol=1e-6)
+        for buffer in known
+    )
+
+
+def _is_range(stored: torch.Tensor, module: Any) -> bool:
+    return torch.equal(stored.flatten().long(), torch.arange(stored.numel()))
+
+
+def _is_causal_mask(stored: torch.Tensor, module: Any) -> bool:
+    return stored.ndim > 1 and torch.equal(stored.bool(), torch.ones_like(stored, dtype=torch.bool).tril())
+
+
+def _is_masked_value(stored: torch.Tensor, module: Any) -> bool:
+    return stored.numel() == 1 and float(stored) <= -1e4
+
+
+_COMPUTED: dict[str, Callable[[torch.Tensor, Any], bool]] = {
+    r"rotary_emb\.inv_freq$": _is_frequencies,
+    r"(^|\.)position_ids$": _is_range,
+    r"\.(attn|attention)\.bias$": _is_causal_mask,  # of GPT-2 and GPT-NeoX
+    r"\.(attn|attention)\.masked_bias$": _is_masked_value,
+}
+
+
+def _rule_of(name: str) -> Callable[[torch.Tensor, Any], bool] | None:
+    return next((rule for pattern, rule in _COMPUTED.items() if re.search(pattern, name)), None)
+
+
+def _check_computed(module: Any, checkpoint: Checkpoint, names: set[str], name: str) -> None:
+    for stored in sorted(names):
+        rule = _rule_of(stored)
+        if rule is not None and not rule(checkpoint.read(stored), module):
+            raise ModelError(
+                f"{name}: the stored {stored} is not what the model computes from config.json, and would not be used.\n"
+                "Correct config.json (rope_theta, rope_parameters), or fetch the model again."
+            )
+
+
+# Tied weights
+
+
+def _check_ties(module: Any, name: str) -> None:
+    """A tied head may be stored or not; where it is stored it must be equal to the embedding, or the library unties it."""
+    head, embedding = module.get_output_embeddings(), module.get_input_embeddings()
+    tied = getattr(module.config, "tie_word_embeddings", False)
+    if tied and head is not None and head.weight is not embedding.weight and head.weight.shape == embedding.weight.shape:
+        raise ModelError(
+            f"{name}: config.json ties the head to the embedding, and the weights hold different values for both.\n"
+            "Set tie_word_embeddings to false in config.json if the head is its own."
+        )
+
+
+# Heads
+
+_HEADS = {
+    "cls",
+    "pooler",
+    "lm_head",
+    "classifier",
+    "pre_classifier",
+    "qa_outputs",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector",
+    "generator_predictions",
+    "generator_lm_head",
+    "discriminator_predictions",
+}
+
+
+def _is_idle_head(key: str, module: Any, row: Architecture) -> bool:
+    """A head or pooler of an encoder; of a decoder its vocabulary head, where the class has none."""
+    parts = key.removeprefix(f"{module.base_model_prefix}.").split(".")
+    if row.causal:
+        return parts[0] == row.head and module.get_output_embeddings() is None
+    return parts[0] in _HEADS
+
+
+def _integers(checkpoint: Checkpoint) -> set[str]:
+    return {name for name, tensor in checkpoint.tensors.items() if tensor.is_integer}
