@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from layerscope.errors import FileError
+from layerscope.store.locking import connect
 
 __all__ = ["Journal", "JournalFacts", "discard", "first_difference", "holds_a_journal", "journal_of", "read_journal"]
 
@@ -56,7 +57,7 @@ class Journal:
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path = path
         try:
-            self._database = sqlite3.connect(path, timeout=1, isolation_level=None)
+            self._database = connect(path, timeout=1, isolation_level=None)
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             # Entries go to a log that is synced now and then: a kill loses none, a power cut at most the last few.
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -169,7 +170,7 @@ def read_journal(path: Path) -> JournalFacts:
     FileError
         A sweep is writing it just now; it is no journal.
     """
-    with closing(sqlite3.connect(path, timeout=0)) as database:
+    with closing(connect(path, timeout=0)) as database:
         try:
             settings = json.loads(database.execute("SELECT text FROM settings").fetchone()[0])
             counts = dict(database.execute("SELECT task, COUNT(*) FROM results GROUP BY task").fetchall())
@@ -191,7 +192,7 @@ def discard(path: Path) -> None:
         When a sweep is writing it just now.
     """
     if path.exists():
-        with closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as database:
+        with closing(connect(path, timeout=1, isolation_level=None)) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:

@@ -6,8 +6,12 @@ The parts that the row names must be there and every weight finite; then six fac
 2. blocks return a tuple exactly where the table says so;
 3. what follows the last state is the final norm, or, where the table has none, nothing: the trunk returns the last state;
 4. state 0 of a token depends on no other token, so no block runs before the first one listed;
-5. a change of one token reaches the last state of earlier tokens if and only if the family is an encoder;
-6. replaying the blocks from state 0 gives the model's own output bit for bit, and leaving one block out changes it.
+5. a change of one token reaches the last state of earlier tokens if and only if the family is an encoder (or, where attention
+   is ablated, of no other token at all);
+6. replaying the blocks from state 0 gives the model's own output bit for bit, and a change in what a block gives reaches the
+   last state.
+
+Nothing here depends on the values of the weights: a block whose output projections are zero passes.
 """
 
 from collections.abc import Iterator
@@ -52,6 +56,7 @@ def prove(model: Model) -> None:
     ModelError
         When a weight is not finite, a part is missing, or one of the six facts does not hold.
     """
+    _refuse_compiled(model)
     _prove_parts(model)
     _refuse_bad_weights(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
@@ -68,9 +73,18 @@ def prove(model: Model) -> None:
         model.module.train(training)
 
 
+def _refuse_compiled(model: Model) -> None:
+    for name, part in model.module.named_modules():
+        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
+            raise ModelError(
+                f"{model.name}: {name or 'the module'} is compiled (torch.compile), and a compiled graph shows no block.\n"
+                "Give the module before it is compiled."
+            )
+
+
 def _prove_parts(model: Model) -> None:
     try:
-        blocks, _ = model.blocks, model.final_norm
+        blocks, _, _ = model.blocks, model.final_norm, model.longest
     except AttributeError as error:
         _fail(model, str(error))
     if not blocks:
@@ -183,10 +197,14 @@ def _prove_reach(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     moved = _moved(trace.states[0], other.states[0])
     if moved[:_CHANGED].any() or moved[_CHANGED + 1 :].any():
         _fail(model, f"state 0 of a token depends on other tokens, so blocks run before {model.architecture.blocks}.0")
-    sees = bool(_moved(trace.states[-1], other.states[-1])[:_CHANGED].any())
-    if sees == model.architecture.causal:
-        seen = "sees" if sees else "never sees"
-        _fail(model, f"an earlier token {seen} a later one, the table says causal={model.architecture.causal}")
+    moved = _moved(trace.states[-1], other.states[-1])
+    sees, mixes = bool(moved[:_CHANGED].any()), bool(moved[_CHANGED + 1 :].any())
+    if sees and model.architecture.causal:
+        _fail(model, "an earlier token sees a later one, the table says causal=True")
+    if (
+        mixes and not sees and not model.architecture.causal
+    ):  # a model whose attention is ablated mixes no tokens at all
+        _fail(model, "an earlier token never sees a later one, the table says causal=False")
 
 
 def _moved(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -197,19 +215,17 @@ def _moved(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
 
 
 def _prove_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.Tensor) -> None:
-    replayed = _replay(model, trace)
-    if not _same_bits(_with_last_state(model, ids, replayed), output):
+    if not _same_bits(_with_output(model, ids, -1, _replay(model, trace))[0], output):
         _fail(model, "replaying the blocks from state 0 does not give the model's own output")
-    without = _replay(model, trace, left_out=model.depth // 2)
-    if _same_bits(_with_last_state(model, ids, without), output) and output.isfinite().all():
-        _fail(model, f"leaving out block {model.depth // 2} changes nothing")
+    middle = model.depth // 2
+    _, last = _with_output(model, ids, middle, _changed(trace.states[middle + 1]))
+    if _same_bits(last, trace.states[-1]) and last.isfinite().all():
+        _fail(model, f"a change in the output of block {middle} does not reach the last state")
 
 
-def _replay(model: Model, trace: _Trace, left_out: int | None = None) -> torch.Tensor:
+def _replay(model: Model, trace: _Trace) -> torch.Tensor:
     stream = trace.states[0]
-    for index, (block, (args, kwargs)) in enumerate(zip(model.blocks, trace.calls, strict=True)):
-        if index == left_out:
-            continue
+    for block, (args, kwargs) in zip(model.blocks, trace.calls, strict=True):
         if args:
             stream = stream_out(block(stream, *args[1:], **kwargs))
         else:
@@ -217,10 +233,24 @@ def _replay(model: Model, trace: _Trace, left_out: int | None = None) -> torch.T
     return stream
 
 
-def _with_last_state(model: Model, ids: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-    """Run the model with the last block's output replaced by `state`."""
-    with _hooks(model.blocks[-1].register_forward_hook(partial(_replace, state))):
-        return _forward(model, ids)
+def _changed(state: torch.Tensor) -> torch.Tensor:
+    """Return a state that differs from `state` in every token, and not by a constant, which a norm may remove."""
+    return state.flip(-1) + torch.linspace(-1, 1, state.shape[-1], dtype=state.dtype, device=state.device)
+
+
+def _with_output(model: Model, ids: torch.Tensor, block: int, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the model with one block's output replaced by `state`; return the model's output and the last state."""
+    lasts: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        lasts.append(stream_out(output))
+
+    blocks = model.blocks
+    with _hooks(
+        blocks[block].register_forward_hook(partial(_replace, state)),
+        blocks[-1].register_forward_hook(keep),
+    ):
+        return _forward(model, ids), lasts[-1]
 
 
 def _replace(state: torch.Tensor, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
@@ -235,7 +265,25 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _fail(model: Model, what: str) -> NoReturn:
+    if quantised := _quantised(model.module):
+        raise ModelError(
+            f"{model.name}: the weights are quantised ({quantised}), and the check of the blocks fails: {what}.\n"
+            "Give the plain model, not quantised."
+        )
     raise ModelError(
         f"{model.name}: the architecture table is wrong for this {model.architecture.family} model: {what}.\n"
         "Mend its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
     )
+
+
+def _quantised(module: nn.Module) -> str | None:
+    """Name what is quantised in a module: its method, or the first part whose weights are no plain floating-point numbers."""
+    settings = getattr(module.config, "quantization_config", None)
+    if settings is not None:
+        return str(getattr(settings, "quant_method", "an unknown method"))
+    for name, part in module.named_modules():
+        if "quantized" in type(part).__module__:
+            return f"{name}: {type(part).__name__}"
+        if any(weight.dtype not in _FLOATS for weight in part.parameters(recurse=False)):
+            return f"{name}: {type(part).__name__}"
+    return None

@@ -23,6 +23,7 @@ __all__ = ["Checkpoint", "StoredTensor", "folder_hash", "open_folder", "open_hub
 
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _INDEX = ".index.json"
+_OBJECTS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
 _WEIGHTS = (*_SAFE, "pytorch_model.bin", "pytorch_model.bin.index.json")  # in the order in which transformers looks
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
@@ -108,6 +109,9 @@ def open_folder(folder: Path) -> Checkpoint:
     _refuse_adapter(folder)
     if not (folder / _CONFIG).exists():
         raise ModelError(f"{folder} has no {_CONFIG}, so it is no model folder")
+    for name in _OBJECTS:
+        if (folder / name).exists():
+            read_json(folder / name, folder)
     config = read_json(folder / _CONFIG, folder)
     return Checkpoint(folder, config, _weights(folder, config))
 
@@ -157,7 +161,9 @@ def _weights(folder: Path, config: dict[str, Any]) -> tuple[Path, ...]:
     named = config.get("transformers_weights")  # by which transformers lets a configuration name its own file
     candidates = _WEIGHTS if named is None else (str(named),)
     if any(_DISTRIBUTED.fullmatch(path.name) for path in folder.iterdir()):
-        raise ModelError(f"{folder} holds a distributed checkpoint: load it with transformers and save it as a plain one")
+        raise ModelError(
+            f"{folder} holds a distributed checkpoint: load it with transformers and save it as a plain one"
+        )
     for name in candidates:
         path = folder / name
         if path.exists():
@@ -171,7 +177,12 @@ def _weights(folder: Path, config: dict[str, Any]) -> tuple[Path, ...]:
 def _shards(index: Path, folder: Path) -> Iterator[Path]:
     for name in _shard_names(index, folder):
         path = folder / name
-        if not path.is_symlink() and not path.exists() and not Path(name).is_absolute() and ".." not in Path(name).parts:
+        if (
+            not path.is_symlink()
+            and not path.exists()
+            and not Path(name).is_absolute()
+            and ".." not in Path(name).parts
+        ):
             raise ModelError(f"{index} lists {name}, which is not in the folder: fetch that file")
         check_file(path, folder)
         yield path

@@ -44,7 +44,9 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
         A size is no whole number of 1 or more, or there are more blocks than the weights have.
     """
     aliases = transformers.CONFIG_MAPPING[row.family].attribute_map
-    sizes = {key: checkpoint.config[key] for size in _SIZES for key in (size, aliases.get(size)) if key in checkpoint.config}
+    sizes = {
+        key: checkpoint.config[key] for size in _SIZES for key in (size, aliases.get(size)) if key in checkpoint.config
+    }
     for key, value in sizes.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ModelError(f"{name}: config.json says {key} {value!r}: it must be a whole number of 1 or more")
@@ -75,7 +77,7 @@ def model_class(config: Any, row: Architecture, name: str) -> Any:
     cls = getattr(transformers, named, None) if isinstance(named, str) else None
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         return fallback
-    if not isinstance(config, cls.config_class or object):
+    if not isinstance(config, getattr(cls, "config_class", None) or object):
         raise ModelError(f"{name}: config.json says the family {row.family} and a class of another, {named}")
     return cls
 
@@ -103,5 +105,9 @@ def check_memory(checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dty
     if needed * dtype.itemsize > memory:
         raise ModelError(
             f"{name}: the model takes {needed * dtype.itemsize / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB"
-            + (": give --dtype bfloat16, or use a larger machine" if dtype == torch.float32 else ": use a larger machine")
+            + (
+                ": give --dtype bfloat16, or use a larger machine"
+                if dtype == torch.float32
+                else ": use a larger machine"
+            )
         )

@@ -32,7 +32,9 @@ _LIMITS: tuple[tuple[str, int | None], ...] = (
 )
 
 _HASHED = {".safetensors", ".bin", ".json"}
-_FOREIGN = 16  # weights that are not the model's, such as an optimizer's state, may be so many times as large as the model's
+_FOREIGN = (
+    16  # weights that are not the model's, such as an optimizer's state, may be so many times as large as the model's
+)
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",

@@ -149,7 +149,7 @@ def wrap_module(
     Raises
     ------
     ModelError
-        No row in the architecture table, or the row does not hold.
+        No row in the architecture table, or the row does not hold; parts of the module are compiled.
 
     Examples
     --------
@@ -159,7 +159,8 @@ def wrap_module(
     >>> model.depth, model.width
     (2, 8)
     """
-    model = Model(module.eval(), tokenizer, name, _row(module.config.model_type, name), fingerprint)
+    plain: Any = getattr(module, "_orig_mod", module)  # under torch.compile, whose graph shows no block
+    model = Model(plain.eval(), tokenizer, name, _row(plain.config.model_type, name), fingerprint)
     causal.prove(model)
     return model
 
@@ -183,8 +184,6 @@ def _module(
     config = transformers.AutoConfig.from_pretrained(folder, **options)
     cls = model_class(config, row, name)
     check_memory(checkpoint, config, cls, dtype, name)
-    if not checkpoint.is_safe:
-        warnings.warn(f"{name}: no safetensors, reading .bin files (weights only, no code is run)", stacklevel=3)
     with _quantization_explained(checkpoint, name):
         module, report = cls.from_pretrained(
             folder,
@@ -197,6 +196,8 @@ def _module(
             **options,
         )
     check_weights(module, report, checkpoint, row, name)
+    if not checkpoint.is_safe:
+        warnings.warn(f"{name}: no safetensors, .bin files were read (weights only, no code was run)", stacklevel=3)
     return module  # type: ignore[no-any-return]
 
 

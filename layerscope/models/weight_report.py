@@ -6,7 +6,6 @@ no capture runs may be missing or unused. All other weights that are missing, un
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,9 +20,7 @@ __all__ = ["check_weights"]
 _SHOWN = 6  # kinds of names in a message
 
 
-def check_weights(
-    module: Any, report: Mapping[str, Any], checkpoint: Checkpoint, row: Architecture, name: str
-) -> None:
+def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint, row: Architecture, name: str) -> None:
     """Refuse a model whose weights are not the stored ones; warn of heads that are missing or not used.
 
     Parameters
@@ -76,8 +73,10 @@ def _summary(names: Iterable[str]) -> str:
     >>> _summary(["layers.0.bias", "layers.1.bias", "norm.weight"])
     'layers.*.bias (2), norm.weight'
     """
-    kinds = Counter(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in sorted(names))
-    shown = [f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items()]
+    kinds: dict[str, list[str]] = {}
+    for name in sorted(names):
+        kinds.setdefault(re.sub(r"(?<=\.)\d+(?=\.)", "*", name), []).append(name)
+    shown = [f"{kind} ({len(alike)})" if len(alike) > 1 else alike[0] for kind, alike in kinds.items()]
     return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} kinds more" if len(shown) > _SHOWN else "")
 
 
@@ -138,7 +137,12 @@ def _check_ties(module: Any, name: str) -> None:
     """A tied head may be stored or not; where it is stored it must be equal to the embedding, or the library unties it."""
     head, embedding = module.get_output_embeddings(), module.get_input_embeddings()
     tied = getattr(module.config, "tie_word_embeddings", False)
-    if tied and head is not None and head.weight is not embedding.weight and head.weight.shape == embedding.weight.shape:
+    if (
+        tied
+        and head is not None
+        and head.weight is not embedding.weight
+        and head.weight.shape == embedding.weight.shape
+    ):
         raise ModelError(
             f"{name}: config.json ties the head to the embedding, and the weights hold different values for both.\n"
             "Set tie_word_embeddings to false in config.json if the head is its own."

@@ -7,6 +7,7 @@ The parts, each importing only from those above it::
     space       how many bytes a capture will take, and whether the disk has them
     finite      NaN, Inf and values outside the storage type, found cheaply and named
     index       the tokens of every text, spilled to nameless temporary files
+    locking     locks of the operating system, and file systems that have none
     layout      the file as it stands before the first row: everything but the rows
     target      one place on disk, locked against a second writer
     header      what a file says of itself, and whether it is a capture at all

@@ -2,16 +2,16 @@
 
 The lock is the operating system's (``flock``) on a file of its own beside the target, because the target itself is
 replaced while the lock is held and may not exist yet. It is gone with the process that holds it, however that ends, so
-a lock file that a killed capture left blocks nobody.
+a lock file that a killed capture left blocks nobody. On a file system without locks the capture goes on with a warning.
 """
 
 import errno
-import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
 
 from layerscope.errors import CaptureError, UsageError
+from layerscope.store import locking
 
 __all__ = ["CaptureTarget"]
 
@@ -81,7 +81,7 @@ class CaptureTarget:
             except OSError as error:
                 raise self._cannot_write(error) from error
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locking.lock(lock, self.path)
                 if self._is_current(lock):
                     return lock
             except BlockingIOError as error:

@@ -1,0 +1,84 @@
+"""Locks of the operating system, and file systems that have none.
+
+Network drives may answer a lock with "no locks available" or "not implemented". Nothing that a user does to the file changes
+that, so the work goes on without the lock, and a warning says what is not excluded any more.
+"""
+
+import errno
+import fcntl
+import os
+import sqlite3
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import h5py
+
+__all__ = ["connect", "has_no_locks", "lock", "open_hdf5"]
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+def has_no_locks(error: OSError) -> bool:
+    """Say whether an error means that the file system has no locks."""
+    return error.errno in _NO_LOCKS
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Lock an open file against other processes, or warn that the file system of `path` cannot.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds the lock.
+    OSError
+        It cannot be locked for another reason.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if not has_no_locks(error):
+            raise
+        _warn(path, error)
+
+
+def open_hdf5(path: str | os.PathLike[str], mode: str, **options: Any) -> h5py.File:
+    """Open an HDF5 file; without HDF5's own lock where the file system has none."""
+    try:
+        return h5py.File(path, mode, **options)
+    except OSError as error:
+        if not has_no_locks(error):
+            raise
+        return h5py.File(path, mode, locking=False, **options)
+
+
+def connect(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open an SQLite database; without SQLite's locks where the file system has none.
+
+    SQLite reports a lock that the file system refuses as one that another process holds, so this asks the file system.
+    """
+    refusal = _record_locks_refused(path.parent)
+    if refusal is not None:
+        _warn(path, refusal)
+    address = f"file:{quote(str(path.absolute()))}" + ("?vfs=unix-none" if refusal else "")
+    database: sqlite3.Connection = sqlite3.connect(address, uri=True, **options)
+    return database
+
+
+def _record_locks_refused(folder: Path) -> OSError | None:
+    """Return why a file in `folder` cannot have a lock on its bytes, which is what SQLite uses; None where it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            fcntl.lockf(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error if has_no_locks(error) else None
+    return None
+
+
+def _warn(path: Path, error: OSError) -> None:
+    warnings.warn(
+        f"{path}: its file system has no locks ({error.strerror}): make sure that no other process writes this file",
+        stacklevel=3,
+    )
