@@ -1,6 +1,7 @@
 """A capture that has been asked for, checked and made definite: which states of which model, which tokens, how batched."""
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -182,9 +183,16 @@ def _wanted(model: Model, spec: Spec, layers: str | None, final_norm: bool) -> W
 def _longest(model: Model, max_length: int | None) -> int | None:
     if max_length is not None and max_length < 1:
         raise UsageError(f"--max-length {max_length}: keep 1 token or more")
-    if max_length is not None and model.context is not None and max_length > model.context:
-        raise CaptureError(f"--max-length {max_length}: {model.name} takes {model.context} tokens at most")
-    return max_length or model.context
+    if max_length is None:
+        return model.context
+    if model.longest is not None and max_length > model.longest:
+        raise CaptureError(f"--max-length {max_length}: {model.name} takes {model.longest} tokens at most")
+    if model.context is not None and max_length > model.context:
+        warnings.warn(
+            f"--max-length {max_length}: {model.name} is made for {model.context} tokens, and longer texts run beyond that",
+            stacklevel=4,
+        )
+    return max_length
 
 
 def _store_dtype(model: Model, store_dtype: str) -> torch.dtype:

@@ -31,7 +31,7 @@ from layerscope.cli import (
     sweep,
     training,
 )
-from layerscope.errors import LayerScopeError
+from layerscope.errors import LayerScopeError, is_panic
 from layerscope.version import __version__
 
 __all__ = ["app", "main"]
@@ -117,6 +117,11 @@ def _run(debug: bool) -> int:
             _complain(
                 f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it."
             )
+        return 1
+    except BaseException as error:
+        if debug or not is_panic(error):
+            raise
+        _complain(f"a library failed: {error}\nRun again with --debug, and report it.")
         return 1
     if code == _INTERRUPTED:  # typer gives it back as a number for Ctrl-C
         _complain("interrupted: what is done is kept, go on with --resume" if _resumable() else "interrupted")

@@ -44,7 +44,7 @@ def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint
     computed = {stored for stored in checkpoint.tensors if _rule_of(stored)}
     _check_computed(module, checkpoint, computed, name)
     _check_ties(module, name)
-    missing, unused = set(report["missing_keys"]), set(report["unexpected_keys"]) - computed
+    missing, unused = set(report["missing_keys"]), {key for key in report["unexpected_keys"] if not _rule_of(key)}
     heads = {key for key in missing | unused if _is_idle_head(key, module, row)}
     faults = {
         "missing": missing - heads,
@@ -87,13 +87,11 @@ def _is_frequencies(stored: torch.Tensor, module: Any) -> bool:
     """Rotary frequencies: those of the model, or those before its scaling (which older versions applied elsewhere)."""
     stored = stored.float()
     theta = (getattr(module.config, "rope_parameters", None) or {}).get("rope_theta")
-    known = [buffer for name, buffer in module.named_buffers() if name.endswith("inv_freq")]
-    if isinstance(theta, int | float):
+    known = [buffer.float() for name, buffer in module.named_buffers() if name.endswith("inv_freq")]
+    known = [buffer for buffer in known if buffer.shape == stored.shape]
+    if known and isinstance(theta, int | float):
         known.append(theta ** -(torch.arange(len(stored)) / len(stored)))
-    return any(
-        buffer.shape == stored.shape and torch.allclose(buffer.float().cpu(), stored, rtol=4e-3, atol=1e-6)
-        for buffer in known
-    )
+    return any(torch.allclose(frequencies, stored, rtol=4e-3, atol=1e-6) for frequencies in known)
 
 
 def _is_range(stored: torch.Tensor, module: Any) -> bool:

@@ -376,7 +376,6 @@ def test_impossible_numbers_stop_statistics_too():
         ({"store_dtype": "int8"}, UsageError, "unknown store dtype 'int8'"),
         ({"batch_tokens": 0}, UsageError, "a batch holds 1 token or more"),
         ({"max_length": 0}, UsageError, "keep 1 token or more"),
-        ({"max_length": 65}, CaptureError, "takes 64 tokens at most"),
         ({"seed": -1}, UsageError, "a seed is 0 or more"),
         ({"resume": True, "overwrite": True}, UsageError, "exclude each other"),
     ],
@@ -385,6 +384,33 @@ def test_wrong_options_leave_nothing_behind(tmp_path, options, error, said):
     with pytest.raises(error, match=said):
         capture(tiny(), texts(2), tmp_path / "run.h5", **options)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*were truncated")
+@pytest.mark.parametrize(("family", "most"), [("gpt2", 64), ("opt", 64), ("bert", 64), ("roberta", 62)])
+def test_max_length_beyond_the_learned_positions_is_refused(family, most):
+    model, text = tiny(family), " ".join(["w1"] * 99)
+    with pytest.raises(CaptureError, match=f"--max-length {most + 1}: tiny-{family} takes {most} tokens at most"):
+        capture(model, [text], sinks=[Keeping()], max_length=most + 1)
+    capture(model, [text], sinks=[Keeping()], max_length=most)
+
+
+def test_max_length_beyond_the_context_of_rotary_positions_runs_and_is_said(tmp_path):
+    model, text = tiny(), " ".join(WORDS[:70])
+    with pytest.warns(UserWarning, match="--max-length 70: tiny-llama is made for 64 tokens"):
+        capture(model, [text], tmp_path / "run.h5", max_length=70)
+    ids, states, _ = states_one_by_one(model, text)
+    with h5py.File(tmp_path / "run.h5") as file:
+        np.testing.assert_allclose(file["hidden"][:, :4], states[:, :4], atol=2e-5)
+        assert len(ids) == 70
+
+
+@pytest.mark.filterwarnings("ignore:.*were truncated")
+def test_a_context_that_linear_scaling_extends(tmp_path):
+    scaling = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+    model = tiny(max_position_embeddings=16, rope_parameters=scaling)
+    report = capture(model, [" ".join(["w1"] * 99)], tmp_path / "run.h5")
+    assert (model.context, report.tokens) == (64, 64)
 
 
 def test_final_norm_of_a_family_without_one(tmp_path):

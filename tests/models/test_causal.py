@@ -229,15 +229,122 @@ def test_blocks_whose_stream_cannot_be_found(inner, name, unpack, why):
     assert why in refusal(model_with("llama", module, blocks="part"))
 
 
-def test_a_block_that_does_nothing():
+# Ablated models: what the weights hold is no fact about the table
+
+
+@pytest.mark.parametrize("blocks", [[0], [2], [3], [0, 1, 2, 3]])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_blocks_whose_weights_are_zero_load(family, blocks):
+    model = model_with(family)
+    for block in blocks:
+        for parameter in model.blocks[block].parameters():
+            parameter.data.zero_()
+    prove(model)
+
+
+def test_blocks_that_pass_the_stream_on_load():
     module = tiny_module("llama")
-    module.model.layers[DEPTH // 2] = Passing()
-    assert "leaving out block 2 changes nothing" in refusal(model_with("llama", module))
-    # The same, with weights of zero where a block adds to the stream.
+    for block in range(DEPTH):
+        module.model.layers[block] = Passing()
+    prove(model_with("llama", module))
+
+
+@pytest.mark.parametrize("part", ["lm_head", "model.norm", "model.embed_tokens"])
+def test_a_part_whose_weights_are_zero_loads(part):
     module = tiny_module("llama")
-    module.model.layers[2].self_attn.o_proj.weight.data.zero_()
-    module.model.layers[2].mlp.down_proj.weight.data.zero_()
-    assert "leaving out block 2 changes nothing" in refusal(model_with("llama", module))
+    module.get_submodule(part).weight.data.zero_()
+    prove(model_with("llama", module))
+
+
+class Twice(nn.Module):
+    """A block that computes its output twice: what the listed module gives is thrown away."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.listed, self.block = block, Wrapping(block.forward, lambda output: output)
+
+    def forward(self, hidden_states, **kwargs):
+        self.listed(hidden_states, **kwargs)
+        return self.block(hidden_states, **kwargs)
+
+
+@pytest.mark.parametrize("twice", [range(DEPTH), [0], [2], [DEPTH - 1]])
+def test_blocks_that_do_not_carry_the_stream(twice):
+    """Values that agree are not enough."""
+    module = tiny_module("llama")
+    for block in twice:
+        module.model.layers[block] = Twice(module.model.layers[block])
+    module.model.part = nn.ModuleList(getattr(layer, "listed", layer) for layer in module.model.layers)
+    why = refusal(model_with("llama", module, blocks="part"))
+    last = f"block {twice[0] + 1} does not read what block {twice[0]} gives, once that is changed"
+    assert (last if twice[0] < DEPTH - 1 else "norm does not read the last block's output") in why
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_an_encoder_without_attention_loads_and_a_causal_one_does_not(family):
+    module = tiny_module(family)
+    for name, parameter in module.named_parameters():
+        if "attention" in name:
+            parameter.data.zero_()
+    prove(model_with(family, module))
+
+
+# Compiled and quantised models
+
+
+COMPILING = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch imports its compiler
+
+
+@COMPILING
+def test_a_compiled_model_is_the_model():
+    module = tiny_module("llama")
+    assert wrap_module(torch.compile(module), name="compiled").module is module
+
+
+@COMPILING
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda module: module.compile(), "the module"),
+        (lambda module: module.model.layers[1].mlp.compile(), "model.layers.1.mlp"),
+        (
+            lambda module: module.model.layers.__setitem__(1, torch.compile(module.model.layers[1])),
+            "model.layers.1",
+        ),
+    ],
+)
+def test_compiled_parts_are_refused_by_name(change, named):
+    module = tiny_module("llama")
+    change(module)
+    assert refusal(model_with("llama", module)) == (
+        f"tiny-llama: {named} is compiled (torch.compile), and a compiled graph shows no block.\n"
+        "Give the module before it is compiled."
+    )
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with weights of 8 bits, whose inputs are rounded with one scale for the whole batch."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.scale = float(linear.weight.data.abs().max()) / 127
+        weight = (linear.weight.data / self.scale).round().to(torch.int8)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, inputs):
+        scale = inputs.abs().max() / 7
+        return (inputs / scale).round() * scale @ (self.weight.float() * self.scale).T
+
+
+def test_a_quantised_model_is_not_blamed_on_the_table():
+    module = tiny_module("llama")
+    module.model.layers[1].mlp.down_proj = Int8Linear(module.model.layers[1].mlp.down_proj)
+    said = refusal(model_with("llama", module, tuple_output=True))
+    assert (
+        "the weights are quantised (model.layers.1.mlp.down_proj: Int8Linear), and the check of the blocks fails"
+        in said
+    )
+    assert said.endswith("Give the plain model, not quantised.")
 
 
 def test_a_block_that_is_not_what_it_was_at_the_next_call():

@@ -1,4 +1,4 @@
-"""Hostile and damaged model folders: only regular files inside the folder are read, within bounds, and one line says what is wrong."""
+"""Hostile and damaged model folders: only regular files inside the folder are read, within bounds."""
 
 import json
 import os
@@ -46,13 +46,25 @@ def change_json(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folders made once; each test has a copy."""
+    base = tmp_path_factory.mktemp("made")
+    for name, options in (("tiny-llama", {}), ("sharded", {"max_shard_size": "60KB"})):
+        tiny_module("llama").save_pretrained(base / name, **options)
+        word_tokenizer().save_pretrained(base / name)
+    assert len(list((base / "sharded").glob("*.safetensors"))) > 2
+    return base
+
+
 @pytest.fixture
-def sharded(tmp_path):
-    module = tiny_module("llama")
-    module.save_pretrained(tmp_path / "sharded", max_shard_size="60KB")
-    word_tokenizer().save_pretrained(tmp_path / "sharded")
-    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 2
-    return tmp_path / "sharded"
+def tiny_folder(made, tmp_path):
+    return shutil.copytree(made / "tiny-llama", tmp_path / "tiny-llama")
+
+
+@pytest.fixture
+def sharded(made, tmp_path):
+    return shutil.copytree(made / "sharded", tmp_path / "sharded")
 
 
 # Files that are no regular files inside the folder
@@ -202,7 +214,9 @@ def test_a_configuration_of_another_model(tiny_folder, lie):
     assert said in refusal(tiny_folder)
 
 
-@pytest.mark.parametrize(("family", "key"), [("gpt2", "n_layer"), ("distilbert", "n_layers"), ("qwen2", "num_hidden_layers")])
+@pytest.mark.parametrize(
+    ("family", "key"), [("gpt2", "n_layer"), ("distilbert", "n_layers"), ("qwen2", "num_hidden_layers")]
+)
 def test_depth_is_checked_by_the_name_that_the_family_uses(tmp_path, family, key):
     tiny_module(family).save_pretrained(tmp_path / family)
     change_json(tmp_path / family / "config.json", **{key: 10**9})
@@ -290,13 +304,11 @@ def test_a_folder_of_something_else_says_so(tmp_path):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_an_adapter_says_what_it_is_and_how_to_load_it(tiny_folder, whole):
-    import peft
-
-    module = peft.get_peft_model(tiny_module("llama"), peft.LoraConfig(target_modules=["q_proj"], r=2))
-    module.peft_config["default"].base_model_name_or_path = "meta/base"
     if not whole:
-        shutil.rmtree(tiny_folder)
-    module.save_pretrained(tiny_folder)
+        (tiny_folder / "config.json").unlink()
+        (tiny_folder / "model.safetensors").unlink()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "meta/base", "r": 2, "target_modules": ["q_proj"]}
+    (tiny_folder / "adapter_config.json").write_text(json.dumps(settings))
     assert refusal(tiny_folder) == (
         f"{tiny_folder} holds an adapter (adapter_config.json) for meta/base, which is not a model by itself.\n"
         "Merge it into that model with PEFT (merge_and_unload, then save_pretrained) and give the merged folder."
@@ -323,12 +335,12 @@ def test_a_disk_that_fails_is_named(tiny_folder, monkeypatch):
 
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
     message = refusal(tiny_folder)
-    assert message.endswith("a file cannot be read: Input/output error (/data/config.json). See to the file or its disk.")
+    assert message.endswith(
+        "a file cannot be read: Input/output error (/data/config.json). See to the file or its disk."
+    )
 
 
 # Panics of libraries written in Rust
-
-
 
 
 class PanicException(BaseException):
