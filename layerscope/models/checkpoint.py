@@ -19,7 +19,7 @@ from safetensors import safe_open
 from layerscope.errors import ModelError
 from layerscope.models.folder import check_file, check_folder, content_hash, read_json
 
-__all__ = ["Checkpoint", "StoredTensor", "folder_hash", "open_folder", "open_hub"]
+__all__ = ["Checkpoint", "StoredTensor", "folder_hash", "hub_commit", "open_folder", "open_hub"]
 
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _INDEX = ".index.json"
@@ -140,6 +140,11 @@ def open_hub(hub_id: str, revision: str) -> Checkpoint:
         for name in _shard_names(Path(found), Path(found).parent):
             fetch(name, required=True)
     return open_folder(Path(str(config or adapter)).parent)
+
+
+def hub_commit(hub_id: str, revision: str) -> str:
+    """Return the commit that a revision of a model on the hub stands for: the name of its folder in the cache."""
+    return Path(transformers.utils.cached_file(hub_id, _CONFIG, revision=revision)).parent.name
 
 
 def folder_hash(folder: Path) -> str:

@@ -20,7 +20,7 @@ import transformers
 from layerscope.errors import ModelError, UsageError, missing_file
 from layerscope.models import causal, gguf
 from layerscope.models.architectures import ARCHITECTURES, Architecture
-from layerscope.models.checkpoint import Checkpoint, folder_hash, open_folder, open_hub
+from layerscope.models.checkpoint import Checkpoint, folder_hash, hub_commit, open_folder, open_hub
 from layerscope.models.config_check import check_memory, check_sizes, model_class
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading, without_panic_text
@@ -79,14 +79,15 @@ def load_model(
     if isinstance(folder, Path) and folder.suffix == ".gguf":
         folder = gguf.converted(folder)
         remedy = f"delete {folder}, and it is converted again"
-    options = {"revision": who.revision, "trust_remote_code": trust_remote_code}
     with reading(who.name, remedy), quiet():
         checkpoint = open_folder(folder) if isinstance(folder, Path) else open_hub(folder, who.revision)
+        # All that is read from the hub is of one commit, though its branch may move meanwhile.
+        revision = who.revision if isinstance(folder, Path) else checkpoint.folder.name
+        options = {"revision": revision, "trust_remote_code": trust_remote_code}
         module = _module(folder, checkpoint, who.name, DTYPES[dtype], options)
     with reading(who.name, remedy), quiet(), without_panic_text():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-    from_hub = partial(_commit, module.config, who.revision)
-    fingerprint = who.fingerprint if isinstance(folder, Path) else from_hub
+    fingerprint = who.fingerprint if isinstance(folder, Path) else partial(str, revision)
     return wrap_module(module.to(where), tokenizer, name=who.name, fingerprint=fingerprint)
 
 
@@ -231,9 +232,4 @@ def _device(device: str) -> torch.device:
 
 def _hub_commit(hub_id: str, revision: str) -> str:
     with reading(hub_id), quiet():
-        return _commit(transformers.AutoConfig.from_pretrained(hub_id, revision=revision), revision)
-
-
-def _commit(config: Any, revision: str) -> str:
-    """Return the commit that a revision of the hub stands for: a configuration that came from there says it."""
-    return str(getattr(config, "_commit_hash", None) or revision)
+        return hub_commit(hub_id, revision)

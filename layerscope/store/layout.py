@@ -17,7 +17,7 @@ import torch
 from layerscope.errors import CaptureError
 from layerscope.store.bfloat16 import file_type
 from layerscope.store.index import SequenceIndex
-from layerscope.store.locking import open_hdf5
+from layerscope.store.locking import open_lockable
 from layerscope.store.schema import (
     CHAR_END,
     CHAR_START,
@@ -141,7 +141,7 @@ def lay_out(
     wanted = set(FILE_ATTRIBUTES) - {COMPLETE}
     if wanted != set(attributes):
         raise ValueError(f"attributes of a capture: missing or unknown {sorted(wanted ^ set(attributes))}")
-    with open_hdf5(path, "w", libver="earliest") as file:
+    with open_lockable(path, "w", libver="earliest") as file:
         _write_dimensions(file, layout, index)
         _write_index(file, index)
         _allocate_states(file, layout, index.rows)

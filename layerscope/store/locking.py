@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import h5py
 
-__all__ = ["connect", "has_no_locks", "lock", "open_hdf5"]
+__all__ = ["connect", "has_no_locks", "lock", "open_lockable"]
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -44,7 +44,7 @@ def lock(descriptor: int, path: Path) -> None:
         _warn(path, error)
 
 
-def open_hdf5(path: str | os.PathLike[str], mode: str, **options: Any) -> h5py.File:
+def open_lockable(path: str | os.PathLike[str], mode: str, **options: Any) -> h5py.File:
     """Open an HDF5 file; without HDF5's own lock where the file system has none."""
     try:
         return h5py.File(path, mode, **options)
@@ -60,10 +60,11 @@ def connect(path: Path, **options: Any) -> sqlite3.Connection:
     SQLite reports a lock that the file system refuses as one that another process holds, so this asks the file system.
     """
     refusal = _record_locks_refused(path.parent)
-    if refusal is not None:
-        _warn(path, refusal)
     address = f"file:{quote(str(path.absolute()))}" + ("?vfs=unix-none" if refusal else "")
     database: sqlite3.Connection = sqlite3.connect(address, uri=True, **options)
+    if refusal is not None:
+        _warn(path, refusal)
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")  # else its write-ahead log needs locks in shared memory
     return database
 
 

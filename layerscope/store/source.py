@@ -17,7 +17,7 @@ from layerscope.errors import FileError
 from layerscope.store.bfloat16 import read_raw
 from layerscope.store.fetching import RowFetcher
 from layerscope.store.header import opened, read_header, require_complete
-from layerscope.store.locking import open_hdf5
+from layerscope.store.locking import open_lockable
 from layerscope.store.schema import (
     CHAR_END,
     CHAR_START,
@@ -119,7 +119,7 @@ class CaptureSource:
             self.sequence_index = file[SEQUENCE_INDEX][...]
             self.position = file[POSITION][...]
             self.token_id = file[TOKEN_ID][...]
-        self._file = open_hdf5(path, "r")
+        self._file = open_lockable(path, "r")
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._fetcher = RowFetcher.of(self._file[HIDDEN], self._descriptor)
 

@@ -49,7 +49,7 @@ from layerscope.store.finite import all_finite, check_finite
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.layout import CaptureLayout, Setting, lay_out
-from layerscope.store.locking import open_hdf5
+from layerscope.store.locking import open_lockable
 from layerscope.store.placing import RowPlacer
 from layerscope.store.resume import check_index
 from layerscope.store.schema import (
@@ -96,7 +96,7 @@ class CaptureWriter:
         self.tokens = header.sizes[TOKEN]
         self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
         with ExitStack() as opened, told(path, "open"):
-            self._file = opened.enter_context(open_hdf5(path, "r+", libver="earliest"))
+            self._file = opened.enter_context(open_lockable(path, "r+", libver="earliest"))
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             opened.callback(os.close, self._descriptor)
             self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import sqlite3
 from contextlib import closing
 
 import h5py
@@ -10,7 +11,7 @@ import pytest
 
 from layerscope.errors import CaptureError
 from layerscope.evaluation.journal import Journal, discard, read_journal
-from layerscope.store.locking import connect, open_hdf5
+from layerscope.store.locking import connect, open_lockable
 from layerscope.store.target import CaptureTarget
 
 NO_LOCKS = ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP")
@@ -57,9 +58,9 @@ def test_a_journal_without_locks_keeps_the_work(tmp_path, monkeypatch, name):
 def test_a_database_is_locked_where_locks_are(tmp_path):
     with closing(connect(tmp_path / "a.journal", isolation_level=None)) as first:
         first.execute("BEGIN IMMEDIATE")
-        with closing(connect(tmp_path / "a.journal", timeout=0, isolation_level=None)) as second:
-            with pytest.raises(Exception, match="locked"):
-                second.execute("BEGIN IMMEDIATE")
+        second = connect(tmp_path / "a.journal", timeout=0, isolation_level=None)
+        with closing(second), pytest.raises(sqlite3.OperationalError, match="locked"):
+            second.execute("BEGIN IMMEDIATE")
 
 
 @pytest.mark.parametrize("name", NO_LOCKS)
@@ -73,9 +74,9 @@ def test_hdf5_opens_without_its_lock_where_there_is_none(tmp_path, monkeypatch, 
         return original(path, mode, locking=locking, **options)
 
     monkeypatch.setattr(h5py, "File", without_locks)
-    with open_hdf5(tmp_path / "a.h5", "w") as file:
+    with open_lockable(tmp_path / "a.h5", "w") as file:
         file["x"] = [1, 2]
-    with open_hdf5(tmp_path / "a.h5", "r") as file:
+    with open_lockable(tmp_path / "a.h5", "r") as file:
         assert list(file["x"]) == [1, 2]
     with pytest.raises(FileNotFoundError):
-        open_hdf5(tmp_path / "none.h5", "r", locking=False)
+        open_lockable(tmp_path / "none.h5", "r", locking=False)
