@@ -59,6 +59,7 @@ def prove(model: Model) -> None:
     _refuse_compiled(model)
     _prove_parts(model)
     _refuse_bad_weights(model)
+    _refuse_bad_buffers(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
     training = model.module.training
     model.module.eval()
@@ -101,6 +102,15 @@ def _refuse_bad_weights(model: Model) -> None:
                 raise ModelError(
                     f"{model.name}: the weights hold {kind}, first in {name}. The checkpoint is damaged: fetch it again."
                 )
+
+
+def _refuse_bad_buffers(model: Model) -> None:
+    """Attention may swallow a NaN, so the states would not show it."""
+    for name, buffer in model.module.named_buffers():
+        if buffer.is_floating_point() and buffer.isnan().any():
+            raise ModelError(
+                f"{model.name}: {name}, which the model computes from config.json, is NaN. Correct config.json."
+            )
 
 
 def _forward(model: Model, ids: torch.Tensor) -> torch.Tensor:

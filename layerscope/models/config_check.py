@@ -29,6 +29,8 @@ _SIZES = (
     "max_position_embeddings",
 )
 
+_MOST_LABELS = 10**6  # each gets a name as soon as the configuration is read
+
 # A model may have values that its checkpoint lacks, such as a head: four times as many, and 2**28 (1 GiB in float32), pass.
 _MORE, _FEW = 4, 2**28
 
@@ -50,6 +52,9 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
     for key, value in sizes.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ModelError(f"{name}: config.json says {key} {value!r}: it must be a whole number of 1 or more")
+    labels = checkpoint.config.get("num_labels")
+    if labels is not None and (not isinstance(labels, int) or not 0 <= labels <= _MOST_LABELS):
+        raise ModelError(f"{name}: config.json says num_labels {labels!r}: it must be a whole number up to {_MOST_LABELS:,}")
     stored = _stored_blocks(checkpoint, row)
     for key in ("num_hidden_layers", aliases.get("num_hidden_layers")):
         if (sizes.get(key) or 0) > stored:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from layerscope.errors import ModelError, UsageError, missing_file
 from layerscope.models import causal, gguf
@@ -75,7 +76,7 @@ def load_model(
         raise UsageError(f"unknown dtype {dtype!r}: choose {', '.join(DTYPES)}")
     where = _device(device)
     who = identify(source)
-    folder, remedy = who.folder, "fetch it again"
+    folder, remedy = who.folder, None
     if isinstance(folder, Path) and folder.suffix == ".gguf":
         folder = gguf.converted(folder)
         remedy = f"delete {folder}, and it is converted again"
@@ -208,6 +209,10 @@ def _quantization_explained(checkpoint: Checkpoint, name: str) -> Iterator[None]
     if checkpoint.quantization is None:
         yield
         return
+    if not any(known.startswith(checkpoint.quantization) for known in AUTO_QUANTIZER_MAPPING):
+        raise ModelError(
+            f"{name}: the weights are quantised ({checkpoint.quantization}), which transformers cannot read: give the plain model"
+        )
     remedy = f"the weights are quantised ({checkpoint.quantization}): install what it needs, or give the plain model"
     with reading(name, remedy):
         yield

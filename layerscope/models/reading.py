@@ -18,7 +18,7 @@ _SHOWN = 160  # characters of a library's message
 
 
 @contextmanager
-def reading(name: str, again: str = "fetch it again") -> Iterator[None]:
+def reading(name: str, again: str | None = None) -> Iterator[None]:
     """Translate every error of a library that reads a checkpoint into a ModelError.
 
     The readers of safetensors, pickle, GGUF and tokenizers share no base class of error, so every exception is translated
@@ -29,7 +29,7 @@ def reading(name: str, again: str = "fetch it again") -> Iterator[None]:
     name
         The model.
     again
-        The remedy for content that cannot be read.
+        The remedy for content that cannot be read, where it is another than to fetch the model again.
     """
     try:
         yield
@@ -43,7 +43,7 @@ def reading(name: str, again: str = "fetch it again") -> Iterator[None]:
         raise ModelError(f"{name}: {_explained(error, again)}") from error
 
 
-def _explained(error: BaseException, again: str) -> str:
+def _explained(error: BaseException, again: str | None) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, OSError):
         if error.errno is not None and error.errno > 0:
@@ -57,7 +57,8 @@ def _explained(error: BaseException, again: str) -> str:
             return "the hub has the model but not that revision"
     if isinstance(error, MemoryError):
         return "the memory of this machine is too small for the model"
-    return f"cannot be read as a model ({type(error).__name__}: {said[:_SHOWN]}); {again}"
+    usual = "install what it names" if isinstance(error, ImportError) else "fetch it again"
+    return f"cannot be read as a model ({type(error).__name__}: {said[:_SHOWN]}); {again or usual}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 import layerscope as ls
 from layerscope.errors import ModelError
@@ -203,6 +204,13 @@ LIES = {
     "no family": ({"model_type": None}, "the family None is not in the architecture table"),
     "a list of families": ({"model_type": ["llama"]}, "the family ['llama'] is not in the architecture table"),
     "another family's class": ({"architectures": ["GPT2LMHeadModel"]}, "the family llama and a class of another"),
+    "a hundred million labels": ({"num_labels": 10**8}, "num_labels 100000000: it must be a whole number up to 1,000,000"),
+    "a size beyond 64 bits": ({"hidden_size": 10**400}, "cannot be read as a model"),
+    "NaN for a rotary base": (
+        {"rope_parameters": {"rope_type": "default", "rope_theta": float("nan")}},
+        "model.rotary_emb.inv_freq, which the model computes from config.json, is NaN",
+    ),
+    "attention of a missing package": ({"attn_implementation": "flash_attention_2"}, "install what it names"),
     "a wrong type": ({"rms_norm_eps": "small"}, "cannot be read as a model (Strict"),
 }
 
@@ -272,8 +280,6 @@ def test_a_shard_that_is_a_pipe(sharded):
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_weight_in_two_shards_must_have_one_value(sharded, same):
-    from safetensors.torch import load_file, save_file
-
     one, two = sorted(sharded.glob("model-*.safetensors"))[:2]
     name, value = next(iter(load_file(one).items()))
     save_file(load_file(two) | {name: value if same else value + 1}, two, metadata={"format": "pt"})
@@ -322,6 +328,45 @@ def test_quantised_weights_say_what_they_need(tiny_folder, method):
     message = refusal(tiny_folder)
     assert f"the weights are quantised ({method}): install what it needs, or give the plain model" in message
     assert "fetch it again" not in message
+
+
+def test_a_quantisation_that_transformers_does_not_know_is_refused(tiny_folder):
+    change_json(tiny_folder / "config.json", quantization_config={"quant_method": "abacus"})
+    assert refusal(tiny_folder).endswith("are quantised (abacus), which transformers cannot read: give the plain model")
+
+
+def test_fp8_weights_with_their_scales_load_as_plain_numbers(tiny_folder):
+    """transformers multiplies each block of weights with its scale, where there is no device for FP8."""
+    path, scales, plain = tiny_folder / "model.safetensors", {}, {}
+    for name, value in load_file(path).items():
+        plain[name] = value
+        if "proj" in name:
+            plain[name] = (value / value.abs().max() * 400).to(torch.float8_e4m3fn)
+            scales[f"{name}_scale_inv"] = torch.full(
+                [-(-size // 16) for size in value.shape], float(value.abs().max()) / 400
+            )
+    save_file(plain | scales, path, metadata={"format": "pt"})
+    assert "28 not used (model.layers.*.mlp.down_proj.weight_scale_inv (4)" in refusal(tiny_folder)
+    settings = {"quant_method": "fp8", "weight_block_size": [16, 16], "activation_scheme": "dynamic"}
+    change_json(tiny_folder / "config.json", quantization_config=settings)
+    loaded = ls.load_model(tiny_folder).module.state_dict()
+    for name, scale in scales.items():
+        name = name.removesuffix("_scale_inv")
+        torch.testing.assert_close(loaded[name], plain[name].float() * scale[0, 0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"model": 3}, "weights"])
+def test_bin_files_without_weights_say_so(tiny_folder, content):
+    (tiny_folder / "model.safetensors").unlink()
+    torch.save(content, tiny_folder / "pytorch_model.bin")
+    message = refusal(tiny_folder)
+    assert "not weights by name" in message or "the weights hold 0 blocks" in message
+
+
+@pytest.mark.parametrize("header", [b"", (2**60).to_bytes(8, "little"), b"\2\0\0\0\0\0\0\0[]"])
+def test_safetensors_files_that_are_none(tiny_folder, header):
+    (tiny_folder / "model.safetensors").write_bytes(header)
+    assert "cannot be read as a model (Safetensor" in refusal(tiny_folder)
 
 
 def test_a_file_without_permission_says_so(tiny_folder, monkeypatch):
