@@ -1,6 +1,6 @@
 """The causal check: the row of the architecture table is proved on the loaded weights, not believed.
 
-The parts that the row names must be there and every weight finite; then six facts are shown on a handful of tokens:
+The parts that the row names must be there; then six facts are shown on a handful of tokens:
 
 1. the blocks run once each, in the order listed, each one's input the previous one's output and as wide as the model;
 2. blocks return a tuple exactly where the table says so;
@@ -25,12 +25,12 @@ from torch import nn
 
 from layerscope.errors import ModelError
 from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.module_check import check_module, quantised_part
 
 __all__ = ["prove"]
 
 _TOKENS = 7
 _CHANGED = 3  # the token that is changed, with tokens before and after it
-_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass
@@ -54,12 +54,10 @@ def prove(model: Model) -> None:
     Raises
     ------
     ModelError
-        When a weight is not finite, a part is missing, or one of the six facts does not hold.
+        When the module fails `check_module`, a part is missing, or one of the six facts does not hold.
     """
-    _refuse_compiled(model)
+    check_module(model.module, model.name)
     _prove_parts(model)
-    _refuse_bad_weights(model)
-    _refuse_bad_buffers(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
     training = model.module.training
     model.module.eval()
@@ -75,15 +73,6 @@ def prove(model: Model) -> None:
         model.module.train(training)
 
 
-def _refuse_compiled(model: Model) -> None:
-    for name, part in model.module.named_modules():
-        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
-            raise ModelError(
-                f"{model.name}: {name or 'the module'} is compiled (torch.compile), and a compiled graph shows no block.\n"
-                "Give the module before it is compiled."
-            )
-
-
 def _prove_parts(model: Model) -> None:
     try:
         blocks, _, _ = model.blocks, model.final_norm, model.longest
@@ -91,26 +80,6 @@ def _prove_parts(model: Model) -> None:
         _fail(model, str(error))
     if not blocks:
         _fail(model, f"there are no blocks in {model.architecture.blocks!r}")
-
-
-def _refuse_bad_weights(model: Model) -> None:
-    for name, parameter in model.module.named_parameters():
-        if parameter.dtype in _FLOATS and parameter.numel():
-            extremes = torch.stack(torch.aminmax(parameter.detach()))  # both NaN where any value is; one pass, no copy
-            if not extremes.isfinite().all():
-                kind = "NaN" if extremes.isnan().any() else "Inf"
-                raise ModelError(
-                    f"{model.name}: the weights hold {kind}, first in {name}. The checkpoint is damaged: fetch it again."
-                )
-
-
-def _refuse_bad_buffers(model: Model) -> None:
-    """Attention may swallow a NaN, so the states would not show it."""
-    for name, buffer in model.module.named_buffers():
-        if buffer.is_floating_point() and buffer.isnan().any():
-            raise ModelError(
-                f"{model.name}: {name}, which the model computes from config.json, is NaN. Correct config.json."
-            )
 
 
 def _forward(model: Model, ids: torch.Tensor) -> torch.Tensor:
@@ -274,7 +243,7 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _fail(model: Model, what: str) -> NoReturn:
-    if quantised := _quantised(model.module):
+    if quantised := quantised_part(model.module):
         raise ModelError(
             f"{model.name}: the weights are quantised ({quantised}), and the check of the blocks fails: {what}.\n"
             "Give the plain model, not quantised."
@@ -283,16 +252,3 @@ def _fail(model: Model, what: str) -> NoReturn:
         f"{model.name}: the architecture table is wrong for this {model.architecture.family} model: {what}.\n"
         "Mend its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
     )
-
-
-def _quantised(module: nn.Module) -> str | None:
-    """Name what is quantised in a module: its method, or the first part whose weights are no plain floating-point numbers."""
-    settings = getattr(module.config, "quantization_config", None)
-    if settings is not None:
-        return str(getattr(settings, "quant_method", "an unknown method"))
-    for name, part in module.named_modules():
-        if "quantized" in type(part).__module__:
-            return f"{name}: {type(part).__name__}"
-        if any(weight.dtype not in _FLOATS for weight in part.parameters(recurse=False)):
-            return f"{name}: {type(part).__name__}"
-    return None

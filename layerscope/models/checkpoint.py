@@ -225,7 +225,14 @@ def _value(file: Path, name: str) -> torch.Tensor:
 
 def _unpickled(file: Path, device: str) -> dict[str, torch.Tensor]:
     """Read a pickle of tensors, running no code; what is mapped into memory is not read until it is used."""
-    content = torch.load(file, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(file))
+    is_zip = zipfile.is_zipfile(file)
+    if is_zip:
+        with zipfile.ZipFile(file) as archive:
+            if any(
+                entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()
+            ):  # may be of any size inside
+                raise ModelError(f"{file} is compressed, which files of weights are not: fetch the model again")
+    content = torch.load(file, map_location=device, weights_only=True, mmap=is_zip)
     if not isinstance(content, dict):
         raise ModelError(f"{file} holds a {type(content).__name__}, not weights by name: fetch the model again")
     return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}

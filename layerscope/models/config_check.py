@@ -54,7 +54,9 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
             raise ModelError(f"{name}: config.json says {key} {value!r}: it must be a whole number of 1 or more")
     labels = checkpoint.config.get("num_labels")
     if labels is not None and (not isinstance(labels, int) or not 0 <= labels <= _MOST_LABELS):
-        raise ModelError(f"{name}: config.json says num_labels {labels!r}: it must be a whole number up to {_MOST_LABELS:,}")
+        raise ModelError(
+            f"{name}: config.json says num_labels {labels!r}: it must be a whole number up to {_MOST_LABELS:,}"
+        )
     stored = _stored_blocks(checkpoint, row)
     for key in ("num_hidden_layers", aliases.get("num_hidden_layers")):
         if (sizes.get(key) or 0) > stored:
