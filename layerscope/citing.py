@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.citations import BACKENDS, BOOTSTRAP, HARNESS, LAYERSCOPE, MODELS, SCHEDULES, TASKS, entries
 from layerscope.errors import FileError
 from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
@@ -23,6 +24,7 @@ __all__ = ["cite"]
 _UNKNOWN = "% no citation is known for the model"
 
 
+@checked
 def cite(path: str | os.PathLike[str]) -> str:
     """Return BibTeX for exactly the measures, models, backends, schedules and tasks of a file.
 

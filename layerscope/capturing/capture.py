@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layerscope.arguments import checked
 from layerscope.capturing.driver import run
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
@@ -34,6 +35,7 @@ _COMMIT_SECONDS = 2.0
 """How much work a kill may cost; a commit takes milliseconds."""
 
 
+@checked
 def capture(
     model: Model | str | os.PathLike[str],
     texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from layerscope.arguments import checked
 from layerscope.capturing.backends import backend_for
 from layerscope.capturing.protocol import Backend, Wanted
 from layerscope.capturing.selection import TokenSelection, layer_names, parse_layers
@@ -97,6 +98,7 @@ class CaptureRequest:
         }
 
 
+@checked
 def prepare(
     model: Model | str | os.PathLike[str],
     texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from layerscope.arguments import checked
 from layerscope.errors import ModelError, at_least
 from layerscope.evaluation.exam import Answers, Exam, judge
 from layerscope.evaluation.exams import check_names, load_exam, versions
@@ -24,6 +25,7 @@ from layerscope.schedules.tree import prefix_tree
 __all__ = ["answer", "evaluate"]
 
 
+@checked
 def evaluate(
     model: Model | str | os.PathLike[str],
     task: str,

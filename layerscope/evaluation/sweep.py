@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.errors import LayerScopeError, ModelError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_names, load_exam, versions
@@ -33,6 +34,7 @@ from layerscope.version import __version__
 __all__ = ["sweep"]
 
 
+@checked
 def sweep(
     model: Model | str | os.PathLike[str],
     task: str | Sequence[str] = "builtin:cloze",

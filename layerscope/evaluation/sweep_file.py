@@ -8,12 +8,14 @@ import os
 import pandas
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.measures.files import holds, read_result
 
 __all__ = ["holds_a_sweep", "read_sweep", "sweep_grid"]
 
 
+@checked
 def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
     """Read a sweep file into memory.
 
@@ -30,6 +32,7 @@ def holds_a_sweep(path: str | os.PathLike[str]) -> bool:
     return holds(path, "run", "task")
 
 
+@checked
 def sweep_grid(dataset: xarray.Dataset) -> xarray.Dataset:
     """Unstack the runs of a sweep to labelled axes: variant, start, seed, loops.
 

@@ -5,6 +5,7 @@ import os
 
 import torch
 
+from layerscope.arguments import checked
 from layerscope.errors import ModelError, UsageError, at_least
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import load_model
@@ -15,6 +16,7 @@ from layerscope.schedules.spec import Spec, as_spec
 __all__ = ["generate"]
 
 
+@checked
 def generate(
     model: Model | str | os.PathLike[str],
     prompt: str,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from layerscope.arguments import checked
 from layerscope.execution.slots import Slot, slots_of
 from layerscope.execution.stages import Outputs, mean_stream, one_by_one
 from layerscope.execution.taps import BlockCalls, Stream, tapped
@@ -16,6 +17,7 @@ __all__ = ["scheduled"]
 Observe = Callable[[int, Stream], None]
 
 
+@checked
 @contextmanager
 def scheduled(
     model: Model,

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from layerscope.arguments import checked
 from layerscope.figures.canvas import Figure
 from layerscope.figures.curves import draw_curve, draw_levels, remarks_of
 from layerscope.figures.grids import make_grid, set_value_axis, set_whole_axis, share_values
@@ -25,6 +26,7 @@ _WIDE = 5.0  # inches
 _LINEAR = 0.1  # nats: differences up to here stand on a linear axis, greater ones on a logarithmic one
 
 
+@checked
 @styled
 def single(
     dataset: xr.Dataset, quantity: str = "loss", *, task: str | None = None, width: str | float = "double"

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, unknown_name
 from layerscope.figures.canvas import Figure
 from layerscope.figures.grids import make_grid, set_ticks_across, set_value_axis
@@ -28,6 +29,7 @@ DRIFTS = {
 _FACTOR = 30.0  # on a logarithmic axis where the drifts span more
 
 
+@checked
 @styled
 def drift(
     dataset: xr.Dataset, drift: str = "drift_cosine", *, task: str | None = None, width: str | float = "double"

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from layerscope.arguments import checked
 from layerscope.figures.canvas import Figure
 from layerscope.figures.curves import draw_curve, draw_levels, entries_of, remarks_of
 from layerscope.figures.grids import make_grid, set_ticks_across, set_value_axis, set_whole_axis, share_values
@@ -26,6 +27,7 @@ _MILLI = 1000.0
 _WIDE = 5.0
 
 
+@checked
 @styled
 def latency(
     dataset: xr.Dataset,

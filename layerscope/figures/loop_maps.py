@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, wrapped
 from layerscope.figures.cells import Scale, are_bright, draw_bar, draw_cells, scale_of
@@ -57,6 +58,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
+@checked
 @styled
 def loops(
     dataset: xr.Dataset, quantity: str = "normalized", *, task: str | None = None, width: str | float = "single"

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerscope.arguments import checked
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
 from layerscope.figures.cells import name_of
 from layerscope.figures.style import BAND, FIRST, GREY, LINE, SECOND, inches, styled
@@ -20,6 +21,7 @@ _DEPTHS, _VALUES = 0.78, 0.36  # heights of the two axes over their width
 _ROUND = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
+@checked
 @styled
 def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "single") -> Figure:
     """Draw the best-matching depth of each layer of one capture in another, and the value of the measure there.

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.figures.brackets import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.canvas import Figure, figure_of, longest_fitting, place_axes, size_of, wrapped
@@ -37,6 +38,7 @@ _LINE_APART = 0.12
 _DOTTED = "dotted: no more alike than by chance"
 
 
+@checked
 @styled
 def heatmap(
     similarity: xr.DataArray | np.ndarray,

@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.figures.brackets import check_segments, draw_boxes
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
@@ -29,6 +30,7 @@ _ACROSS, _DOWN = 0.12, 0.14  # inches between them
 _BAR_GAP, _BAR, _BAR_NAMES = 0.10, 0.08, 0.42
 
 
+@checked
 @styled
 def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: str | float = "double") -> Figure:
     """Draw the four cosines of an analysis side by side on one colour scale.

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.figures.brackets import segment_names
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, wrapped
@@ -43,6 +44,7 @@ _REFERENCES: dict[str, tuple[str, Any]] = {
 }
 
 
+@checked
 @styled
 def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: str | float = "double") -> Figure:
     """Draw every per-layer statistic of an analysis against the layer.

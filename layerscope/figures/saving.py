@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from layerscope.arguments import checked
 from layerscope.errors import FileError, UsageError
 from layerscope.figures.style import applied
 
@@ -22,6 +23,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
+@checked
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure; the suffix of the path says how.
 

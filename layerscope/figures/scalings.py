@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.figures.brackets import draw_boxes
 from layerscope.figures.canvas import Figure, place_axes, wrapped
@@ -27,6 +28,7 @@ _BAR_BELOW, _BAR, _BAR_NAMES = 0.10, 0.08, 0.40
 _LOWER, _LOWER_APART, _AXIS = 0.62, 0.52, 0.36  # height over width of a plot; between two; ticks and name below one
 
 
+@checked
 def scaling(
     dataset: xr.Dataset, measure: str | None = None, *, exclude_first: int | None = None, width: str | float = "double"
 ) -> Figure:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.figures.canvas import Figure
 from layerscope.figures.grids import make_grid, set_value_axis, set_whole_axis
@@ -27,6 +28,7 @@ _SMALL = 2.2  # points
 _MOST = 8
 
 
+@checked
 @styled
 def stages(
     dataset: xr.Dataset,

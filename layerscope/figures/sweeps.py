@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from layerscope.arguments import checked
 from layerscope.errors import unknown_name
 from layerscope.figures.canvas import Figure
 from layerscope.figures.curves import asides, draw_curve, draw_levels, entries_of, look_of, remarks_of
@@ -25,6 +26,7 @@ _HEIGHT = 0.62
 _SMALL = 2.6  # points: markers in small panels
 
 
+@checked
 @styled
 def sweep(
     dataset: xr.Dataset,
@@ -96,6 +98,7 @@ def sweep(
     return grid.figure
 
 
+@checked
 @styled
 def tasks(
     dataset: xr.Dataset,

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, text_width, wrapped
 from layerscope.figures.cells import Scale, draw_bar, name_of
@@ -24,6 +25,7 @@ _FEW = 12  # checkpoints, with markers
 _PANELS = {"last": "with itself in the last checkpoint", "previous": "with itself in the checkpoint before"}
 
 
+@checked
 @styled
 def training(result: xr.Dataset, *, width: str | float = "double") -> Figure:
     """Draw how alike each layer is, at each checkpoint, to itself at the end of training and to itself just before.

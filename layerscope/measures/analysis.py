@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError, at_least
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.families.massive_report import report_massive
@@ -33,6 +34,7 @@ __all__ = ["analyze", "analyze_source", "finish", "parse_memory"]
 CARRIED = ("model", "architecture", "num_blocks", "parameters", "backend", "schedule", "texts")
 
 
+@checked
 def analyze(
     capture: str | os.PathLike[str] | xarray.Dataset,
     other: str | os.PathLike[str] | xarray.Dataset | None = None,

@@ -9,6 +9,7 @@ import h5py
 import xarray
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
+from layerscope.arguments import checked
 from layerscope.errors import FileError, missing_file
 
 __all__ = ["holds", "read_analysis", "read_dataset", "read_result", "write_result"]
@@ -34,6 +35,7 @@ def write_result(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
             os.unlink(partial)
 
 
+@checked
 def read_analysis(path: str | os.PathLike[str]) -> xarray.Dataset:
     """Read an analysis file into memory.
 

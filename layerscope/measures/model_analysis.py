@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.capturing.capture import into_sinks
 from layerscope.capturing.request import prepare
 from layerscope.measures.statistics import Statistics
@@ -17,6 +18,7 @@ from layerscope.models.model import Model
 __all__ = ["analyze_model"]
 
 
+@checked
 def analyze_model(
     model: Model | str | os.PathLike[str],
     texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",

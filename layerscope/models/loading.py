@@ -18,6 +18,7 @@ import torch
 import transformers
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
+from layerscope.arguments import checked
 from layerscope.errors import ModelError, UsageError, missing_file
 from layerscope.models import causal, gguf
 from layerscope.models.architectures import ARCHITECTURES, Architecture
@@ -32,6 +33,7 @@ __all__ = ["DTYPES", "Identity", "identify", "load_model", "wrap_module"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+@checked
 def load_model(
     source: str | os.PathLike[str],
     *,
@@ -143,6 +145,7 @@ def identify(source: str | os.PathLike[str]) -> Identity:
     return Identity(str(source), hub_id, revision, partial(_hub_commit, hub_id, revision))
 
 
+@checked
 def wrap_module(
     module: torch.nn.Module, tokenizer: Any = None, *, name: str, fingerprint: Callable[[], str] = str
 ) -> Model:

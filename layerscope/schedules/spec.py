@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
+from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.schedules import variants
 from layerscope.schedules.grammar import parse_explicit
@@ -164,6 +165,7 @@ class Spec:
         return ":".join(filter(None, [self.variant, place, option]))
 
 
+@checked
 def parse_spec(text: str) -> Spec:
     """Read a SPEC: a variant with its numbers, or an explicit schedule.
 

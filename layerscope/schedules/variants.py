@@ -8,6 +8,7 @@ N = 13 of 32 with 5 blocks skipped, follow this rule.)
 import random as _random
 from collections.abc import Iterable, Sequence
 
+from layerscope.arguments import checked
 from layerscope.errors import ScheduleError
 from layerscope.schedules.schedule import Schedule, Stage
 
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 
+@checked
 def starts(depth: int) -> range:
     """Return every legal start N of a range variant: those that leave at least one block affected.
 
@@ -39,6 +41,7 @@ def starts(depth: int) -> range:
     return range((depth - 2) // 2 + 1)
 
 
+@checked
 def affected(depth: int, start: int) -> range:
     """Return the blocks that a range variant affects: N+1 … T-N-1.
 
@@ -69,6 +72,7 @@ def _singly(blocks: Iterable[int]) -> list[Stage]:
     return [(block,) for block in blocks]
 
 
+@checked
 def identity(depth: int) -> Schedule:
     """All blocks in their order.
 
@@ -80,6 +84,7 @@ def identity(depth: int) -> Schedule:
     return Schedule(_singly(range(depth)), depth)
 
 
+@checked
 def skip(depth: int, start: int) -> Schedule:
     """Leave the affected blocks out.
 
@@ -91,6 +96,7 @@ def skip(depth: int, start: int) -> Schedule:
     return _around(depth, start, [])
 
 
+@checked
 def middle_repeat(depth: int, start: int) -> Schedule:
     """Run block T//2 in place of each affected block.
 
@@ -102,6 +108,7 @@ def middle_repeat(depth: int, start: int) -> Schedule:
     return _around(depth, start, _singly([depth // 2] * len(affected(depth, start))))
 
 
+@checked
 def reverse(depth: int, start: int) -> Schedule:
     """Run the affected blocks last to first.
 
@@ -113,6 +120,7 @@ def reverse(depth: int, start: int) -> Schedule:
     return _around(depth, start, _singly(reversed(affected(depth, start))))
 
 
+@checked
 def random(depth: int, start: int, seed: int = 0) -> Schedule:
     """Shuffle the affected blocks once, by a generator of its own: ``random.Random(seed).shuffle``.
 
@@ -126,6 +134,7 @@ def random(depth: int, start: int, seed: int = 0) -> Schedule:
     return _around(depth, start, _singly(shuffled))
 
 
+@checked
 def parallel(depth: int, start: int) -> Schedule:
     """Let all affected blocks read the same stream, and pass on the mean of their outputs.
 
@@ -137,6 +146,7 @@ def parallel(depth: int, start: int) -> Schedule:
     return looped_parallel(depth, start, loops=1)
 
 
+@checked
 def looped_parallel(depth: int, start: int, loops: int = 3) -> Schedule:
     """Run `parallel`, feed its mean back, `loops` times in all.
 
@@ -148,6 +158,7 @@ def looped_parallel(depth: int, start: int, loops: int = 3) -> Schedule:
     return _around(depth, start, [tuple(affected(depth, start))] * _at_least_once("loops", loops))
 
 
+@checked
 def drop(depth: int, block: int) -> Schedule:
     """Leave one block out.
 
@@ -162,6 +173,7 @@ def drop(depth: int, block: int) -> Schedule:
     return Schedule(_singly(other for other in range(depth) if other != block), depth)
 
 
+@checked
 def swap(depth: int, block: int) -> Schedule:
     """Exchange a block with the next one.
 
@@ -176,6 +188,7 @@ def swap(depth: int, block: int) -> Schedule:
     return Schedule(_singly([*range(block), block + 1, block, *range(block + 2, depth)]), depth)
 
 
+@checked
 def repeat(depth: int, first: int, last: int, times: int = 2) -> Schedule:
     """Run blocks `first` to `last` as a whole `times` times.
 
@@ -187,6 +200,7 @@ def repeat(depth: int, first: int, last: int, times: int = 2) -> Schedule:
     return _repeated(depth, first, last, [*range(first, last + 1)] * _at_least_once("times", times))
 
 
+@checked
 def repeat_each(depth: int, first: int, last: int, times: int = 2) -> Schedule:
     """Run each of the blocks `first` to `last` `times` times before the next.
 

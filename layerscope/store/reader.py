@@ -5,11 +5,13 @@ import os
 import xarray
 
 import layerscope.accessor  # noqa: F401 - makes ds.layerscope known
+from layerscope.arguments import checked
 from layerscope.store.header import read_header, require_complete
 
 __all__ = ["open_capture"]
 
 
+@checked
 def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> xarray.Dataset:
     """Open a capture file lazily; nothing but the dimension ``layer`` is read before it is asked for.
 

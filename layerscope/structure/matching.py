@@ -10,6 +10,7 @@ import numpy as np
 import xarray
 from jaxtyping import Float, Int
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.kernels.bootstrap import percentiles
@@ -20,6 +21,7 @@ __all__ = ["best_match"]
 Attributes = dict[str, str | int | float]
 
 
+@checked
 def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
     r"""Find for each layer of one capture its best match in the other, and the other way round.
 

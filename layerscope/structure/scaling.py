@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.files import read_analysis
 from layerscope.progress import progress as progress_bar
@@ -23,6 +24,7 @@ from layerscope.structure.stability import replicate_partitions
 __all__ = ["scaling"]
 
 
+@checked
 def scaling(
     analyses: Sequence[str | os.PathLike[str] | xr.Dataset], *, measure: str | None = None, progress: bool = False
 ) -> xr.Dataset:

@@ -4,11 +4,13 @@ import os
 
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.measures.files import holds, read_result
 
 __all__ = ["holds_a_scaling", "read_scaling"]
 
 
+@checked
 def read_scaling(path: str | os.PathLike[str]) -> xarray.Dataset:
     """Read a scaling file into memory.
 

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError
 from layerscope.structure.choice import choose_segments
 from layerscope.structure.partition import best_partition
@@ -94,6 +95,7 @@ class Segmentation:
         return json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False)
 
 
+@checked
 def segment(
     similarity: xr.DataArray | np.ndarray,
     segments: int | str = 3,

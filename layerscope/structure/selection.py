@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation, segment
@@ -99,6 +100,7 @@ def is_distance(matrix: xr.DataArray) -> bool:
     return bool((itself[np.isfinite(itself)] < 1e-6).all() and others.max(initial=0.0) > 1e-6)
 
 
+@checked
 def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
     """Return one measure of an analysis as a similarity.
 
@@ -129,6 +131,7 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
     return _from_distance(matrix, matrix) if is_distance(matrix) else matrix
 
 
+@checked
 def segment_measure(result: xr.Dataset, measure: str = "cosine", segments: int | str = 3) -> Segmentation:
     """Find the segments in one measure of an analysis, with their stability where it holds bootstrap replicates.
 

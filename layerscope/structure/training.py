@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import find_measures
@@ -33,6 +34,7 @@ _CARRIED = ("architecture", "num_blocks", "backend", "schedule", "texts")
 _ALIKE = ("architecture", "num_blocks", "schedule")
 
 
+@checked
 def over_training(
     captures: Sequence[Capture],
     measure: str = "cka",
@@ -101,6 +103,7 @@ def over_training(
     return _labelled(sources, np.sort(found), measure, compared)
 
 
+@checked
 def read_training(path: str | os.PathLike[str]) -> xarray.Dataset:
     """Read a result of `over_training` that was written to a file, into memory.
 

@@ -1,0 +1,221 @@
+"""Argument checks of the public functions: one decorator that reads a function's own annotations.
+
+`checked` refuses a wrong argument before the function runs. The message names the argument, what it is, and what is expected.
+Numbers of numpy become numbers of Python, arrays become lists where a list is declared, so the function receives exactly the
+declared types. The items of an iterable are left to the function that reads them: an iterator can be read only once.
+
+An annotation ``Annotated[T, "words"]`` says what is expected in these words. Ranges of numbers are checked elsewhere, by
+`layerscope.errors.at_least`. This module knows no public function.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, wraps
+from inspect import Parameter, Signature, signature
+from numbers import Integral, Real
+from reprlib import Repr
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from layerscope.errors import UsageError, unknown_name
+
+__all__ = ["checked"]
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_PLAIN = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 40
+
+_WORDS: dict[Any, str] = {
+    NoneType: "None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    os.PathLike: "a path",
+    Callable: "a function",
+    Iterable: "an iterable",
+    Mapping: "a mapping",
+    Sequence: "a list",
+    tuple: "a tuple",
+    list: "a list",
+}
+
+
+def checked(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Check the arguments of each call against the function's annotations.
+
+    Raises
+    ------
+    UsageError
+        At a call: an argument is missing, unknown or not of its declared type.
+
+    Examples
+    --------
+    >>> @checked
+    ... def keep(layers: Annotated[str, 'a string such as "0,5-10"'] | None, limit: int = 1) -> None: ...
+    >>> keep([0, 1])
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: keep: layers [0, 1] is a list; expected a string such as "0,5-10", or None
+    >>> keep(None, limits=3)
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: unknown argument of keep 'limits': did you mean 'limit'? Known: layers, limit
+    """
+    declared = signature(function)
+    name = function.__qualname__.removesuffix(".__init__").removesuffix(".__new__")
+
+    @wraps(function)
+    def checking(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
+        arguments, options = _fitting(function, name, declared, arguments, options)  # type: ignore[assignment]
+        return function(*arguments, **options)
+
+    return checking
+
+
+def _fitting(
+    function: Callable[..., object],
+    name: str,
+    declared: Signature,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call as they are declared."""
+    try:
+        call = declared.bind(*arguments, **options)
+    except TypeError as error:
+        raise _unbound(name, declared, options, error) from None
+    hints = _hints(function)
+    for argument, value in call.arguments.items():
+        if argument not in hints or declared.parameters[argument].kind in _VARIADIC:
+            continue
+        try:
+            call.arguments[argument] = _fit(value, hints[argument], argument)
+        except _Misfit as misfit:
+            raise UsageError(f"{name}: {misfit}") from None
+    return call.args, call.kwargs
+
+
+def _unbound(name: str, declared: Signature, options: Mapping[str, Any], error: TypeError) -> UsageError:
+    known = [parameter for parameter in declared.parameters if parameter not in ("self", "cls")]
+    unknown = next((option for option in options if option not in known), None)
+    if unknown is None or any(parameter.kind in _VARIADIC for parameter in declared.parameters.values()):
+        return UsageError(f"{name}: {error}")
+    return unknown_name(f"argument of {name}", unknown, known)
+
+
+@cache
+def _hints(function: Callable[..., object]) -> dict[str, Any]:
+    return get_type_hints(function, include_extras=True)
+
+
+class _Misfit(Exception):  # noqa: N818  # it never leaves this module
+    """A value that is not of the declared type; `path` says which one, as in ``sinks[1]``."""
+
+    def __init__(self, value: object, hint: object, path: str) -> None:
+        self.path = path
+        kind = "None" if value is None else _with_article(type(value).__name__)
+        shown = f" {_one_line(value)}" if isinstance(value, _PLAIN) else ""
+        super().__init__(f"{path}{shown} is {kind}; expected {_describe(hint)}")
+
+
+def _fit(value: Any, hint: Any, path: str) -> Any:
+    """Return a value as its annotation declares it."""
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin is Annotated:
+        return _named(value, hint, path)
+    if origin in (Union, UnionType):
+        return _fit_one(value, hint, path)
+    if origin is bool and (type(value).__name__ == "bool" or (isinstance(value, Integral) and value in (0, 1))):
+        return bool(value)  # numpy's own bool has the name of Python's
+    number = not isinstance(value, bool)
+    if origin is int and number and isinstance(value, Integral):
+        return int(value)
+    if origin is float and number and isinstance(value, Real):
+        return float(value)
+    if origin in (Sequence, list, tuple, Iterable) and parts:
+        return _fit_items(value, hint, path)
+    if origin is Mapping and parts and isinstance(value, Mapping):
+        return {_fit(key, parts[0], path): _fit(item, parts[1], f"{path}[{key!r}]") for key, item in value.items()}
+    if origin in (bool, int, float) or not _is(value, origin, parts):
+        raise _Misfit(value, hint, path)
+    return value
+
+
+def _is(value: object, origin: Any, parts: tuple[Any, ...]) -> bool:
+    if origin is Any or isinstance(origin, TypeVar):
+        return True
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if methods := _methods(origin):
+        return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
+    return isinstance(value, NoneType if origin is None else origin)
+
+
+def _methods(origin: Any) -> list[str]:
+    """Return the names of the methods that a protocol asks for; none of any other type."""
+    if not getattr(origin, "_is_protocol", False):
+        return []
+    return [name for name, member in vars(origin).items() if callable(member) and not name.startswith("_")]
+
+
+def _named(value: Any, hint: Any, path: str) -> Any:
+    try:
+        return _fit(value, get_args(hint)[0], path)
+    except _Misfit as misfit:
+        raise (misfit if misfit.path != path else _Misfit(value, hint, path)) from None
+
+
+def _fit_one(value: Any, hint: Any, path: str) -> Any:
+    """Fit a value to the first type of a union that takes it; complain of an item where only an item is wrong."""
+    deepest = _Misfit(value, hint, path)
+    for part in get_args(hint):
+        try:
+            return _fit(value, part, path)
+        except _Misfit as misfit:
+            deepest = misfit if len(misfit.path) > len(deepest.path) else deepest
+    raise deepest
+
+
+def _fit_items(value: Any, hint: Any, path: str) -> Any:
+    origin, parts = get_origin(hint), get_args(hint)
+    items = value.tolist() if hasattr(value, "tolist") else value  # an array
+    if not isinstance(items, Iterable if origin is Iterable else Sequence) or isinstance(items, str | bytes):
+        raise _Misfit(value, hint, path)
+    if origin is Iterable:
+        return items
+    fitted = [_fit(item, parts[0], f"{path}[{place}]") for place, item in enumerate(items)]
+    return tuple(fitted) if isinstance(items, tuple) else fitted
+
+
+def _describe(hint: Any) -> str:
+    """Say in words what an annotation expects."""
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin is Annotated:
+        return str(parts[1])
+    if origin in (Union, UnionType):
+        *most, last = dict.fromkeys(_describe(part) for part in parts)
+        return f"{', '.join(most)}{',' * (last == 'None' or len(most) > 1)} or {last}" if most else last
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, parts))}"
+    if methods := _methods(origin):
+        return f"an object with {' and '.join(f'{name}()' for name in methods)}"
+    words = _WORDS.get(NoneType if origin is None else origin) or _with_article(origin.__name__)
+    if origin in (Sequence, list, tuple, Iterable) and parts:
+        return f"{words} of {_plural(_describe(parts[0]))}"
+    return words
+
+
+def _plural(words: str) -> str:
+    article, _, noun = words.partition(" ")
+    return f"{noun}s" if article in ("a", "an") and noun.isalpha() else f"({words})"
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def _one_line(value: object) -> str:
+    return " ".join(_SHORT.repr(value).split())
