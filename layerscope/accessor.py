@@ -11,6 +11,8 @@ from typing import Any
 
 import xarray
 
+from layerscope.arguments import checked
+
 __all__ = ["LayerScopeAccessor"]
 
 Capture = str | os.PathLike[str] | xarray.Dataset
@@ -43,30 +45,36 @@ class LayerScopeAccessor:
     def __init__(self, dataset: xarray.Dataset) -> None:
         self._dataset = dataset
 
+    @checked
     def similarity(self, measure: str = "cosine", **options: Any) -> xarray.DataArray:
         """Measure how alike the layers are: `layerscope.similarity`."""
         answer: xarray.DataArray = _ask("similarity", self._dataset, measure, **options)
         return answer
 
+    @checked
     def statistics(self, measures: str | Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
         """Measure what each layer is like: `layerscope.statistics`."""
         answer: xarray.Dataset = _ask("statistics", self._dataset, measures, **options)
         return answer
 
+    @checked
     def compare(self, other: Capture, measure: str = "cka", **options: Any) -> xarray.DataArray:
         """Measure how alike these layers and those of another capture are: `layerscope.compare`."""
         answer: xarray.DataArray = _ask("compare", self._dataset, other, measure, **options)
         return answer
 
+    @checked
     def analyze(self, other: Capture | None = None, **options: Any) -> xarray.Dataset:
         """Compute an analysis: `layerscope.analyze`."""
         answer: xarray.Dataset = _ask("analyze", self._dataset, other, **options)
         return answer
 
+    @checked
     def segment(self, measure: str = "cosine", segments: int | str = 3) -> Any:
         """Find the segments in one measure of this analysis: `layerscope.structure.selection.segment_measure`."""
         return _ask("segment_measure", self._dataset, measure, segments, home="layerscope.structure.selection")
 
+    @checked
     def best_match(self, measure: str = "cka") -> xarray.Dataset:
         """Find for each layer its best match in the other capture of this analysis: `layerscope.best_match`."""
         answer: xarray.Dataset = _ask("best_match", self._dataset, measure)

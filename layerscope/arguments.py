@@ -2,10 +2,10 @@
 
 `checked` refuses a wrong argument before the function runs. The message names the argument, what it is, and what is expected.
 Numbers of numpy become numbers of Python, arrays become lists where a list is declared, so the function receives exactly the
-declared types. The items of an iterable are left to the function that reads them: an iterator can be read only once.
+declared types. A declared iterable becomes a list too; a `Stream` is left to the function, which reads it item by item.
 
-An annotation ``Annotated[T, "words"]`` says what is expected in these words. Ranges of numbers are checked elsewhere, by
-`layerscope.errors.at_least`. This module knows no public function.
+An annotation ``Annotated[T, "words", test]`` says what is expected in these words, and a value must pass the test if there
+is one. Ranges of numbers are checked elsewhere, by `layerscope.errors.at_least`. This module knows no public function.
 """
 
 import os
@@ -19,29 +19,31 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 
 from layerscope.errors import UsageError, unknown_name
 
-__all__ = ["checked"]
+__all__ = ["Stream", "checked"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
+
+_Item = TypeVar("_Item")
+_UNREAD = object()
+
+Stream = Annotated[Iterable[_Item], _UNREAD]
+"""An iterable of any length, whose items the function checks as it reads them."""
 
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 40
 
-_WORDS: dict[Any, str] = {
-    NoneType: "None",
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    os.PathLike: "a path",
-    Callable: "a function",
-    Iterable: "an iterable",
-    Mapping: "a mapping",
-    Sequence: "a list",
-    tuple: "a tuple",
-    list: "a list",
+_NOUNS: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    str: "string",
+    os.PathLike: "path",
+    Callable: "function",
+    Mapping: "mapping",
+    Iterable: "iterable",
+    Sequence: "list",
 }
 
 
@@ -125,7 +127,7 @@ def _fit(value: Any, hint: Any, path: str) -> Any:
     """Return a value as its annotation declares it."""
     origin, parts = get_origin(hint) or hint, get_args(hint)
     if origin is Annotated:
-        return _named(value, hint, path)
+        return _fit_annotated(value, hint, path)
     if origin in (Union, UnionType):
         return _fit_one(value, hint, path)
     if origin is bool and (type(value).__name__ == "bool" or (isinstance(value, Integral) and value in (0, 1))):
@@ -161,11 +163,17 @@ def _methods(origin: Any) -> list[str]:
     return [name for name, member in vars(origin).items() if callable(member) and not name.startswith("_")]
 
 
-def _named(value: Any, hint: Any, path: str) -> Any:
+def _fit_annotated(value: Any, hint: Any, path: str) -> Any:
+    declared, *notes = get_args(hint)
+    if _UNREAD in notes and isinstance(value, Iterable):
+        return value
     try:
-        return _fit(value, get_args(hint)[0], path)
+        fitted = _fit(value, declared, path)
     except _Misfit as misfit:
         raise (misfit if misfit.path != path else _Misfit(value, hint, path)) from None
+    if not all(test(fitted) for test in notes if callable(test)):
+        raise _Misfit(value, hint, path)
+    return fitted
 
 
 def _fit_one(value: Any, hint: Any, path: str) -> Any:
@@ -184,33 +192,28 @@ def _fit_items(value: Any, hint: Any, path: str) -> Any:
     items = value.tolist() if hasattr(value, "tolist") else value  # an array
     if not isinstance(items, Iterable if origin is Iterable else Sequence) or isinstance(items, str | bytes):
         raise _Misfit(value, hint, path)
-    if origin is Iterable:
-        return items
     fitted = [_fit(item, parts[0], f"{path}[{place}]") for place, item in enumerate(items)]
     return tuple(fitted) if isinstance(items, tuple) else fitted
 
 
-def _describe(hint: Any) -> str:
-    """Say in words what an annotation expects."""
+def _describe(hint: Any, many: bool = False) -> str:
+    """Say in words what an annotation expects, in the plural for `many`."""
     origin, parts = get_origin(hint) or hint, get_args(hint)
     if origin is Annotated:
-        return str(parts[1])
+        return parts[1] if isinstance(parts[1], str) else _describe(parts[0], many)
     if origin in (Union, UnionType):
-        *most, last = dict.fromkeys(_describe(part) for part in parts)
+        *most, last = dict.fromkeys(_describe(part, many) for part in parts)
         return f"{', '.join(most)}{',' * (last == 'None' or len(most) > 1)} or {last}" if most else last
     if origin is Literal:
         return f"one of {', '.join(map(repr, parts))}"
     if methods := _methods(origin):
-        return f"an object with {' and '.join(f'{name}()' for name in methods)}"
-    words = _WORDS.get(NoneType if origin is None else origin) or _with_article(origin.__name__)
-    if origin in (Sequence, list, tuple, Iterable) and parts:
-        return f"{words} of {_plural(_describe(parts[0]))}"
-    return words
-
-
-def _plural(words: str) -> str:
-    article, _, noun = words.partition(" ")
-    return f"{noun}s" if article in ("a", "an") and noun.isalpha() else f"({words})"
+        return f"{'objects' if many else 'an object'} with {' and '.join(f'{name}()' for name in methods)}"
+    if origin is bool or origin in (None, NoneType):
+        return "True or False" if origin is bool else "None"
+    noun = _NOUNS.get(origin) or origin.__name__
+    words = f"{noun}s" if many else _with_article(noun)
+    listed = origin in (Sequence, list, tuple, Iterable) and parts
+    return f"{words} of {_describe(parts[0], many=True)}" if listed else words
 
 
 def _with_article(noun: str) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import SupportsIndex
 
 __all__ = [
+    "MOST_DRAWS",
     "CaptureError",
     "FileError",
     "LayerScopeError",
@@ -36,13 +37,30 @@ __all__ = [
     "unknown_name",
 ]
 
+MOST_DRAWS = 1_000_000
+"""The most replicates, pairings or splits of one analysis: their matrices are held in memory."""
+
 _SHOWN = 5  # files of a folder, at most
+_MOST = 2**63 - 1  # what a file or a generator of random numbers takes
 
 
 class LayerScopeError(Exception):
-    """Base of all errors that a user can mend."""
+    r"""Base of all errors that a user can mend.
+
+    Its text has two lines at most, also where a name in it has line breaks of its own.
+
+    Examples
+    --------
+    >>> print(FileError("a\nb.nc: there is no such file\ngive another"))
+    a b.nc: there is no such file
+    give another
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        *first, last = super().__str__().split("\n")
+        return "\n".join([" ".join(first), last] if first else [last])
 
 
 class UsageError(LayerScopeError):
@@ -118,8 +136,8 @@ def missing_file(path: str | os.PathLike[str]) -> str:
     return f"{said}; {path.parent.absolute()} has {shown}"
 
 
-def at_least(least: int, *, remedy: str = "", **values: object) -> None:
-    """Refuse numbers that are too low or not whole, by the name they are given under; None is left out.
+def at_least(least: int, *, most: int = _MOST, remedy: str = "", **values: object) -> None:
+    """Refuse numbers that are too low, too high or not whole, by the name they are given under; None is left out.
 
     Examples
     --------
@@ -129,6 +147,9 @@ def at_least(least: int, *, remedy: str = "", **values: object) -> None:
     >>> at_least(0, bootstrap=2.5)
     Traceback (most recent call last):
     layerscope.errors.UsageError: bootstrap 2.5: must be a whole number
+    >>> at_least(0, most=1_000, bootstrap=10**30)
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: bootstrap 1e+30: must be at most 1,000
     """
     for name, value in values.items():
         if value is None:
@@ -137,3 +158,5 @@ def at_least(least: int, *, remedy: str = "", **values: object) -> None:
             raise UsageError(f"{name} {value!r}: must be a whole number")
         if index(value) < least:
             raise UsageError(f"{name} {value}: must be {least} or more{remedy and '; '}{remedy}")
+        if index(value) > most:
+            raise UsageError(f"{name} {index(value):g}: must be at most {most:,}")

@@ -3,11 +3,11 @@
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from layerscope.arguments import checked
+from layerscope.arguments import Stream, checked
 from layerscope.capturing.driver import run
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
@@ -16,8 +16,7 @@ from layerscope.errors import CaptureError, TextsError, UsageError
 from layerscope.models.loading import identify
 from layerscope.models.model import Model
 from layerscope.outputs import writable
-from layerscope.schedules.schedule import Schedule, Stage
-from layerscope.schedules.spec import Spec
+from layerscope.schedules.spec import ScheduleLike
 from layerscope.states import Sink, StateRows
 from layerscope.store.finite import check_finite
 from layerscope.store.header import read_header
@@ -38,7 +37,7 @@ _COMMIT_SECONDS = 2.0
 @checked
 def capture(
     model: Model | str | os.PathLike[str],
-    texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",
+    texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
     output: str | os.PathLike[str] | None = None,
     *,
     sinks: Sequence[Sink] = (),
@@ -46,11 +45,11 @@ def capture(
     limit: int | None = None,
     max_length: int | None = None,
     backend: str = "hooks",
-    schedule: Schedule | Spec | str | tuple[Stage, ...] = "identity",
+    schedule: ScheduleLike = "identity",
     dtype: str | None = None,
     store_dtype: str = "same",
-    layers: str | None = None,
-    tokens: str = "all",
+    layers: Annotated[str, 'a string such as "0,5-10"'] | None = None,
+    tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all",
     batch_tokens: int = 2048,
     final_norm: bool = False,
     spans: bool = False,
@@ -195,7 +194,7 @@ def _fill(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
         raise TextsError(f"{request.source.name}: no text gave a token: give texts that are not empty")
     if stream.truncated:
         warnings.warn(
-            f"{stream.truncated} texts are longer than {request.max_length} tokens and were truncated", stacklevel=4
+            f"{stream.truncated} texts are longer than {request.max_length} tokens and were truncated", stacklevel=5
         )
     return stream
 

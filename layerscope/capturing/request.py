@@ -2,12 +2,12 @@
 
 import os
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from layerscope.arguments import checked
+from layerscope.arguments import Stream, checked
 from layerscope.capturing.backends import backend_for
 from layerscope.capturing.protocol import Backend, Wanted
 from layerscope.capturing.selection import TokenSelection, layer_names, parse_layers
@@ -17,8 +17,8 @@ from layerscope.execution.taps import check_untapped
 from layerscope.models.loading import DTYPES, load_model
 from layerscope.models.model import Model
 from layerscope.provenance import provenance
-from layerscope.schedules.schedule import Schedule, Stage
-from layerscope.schedules.spec import Spec, as_spec
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
 from layerscope.texts.sources import TextSource, open_texts
@@ -101,17 +101,17 @@ class CaptureRequest:
 @checked
 def prepare(
     model: Model | str | os.PathLike[str],
-    texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",
+    texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
     *,
     text_field: str | None = None,
     limit: int | None = None,
     max_length: int | None = None,
     backend: str = "hooks",
-    schedule: Schedule | Spec | str | tuple[Stage, ...] = "identity",
+    schedule: ScheduleLike = "identity",
     dtype: str | None = None,
     store_dtype: str = "same",
-    layers: str | None = None,
-    tokens: str = "all",
+    layers: Annotated[str, 'a string such as "0,5-10"'] | None = None,
+    tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all",
     batch_tokens: int = 2048,
     final_norm: bool = False,
     spans: bool = False,

@@ -4,8 +4,7 @@ Knows options and names; loads nothing, so that a model which is only named can 
 """
 
 from layerscope.capturing.selection import TokenSelection
-from layerscope.schedules.schedule import Schedule, Stage
-from layerscope.schedules.spec import Spec, as_spec
+from layerscope.schedules.spec import ScheduleLike, as_spec
 from layerscope.store.layout import Setting
 
 __all__ = ["settings_of"]
@@ -21,7 +20,7 @@ def settings_of(
     limit: int | None,
     max_length: int | None,
     backend: str,
-    schedule: Schedule | Spec | str | tuple[Stage, ...],
+    schedule: ScheduleLike,
     store_dtype: str,
     layers: str | None,
     tokens: str,

@@ -19,7 +19,7 @@ from layerscope.models.model import Model
 from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import Spec, as_spec
+from layerscope.schedules.spec import ScheduleLike, as_spec
 from layerscope.schedules.tree import prefix_tree
 
 __all__ = ["answer", "evaluate"]
@@ -29,7 +29,7 @@ __all__ = ["answer", "evaluate"]
 def evaluate(
     model: Model | str | os.PathLike[str],
     task: str,
-    schedule: Schedule | Spec | str = "identity",
+    schedule: ScheduleLike = "identity",
     *,
     limit: int | None = None,
     include_path: str | os.PathLike[str] | None = None,

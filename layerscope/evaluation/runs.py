@@ -13,6 +13,7 @@ RANGE_VARIANTS = tuple(name for name, variant in VARIANTS.items() if variant.pla
 """What ``--variants all`` means."""
 
 _MOST_LOOPS = 1000  # each is a run from every start, as many stages long; the paper goes to 28
+_MOST_SEEDS = 10_000  # each is a run from every start
 _BY_BLOCK = tuple(name for name, variant in VARIANTS.items() if variant.place == "block")
 
 
@@ -80,7 +81,7 @@ def plan_runs(
     >>> [str(run) for run in plan_runs(6, variants="skip,random", starts="1", seeds=2)]
     ['identity', 'skip:1', 'random:1:seed=0', 'random:1:seed=1']
     """
-    at_least(1, seeds=seeds)
+    at_least(1, most=_MOST_SEEDS, seeds=seeds)
     turns = parse_numbers("loops", loops)
     at_least(1, loops=min(turns))
     if max(turns) > _MOST_LOOPS:

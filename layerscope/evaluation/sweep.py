@@ -13,7 +13,7 @@ import numpy as np
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import LayerScopeError, ModelError, UsageError, at_least
+from layerscope.errors import MOST_DRAWS, LayerScopeError, ModelError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_names, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference, journal_of
@@ -124,7 +124,8 @@ def sweep(
     `layerscope.schedules.alignment.reference_states` names.
     """
     at_least(1, batch_tokens=batch_tokens, seeds=seeds, latency_tokens=latency_tokens)
-    at_least(0, bootstrap=bootstrap, seed=seed)
+    at_least(0, most=MOST_DRAWS, bootstrap=bootstrap)
+    at_least(0, seed=seed)
     tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
     check_names(tasks, include_path)
     for name in chance or {}:

@@ -10,8 +10,7 @@ from layerscope.errors import ModelError, UsageError, at_least
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
-from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import Spec, as_spec
+from layerscope.schedules.spec import ScheduleLike, as_spec
 
 __all__ = ["generate"]
 
@@ -20,7 +19,7 @@ __all__ = ["generate"]
 def generate(
     model: Model | str | os.PathLike[str],
     prompt: str,
-    schedule: Schedule | Spec | str = "identity",
+    schedule: ScheduleLike = "identity",
     *,
     max_new_tokens: int = 40,
     temperature: float = 0.0,

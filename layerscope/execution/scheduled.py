@@ -9,8 +9,8 @@ from layerscope.execution.stages import Outputs, mean_stream, one_by_one
 from layerscope.execution.taps import BlockCalls, Stream, tapped
 from layerscope.execution.together import Together
 from layerscope.models.model import Model
-from layerscope.schedules.schedule import Schedule, Stage
-from layerscope.schedules.spec import Spec, parse_schedule
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import ScheduleLike, parse_schedule
 
 __all__ = ["scheduled"]
 
@@ -21,7 +21,7 @@ Observe = Callable[[int, Stream], None]
 @contextmanager
 def scheduled(
     model: Model,
-    schedule: Schedule | Spec | str | tuple[Stage, ...],
+    schedule: ScheduleLike,
     observe: Observe | None = None,
     *,
     stacked: bool = False,

@@ -25,7 +25,7 @@ from layerscope.figures.cells import (
     scale_of,
 )
 from layerscope.figures.style import TEXT, inches, styled
-from layerscope.structure.segmentation import Segmentation, layer_numbers
+from layerscope.structure.segmentation import Matrix, Segmentation, layer_numbers
 
 __all__ = ["heatmap"]
 
@@ -41,10 +41,10 @@ _DOTTED = "dotted: no more alike than by chance"
 @checked
 @styled
 def heatmap(
-    similarity: xr.DataArray | np.ndarray,
+    similarity: Matrix,
     segments: Segmentation | None = None,
     *,
-    by_chance: xr.DataArray | np.ndarray | None = None,
+    by_chance: Matrix | None = None,
     width: str | float = "single",
     title: str | None = None,
     low: float | None = None,

@@ -11,7 +11,7 @@ from typing import Any
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import UsageError, at_least
+from layerscope.errors import MOST_DRAWS, UsageError, at_least
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.families.massive_report import report_massive
 from layerscope.measures.labelling import label, label_beside
@@ -142,7 +142,8 @@ def analyze_source(
     progress: bool = False,
 ) -> xarray.Dataset:
     """Analyse anything that gives rows; see `analyze`."""
-    at_least(0, exclude_first=exclude_first, bootstrap=bootstrap, null=null, ceiling=ceiling, seed=seed)
+    at_least(0, exclude_first=exclude_first, seed=seed)
+    at_least(0, most=MOST_DRAWS, bootstrap=bootstrap, null=null, ceiling=ceiling)
     records = find_measures(measures)
     captures = [source.attrs] if other is None else [source.attrs, other.attrs]
     facts: dict[str, Attribute] = {}

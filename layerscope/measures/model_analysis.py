@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray
 
-from layerscope.arguments import checked
+from layerscope.arguments import Stream, checked
 from layerscope.capturing.capture import into_sinks
 from layerscope.capturing.request import prepare
 from layerscope.measures.statistics import Statistics
@@ -21,7 +21,7 @@ __all__ = ["analyze_model"]
 @checked
 def analyze_model(
     model: Model | str | os.PathLike[str],
-    texts: str | os.PathLike[str] | Iterable[str] = "builtin:passages",
+    texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
     *,
     measures: str | Iterable[str] | None = None,
     exclude_first: int = 0,

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import xarray
 
-from layerscope.errors import MeasureError, at_least
+from layerscope.arguments import checked
+from layerscope.errors import MOST_DRAWS, MeasureError, UsageError, at_least
 from layerscope.measures.analysis import finish, parse_memory
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.passes.engine import Engine
@@ -50,6 +51,7 @@ class Statistics:
     array([2.])
     """
 
+    @checked
     def __init__(
         self,
         measures: str | Iterable[str] | None = None,
@@ -61,7 +63,8 @@ class Statistics:
         memory: str | int = "4GB",
         seed: int = 0,
     ) -> None:
-        at_least(0, exclude_first=exclude_first, bootstrap=bootstrap, seed=seed)
+        at_least(0, exclude_first=exclude_first, seed=seed)
+        at_least(0, most=MOST_DRAWS, bootstrap=bootstrap)
         self._measures = find_measures(measures)
         self._layer = None if layer is None else np.array(layer, np.int64)
         self._layer_name = layer_name
@@ -74,11 +77,19 @@ class Statistics:
 
         Raises
         ------
+        UsageError
+            For rows of other layers than those before.
         MeasureError
             For a state that is NaN or infinite.
         """
         if self._engine is None:
             self._engine = Engine(self._study(rows), self._measures)
+        first, shape = self._engine.study.first, tuple(rows.hidden.shape[1:])
+        if shape != (len(first), first.width):
+            raise UsageError(
+                f"Statistics: rows of {shape[0]} layers of {shape[1]} features, after rows of {len(first)} of {first.width}: "
+                "make a new one for each capture"
+            )
         rows = rows.select(rows.position >= self._exclude_first)
         if len(rows):
             hidden = rows.hidden.to(device="cpu", dtype=self._engine.study.dtype)

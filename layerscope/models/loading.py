@@ -202,7 +202,7 @@ def _module(
         )
     check_weights(module, report, checkpoint, row, name)
     if not checkpoint.is_safe:
-        warnings.warn(f"{name}: no safetensors, .bin files were read (weights only, no code was run)", stacklevel=3)
+        warnings.warn(f"{name}: no safetensors, .bin files were read (weights only, no code was run)", stacklevel=4)
     return module  # type: ignore[no-any-return]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from layerscope.arguments import checked
 from layerscope.errors import ScheduleError
 from layerscope.schedules.printing import Stage, print_explicit
 
@@ -38,9 +39,10 @@ class Schedule(tuple[Stage, ...]):
 
     depth: int | None
 
+    @checked
     def __new__(cls, stages: Iterable[Iterable[int]], depth: int | None = None) -> "Schedule":
         """Check the stages and keep them."""
-        schedule = super().__new__(cls, (tuple(map(int, stage)) for stage in stages))
+        schedule = super().__new__(cls, map(tuple, stages))
         schedule.depth = depth
         if not schedule:
             raise ScheduleError("a schedule needs at least one stage: nothing would run")

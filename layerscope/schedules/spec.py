@@ -5,10 +5,10 @@ One record a variant says what it takes; parsing, printing, listing and the colu
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Annotated, Literal
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
@@ -17,7 +17,7 @@ from layerscope.schedules.grammar import parse_explicit
 from layerscope.schedules.printing import print_explicit
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["VARIANTS", "Spec", "Variant", "as_spec", "parse_schedule", "parse_spec"]
+__all__ = ["VARIANTS", "ScheduleLike", "Spec", "Variant", "as_spec", "parse_schedule", "parse_spec"]
 
 Place = Literal["nothing", "start", "block", "range"]
 
@@ -165,6 +165,13 @@ class Spec:
         return ":".join(filter(None, [self.variant, place, option]))
 
 
+ScheduleLike = Annotated[
+    Schedule | Spec | str | Sequence[Sequence[int]],
+    "a text such as 'skip:12', or stages of block numbers such as ((0,), (1, 2))",
+]
+"""A schedule in any form that the public functions take."""
+
+
 @checked
 def parse_spec(text: str) -> Spec:
     """Read a SPEC: a variant with its numbers, or an explicit schedule.
@@ -242,7 +249,8 @@ def _option(name: str, part: str, wrong: Callable[[str], UsageError]) -> int:
     return int(match[1])
 
 
-def as_spec(schedule: object) -> Spec:
+@checked
+def as_spec(schedule: ScheduleLike) -> Spec:
     """Return what a schedule given in any form (text, `Spec`, stages) is called, for whatever model.
 
     Raises
@@ -261,19 +269,10 @@ def as_spec(schedule: object) -> Spec:
         return parse_spec(schedule)
     if isinstance(schedule, Spec):
         return schedule
-    if isinstance(schedule, Schedule):
-        return Spec("explicit", stages=schedule)
-    try:
-        return Spec("explicit", stages=Schedule([tuple(stage) for stage in schedule]))  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"a schedule is a text such as 'skip:12', or stages of block numbers such as ((0,), (1, 2)), not {schedule!r}"
-        ) from None
+    return Spec("explicit", stages=schedule if isinstance(schedule, Schedule) else Schedule(schedule))
 
 
-def parse_schedule(
-    schedule: "Schedule | Spec | str | tuple[tuple[int, ...], ...]", depth: int
-) -> tuple[Spec, Schedule]:
+def parse_schedule(schedule: ScheduleLike, depth: int) -> tuple[Spec, Schedule]:
     """Return a schedule given in any form, and what it is called, for a model of `depth` blocks.
 
     Raises

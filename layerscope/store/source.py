@@ -266,6 +266,11 @@ def _check_dataset(dataset: xarray.Dataset) -> None:
             raise FileError(f"the dataset lacks {name!r}\ngive one opened with open_capture, or of the same shape")
         if set(dataset[name].dims) != wanted:
             raise FileError(f"the dataset has {name} on {dataset[name].dims}, expected {tuple(sorted(wanted))}")
+        if name in (LAYER, SEQUENCE_INDEX, POSITION, TOKEN_ID) and dataset[name].dtype.kind not in "iu":
+            raise FileError(f"the dataset has {name} as {dataset[name].dtype}, expected whole numbers")
+    for name in (LAYER, FEATURE):
+        if not dataset.sizes[name]:
+            raise FileError(f"the dataset has no {name}: select one or more")
     if dataset[HIDDEN].dtype.kind != "f":
         raise FileError(f"the dataset has hidden as {dataset[HIDDEN].dtype}, expected floats")
 

@@ -8,6 +8,7 @@ module knows no model, no capture and no figure.
 import os
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,10 @@ __all__ = ["scaling"]
 
 @checked
 def scaling(
-    analyses: Sequence[str | os.PathLike[str] | xr.Dataset], *, measure: str | None = None, progress: bool = False
+    analyses: Annotated[Sequence[str | os.PathLike[str] | xr.Dataset], "a list of two analyses or more"],
+    *,
+    measure: str | None = None,
+    progress: bool = False,
 ) -> xr.Dataset:
     r"""Compare beginning, middle and ending layers across models.
 
@@ -87,7 +91,7 @@ def scaling(
     >>> dict(zip(found["claim"].values.tolist(), found["verdict"].values[0].tolist()))
     {'ending_is_one_layer': 'holds', 'beginning_proportion_falls': 'holds'}
     """
-    if isinstance(analyses, str | os.PathLike | xr.Dataset) or len(analyses) < 2:
+    if len(analyses) < 2:
         raise UsageError("scaling compares models: give two analyses or more")
     members = members_of([_opened(given, place) for place, given in enumerate(analyses, 1)])
     readings = readings_of(members, measure)
@@ -115,11 +119,11 @@ def _say_what_differs(members: Sequence[Member]) -> None:
     if unknown:
         warnings.warn(
             f"the captures of {', '.join(unknown)} do not say how many parameters the model has: models are ordered by depth",
-            stacklevel=3,
+            stacklevel=4,
         )
     texts = {member.texts for member in members}
     if len(texts) > 1:
-        warnings.warn(f"the models were captured on different texts: {', '.join(sorted(texts))}", stacklevel=3)
+        warnings.warn(f"the models were captured on different texts: {', '.join(sorted(texts))}", stacklevel=4)
 
 
 def _require_equal_counts(members: Sequence[Member], readings: dict[Key, list[Reading]]) -> None:

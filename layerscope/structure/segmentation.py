@@ -11,7 +11,7 @@ states, gives 2, 29 and 2.
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
@@ -25,12 +25,16 @@ from layerscope.structure.stability import stability
 
 __all__ = [
     "ASYMMETRY",
+    "Matrix",
     "Segmentation",
     "describe_partition",
     "layer_numbers",
     "segment",
     "similarity_matrix",
 ]
+
+Matrix = Annotated[xr.DataArray | np.ndarray, "an array of numbers", lambda array: array.dtype.kind in "fiub"]
+"""A matrix over pairs of layers, or replicates of one."""
 
 ASYMMETRY = 1e-6
 """How far a similarity of the layers of one capture may be from symmetric: rounding."""
@@ -97,10 +101,10 @@ class Segmentation:
 
 @checked
 def segment(
-    similarity: xr.DataArray | np.ndarray,
+    similarity: Matrix,
     segments: int | str = 3,
     *,
-    replicates: xr.DataArray | np.ndarray | None = None,
+    replicates: Matrix | None = None,
 ) -> Segmentation:
     r"""Find the best contiguous partition of the layers.
 
@@ -246,11 +250,11 @@ def _count(segments: int | str, matrix: Float[np.ndarray, "layer layer"]) -> int
     """Return the number of segments, chosen or checked."""
     if segments == "auto":
         return choose_segments(matrix)
-    if not isinstance(segments, int | np.integer) or isinstance(segments, bool) or segments < 1:
+    if isinstance(segments, str) or segments < 1:
         raise UsageError(f"segments is {segments!r}, expected a whole number from 1 on, or 'auto'")
     if segments > len(matrix):
         raise MeasureError(
             f"{len(matrix)} layers cannot be cut into {segments} segments: ask for at most {len(matrix)}, "
             "or capture more layers"
         )
-    return int(segments)
+    return segments

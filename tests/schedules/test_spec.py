@@ -154,5 +154,5 @@ def test_every_record_is_complete(variant) -> None:
 
 @pytest.mark.parametrize("schedule", [None, 3, ["0-5"], [1, 2], object()])
 def test_what_is_no_schedule_in_any_form(schedule: object) -> None:
-    with pytest.raises(UsageError, match="a schedule is a text such as 'skip:12', or stages of block numbers"):
+    with pytest.raises(UsageError, match=r"as_spec: schedule.* is .*; expected a (text such as 'skip:12', or stages|list of whole numbers)"):
         as_spec(schedule)

@@ -1,0 +1,332 @@
+"""Campaign: wrong arguments for every public function, and datasets with something missing.
+
+Each public function is called validly once, then with one argument replaced by each wrong value. A call may return, or raise a
+`LayerScopeError` of at most two lines; anything else is a fault. Run by hand::
+
+    python -m tests.campaigns.api [--only NAME]
+"""
+
+import argparse
+import os
+import re
+import signal
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+
+import layerscope as ls
+from layerscope.errors import LayerScopeError
+from layerscope.evaluation.sweep_file import read_sweep
+from layerscope.measures.files import write_result
+from layerscope.measures.statistics import Statistics
+from layerscope.models.loading import wrap_module
+from layerscope.models.model import Model
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import Spec
+from layerscope.structure.selection import segment_measure, similarity_of
+from layerscope.structure.training import read_training
+from tests.campaigns.report import Report
+from tests.families import tiny_module
+from tests.measures.captures import capture as tiny_capture
+from tests.measures.captures import walk
+from tests.tokenizers import word_tokenizer
+
+LIMIT_S = 20
+EXPECTED = ("returned", "refused")
+
+
+class Door(NamedTuple):
+    """A public function and a valid call of it."""
+
+    name: str
+    function: Callable[..., Any]
+    valid: dict[str, Any]
+
+
+def wrong_values() -> dict[str, Any]:
+    """Values that are wrong for most arguments, by what they are called in the report."""
+    plain = [
+        None,
+        5,
+        3.5,
+        True,
+        -1,
+        10**30,
+        "nonsense",
+        "",
+        "a\nb",
+        "\0",
+        b"x",
+        [],
+        {},
+        (),
+        [None],
+        [5],
+        ["x"],
+        [[]],
+        [()],
+    ]
+    plain += [float("nan"), float("inf"), ..., {"a": 1}, {1}, range(3), ["cosine", 5], {"builtin:cloze": "x"}, {5: 0.5}]
+    values = {repr(value): value for value in plain}
+    return values | {
+        "object()": object(),
+        "a lambda": lambda *_: 5,
+        "a class": Statistics,
+        "a generator": (number for number in range(3)),
+        "a missing path": Path("no/such/file.nc"),
+        "a folder": Path("."),
+        "numpy 3": np.int64(3),
+        "numpy -2.5": np.float32(-2.5),
+        "an empty array": np.zeros((0, 0)),
+        "an array of text": np.array(["a", "b"]),
+        "an array of NaN": np.full((3, 3), np.nan),
+        "an array": np.ones((3, 3)),
+        "a long array": np.ones(4),
+        "complex": np.ones((3, 3)) * 1j,
+        "objects": np.array([[object()]]),
+        "an empty Dataset": xr.Dataset(),
+        "a foreign Dataset": xr.Dataset({"temperature": ("time", [1.0, 2.0])}),
+        "an empty DataArray": xr.DataArray([]),
+        "a DataArray": xr.DataArray(np.eye(3), dims=("x", "y")),
+        "a DataArray of text": xr.DataArray([["a"]]),
+    }
+
+
+def model(folder: Path) -> Model:
+    """Make a tiny model, in memory and as a folder."""
+    module, tokenizer = tiny_module("llama"), word_tokenizer()
+    module.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return wrap_module(module, tokenizer, name="tiny")
+
+
+def doors(folder: Path) -> Iterator[Door]:
+    """All public functions, each with a valid call."""
+    tiny, texts = model(folder), ["w1 w2 w3 w4 w5 w6", "w3 w4 w5 w1 w2"]
+    ls.capture(tiny, texts, folder / "run.h5", spans=True)
+    states = tiny_capture(walk(32, 4, 3), [4] * 8, attrs={"model": "tiny@step1", "num_blocks": "3"})
+    later = states.assign_attrs(model="tiny@step2")
+    result = ls.analyze(states, bootstrap=4, null=4)
+    between = ls.analyze(states, later, measures="cka", bootstrap=4)
+    grown = result.assign_attrs(model="other", num_blocks=3, parameters=2000)
+    result = result.assign_attrs(model="one", num_blocks=3, parameters=1000)
+    comparison = ls.scaling([result, grown])
+    training = ls.over_training([states, later], "cka")
+    sweep = ls.sweep(tiny, variants="skip,middle_repeat,looped_parallel,drop", limit=3, bootstrap=5, latency=True)
+    for name, dataset in {"run": result, "scaling": comparison, "training": training, "sweep": sweep}.items():
+        write_result(dataset, folder / f"{name}.nc")
+    matrix = result["cosine"]
+    segments = ls.segment(matrix)
+
+    options = {"text_field": None, "limit": 2, "max_length": 9, "schedule": "skip:1", "layers": "0-1", "tokens": "last"}
+    options |= {"batch_tokens": 64, "final_norm": True, "seed": 1, "backend": "hooks", "store_dtype": "same"}
+    measured = {"exclude_first": 0, "bootstrap": 2, "memory": "1GB", "seed": 0}
+    beside = {"align": "auto", "null": 0, "ceiling": 0, "progress": False}
+    loaded = {"dtype": "float32", "device": "cpu"}
+    writing = {"output": folder / "out", "resume": False, "overwrite": True}
+
+    yield Door("load_model", ls.load_model, {"source": folder / "model", **loaded, "trust_remote_code": False})
+    yield Door("wrap_module", wrap_module, {"module": tiny.module, "tokenizer": tiny.tokenizer, "name": "x"})
+    yield Door(
+        "capture",
+        ls.capture,
+        {"model": tiny, "texts": texts, "sinks": (), **writing, "spans": False, **options, "dtype": None},
+    )
+    yield Door("capture of sinks", ls.capture, {"model": tiny, "texts": texts, "sinks": [Statistics()], "layers": "1"})
+    yield Door("capture by name", ls.capture, {"model": folder / "model", "texts": texts, **writing, **loaded})
+    yield Door("open_capture", ls.open_capture, {"path": folder / "run.h5", "allow_incomplete": False})
+    yield Door("analyze", ls.analyze, {"capture": states, "measures": ["cosine", "norm"], **measured, **beside})
+    yield Door("analyze two", ls.analyze, {"capture": states, "other": later, "measures": "cka", **measured, **beside})
+    yield Door(
+        "analyze a file", ls.analyze, {"capture": folder / "run.h5", "other": folder / "run.h5", "align": "spans"}
+    )
+    yield Door(
+        "analyze_model", ls.analyze_model, {"model": tiny, "texts": texts, "measures": "norm", **measured, **options}
+    )
+    yield Door("similarity", ls.similarity, {"capture": states, "measure": "cosine", **measured, **beside})
+    yield Door("compare", ls.compare, {"capture": states, "other": later, "measure": "cka_biased", **measured})
+    yield Door("statistics", ls.statistics, {"capture": states, "measures": "norm", **measured})
+    yield Door("open_analysis", ls.open_analysis, {"path": folder / "run.nc"})
+    yield Door("open_sweep", ls.open_sweep, {"path": folder / "sweep.nc"})
+    yield Door("open_scaling", ls.open_scaling, {"path": folder / "scaling.nc"})
+    yield Door("read_training", read_training, {"path": folder / "training.nc"})
+    yield Door("read_sweep", read_sweep, {"path": folder / "sweep.nc"})
+    yield Door("cite", ls.cite, {"path": folder / "run.nc"})
+    yield Door("segment", ls.segment, {"similarity": matrix, "segments": 3, "replicates": result["cosine_bootstrap"]})
+    yield Door("segment_measure", segment_measure, {"result": result, "measure": "cosine", "segments": 2})
+    yield Door("similarity_of", similarity_of, {"result": result, "measure": "cosine"})
+    yield Door("scaling", ls.scaling, {"analyses": [result, grown], "measure": "cosine", "progress": False})
+    yield Door(
+        "over_training", ls.over_training, {"captures": [states, later], "measure": "cka", "steps": [1, 2], "seed": 0}
+    )
+    yield Door("best_match", ls.best_match, {"result": between, "measure": "cka"})
+    yield Door(
+        "evaluate",
+        ls.evaluate,
+        {
+            "model": tiny,
+            "task": "builtin:cloze",
+            "schedule": "skip:1",
+            "limit": 2,
+            "include_path": None,
+            "batch_tokens": 512,
+            **loaded,
+        },
+    )
+    yield Door(
+        "sweep",
+        ls.sweep,
+        {"model": tiny, "task": ["builtin:cloze"], "variants": ["skip"], "schedule": ["drop:1"], "starts": [0, 1]}
+        | {"seeds": 1, "loops": [2], "limit": 2, "include_path": None, **writing, "bootstrap": 2, "latency": False}
+        | {"latency_tokens": 2, "chance": {"builtin:cloze": 0.1}, "batch_tokens": 512, **loaded, "seed": 0},
+    )
+    yield Door("sweep_grid", ls.sweep_grid, {"dataset": sweep})
+    yield Door(
+        "generate",
+        ls.generate,
+        {"model": tiny, "prompt": "w1 w2", "schedule": "skip:1", "max_new_tokens": 2, "temperature": 0.5, "seed": 0}
+        | {"stacked": False, **loaded},
+    )
+    yield Door("scheduled", _scheduled, {"model": tiny, "schedule": "skip:1", "observe": None, "stacked": False})
+    yield Door("Statistics", Statistics, {"measures": "norm", "layer": [0, 1], "layer_name": ["a", "b"], **measured})
+    yield Door("Schedule", Schedule, {"stages": [(0,), (1, 2)], "depth": 4})
+    yield Door("Spec", _spec, {"variant": "skip", "place": (1,), "option": None, "stages": None})
+    for name in ls.variants.__all__:
+        function = getattr(ls.variants, name)
+        valid = {"depth": 6, "start": 1, "block": 1, "first": 1, "last": 2, "times": 2, "loops": 2, "seed": 0}
+        yield Door(f"variants.{name}", function, {key: valid[key] for key in function.__annotations__ if key in valid})
+    accessor = result.layerscope
+    yield Door("layerscope.segment", accessor.segment, {"measure": "cosine", "segments": 2})
+    yield Door("layerscope.best_match", between.layerscope.best_match, {"measure": "cka"})
+    yield Door("layerscope.analyze", states.layerscope.analyze, {"other": None, "measures": "norm"})
+    yield Door("layerscope.compare", states.layerscope.compare, {"other": later, "measure": "cka_biased"})
+    yield Door("layerscope.similarity", states.layerscope.similarity, {"measure": "cosine"})
+    yield Door("layerscope.statistics", states.layerscope.statistics, {"measures": "norm"})
+
+    wide = {"width": "double"}
+    heat = {"by_chance": matrix > 0.5, "title": "x", "low": 0.0, "high": 1.0, "axes": None}
+    scored = {"dataset": sweep, "quantity": "loss", "task": None}
+    yield Door("heatmap", ls.figures.heatmap, {"similarity": matrix, "segments": segments, **heat, **wide})
+    yield Door("panel", ls.figures.panel, {"result": result, "segments": segments, **wide})
+    yield Door("profile", ls.figures.profile, {"result": result, "segments": segments, **wide})
+    yield Door("match", ls.figures.match, {"result": between, "measure": "cka", **wide})
+    yield Door("training", ls.figures.training, {"result": training, **wide})
+    yield Door(
+        "figures.scaling", ls.figures.scaling, {"dataset": comparison, "measure": "cosine", "exclude_first": 0, **wide}
+    )
+    yield Door("figures.sweep", ls.figures.sweep, {**scored, "loops": 3, **wide})
+    yield Door("tasks", ls.figures.tasks, {"dataset": sweep, "quantity": "loss", "variant": "skip", "loops": 3, **wide})
+    yield Door("single", ls.figures.single, {**scored, **wide})
+    yield Door("loops", ls.figures.loops, {**scored, **wide})
+    yield Door("drift", ls.figures.drift, {"dataset": sweep, "drift": "drift_cosine", "task": None, **wide})
+    yield Door("stages", ls.figures.stages, {"dataset": sweep, "schedule": ["skip:0"], "task": None, **wide})
+    yield Door("latency", ls.figures.latency, {**scored, "loops": 3, **wide})
+    yield Door("save", ls.figures.save, {"figure": plt.figure(), "path": folder / "figure.png"})
+
+
+def _scheduled(**arguments: Any) -> None:
+    tiny = arguments["model"]
+    with ls.scheduled(**arguments):
+        tiny.module(__import__("torch").tensor([[3, 4]]))
+
+
+def _spec(**arguments: Any) -> None:
+    Spec(**arguments).schedule(4)
+
+
+def hurt(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield a dataset with one thing missing or other than it should be."""
+    for name in map(str, dataset.variables):
+        yield f"without {name}", dataset.drop_vars(name)
+        if name not in dataset.dims:
+            variable = dataset[name]
+            yield f"{name} as text", dataset.assign({name: variable.astype(str)})
+            yield f"{name} without dimensions", dataset.drop_vars(name).assign({name: 1.0})
+            if variable.dtype.kind == "f":
+                yield f"{name} all NaN", dataset.assign({name: variable * np.nan})
+    for name in map(str, dataset.dims):
+        yield f"no {name}", dataset.isel({name: slice(0, 0)})
+        yield f"one {name}", dataset.isel({name: slice(0, 1)})
+        yield f"{name} taken out", dataset.isel({name: 0})
+        yield f"{name} renamed", dataset.rename({name: "other_name"})
+    yield "no attributes", dataset.drop_attrs()
+    for name in map(str, dataset.attrs):
+        yield f"attribute {name} is odd", dataset.assign_attrs({name: [1, 2]})
+
+
+def outcome(call: Callable[[], object]) -> tuple[str, str]:
+    """Call, and say how it ended and in which words."""
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(LIMIT_S)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call()
+        return "returned", ""
+    except LayerScopeError as error:
+        return ("refused" if str(error).count("\n") < 2 else "refused in more than two lines"), str(error)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return type(
+            error
+        ).__name__, f"{' '.join(str(error).split())[:150]} ({Path(where.filename).name}:{where.lineno})"
+    finally:
+        signal.alarm(0)
+        plt.close("all")
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"more than {LIMIT_S} s")
+
+
+def misuse(found: Door, report: Report, share: Callable[[], bool] = lambda: True) -> None:
+    """Call one function with wrong arguments, one at a time, and count how the calls end."""
+    ended, words = outcome(lambda: found.function(**found.valid))
+    report.add("returned" if ended == "returned" else "valid call failed", f"{found.name}: {words}")
+    for argument, given in found.valid.items():
+        wrong = wrong_values()
+        if isinstance(given, xr.Dataset):
+            wrong |= dict(hurt(given))
+        elif isinstance(given, list) and isinstance(given[0], xr.Dataset):
+            wrong |= {f"first {title}": [dataset, *given[1:]] for title, dataset in hurt(given[0])}
+        for title, value in wrong.items():
+            if not share():
+                continue
+            ended, words = outcome(lambda call={**found.valid, argument: value}: found.function(**call))
+            report.add(ended, f"{found.name}({argument}={title}): {words}")
+    for changed in ({"nonsense": 1}, dict.fromkeys(list(found.valid)[:1])):
+        call = (
+            {**found.valid, **changed}
+            if "nonsense" in changed
+            else {k: v for k, v in found.valid.items() if k not in changed}
+        )
+        ended, words = outcome(lambda call=call: found.function(**call))
+        report.add(ended, f"{found.name} with {changed}: {words}")
+
+
+def main() -> None:
+    """Run the campaign and print its counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="a pattern for the names of the functions to call")
+    only = parser.parse_args().only
+    total = Report("misuse of the Python interface", EXPECTED)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for found in doors(Path(folder)):
+            if re.search(only, found.name):
+                report = Report(found.name, EXPECTED)
+                misuse(found, report)
+                print(report, flush=True)
+                total.counts += report.counts
+    print(total)
+
+
+if __name__ == "__main__":
+    main()
