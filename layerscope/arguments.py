@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 
 from layerscope.errors import UsageError, unknown_name
 
-__all__ = ["Stream", "checked"]
+__all__ = ["Stream", "check_fields", "checked"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -75,6 +75,21 @@ def checked(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
         return function(*arguments, **options)
 
     return checking
+
+
+def check_fields(record: object) -> None:
+    """Check the fields of a dataclass against their annotations: for its ``__post_init__``.
+
+    Raises
+    ------
+    UsageError
+        A field is not of its declared type.
+    """
+    for name, hint in get_type_hints(type(record), include_extras=True).items():
+        try:
+            _fit(getattr(record, name), hint, name)
+        except _Misfit as misfit:
+            raise UsageError(f"{type(record).__name__}: {misfit}") from None
 
 
 def _fitting(
@@ -192,6 +207,9 @@ def _fit_items(value: Any, hint: Any, path: str) -> Any:
     items = value.tolist() if hasattr(value, "tolist") else value  # an array
     if not isinstance(items, Iterable if origin is Iterable else Sequence) or isinstance(items, str | bytes):
         raise _Misfit(value, hint, path)
+    items = items if isinstance(items, list | tuple) else list(items)
+    if isinstance(parts[0], type) and all(type(item) is parts[0] for item in items):
+        return items
     fitted = [_fit(item, parts[0], f"{path}[{place}]") for place, item in enumerate(items)]
     return tuple(fitted) if isinstance(items, tuple) else fitted
 

@@ -31,6 +31,7 @@ from layerscope.cli import (
     sweep,
     training,
 )
+from layerscope.cli.terminal import complain, end_output, give_up_output, take_any_character
 from layerscope.errors import LayerScopeError, is_panic
 from layerscope.version import __version__
 
@@ -87,12 +88,14 @@ def main() -> None:
     # The flag is meant anywhere on the line; typer would take it before the command only.
     sys.argv = sys.argv[:1] + [argument for argument in sys.argv[1:] if argument != "--debug"]
     warnings.showwarning = _note
+    take_any_character()
     sys.exit(_run(debug))
 
 
 def _run(debug: bool) -> int:
     try:
         code = app(standalone_mode=False)
+        end_output()
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "layerscope"
         if said := error.format_message():  # nothing, where the command line was empty and its help was printed
@@ -106,13 +109,18 @@ def _run(debug: bool) -> int:
         _complain(str(error) if isinstance(error, LayerScopeError) else error.format_message())
         return int(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left; nothing more can be said
+        give_up_output()  # whoever read it has left
         return 1
     except Exception as error:
         if debug:
             raise
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            give_up_output()
             _complain(f"{error.strerror}: make room where the output goes")
+        elif isinstance(error, MemoryError):
+            _complain(
+                f"not enough memory: {str(error) or 'the system gives no more'}\nGive lower numbers, or a smaller --memory."
+            )
         else:
             _complain(
                 f"{type(error).__name__}: {error}\nThis is a fault of layerscope: run again with --debug and report it."
@@ -136,10 +144,10 @@ def _resumable() -> bool:
 
 
 def _complain(message: str) -> None:
-    print(f"layerscope: {message}", file=sys.stderr)
+    complain(f"layerscope: {message}")
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print LayerScope's own notices as one line; leave those of libraries to their authors."""
     if issubclass(category, UserWarning) and not issubclass(category, DeprecationWarning):
-        print(f"note: {message}", file=sys.stderr)
+        complain(f"note: {message}")

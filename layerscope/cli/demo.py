@@ -42,7 +42,7 @@ def demo(
 
     folder = output or cache_folder("demo")
     folder.mkdir(parents=True, exist_ok=True)
-    loaded = load_model(model or fetch("smollm2-135m"))
+    loaded = load_model(fetch("smollm2-135m") if model is None else model)
     run = folder / "run.h5"
     report = capture(loaded, "builtin:passages", run, limit=limit, overwrite=True)
     typer.echo(str(report))

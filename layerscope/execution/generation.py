@@ -62,6 +62,7 @@ def generate(
         A schedule that a model of this depth has not.
     """
     at_least(1, max_new_tokens=max_new_tokens)
+    at_least(0, seed=seed)
     spec = as_spec(schedule)
     if not 0 <= temperature < math.inf:
         raise UsageError(f"temperature {temperature}: must be a number of 0 or more")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Literal
 
-from layerscope.arguments import checked
-from layerscope.errors import UsageError
+from layerscope.arguments import check_fields, checked
+from layerscope.errors import UsageError, unknown_name
 from layerscope.schedules import variants
 from layerscope.schedules.grammar import parse_explicit
 from layerscope.schedules.printing import print_explicit
@@ -111,6 +111,18 @@ class Spec:
     option: int | None = None
     stages: Schedule | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if (self.variant == "explicit") != (self.stages is not None):
+            raise UsageError("Spec: the variant 'explicit' has stages, and no other variant has")
+        if self.variant == "explicit":
+            return
+        if self.variant not in VARIANTS:
+            raise unknown_name("variant", self.variant, VARIANTS)
+        form, numbers = VARIANTS[self.variant].form, {"nothing": 0, "range": 2}.get(VARIANTS[self.variant].place, 1)
+        if len(self.place) != numbers:
+            raise UsageError(f"Spec: {self.variant} takes {numbers} numbers, got {self.place}: it is written {form}")
+
     def schedule(self, depth: int) -> Schedule:
         """Return the schedule for a model of `depth` blocks.
 
@@ -123,7 +135,7 @@ class Spec:
             self.stages.check_depth(depth)
             return self.stages
         variant = VARIANTS[self.variant]
-        option = {} if variant.option is None else {variant.option: self.option}
+        option = {} if variant.option is None or self.option is None else {variant.option: self.option}
         return variant.build(depth, *self.place, **option)
 
     def affected(self, depth: int) -> int:

@@ -7,10 +7,13 @@ N = 13 of 32 with 5 blocks skipped, follow this rule.)
 
 import random as _random
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 from layerscope.arguments import checked
 from layerscope.errors import ScheduleError
 from layerscope.schedules.schedule import Schedule, Stage
+
+_DEEPEST, _MOST_TIMES = 100_000, 10_000  # more is a slip of the pen, and would only fill the memory
 
 __all__ = [
     "affected",
@@ -29,8 +32,15 @@ __all__ = [
 ]
 
 
+Depth = Annotated[int, f"a whole number up to {_DEEPEST:,}", lambda depth: depth <= _DEEPEST]
+"""T, the number of blocks of a model."""
+
+Times = Annotated[int, f"a whole number up to {_MOST_TIMES:,}", lambda times: times <= _MOST_TIMES]
+"""How often blocks run."""
+
+
 @checked
-def starts(depth: int) -> range:
+def starts(depth: Depth) -> range:
     """Return every legal start N of a range variant: those that leave at least one block affected.
 
     Examples
@@ -42,7 +52,7 @@ def starts(depth: int) -> range:
 
 
 @checked
-def affected(depth: int, start: int) -> range:
+def affected(depth: Depth, start: int) -> range:
     """Return the blocks that a range variant affects: N+1 … T-N-1.
 
     Raises
@@ -73,7 +83,7 @@ def _singly(blocks: Iterable[int]) -> list[Stage]:
 
 
 @checked
-def identity(depth: int) -> Schedule:
+def identity(depth: Depth) -> Schedule:
     """All blocks in their order.
 
     Examples
@@ -85,7 +95,7 @@ def identity(depth: int) -> Schedule:
 
 
 @checked
-def skip(depth: int, start: int) -> Schedule:
+def skip(depth: Depth, start: int) -> Schedule:
     """Leave the affected blocks out.
 
     Examples
@@ -97,7 +107,7 @@ def skip(depth: int, start: int) -> Schedule:
 
 
 @checked
-def middle_repeat(depth: int, start: int) -> Schedule:
+def middle_repeat(depth: Depth, start: int) -> Schedule:
     """Run block T//2 in place of each affected block.
 
     Examples
@@ -109,7 +119,7 @@ def middle_repeat(depth: int, start: int) -> Schedule:
 
 
 @checked
-def reverse(depth: int, start: int) -> Schedule:
+def reverse(depth: Depth, start: int) -> Schedule:
     """Run the affected blocks last to first.
 
     Examples
@@ -121,7 +131,7 @@ def reverse(depth: int, start: int) -> Schedule:
 
 
 @checked
-def random(depth: int, start: int, seed: int = 0) -> Schedule:
+def random(depth: Depth, start: int, seed: int = 0) -> Schedule:
     """Shuffle the affected blocks once, by a generator of its own: ``random.Random(seed).shuffle``.
 
     Examples
@@ -135,7 +145,7 @@ def random(depth: int, start: int, seed: int = 0) -> Schedule:
 
 
 @checked
-def parallel(depth: int, start: int) -> Schedule:
+def parallel(depth: Depth, start: int) -> Schedule:
     """Let all affected blocks read the same stream, and pass on the mean of their outputs.
 
     Examples
@@ -147,7 +157,7 @@ def parallel(depth: int, start: int) -> Schedule:
 
 
 @checked
-def looped_parallel(depth: int, start: int, loops: int = 3) -> Schedule:
+def looped_parallel(depth: Depth, start: int, loops: Times = 3) -> Schedule:
     """Run `parallel`, feed its mean back, `loops` times in all.
 
     Examples
@@ -159,7 +169,7 @@ def looped_parallel(depth: int, start: int, loops: int = 3) -> Schedule:
 
 
 @checked
-def drop(depth: int, block: int) -> Schedule:
+def drop(depth: Depth, block: int) -> Schedule:
     """Leave one block out.
 
     Examples
@@ -174,7 +184,7 @@ def drop(depth: int, block: int) -> Schedule:
 
 
 @checked
-def swap(depth: int, block: int) -> Schedule:
+def swap(depth: Depth, block: int) -> Schedule:
     """Exchange a block with the next one.
 
     Examples
@@ -189,7 +199,7 @@ def swap(depth: int, block: int) -> Schedule:
 
 
 @checked
-def repeat(depth: int, first: int, last: int, times: int = 2) -> Schedule:
+def repeat(depth: Depth, first: int, last: int, times: Times = 2) -> Schedule:
     """Run blocks `first` to `last` as a whole `times` times.
 
     Examples
@@ -197,11 +207,12 @@ def repeat(depth: int, first: int, last: int, times: int = 2) -> Schedule:
     >>> print(repeat(6, first=2, last=3))
     0-3 2-5
     """
-    return _repeated(depth, first, last, [*range(first, last + 1)] * _at_least_once("times", times))
+    blocks = _range(depth, first, last)
+    return _in_place_of(blocks, depth, [*blocks] * _at_least_once("times", times))
 
 
 @checked
-def repeat_each(depth: int, first: int, last: int, times: int = 2) -> Schedule:
+def repeat_each(depth: Depth, first: int, last: int, times: Times = 2) -> Schedule:
     """Run each of the blocks `first` to `last` `times` times before the next.
 
     Examples
@@ -209,16 +220,20 @@ def repeat_each(depth: int, first: int, last: int, times: int = 2) -> Schedule:
     >>> print(repeat_each(6, first=2, last=3))
     0-1 2*2 3*2 4-5
     """
-    times = _at_least_once("times", times)
-    return _repeated(depth, first, last, [block for block in range(first, last + 1) for _ in range(times)])
+    blocks, times = _range(depth, first, last), _at_least_once("times", times)
+    return _in_place_of(blocks, depth, [block for block in blocks for _ in range(times)])
 
 
-def _repeated(depth: int, first: int, last: int, middle: Sequence[int]) -> Schedule:
+def _range(depth: int, first: int, last: int) -> range:
     _present(depth, first)
     _present(depth, last)
     if last < first:
         raise ScheduleError(f"the range {first}-{last} is empty: name the lower block first")
-    return Schedule(_singly([*range(first), *middle, *range(last + 1, depth)]), depth)
+    return range(first, last + 1)
+
+
+def _in_place_of(blocks: range, depth: int, middle: Sequence[int]) -> Schedule:
+    return Schedule(_singly([*range(blocks.start), *middle, *range(blocks.stop, depth)]), depth)
 
 
 def _present(depth: int, block: int) -> None:

@@ -232,9 +232,8 @@ def doors(folder: Path) -> Iterator[Door]:
 
 
 def _scheduled(**arguments: Any) -> None:
-    tiny = arguments["model"]
     with ls.scheduled(**arguments):
-        tiny.module(__import__("torch").tensor([[3, 4]]))
+        arguments["model"].module(__import__("torch").tensor([[3, 4]]))
 
 
 def _spec(**arguments: Any) -> None:

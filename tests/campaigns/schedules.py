@@ -1,0 +1,147 @@
+"""Campaign: random schedule strings.
+
+Strings are drawn from the grammar and then mutated. Each is refused with a `UsageError` of at most two lines, or becomes a
+schedule whose printed form reads back as itself, for every depth that takes it; each in bounded time and memory. Run by hand::
+
+    python -m tests.campaigns.schedules --strings 20000 --seed 0
+"""
+
+import argparse
+import random
+import resource
+import time
+from collections.abc import Iterator
+
+from layerscope.errors import LayerScopeError, UsageError
+from layerscope.schedules.spec import VARIANTS, parse_spec
+from tests.campaigns.report import Report
+
+EXPECTED = ("refused", "read back", "read back, for no depth")
+MOST_S = 10.0
+
+NUMBERS = [
+    "0",
+    "1",
+    "3",
+    "7",
+    "12",
+    "29",
+    "00",
+    "007",
+    "99999",
+    "100000",
+    "999999999",
+    "1000000000",
+    "9" * 400,
+    "٣",
+    "²",
+    "-1",
+    "1.5",
+]
+SIGNS = [*"()|*-: ,=+.", "  ", "\t", "\n", "\0", "é", "–", "\udcff", "seed=", "loops=", "times=", "blend=0.5", ".attn"]
+
+
+def strings(count: int, seed: int) -> Iterator[str]:
+    """Draw schedule strings."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        text = (
+            _named(draw) if draw.random() < 0.4 else " ".join(_item(draw) for _ in range(draw.choice([1, 1, 2, 3, 5])))
+        )
+        for _ in range(draw.choice([0, 0, 1, 1, 2, 4])):
+            text = _mutated(draw, text)
+        yield text
+
+
+def _number(draw: random.Random) -> str:
+    return draw.choice(NUMBERS[:6] if draw.random() < 0.8 else NUMBERS)
+
+
+def _item(draw: random.Random, depth: int = 0) -> str:
+    kind = draw.random()
+    if kind < 0.4:
+        item = _number(draw)
+    elif kind < 0.7:
+        item = f"{_number(draw)}-{_number(draw)}"
+    else:
+        inner = [
+            _item(draw, depth + 1) if depth < 3 and draw.random() < 0.1 else _number(draw)
+            for _ in range(draw.randint(1, 4))
+        ]
+        item = f"({'|'.join(inner)})"
+    return f"{item}*{_number(draw)}" if draw.random() < 0.3 else item
+
+
+def _named(draw: random.Random) -> str:
+    variant = VARIANTS[draw.choice([*VARIANTS])]
+    place = {"nothing": [], "range": [f"{_number(draw)}-{_number(draw)}"]}.get(variant.place, [_number(draw)])
+    option = [f"{variant.option}={_number(draw)}"] if variant.option and draw.random() < 0.6 else []
+    return ":".join([variant.name, *place, *option])
+
+
+def _mutated(draw: random.Random, text: str) -> str:
+    place, other = sorted((draw.randrange(len(text) + 1), draw.randrange(len(text) + 1)))
+    match draw.randrange(6):
+        case 0:
+            return text[:place] + draw.choice(SIGNS + NUMBERS) + text[place:]
+        case 1:
+            return text[:place] + text[other:]
+        case 2:
+            return text[:place] + text[place:other] * draw.choice([2, 3, 1000]) + text[other:]
+        case 3:
+            return text[place:other] + text[:place] + text[other:]
+        case 4:
+            return text.swapcase()
+        case _:
+            return text[:place] + chr(draw.randrange(1, 0x3000)) + text[place + 1 :]
+
+
+def outcome(text: str) -> tuple[str, str]:
+    """Read a string, print what it gives, and read that again."""
+    try:
+        spec = parse_spec(text)
+    except UsageError as error:
+        return ("refused" if str(error).count("\n") < 2 else "refused in more than two lines"), str(error)
+    printed = str(spec)
+    if parse_spec(printed) != spec:
+        return "reads back as another", printed
+    fits = False
+    for depth in (1, 2, 4, 30):
+        try:
+            schedule = spec.schedule(depth)
+        except LayerScopeError:
+            continue
+        fits = True
+        if parse_spec(str(schedule)).stages != schedule:
+            return "stages read back as others", str(schedule)
+    return ("read back" if fits else "read back, for no depth"), printed
+
+
+def attempt(text: str) -> tuple[str, str]:
+    """Return how a string ended; more than `MOST_S` of computing is a fault."""
+    begun = time.process_time()
+    try:
+        ended, words = outcome(text)
+    except Exception as error:
+        return type(error).__name__, str(error)
+    if time.process_time() - begun > MOST_S:
+        return "too slow", f"{time.process_time() - begun:.1f} s"
+    return ended, words
+
+
+def main() -> None:
+    """Run the campaign and print its counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strings", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    report = Report("schedule strings", EXPECTED)
+    for text in strings(options.strings, options.seed):
+        ended, words = attempt(text)
+        report.add(ended, f"{text[:200]!r}: {words[:200]}")
+    print(report)
+    print(f"  most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
