@@ -31,6 +31,7 @@ Stream = Annotated[Iterable[_Item], _UNREAD]
 """An iterable of any length, whose items the function checks as it reads them."""
 
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_LONGEST_PATH, _LONGEST_NAME = 4095, 255  # of Linux, in bytes
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 40
@@ -194,12 +195,23 @@ def _fit_annotated(value: Any, hint: Any, path: str) -> Any:
 def _fit_one(value: Any, hint: Any, path: str) -> Any:
     """Fit a value to the first type of a union that takes it; complain of an item where only an item is wrong."""
     deepest = _Misfit(value, hint, path)
+    if os.PathLike[str] in get_args(hint) and isinstance(value, str | os.PathLike):
+        _require_possible_path(value, path)
     for part in get_args(hint):
         try:
             return _fit(value, part, path)
         except _Misfit as misfit:
             deepest = misfit if len(misfit.path) > len(deepest.path) else deepest
     raise deepest
+
+
+def _require_possible_path(value: "str | os.PathLike[str]", path: str) -> None:
+    """Refuse what no file can be called, before the system does so in the middle of the work."""
+    name = os.fspath(value)
+    if not isinstance(name, str) or "\0" in name:
+        raise UsageError(f"{path} {_one_line(name)}: a file name is text without NUL characters")
+    if len(name.encode(errors="surrogateescape")) > _LONGEST_PATH or max(map(len, name.split("/"))) > _LONGEST_NAME:
+        raise UsageError(f"{path} {_one_line(name)}: too long for a file name ({len(name):,} characters)")
 
 
 def _fit_items(value: Any, hint: Any, path: str) -> Any:

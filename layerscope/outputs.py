@@ -16,8 +16,6 @@ def writable(path: Path, *inputs: object) -> Path:
     UsageError
         The path is a directory or an input, or its folder is missing or cannot be written.
     """
-    if "\0" in str(path):
-        raise UsageError(f"{str(path)!r}: a file name cannot hold a NUL character: give another --output")
     if path.is_dir():
         raise UsageError(f"{path} is a directory: give a file name to --output")
     if not path.parent.is_dir():

@@ -117,6 +117,8 @@ def _run(debug: bool) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             give_up_output()
             _complain(f"{error.strerror}: make room where the output goes")
+        elif isinstance(error, OSError) and error.strerror:
+            _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         elif isinstance(error, MemoryError):
             _complain(
                 f"not enough memory: {str(error) or 'the system gives no more'}\nGive lower numbers, or a smaller --memory."

@@ -120,5 +120,5 @@ def _default_output(capture: Path, texts: str | None, schedule: str | None) -> P
     from layerscope.cli.target import default_file, of_texts
 
     if texts is None:
-        return capture.with_suffix(".nc")
+        return capture.parent / f"{capture.stem}.nc"
     return default_file(str(capture), f"{of_texts(texts, schedule)}.nc")

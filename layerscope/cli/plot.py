@@ -122,7 +122,7 @@ def plot(
     }
     options = _fitting(chosen, given)
     size = str(width or ("single" if chosen in _NARROW else "double"))
-    target = new_file(output or file.with_name(f"{file.stem}-{chosen}.pdf"), overwrite, file)
+    target = new_file(output or file.parent / f"{file.stem}-{chosen}.pdf", overwrite, file)
     draw = _DRAWN_BY.get(chosen, _of_analysis if chosen in _ANALYSES else _of_sweep)
     figure = draw(file, chosen, options, size)
     figures.save(figure, target)

@@ -39,7 +39,7 @@ def training(
     from layerscope.outputs import new_file
     from layerscope.structure.training import over_training
 
-    target = new_file(output or captures[0].with_name("training.nc"), overwrite, *captures)
+    target = new_file(output or captures[0].parent / "training.nc", overwrite, *captures)
     result = over_training(
         captures,
         measure,

@@ -9,7 +9,7 @@ import pandas
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import UsageError
+from layerscope.datasets import require_variables
 from layerscope.measures.files import holds, read_result
 
 __all__ = ["holds_a_sweep", "read_sweep", "sweep_grid"]
@@ -50,8 +50,13 @@ def sweep_grid(dataset: xarray.Dataset) -> xarray.Dataset:
         With the dimension ``run`` replaced by ``variant``, ``start``, ``seed`` and ``loops``; NaN where nothing was run.
     """
     names = ["variant", "start", "seed", "loops"]
-    if not {"run", *names} <= {*map(str, dataset.dims), *map(str, dataset.variables)}:
-        raise UsageError("this is no sweep: it has no runs with variant, start, seed and loops")
+    require_variables(
+        dataset,
+        "sweep: make one with layerscope sweep, or ls.sweep",
+        dict.fromkeys(names, ("run",)),
+        required=names,
+        text=["variant"],
+    )
     labels = pandas.MultiIndex.from_arrays([dataset[name].values for name in names], names=names)
     told_apart = ~labels.duplicated(keep=False)
     kept = dataset.isel(run=told_apart).drop_vars(names)

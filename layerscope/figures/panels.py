@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
+from layerscope.datasets import require_variables
 from layerscope.errors import UsageError
 from layerscope.figures.brackets import check_segments, draw_boxes
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
@@ -65,6 +66,8 @@ def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: st
     matrices = {name: result[name] for name in _TITLES if name in result}
     if excluded:
         matrices.pop("cosine_sequence_without_first", None)
+    dims = dict.fromkeys(matrices, ("layer", "layer_other"))
+    require_variables(result, "analysis: make one with layerscope analyze, or ls.analyze", dims)
     if not matrices:
         raise UsageError(
             f"the analysis holds none of {', '.join(_TITLES)}: "

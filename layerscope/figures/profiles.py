@@ -22,6 +22,7 @@ from layerscope.figures.neighbours import with_neighbours
 from layerscope.figures.style import BAND, FIRST, GREY, SECOND, SHADE, TEXT, inches, styled
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation
+from layerscope.structure.selection import require_analysis
 
 __all__ = ["profile", "statistics_of"]
 
@@ -77,6 +78,7 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
     >>> [axes.get_yscale() for axes in figure.axes]
     ['log', 'linear']
     """
+    require_analysis(result, "layer")
     result = with_neighbours(result)
     names = statistics_of(result)
     if not names:

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
+from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.figures.brackets import draw_boxes
 from layerscope.figures.canvas import Figure, place_axes, wrapped
@@ -93,9 +94,27 @@ def scaling(
     return figure
 
 
+_TEXT = ("model", "measure", "long_name", "segment", "supported", "form")
+_DIMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(["model", "states", "parameters"], ("model",)),
+    **dict.fromkeys(["measure", "long_name", "excluded_first"], ("reading",)),
+    **dict.fromkeys(["size", "size_low", "size_high"], ("model", "reading", "segment")),
+    **dict.fromkeys(["proportion", "proportion_low", "proportion_high"], ("model", "reading", "segment")),
+    **dict.fromkeys(["intercept", "slope"], ("reading", "segment", "form")),
+    "supported": ("reading", "segment"),
+    "segment": ("segment",),
+    "form": ("form",),
+    "similarity": ("model", "reading", "layer", "layer_other"),
+}
+"""What the figure reads of a scaling, by its dimensions."""
+
+
 def _reading(dataset: xr.Dataset, measure: str | None, exclude_first: int | None) -> xr.Dataset:
     if "reading" not in dataset.dims or "similarity" not in dataset:
         raise UsageError("this is no scaling: make one with layerscope scaling, or ls.scaling")
+    require_variables(
+        dataset, "scaling: make one with layerscope scaling, or ls.scaling", _DIMS, required=_DIMS, text=_TEXT
+    )
     names = dataset.measure.values.tolist()
     name = measure or ("cosine" if "cosine" in names else names[0])
     if name not in names:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
 
 __all__ = ["QUANTITIES", "Quantity", "Scores", "column", "depth_of", "quantity_of", "scores", "tasks_of"]
@@ -123,6 +124,22 @@ class Scores:
         ]
 
 
+_TEXT = ("schedule", "variant", "task", "drift")
+_DIMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys([f"{name}{end}" for name in QUANTITIES for end in ("", "_low", "_high")], ("task", "run")),
+    **dict.fromkeys(["drift_cosine", "drift_norm", "drift_cka"], ("task", "run")),
+    **dict.fromkeys(["schedule", "variant", "start", "seed", "loops", "affected", "stages"], ("run",)),
+    **dict.fromkeys(["seconds_per_token", "stacked"], ("run",)),
+    **dict.fromkeys(["drift_cosine_stage", "drift_norm_stage", "variance_stage"], ("task", "run", "stage")),
+    **dict.fromkeys(["rank_correlation", "rank_correlation_low", "rank_correlation_high"], ("task", "drift")),
+    "reference_state": ("run", "stage"),
+    "task": ("task",),
+    "drift": ("drift",),
+    "chance": ("task",),
+}
+"""What figures read of a sweep, by its dimensions."""
+
+
 def quantity_of(name: str) -> Quantity:
     """Return a quantity by its name.
 
@@ -172,8 +189,7 @@ def tasks_of(sweep: xr.Dataset, task: str | None = None) -> list[str]:
         This is no sweep, or it has no such task.
     """
     depth_of(sweep)
-    if "task" not in sweep.coords:
-        raise UsageError("this is no sweep: its tasks have no names\nmake one with layerscope sweep")
+    require_variables(sweep, "sweep: make one with layerscope sweep, or ls.sweep", _DIMS, required=["task"], text=_TEXT)
     known = [str(name) for name in sweep["task"].values]
     if task is None:
         return known

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
+from layerscope.datasets import require_variables
 from layerscope.errors import UsageError
 from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, text_width, wrapped
 from layerscope.figures.cells import Scale, draw_bar, name_of
@@ -60,6 +61,11 @@ def training(result: xr.Dataset, *, width: str | float = "double") -> Figure:
         raise UsageError(
             "this holds no similarity over training: make it with layerscope training, or ls.over_training"
         )
+    dims = {f"{measure}_to_{name}": ("checkpoint", "layer") for name in _PANELS} | {
+        "step": ("checkpoint",),
+        "layer": ("layer",),
+    }
+    require_variables(result, "training: make one with layerscope training, or ls.over_training", dims)
     layers = np.asarray(result["layer"].values) if "layer" in result.coords else np.arange(result.sizes["layer"])
     scale = Scale(float(layers.min()), float(max(layers.max(), layers.min() + 1)), False, "neither")
     figure, places, bar = _arrange(inches(width), list(panels))

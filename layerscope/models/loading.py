@@ -233,8 +233,12 @@ def _device(device: str) -> torch.device:
         where = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"unknown device {device!r}: try cpu, cuda, cuda:0 or mps") from error
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {device!r} is not available on this machine: use --device cpu")
+    if where.type == "meta":
+        raise UsageError("device 'meta' holds no weights: try cpu, cuda, cuda:0 or mps")
+    try:
+        torch.empty(1, device=where)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:  # which of them, each kind of device decides
+        raise ModelError(f"device {device!r} is not available on this machine: use --device cpu") from error
     return where
 
 

@@ -14,7 +14,7 @@ from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.kernels.bootstrap import percentiles
-from layerscope.structure.selection import is_between, pairwise_measures
+from layerscope.structure.selection import is_between, pairwise_measures, require_analysis
 
 __all__ = ["best_match"]
 
@@ -81,6 +81,7 @@ def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
 
 
 def _between(result: xarray.Dataset, measure: str) -> xarray.DataArray:
+    require_analysis(result, "layer", "layer_other")
     known = pairwise_measures(result)
     if measure not in known:
         raise unknown_name("measure in this analysis", measure, known)

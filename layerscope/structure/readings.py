@@ -20,6 +20,7 @@ from layerscope.structure.selection import (
     is_distance,
     pairwise_measures,
     replicates_of,
+    require_analysis,
     similarity_of,
     upper_end,
 )
@@ -177,6 +178,7 @@ def _require_whole(title: str, result: xr.Dataset) -> None:
         raise MeasureError(
             f"{title} is of {result.attrs['model']} under {schedule}: scaling compares models as they are"
         )
+    require_analysis(result, "layer", "layer_other")
     depth = int(result.attrs["num_blocks"])
     if result["layer"].values.tolist() != list(range(depth + 1)):
         raise MeasureError(

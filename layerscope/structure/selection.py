@@ -6,14 +6,15 @@ turns one into the other by their own ``range``; it reads the dataset alone and 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import xarray as xr
 
 from layerscope.arguments import checked
+from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
-from layerscope.measures.derived import is_derived
+from layerscope.measures.derived import DERIVED, is_derived
 from layerscope.structure.segmentation import Segmentation, segment
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "is_distance",
     "pairwise_measures",
     "replicates_of",
+    "require_analysis",
     "segment_measure",
     "similarity_of",
     "upper_end",
@@ -29,6 +31,27 @@ __all__ = [
 ]
 
 _NUMBER = re.compile(r"[-−]?\s*(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+
+
+def require_analysis(result: xr.Dataset, *required: str) -> None:
+    """Refuse an analysis whose intervals, replicates or chance values do not belong to their measure.
+
+    Raises
+    ------
+    UsageError
+        A variable that is required is missing, or one stands on other dimensions than it should.
+    """
+    expected: dict[str, tuple[Hashable, ...]] = {}
+    for name, variable in result.data_vars.items():
+        if variable.dims not in (("layer",), ("layer", "layer_other")) or is_derived(name):
+            continue
+        for ending in DERIVED:
+            replicates = ("replicate",) if ending == "bootstrap" else ()
+            expected[f"{name}_{ending}"] = (*replicates, *variable.dims)
+        expected[str(name)] = variable.dims
+        if f"{name}_null" in result:
+            required = (*required, f"{name}_null_low", f"{name}_null_high")
+    require_variables(result, "analysis: make one with layerscope analyze, or ls.analyze", expected, required=required)
 
 
 def pairwise_measures(result: xr.Dataset) -> list[str]:
@@ -120,6 +143,7 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
     >>> similarity_of(xr.Dataset({"procrustes": apart}), "procrustes").values
     array([[1.  , 0.75], [0.75, 1.  ]])
     """
+    require_analysis(result)
     known = pairwise_measures(result)
     if not known:
         raise UsageError(

@@ -1,0 +1,63 @@
+"""What a dataset in memory must hold before a function uses it. Knows names and dimensions; knows no measure."""
+
+from collections.abc import Iterable, Mapping
+
+import xarray
+
+from layerscope.errors import UsageError
+
+__all__ = ["require_variables"]
+
+
+def require_variables(
+    dataset: xarray.Dataset,
+    kind: str,
+    variables: Mapping[str, Iterable[object]],
+    *,
+    required: Iterable[str] = (),
+    text: Iterable[str] = (),
+) -> None:
+    """Refuse a dataset that lacks a variable, or has one on other dimensions, without values, or as text.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    kind
+        What it should be, and what makes one, as in ``"sweep: make one with layerscope sweep"``.
+    variables
+        The dimensions of each variable, in any order; of those that the dataset lacks only the `required` ones count.
+    required
+        Which must be there.
+    text
+        Which are not numbers.
+
+    Raises
+    ------
+    UsageError
+        The first of these faults, by the name of the variable.
+
+    Examples
+    --------
+    >>> require_variables(xarray.Dataset(), "sweep: make one with layerscope sweep", {"loss": ("run",)}, required=["loss"])
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: the dataset lacks 'loss'
+    it is no sweep: make one with layerscope sweep
+    """
+
+    def wrong(what: str) -> UsageError:
+        return UsageError(f"the dataset {what}\nit is no {kind}")
+
+    for name in required:
+        if name not in dataset.variables and name not in dataset.dims:
+            raise wrong(f"lacks {name!r}")
+    for name, dims in variables.items():
+        if name not in dataset.variables:
+            continue
+        variable = dataset.variables[name]
+        if set(variable.dims) != set(dims):
+            raise wrong(f"has {name!r} on {variable.dims}, expected {tuple(dims)}")
+        if name not in text and variable.dtype.kind not in "fiub":
+            raise wrong(f"has {name!r} as {variable.dtype}, expected numbers")
+        if not variable.size:
+            raise wrong(f"has {name!r} without values")
