@@ -35,6 +35,7 @@ _LONGEST_PATH, _LONGEST_NAME = 4095, 255  # of Linux, in bytes
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 40
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 4
 
 _NOUNS: dict[Any, str] = {
     int: "whole number",

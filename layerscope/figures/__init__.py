@@ -25,6 +25,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerscope.arguments import checked
+
 if TYPE_CHECKING:
     from layerscope.figures.blocks import single
     from layerscope.figures.drifts import drift
@@ -73,6 +75,7 @@ __all__ = [
 ]
 
 
+@checked
 def save(figure: Any, path: str | PathLike[str]) -> Path:
     """Write a figure as PDF, SVG or PNG: `layerscope.figures.saving.save`."""
     # No lazy name like the others: nnsight, once it runs, gives every object a `save`, this module too, and a module's

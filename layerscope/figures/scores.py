@@ -189,7 +189,9 @@ def tasks_of(sweep: xr.Dataset, task: str | None = None) -> list[str]:
         This is no sweep, or it has no such task.
     """
     depth_of(sweep)
-    require_variables(sweep, "sweep: make one with layerscope sweep, or ls.sweep", _DIMS, required=["task"], text=_TEXT)
+    if "task" not in sweep.coords:
+        raise UsageError("this is no sweep: its tasks have no names\nmake one with layerscope sweep")
+    require_variables(sweep, "sweep: make one with layerscope sweep, or ls.sweep", _DIMS, text=_TEXT)
     known = [str(name) for name in sweep["task"].values]
     if task is None:
         return known

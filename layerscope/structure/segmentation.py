@@ -102,7 +102,7 @@ class Segmentation:
 @checked
 def segment(
     similarity: Matrix,
-    segments: int | str = 3,
+    segments: Annotated[int | str, "a whole number from 1 on, or 'auto'"] = 3,
     *,
     replicates: Matrix | None = None,
 ) -> Segmentation:

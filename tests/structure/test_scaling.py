@@ -232,7 +232,7 @@ def test_what_cannot_be_compared_is_refused_by_name(given, said):
 def test_wrong_use():
     with pytest.raises(UsageError, match="give two analyses or more"):
         scaling(family()[:1])
-    with pytest.raises(UsageError, match="give two analyses or more"):
+    with pytest.raises(UsageError, match="a str; expected a list of two analyses or more"):
         scaling("run.nc")
     with pytest.raises(UsageError, match="unknown measure in these analyses 'cosin': did you mean 'cosine'"):
         scaling(family(), measure="cosin")

@@ -158,7 +158,7 @@ def test_a_distance_is_refused():
 
 @pytest.mark.parametrize("segments", [0, -1, True, "three"])
 def test_impossible_numbers_of_segments_are_wrong_use(segments):
-    with pytest.raises(UsageError, match=r"segments is .*, expected a whole number from 1 on, or 'auto'"):
+    with pytest.raises(UsageError, match=r"segments .*expected a whole number from 1 on, or 'auto'"):
         segment(planted([2, 2]), segments)
 
 
