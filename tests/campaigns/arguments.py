@@ -204,8 +204,11 @@ def prepare(folder: Path) -> None:
     Path("empty").touch()
     for name in ("folder.h5", "empty_folder"):
         Path(name).mkdir()
+    worker = Worker(folder)
     for line in filter(None, SETUP.split("\n")):
-        assert run(line.split()) == 0, line
+        ended, errors = worker.outcome(line.split())
+        assert ended == "exit 0", f"{line}: {errors}"
+    worker.end()
     for name in ("run.h5", "run.nc"):
         Path(f"cut{name[3:]}").write_bytes(Path(name).read_bytes()[:3000])
 
@@ -289,6 +292,10 @@ class Worker:
         self._process = context.Process(target=work, args=(theirs, self._folder), daemon=True)
         self._process.start()
         theirs.close()
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
 
     def outcome(self, vector: list[str]) -> tuple[str, str]:
         """Run one vector; return how it ended and its errors."""
