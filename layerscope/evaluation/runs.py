@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from layerscope.errors import UsageError, at_least, unknown_name
+from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import VARIANTS, Spec, as_spec
 from layerscope.schedules.variants import starts as legal_starts
 
@@ -47,7 +48,7 @@ def plan_runs(
     depth: int,
     *,
     variants: str | Sequence[str] | None = None,
-    schedule: str | Spec | Sequence[str | Spec] = (),
+    schedule: str | Spec | Schedule | Sequence[str | Spec | Schedule] = (),
     starts: str | Iterable[int] = "all",
     seeds: int = 10,
     loops: str | int | Iterable[int] = 3,
@@ -86,7 +87,7 @@ def plan_runs(
     at_least(1, loops=min(turns))
     if max(turns) > _MOST_LOOPS:
         raise UsageError(f"loops {max(turns)}: a sweep takes at most {_MOST_LOOPS}")
-    given = [schedule] if isinstance(schedule, str | Spec) else list(schedule)
+    given = [schedule] if isinstance(schedule, str | Spec | Schedule) else list(schedule)
     chosen = _chosen(variants, bool(given))
     places = list(legal_starts(depth)) if starts == "all" else parse_numbers("starts", starts)
     options = {"seed": list(range(seeds)), "loops": turns}

@@ -28,6 +28,7 @@ from layerscope.models.loading import identify, load_model
 from layerscope.models.model import Model
 from layerscope.outputs import new_file, writable
 from layerscope.provenance import provenance
+from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
 from layerscope.version import __version__
 
@@ -40,7 +41,7 @@ def sweep(
     task: str | Sequence[str] = "builtin:cloze",
     *,
     variants: str | Sequence[str] | None = None,
-    schedule: str | Spec | Sequence[str | Spec] = (),
+    schedule: str | Spec | Schedule | Sequence[str | Spec | Schedule] = (),
     starts: str | Iterable[int] = "all",
     seeds: int = 10,
     loops: str | int | Iterable[int] = 3,

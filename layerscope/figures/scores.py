@@ -126,7 +126,6 @@ class Scores:
 
 _TEXT = ("schedule", "variant", "task", "drift")
 _DIMS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys([f"{name}{end}" for name in QUANTITIES for end in ("", "_low", "_high")], ("task", "run")),
     **dict.fromkeys(["drift_cosine", "drift_norm", "drift_cka"], ("task", "run")),
     **dict.fromkeys(["schedule", "variant", "start", "seed", "loops", "affected", "stages"], ("run",)),
     **dict.fromkeys(["seconds_per_token", "stacked"], ("run",)),
