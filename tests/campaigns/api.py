@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 
 import layerscope as ls
+from layerscope.arguments import checked
 from layerscope.errors import LayerScopeError
 from layerscope.evaluation.sweep_file import read_sweep
 from layerscope.measures.files import write_result
@@ -119,7 +120,9 @@ def doors(folder: Path) -> Iterator[Door]:
     result = result.assign_attrs(model="one", num_blocks=3, parameters=1000)
     comparison = ls.scaling([result, grown])
     training = ls.over_training([states, later], "cka")
-    sweep = ls.sweep(tiny, variants="skip,middle_repeat,looped_parallel,drop", limit=3, bootstrap=5, latency=True)
+    sweep = ls.sweep(
+        tiny, variants="skip,middle_repeat,looped_parallel,drop", loops="2,3", limit=3, bootstrap=5, latency=True
+    )
     for name, dataset in {"run": result, "scaling": comparison, "training": training, "sweep": sweep}.items():
         write_result(dataset, folder / f"{name}.nc")
     matrix = result["cosine"]
@@ -236,8 +239,9 @@ def _scheduled(**arguments: Any) -> None:
         arguments["model"].module(__import__("torch").tensor([[3, 4]]))
 
 
-def _spec(**arguments: Any) -> None:
-    Spec(**arguments).schedule(4)
+@checked
+def _spec(variant: Any, place: Any, option: Any, stages: Any) -> None:
+    Spec(variant, place, option, stages).schedule(4)
 
 
 def hurt(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:

@@ -120,5 +120,6 @@ def percentiles(
     """Return the 2.5 % and 97.5 % percentiles over replicates; NaN where all replicates are NaN."""
     low, high = np.full(replicates.shape[1:], np.nan), np.full(replicates.shape[1:], np.nan)
     known = ~np.isnan(replicates).all(axis=0)
-    low[known], high[known] = np.nanpercentile(replicates[:, known], [2.5, 97.5], axis=0)
+    if known.any():
+        low[known], high[known] = np.nanpercentile(replicates[:, known], [2.5, 97.5], axis=0)
     return low, high
