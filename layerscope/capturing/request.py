@@ -192,7 +192,7 @@ def _longest(model: Model, max_length: int | None) -> int | None:
     if model.context is not None and max_length > model.context:
         warnings.warn(
             f"--max-length {max_length}: {model.name} is made for {model.context} tokens, and longer texts run beyond that",
-            stacklevel=4,
+            stacklevel=6,  # above prepare, capture and their checks
         )
     return max_length
 
