@@ -319,8 +319,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="a pattern for the names of the functions to call")
     only = parser.parse_args().only
-    total = Report("misuse of the Python interface", EXPECTED)
-    with tempfile.TemporaryDirectory() as folder:
+    with Report("misuse of the Python interface", EXPECTED) as total, tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for found in doors(Path(folder)):
             if re.search(only, found.name):
@@ -328,7 +327,6 @@ def main() -> None:
                 misuse(found, report)
                 print(report, flush=True)
                 total.counts += report.counts
-    print(total)
 
 
 if __name__ == "__main__":

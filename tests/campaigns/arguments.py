@@ -322,8 +322,7 @@ def main_campaign() -> None:
     parser.add_argument("--vectors", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    report = Report("argument vectors", EXPECTED)
-    with tempfile.TemporaryDirectory() as name:
+    with Report("argument vectors", EXPECTED) as report, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
         worker = Worker(folder)
@@ -336,7 +335,6 @@ def main_campaign() -> None:
             for path, content in kept.items():
                 if not path.is_file() or path.stat().st_size != len(content):
                     path.write_bytes(content)
-    print(report)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 
-_SHOWN = 400
+_SHOWN = 10
 
 
 class Report:
@@ -24,6 +24,13 @@ class Report:
     def faults(self) -> int:
         """How many outcomes were not expected."""
         return sum(count for outcome, count in self.counts.items() if outcome not in self._expected)
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Print the counts, also those of a campaign that was interrupted."""
+        print(self, flush=True)
 
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.counts.total():,} tried, {self.faults:,} faults"]

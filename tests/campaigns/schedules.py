@@ -135,11 +135,10 @@ def main() -> None:
     parser.add_argument("--strings", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    report = Report("schedule strings", EXPECTED)
-    for text in strings(options.strings, options.seed):
-        ended, words = attempt(text)
-        report.add(ended, f"{text[:200]!r}: {words[:200]}")
-    print(report)
+    with Report("schedule strings", EXPECTED) as report:
+        for text in strings(options.strings, options.seed):
+            ended, words = attempt(text)
+            report.add(ended, f"{text[:200]!r}: {words[:200]}")
     print(f"  most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
