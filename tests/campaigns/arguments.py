@@ -262,14 +262,19 @@ def run(vector: list[str]) -> int | str:
     return "main returned"
 
 
-def work(channel: Connection, folder: Path) -> None:
+def work(channel: Connection, other_end: Connection, folder: Path) -> None:
     """Run vectors until there are no more; send back how each ended and what it printed as errors."""
+    other_end.close()  # so that the process ends with the one that started it
     os.chdir(folder)
     errors = os.open(folder / f"stderr-{os.getpid()}", os.O_RDWR | os.O_CREAT)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for target, stream in ((nowhere, 0), (nowhere, 1), (errors, 2)):
         os.dup2(target, stream)
-    while (vector := channel.recv()) is not None:
+    while True:
+        try:
+            vector = channel.recv()
+        except EOFError:
+            return
         os.ftruncate(errors, 0)
         os.lseek(errors, 0, os.SEEK_SET)
         with warnings.catch_warnings():
@@ -289,7 +294,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("fork")
         self._channel, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs, self._folder), daemon=True)
+        self._process = context.Process(target=work, args=(theirs, self._channel, self._folder), daemon=True)
         self._process.start()
         theirs.close()
 
