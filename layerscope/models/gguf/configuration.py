@@ -1,0 +1,66 @@
+"""The configuration of the model in a GGUF file, from its keys and from which tensors it has."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import transformers
+
+from layerscope.errors import ModelError
+from layerscope.models.gguf.families import FAMILIES, Family
+from layerscope.models.gguf.file import GGUFFile
+from layerscope.models.gguf.vocabulary import special_ids
+
+__all__ = ["build_configuration", "family_of", "has"]
+
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
+
+
+def family_of(file: GGUFFile) -> Family:
+    """Return the family of a file.
+
+    Raises
+    ------
+    ModelError
+        It is not one that can be read from GGUF.
+    """
+    family = FAMILIES.get(file.architecture)
+    if family is None:
+        known = ", ".join(FAMILIES)
+        raise ModelError(f"{file.path}: the architecture {file.architecture!r} is not read from GGUF (known: {known})")
+    return family
+
+
+def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
+    """Build the configuration; its weights are still to be matched.
+
+    Raises
+    ------
+    ModelError
+        A key is missing, or has a value that the family cannot have.
+    """
+    family = family_of(file)
+    settings: dict[str, Any] = {name: file.own(key) for key, name in family.keys.items()} | dict(family.fixed)
+    for read in family.read:
+        settings |= read(file, settings)
+    for name, tensors in family.biases.items():
+        settings[name] = any(has(file, tensor) for tensor in tensors)
+    settings |= {"vocab_size": _rows(file), "tie_word_embeddings": HEAD not in file.tensors, "dtype": "float32"}
+    ids = special_ids(file)
+    settings |= {f"{name}_id": ids.get(name) for name in ("bos_token", "eos_token", "pad_token")}
+    return transformers.AutoConfig.for_model(settings.pop("model_type", family.model_type), **settings)
+
+
+def has(file: GGUFFile, tensor: str) -> bool:
+    """Say whether any block has a tensor."""
+    return any(fnmatchcase(name, f"blk.*.{tensor}") for name in file.tensors)
+
+
+def _rows(file: GGUFFile) -> int:
+    """Return how many tokens the embedding has a row for."""
+    tokens = len(file.take("tokenizer.ggml.tokens"))
+    rows = file.shape(EMBEDDING)[0] if EMBEDDING in file.tensors else tokens
+    if tokens > rows:
+        raise ModelError(f"{file.path}: {tokens} tokens in tokenizer.ggml.tokens, but {rows} rows in {EMBEDDING}")
+    if file.own("vocab_size", rows) not in (rows, tokens):
+        raise file.refused("vocab_size", f"is neither the {tokens} tokens of the file nor its {rows} embeddings")
+    return rows

@@ -1,0 +1,92 @@
+"""The keys of GGUF files that are known to change no state, no logit and no token id, each with the reason.
+
+Data only. A key is either asked for by what builds the configuration and the tokenizer, or it has a row here; a file with any
+other key is refused by the name of the key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+__all__ = ["WITHOUT_EFFECT", "WithoutEffect", "unknown"]
+
+
+@dataclass(frozen=True)
+class WithoutEffect:
+    """A key that may be left aside.
+
+    Attributes
+    ----------
+    key
+        Its name; ``*`` stands for anything, ``{family}`` for the architecture of the file.
+    why
+        The reason.
+    only
+        The values that are without effect; empty for all.
+    remedy
+        What to do about a file that has another value.
+    """
+
+    key: str
+    why: str
+    only: tuple[Any, ...] = ()
+    remedy: str = ""
+
+
+_OFF = "switched off"
+_PLAIN = "the value of a model that has no such scale"
+
+WITHOUT_EFFECT = (
+    WithoutEffect("GGUF.*", "counts of the container, which the reader goes by"),
+    WithoutEffect("general.type", "a whole model", ("model",), "give the file of the model itself"),
+    WithoutEffect("general.*", "where the file comes from, how it was packed, how its makers sample from it"),
+    WithoutEffect("split.count", "a file in one piece", (0, 1), "join its parts first (llama-gguf-split --merge)"),
+    WithoutEffect("split.*", "which part of how many; the number of parts is what matters"),
+    WithoutEffect("quantize.*", "what the weights were rounded with"),
+    WithoutEffect("imatrix.*", "what the weights were rounded with"),
+    WithoutEffect("mradermacher.*", "notes of a publisher of files"),
+    WithoutEffect("{family}.attention.causal", "no token sees a later one", (True,)),
+    WithoutEffect("{family}.attention.clamp_kqv", _OFF, (0.0,)),
+    WithoutEffect("{family}.attention.max_alibi_bias", _OFF, (0.0,)),
+    WithoutEffect("{family}.embedding_scale", _PLAIN, (1.0,)),
+    WithoutEffect("{family}.expert_count", "one feed-forward network a block", (0,)),
+    WithoutEffect("{family}.expert_used_count", "one feed-forward network a block", (0,)),
+    WithoutEffect("{family}.logit_scale", _PLAIN, (1.0,)),
+    WithoutEffect("{family}.pooling_type", "how states are pooled after the model has run"),
+    WithoutEffect("{family}.residual_scale", _PLAIN, (1.0,)),
+    WithoutEffect("{family}.rope.scaling.attn_factor", _PLAIN, (1.0,)),
+    WithoutEffect("{family}.rope.scaling.finetuned", "whether training used the scaling"),
+    WithoutEffect("{family}.rope.scaling.original_context_length", "of the kinds of scaling that ask for no length"),
+    WithoutEffect("{family}.rope.scaling.yarn_ext_factor", "all of the extrapolation, as ever", (1.0,)),
+    WithoutEffect("{family}.rope.scaling.yarn_log_multiplier", _OFF, (0.0,)),
+    WithoutEffect("llama.tensor_data_layout", "rows of queries and keys in pairs, as ever", ("Meta AI original pth",)),
+    WithoutEffect("falcon.tensor_data_layout", "queries, keys and values one after the other, as ever", ("jploski",)),
+    WithoutEffect("tokenizer.chat_template.*", "further templates for chats"),
+    WithoutEffect("tokenizer.chat_templates", "further templates for chats"),
+    WithoutEffect("tokenizer.ggml.add_sep_token", _OFF, (False,)),
+    WithoutEffect("tokenizer.ggml.cls_token_id", "names a token that no text is given"),
+    WithoutEffect("tokenizer.ggml.mask_token_id", "names a token that no text is given"),
+    WithoutEffect("tokenizer.ggml.seperator_token_id", "names a token that no text is given"),
+    WithoutEffect("tokenizer.ggml.fim_*_token_id", "names a token for filling gaps"),
+    WithoutEffect("tokenizer.ggml.prefix_token_id", "names a token for filling gaps"),
+    WithoutEffect("tokenizer.ggml.suffix_token_id", "names a token for filling gaps"),
+    WithoutEffect("tokenizer.ggml.middle_token_id", "names a token for filling gaps"),
+    WithoutEffect("tokenizer.ggml.remove_extra_whitespaces", _OFF, (False,)),
+)
+
+
+def unknown(keys: Mapping[str, Any], family: str) -> dict[str, str]:
+    """Return the keys that have no row, or not with their value: each with what to do about it, if anything.
+
+    Examples
+    --------
+    >>> unknown({"general.name": "a model", "llama.expert_count": 8, "split.count": 2}, "llama")
+    {'llama.expert_count = 8': '', 'split.count = 2': 'join its parts first (llama-gguf-split --merge)'}
+    """
+    found = {}
+    for key, value in keys.items():
+        row = next((row for row in WITHOUT_EFFECT if fnmatchcase(key, row.key.format(family=family))), None)
+        if row is None or (row.only and value not in row.only):
+            found[f"{key} = {str(value)[:60]}"] = row.remedy if row else ""
+    return found

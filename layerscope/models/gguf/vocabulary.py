@@ -1,0 +1,223 @@
+"""The tokenizer that the keys of a GGUF file describe, built as its authors publish it.
+
+Two kinds are known: byte-level pairs (``gpt2``), split as `layerscope.models.gguf.splitters` has it, and SentencePiece's pairs
+with byte fallback (``llama``). Knows no model family.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import transformers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from layerscope.errors import ModelError
+from layerscope.models.gguf.file import GGUFFile, names
+from layerscope.models.gguf.splitters import SPLITTERS, normalizer, pre_tokenizer
+
+__all__ = ["build_tokenizer", "special_ids"]
+
+_SPACE = "▁"
+
+
+class _Kind(IntEnum):
+    """``tokenizer.ggml.token_type``."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Every token by its id, and its kind."""
+
+    texts: list[str]
+    kinds: list[int]
+
+    @property
+    def ids(self) -> dict[str, int]:
+        return {text: number for number, text in enumerate(self.texts)}
+
+    def of(self, *kinds: _Kind) -> list[str]:
+        return [text for text, kind in zip(self.texts, self.kinds, strict=True) if kind in kinds]
+
+
+def build_tokenizer(file: GGUFFile) -> transformers.PreTrainedTokenizerBase:
+    """Build the tokenizer of a file.
+
+    Raises
+    ------
+    ModelError
+        The kind of tokenizer or its splitter is not known, a key is missing, or the tokens contradict each other.
+    """
+    kind = file.take("tokenizer.ggml.model")
+    if kind not in _KINDS:
+        raise ModelError(f"{file.path}: tokenizer.ggml.model = {kind!r} is not known (known: {', '.join(_KINDS)})")
+    tokens = _tokens(file, kind)
+    tokenizer, begins = _KINDS[kind](file, tokens)
+    special = {name: tokens.texts[number] for name, number in special_ids(file).items()}
+    _add_ends(file, tokenizer, special, begins)
+    tokenizer.add_special_tokens(_added(tokens.of(_Kind.UNKNOWN, _Kind.CONTROL), special=True))
+    tokenizer.add_tokens(_added(tokens.of(_Kind.USER_DEFINED), special=False))
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+    )
+    wrapped.chat_template = file.take("tokenizer.chat_template", None)
+    return wrapped
+
+
+def special_ids(file: GGUFFile) -> dict[str, int]:
+    """Return the ids of the tokens that begin, end, pad and stand for the unknown, as far as the file names them.
+
+    Raises
+    ------
+    ModelError
+        An id is beyond the tokens.
+    """
+    count = len(file.take("tokenizer.ggml.tokens"))
+    older = _SENTENCEPIECE_IDS if file.take("tokenizer.ggml.model") == "llama" else {}
+    found = {}
+    for name, key in _SPECIAL.items():
+        number = file.take(key, older.get(name))
+        if number is not None and not 0 <= number < count:
+            raise ModelError(f"{file.path}: {key} = {number} is beyond the {count} tokens of the file")
+        if number is not None:
+            found[name] = int(number)
+    return found
+
+
+_SPECIAL = {
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+}
+# What llama.cpp takes where a SentencePiece file names none.
+_SENTENCEPIECE_IDS = {"unk_token": 0, "bos_token": 1, "eos_token": 2}
+
+
+def _tokens(file: GGUFFile, kind: str) -> _Tokens:
+    texts = [text or f"[EMPTY_{number}]" for number, text in enumerate(file.take("tokenizer.ggml.tokens"))]
+    if kind == "llama":  # whose runs of spaces stand in the file as themselves, not as the vocabulary spells them
+        texts = [text if text.strip(" ") else _SPACE * len(text) for text in texts]
+    kinds = file.take("tokenizer.ggml.token_type", [int(_Kind.NORMAL)] * len(texts))
+    if len(kinds) != len(texts):
+        raise ModelError(f"{file.path}: tokenizer.ggml.token_type has {len(kinds)} of {len(texts)} tokens")
+    if twice := len(texts) - len(set(texts)):
+        seen: set[str] = set()
+        repeated = [text for text in texts if text in seen or seen.add(text)]  # type: ignore[func-returns-value]
+        raise ModelError(f"{file.path}: tokenizer.ggml.tokens has {twice} tokens twice: {names(map(repr, repeated))}")
+    return _Tokens(texts, list(kinds))
+
+
+def _added(texts: list[str], *, special: bool) -> list[AddedToken]:
+    return [AddedToken(text, normalized=False, special=special) for text in texts]
+
+
+def _byte_level(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
+    """Pairs of bytes; returns the tokenizer, and whether a text begins with the begin token unless the file says."""
+    splitter = SPLITTERS.get(_splitter_name(file))
+    if splitter is None:
+        pre = file.take("tokenizer.ggml.pre")
+        raise ModelError(
+            f"{file.path}: tokenizer.ggml.pre = {pre!r} names a splitter that is not known, so texts would be split wrongly "
+            f"(known: {', '.join(SPLITTERS)})"
+        )
+    if file.take("tokenizer.ggml.add_space_prefix", False):
+        raise ModelError(f"{file.path}: tokenizer.ggml.add_space_prefix = True is not known for byte-level tokens")
+    file.take("tokenizer.ggml.scores", None)  # pairs are merged in the order of the merges, whatever the scores
+    merges = [tuple(merge.split(" ", 1)) for merge in file.take("tokenizer.ggml.merges")]
+    tokenizer = Tokenizer(models.BPE(vocab=tokens.ids, merges=merges, ignore_merges=splitter.whole))
+    if splitter.nfc:
+        tokenizer.normalizer = normalizer(splitter)
+    tokenizer.pre_tokenizer = pre_tokenizer(splitter)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer, splitter.begins
+
+
+def _splitter_name(file: GGUFFile) -> str:
+    name = file.take("tokenizer.ggml.pre", None)
+    if name is None:
+        said = "has no key tokenizer.ggml.pre: texts are split as GPT-2 splits them, which may be wrong for this model"
+        warnings.warn(f"{file.path.name} {said}", stacklevel=2)
+        return "gpt-2"
+    return str(name)
+
+
+def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
+    """Pairs of characters with bytes for what has no token; returns as `_byte_level` does."""
+    if (pre := file.take("tokenizer.ggml.pre", "default")) != "default":
+        raise ModelError(f"{file.path}: tokenizer.ggml.pre = {pre!r} is not known for SentencePiece tokens")
+    unknown = tokens.texts[special_ids(file)["unk_token"]]
+    pairs = models.BPE(
+        vocab=tokens.ids, merges=_merges(file, tokens), unk_token=unknown, fuse_unk=True, byte_fallback=True
+    )
+    tokenizer = Tokenizer(pairs)
+    spaced, spoken = normalizers.Replace(" ", _SPACE), [decoders.Replace(_SPACE, " ")]
+    spoken += [decoders.ByteFallback(), decoders.Fuse()]
+    if file.take("tokenizer.ggml.add_space_prefix", True):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaced])
+        spoken.append(decoders.Strip(" ", 1, 0))
+    else:
+        tokenizer.normalizer = spaced
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")  # none is left: texts stay whole
+    tokenizer.decoder = decoders.Sequence(spoken)
+    return tokenizer, True
+
+
+def _merges(file: GGUFFile, tokens: _Tokens) -> list[tuple[str, str]]:
+    """Return the pairs that a SentencePiece vocabulary merges, the first to be merged first.
+
+    Those of the file where it lists them. Else every token is made of any two others: user-defined tokens come first, in
+    the order of the file, as SentencePiece takes them out of the text beforehand; the others by their scores.
+    """
+    listed = file.take("tokenizer.ggml.merges", None)
+    scores = file.take("tokenizer.ggml.scores", None)
+    if listed is not None:
+        return [tuple(merge.split(" ", 1)) for merge in listed]
+    if scores is None or len(scores) != len(tokens.texts):
+        raise ModelError(f"{file.path}: tokenizer.ggml.scores has no score for every token, and there are no merges")
+    ids = tokens.ids
+    found = []
+    for number, (text, kind) in enumerate(zip(tokens.texts, tokens.kinds, strict=True)):
+        if kind in (_Kind.NORMAL, _Kind.USER_DEFINED):
+            rank = (0, number) if kind == _Kind.USER_DEFINED else (1, -scores[number])
+            found += [(rank, left, right) for left, right in _halves(text, ids)]
+    found.sort(key=lambda pair: (pair[0], len(pair[1]), len(pair[2])))
+    return [(left, right) for _, left, right in found]
+
+
+def _halves(text: str, ids: dict[str, int]) -> Iterator[tuple[str, str]]:
+    for cut in range(1, len(text)):
+        if (left := text[:cut]) in ids and (right := text[cut:]) in ids:
+            yield left, right
+
+
+_KINDS = {"gpt2": _byte_level, "llama": _sentencepiece}
+
+
+def _add_ends(file: GGUFFile, tokenizer: Tokenizer, special: dict[str, str], begins: bool) -> None:
+    """Let texts begin and end with the tokens that the file says."""
+    begin = _end(file, "tokenizer.ggml.add_bos_token", special.get("bos_token"), begins)
+    end = _end(file, "tokenizer.ggml.add_eos_token", special.get("eos_token"), False)
+    if not begin and not end:
+        return
+    single = [*begin, "$A", *end]
+    pair = [*single, *(f"{part}:1" for part in (*begin, "$B", *end))]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=[(text, tokenizer.token_to_id(text)) for text in {*begin, *end}]
+    )
+
+
+def _end(file: GGUFFile, key: str, token: Any, default: bool) -> list[str]:
+    if not file.take(key, default):
+        return []
+    if token is None:
+        raise ModelError(f"{file.path}: {key} asks for a token that the file does not name")
+    return [token]

@@ -1,0 +1,104 @@
+"""The tensors of a GGUF file matched with the weights of a model: every one of either has its counterpart, or the file is refused."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from gguf import MODEL_ARCH_NAMES, TensorNameMap, get_tensor_name_map
+
+from layerscope.models.gguf import values
+from layerscope.models.gguf.configuration import family_of, has
+from layerscope.models.gguf.families import Family
+from layerscope.models.gguf.file import GGUFFile, names
+
+__all__ = ["Match", "match"]
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which tensor of the file is which weight of the model.
+
+    Attributes
+    ----------
+    faults
+        What does not match, in words; empty for a file that can be converted.
+    """
+
+    file: GGUFFile
+    config: Any
+    shapes: dict[str, tuple[int, ...]]
+    tensors: dict[str, str]
+    faults: list[str]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return the weights of the model as float32, by the names that transformers gives them."""
+        return {weight: torch.from_numpy(self._values(weight)) for weight in self.shapes}
+
+    def _values(self, weight: str) -> np.ndarray:
+        tensor = self.tensors[weight]
+        if tensor not in self.file.tensors:  # a bias that no block has
+            return np.zeros(self.shapes[weight], np.float32)
+        stored = self.file.values(tensor)
+        change = _change(family_of(self.file), tensor)
+        return np.require(change(stored, self.config) if change else stored, np.float32, ["C", "W"])
+
+
+def match(file: GGUFFile, config: transformers.PreTrainedConfig) -> Match:
+    """Match the tensors of a file with the weights of its model, without reading either."""
+    with torch.device("meta"):
+        module = transformers.AutoModelForCausalLM.from_config(config)
+    tied = set(module._tied_weights_keys or {}) if config.tie_word_embeddings else set()
+    shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items() if name not in tied}
+    config.architectures = [type(module).__name__]
+    known = get_tensor_name_map(_architectures()[file.architecture], config.num_hidden_layers)
+    tensors = {weight: _tensor(weight, module.base_model_prefix, known) for weight in shapes}
+    faults = [*_missing(file, tensors), *_misshapen(file, shapes, tensors), *_left(file, config, tensors)]
+    return Match(file, config, shapes, tensors, faults)
+
+
+def _architectures() -> dict[str, Any]:
+    return {name: architecture for architecture, name in MODEL_ARCH_NAMES.items()}
+
+
+def _tensor(weight: str, prefix: str, known: TensorNameMap) -> str:
+    """Return what GGUF calls a weight; some models are known by the names of their trunk."""
+    module, _, kind = weight.rpartition(".")
+    name = known.get_name(module) or known.get_name(module.removeprefix(f"{prefix}."))
+    return f"{name}.{kind}"
+
+
+def _missing(file: GGUFFile, tensors: dict[str, str]) -> list[str]:
+    absent = [tensor for tensor in tensors.values() if tensor not in file.tensors and not _is_zero(file, tensor)]
+    return [f"{len(absent)} tensors are missing ({names(absent)})"] if absent else []
+
+
+def _is_zero(file: GGUFFile, tensor: str) -> bool:
+    """A bias that no block has is zero, where the family may do without it."""
+    kind = tensor.split(".", 2)[-1]
+    optional = (kind in kinds for kinds in family_of(file).biases.values())
+    return any(optional) and not has(file, kind)
+
+
+def _misshapen(file: GGUFFile, shapes: dict[str, tuple[int, ...]], tensors: dict[str, str]) -> list[str]:
+    stored = {weight: _stored(file, tensor) for weight, tensor in tensors.items() if tensor in file.tensors}
+    wrong = [f"{tensors[weight]} {shape} for {shapes[weight]}" for weight, shape in stored.items() if shape != shapes[weight]]
+    return [f"{len(wrong)} tensors have the wrong shape ({names(wrong)})"] if wrong else []
+
+
+def _stored(file: GGUFFile, tensor: str) -> tuple[int, ...]:
+    """Return the shape that a tensor has once it is brought back."""
+    turned = _change(family_of(file), tensor) is values.turned
+    return file.shape(tensor)[::-1] if turned else file.shape(tensor)
+
+
+def _left(file: GGUFFile, config: Any, tensors: dict[str, str]) -> list[str]:
+    left = set(file.tensors) - set(tensors.values()) - file.read
+    return [f"{len(left)} tensors have no place in {config.model_type} ({names(left)})"] if left else []
+
+
+def _change(family: Family, tensor: str) -> Any:
+    kind = tensor.split(".", 2)[-1] if tensor.startswith("blk.") else tensor
+    return next((change for pattern, change in family.changes.items() if fnmatchcase(kind, pattern)), None)
