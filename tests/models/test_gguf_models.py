@@ -58,8 +58,16 @@ FEATURES = {
     "llama": ("llama", {}, {}),
     "tied head": ("llama", {"tie_word_embeddings": True}, {}),
     "another base": ("llama", _rope(rope_theta=5e5), {"rope.freq_base": 5e5}),
-    "heads wider than their share": ("llama", {"head_dim": 16}, {"attention.key_length": 16, "attention.value_length": 16}),
-    "linear": ("llama", _rope(rope_type="linear", factor=4.0), {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}),
+    "heads wider than their share": (
+        "llama",
+        {"head_dim": 16},
+        {"attention.key_length": 16, "attention.value_length": 16},
+    ),
+    "linear": (
+        "llama",
+        _rope(rope_type="linear", factor=4.0),
+        {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
+    ),
     "linear, not said": ("llama", _rope(rope_type="linear", factor=4.0), {"rope.scaling.factor": 4.0}),
     "linear, the old key": ("llama", _rope(rope_type="linear", factor=4.0), {"rope.scale_linear": 4.0}),
     "scaling none": ("llama", {}, {"rope.scaling.type": "none", "rope.scaling.factor": 4.0}),
@@ -102,8 +110,7 @@ FEATURES = {
     "gemma3, scaled": (
         "gemma3_text",
         _WINDOW | {"rope_parameters": _GEMMA3_LINEAR, "layer_types": ["sliding_attention", "full_attention"] * 2},
-        _BY_SCALE
-        | {"attention.sliding_window_pattern": 2, "rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
+        _BY_SCALE | {"attention.sliding_window_pattern": 2, "rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
     ),
     "gemma3, a list of windows": (
         "gemma3_text",
@@ -132,7 +139,8 @@ def test_a_model_read_back_computes_the_same(tmp_path, feature):
 def test_factors_of_llama3_are_applied(tmp_path):
     module = gguf_files.model("llama", head_dim=16, **_rope(rope_type="llama3", **_LLAMA3))
     factors = _llama3_factors(16, 1e4, 8.0, 1.0, 4.0, 32)
-    assert 1 < np.sort(factors)[-2] and factors[0] == 1 and (np.unique(factors).size > 2)
+    assert np.unique(factors).size == 3  # one wave is stretched in part
+    assert factors.min() == 1
     width = {"attention.key_length": 16, "attention.value_length": 16}
     _check_equal(gguf_files.write(tmp_path / "m.gguf", module, width, {"rope_freqs.weight": factors}), module)
 
@@ -171,14 +179,24 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
         ("llama", {"split.count": 3}, _GONE, r"split\.count = 3(.|\n)*join its parts first"),
         ("llama", {}, {"token_embd.weight": None}, r"1 tensors are missing \(token_embd"),
         ("llama", {}, {"blk.1.attn_q.bias": np.ones(32)}, r"missing \(blk\.0\.attn_q\.bias"),
-        ("mistral", {"attention.sliding_window": 5}, {"blk.0.attn_q.bias": np.ones(32)}, r"no place.*blk\.0\.attn_q\.bias"),
+        (
+            "mistral",
+            {"attention.sliding_window": 5},
+            {"blk.0.attn_q.bias": np.ones(32)},
+            r"no place.*blk\.0\.attn_q\.bias",
+        ),
         ("qwen2", {}, {"blk.3.attn_output.bias": np.ones(32)}, r"no place in qwen2 \(blk\.3\.attn_output\.bias\)"),
         ("llama", {}, {"blk.0.ffn_up_exps.weight": np.ones((2, 48, 32))}, r"no place in llama \(blk\.0\.ffn_up_exps"),
         ("llama", {}, {"blk.0.ffn_up.weight": np.ones((48, 16))}, r"blk\.0\.ffn_up\.weight \(48, 16\) for \(48, 32\)"),
         ("gpt2", {}, {"blk.0.ffn_up.weight": np.ones((32, 48))}, r"blk\.0\.ffn_up\.weight \(48, 32\) for \(32, 48\)"),
         ("llama", {"block_count": 3}, {}, r"9 tensors have no place in llama \(blk\.3\."),
         ("llama", {"block_count": 5}, {}, r"9 tensors are missing \(blk\.4\."),
-        ("llama", {"expert_count": 8, "expert_used_count": 2}, {}, r"llama\.expert_count = 8, llama\.expert_used_count = 2"),
+        (
+            "llama",
+            {"expert_count": 8, "expert_used_count": 2},
+            {},
+            r"llama\.expert_count = 8, llama\.expert_used_count = 2",
+        ),
         ("llama", {"attention.scale": 0.5}, {}, r"1 keys are not known \(llama\.attention\.scale = 0\.5\)"),
         ("llama", {"logit_scale": 8.0}, {}, r"llama\.logit_scale = 8"),
         ("llama", {"residual_scale": 0.5}, {}, r"llama\.residual_scale = 0\.5"),
@@ -197,7 +215,12 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
         ("llama", {"general.type": "adapter"}, {}, r"general\.type = adapter(.|\n)*give the file of the model itself"),
         ("qwen2", {"attention.sliding_window": 5}, {}, r"qwen2\.attention\.sliding_window = 5"),
         ("gemma2", {"attention.scale": 0.3}, {}, r"gemma2\.attention\.scale = 0\.3"),
-        ("gemma3_text", {"rope.freq_base": None, "attention.key_length": 256}, {}, r"lacks the key gemma3\.rope\.freq_base"),
+        (
+            "gemma3_text",
+            {"rope.freq_base": None, "attention.key_length": 256},
+            {},
+            r"lacks the key gemma3\.rope\.freq_base",
+        ),
         ("gemma3_text", _YARN_KEYS | {"attention.key_length": 256}, {}, r"gemma3\.rope\.scaling\.type = yarn"),
         ("bloom", {"attention.max_alibi_bias": 4.0}, {}, r"bloom\.attention\.max_alibi_bias = 4"),
     ],

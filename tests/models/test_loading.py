@@ -8,9 +8,9 @@ import transformers
 
 import layerscope as ls
 from layerscope.errors import ModelError, UsageError
-from layerscope.models import gguf
 from layerscope.models.loading import identify, wrap_module
 from tests.families import tiny_module
+from tests.models import gguf_files
 from tests.tokenizers import word_tokenizer
 
 
@@ -149,7 +149,7 @@ def test_damaged_folder_is_one_clear_error(tiny_folder, damage, said):
     [
         (None, "there is no such file"),
         (b"not a model", "not a GGUF file"),
-        (b"GGUF\x03\0\0\0rest", "cannot be read as a model"),
+        (b"GGUF\x03\0\0\0rest", "cannot be read as a model.*; the file is damaged or cut short: fetch it again"),
     ],
 )
 def test_damaged_gguf_leaves_nothing_in_the_cache(tmp_path, monkeypatch, content, said):
@@ -162,11 +162,9 @@ def test_damaged_gguf_leaves_nothing_in_the_cache(tmp_path, monkeypatch, content
     assert not list((tmp_path / "cache").glob("models/*"))
 
 
-def test_a_damaged_conversion_names_the_folder_to_delete(tiny_folder, tmp_path, monkeypatch):
+def test_a_damaged_conversion_names_the_folder_to_delete(tmp_path, monkeypatch):
     monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "model.gguf"
-    path.write_bytes(b"GGUF")
-    monkeypatch.setattr(gguf, "_write", lambda path, folder: shutil.copytree(tiny_folder, folder, dirs_exist_ok=True))
+    path = gguf_files.write(tmp_path / "model.gguf", gguf_files.model("llama"))
     ls.load_model(path)
     (folder,) = (tmp_path / "cache" / "models").iterdir()
     (folder / "model.safetensors").write_bytes(b"cut")

@@ -15,6 +15,7 @@ from layerscope.models.gguf.rope import rope_parameters
 __all__ = ["FAMILIES", "Family"]
 
 Settings = dict[str, Any]
+Biases = dict[str, tuple[str, ...]]
 Read = Callable[[GGUFFile, Settings], Settings]
 
 
@@ -43,7 +44,7 @@ class Family:
     keys: Mapping[str, str]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     read: tuple[Read, ...] = ()
-    biases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    biases: Biases = field(default_factory=dict)
     changes: Mapping[str, values.Change] = field(default_factory=dict)
 
 
@@ -152,8 +153,8 @@ _SIZES = {
     "attention.head_count": "num_attention_heads",
 }
 _GATED = _SIZES | {"feed_forward_length": "intermediate_size", "attention.layer_norm_rms_epsilon": "rms_norm_eps"}
-_ATTENTION_BIAS = {"attention_bias": ("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias")}
-_MLP_BIAS = {"mlp_bias": ("ffn_gate.bias", "ffn_up.bias", "ffn_down.bias")}
+_ATTENTION_BIAS: Biases = {"attention_bias": ("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias")}
+_MLP_BIAS: Biases = {"mlp_bias": ("ffn_gate.bias", "ffn_up.bias", "ffn_down.bias")}
 _GEMMA = {"hidden_activation": "gelu_pytorch_tanh", "use_bidirectional_attention": None}
 
 FAMILIES = {
@@ -216,8 +217,7 @@ FAMILIES = {
     ),
     "falcon": Family(
         "falcon",
-        _SIZES
-        | {"feed_forward_length": "ffn_hidden_size", "attention.layer_norm_epsilon": "layer_norm_epsilon"},
+        _SIZES | {"feed_forward_length": "ffn_hidden_size", "attention.layer_norm_epsilon": "layer_norm_epsilon"},
         {"alibi": False, "bias": False, "multi_query": True, "parallel_attn": True, "activation": "gelu"},
         (_sharing_of_falcon,),
         {},

@@ -4,6 +4,7 @@ Data, but for the one function that builds it. The patterns are those of the ``t
 published; the names are llama.cpp's. A name that is not here is refused.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenizers import Regex, normalizers, pre_tokenizers
@@ -35,7 +36,7 @@ class Splitter:
 
 _EACH_DIGIT, _DIGITS, _PUNCTUATION, _GPT2, _BYTES = "each digit", "digits", "punctuation", "GPT-2", "bytes"
 
-_NAMED = {
+_NAMED: dict[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
     _EACH_DIGIT: lambda: pre_tokenizers.Digits(individual_digits=True),
     _DIGITS: lambda: pre_tokenizers.Digits(individual_digits=False),
     _PUNCTUATION: lambda: pre_tokenizers.Punctuation(behavior="contiguous"),

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
 from layerscope.errors import ModelError
 from layerscope.models.gguf.file import GGUFFile, names
@@ -159,14 +159,13 @@ def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
         vocab=tokens.ids, merges=_merges(file, tokens), unk_token=unknown, fuse_unk=True, byte_fallback=True
     )
     tokenizer = Tokenizer(pairs)
-    spaced, spoken = normalizers.Replace(" ", _SPACE), [decoders.Replace(_SPACE, " ")]
-    spoken += [decoders.ByteFallback(), decoders.Fuse()]
+    spaced = normalizers.Replace(" ", _SPACE)
+    spoken: list[decoders.Decoder] = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     if file.take("tokenizer.ggml.add_space_prefix", True):
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaced])
         spoken.append(decoders.Strip(" ", 1, 0))
     else:
         tokenizer.normalizer = spaced
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")  # none is left: texts stay whole
     tokenizer.decoder = decoders.Sequence(spoken)
     return tokenizer, True
 

@@ -1,4 +1,4 @@
-"""The tensors of a GGUF file matched with the weights of a model: every one of either has its counterpart, or the file is refused."""
+"""The tensors of a GGUF file matched with the weights of a model: each has its counterpart, or the file is refused."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -84,7 +84,9 @@ def _is_zero(file: GGUFFile, tensor: str) -> bool:
 
 def _misshapen(file: GGUFFile, shapes: dict[str, tuple[int, ...]], tensors: dict[str, str]) -> list[str]:
     stored = {weight: _stored(file, tensor) for weight, tensor in tensors.items() if tensor in file.tensors}
-    wrong = [f"{tensors[weight]} {shape} for {shapes[weight]}" for weight, shape in stored.items() if shape != shapes[weight]]
+    wrong = [
+        f"{tensors[weight]} {shape} for {shapes[weight]}" for weight, shape in stored.items() if shape != shapes[weight]
+    ]
     return [f"{len(wrong)} tensors have the wrong shape ({names(wrong)})"] if wrong else []
 
 
