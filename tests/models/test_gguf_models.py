@@ -46,6 +46,7 @@ def _rope(**settings) -> dict:
 
 _LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 _YARN = {"factor": 4.0, "original_max_position_embeddings": 16}
+_LONG_YARN = _YARN | {"original_max_position_embeddings": 1024}  # where the betas matter to heads this narrow
 _YARN_KEYS = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 16}
 _BY_SCALE = {"attention.key_length": 8, "attention.value_length": 8, "attention.sliding_window": 5}
 _WINDOW = {"head_dim": 8, "sliding_window": 5, "query_pre_attn_scalar": 8}
@@ -75,8 +76,10 @@ FEATURES = {
     "yarn of qwen2": ("qwen2", _rope(rope_type="yarn", **_YARN), _YARN_KEYS),
     "yarn with betas": (
         "llama",
-        _rope(rope_type="yarn", beta_fast=8.0, beta_slow=2.0, **_YARN),
-        _YARN_KEYS | {"rope.scaling.yarn_beta_fast": 8.0, "rope.scaling.yarn_beta_slow": 2.0},
+        {"head_dim": 16} | _rope(rope_type="yarn", beta_fast=8.0, beta_slow=2.0, **_LONG_YARN),
+        _YARN_KEYS
+        | {"rope.scaling.original_context_length": 1024, "attention.key_length": 16, "attention.value_length": 16}
+        | {"rope.scaling.yarn_beta_fast": 8.0, "rope.scaling.yarn_beta_slow": 2.0},
     ),
     "yarn with a factor of attention": (
         "llama",
@@ -176,7 +179,7 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
     ("family", "keys", "tensors", "said"),
     [
         ("llama", {}, _GONE, r"4 tensors are missing \(blk\.2\.attn_q\.weight, blk\.2\.ffn_norm\.weight, blk\.3"),
-        ("llama", {"split.count": 3}, _GONE, r"split\.count = 3(.|\n)*join its parts first"),
+        ("llama", {"split.count": 3}, _GONE, r"split\.count = 3(.|\n)*Join its parts first"),
         ("llama", {}, {"token_embd.weight": None}, r"1 tensors are missing \(token_embd"),
         ("llama", {}, {"blk.1.attn_q.bias": np.ones(32)}, r"missing \(blk\.0\.attn_q\.bias"),
         (
@@ -190,6 +193,7 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
         ("llama", {}, {"blk.0.ffn_up.weight": np.ones((48, 16))}, r"blk\.0\.ffn_up\.weight \(48, 16\) for \(48, 32\)"),
         ("gpt2", {}, {"blk.0.ffn_up.weight": np.ones((32, 48))}, r"blk\.0\.ffn_up\.weight \(48, 32\) for \(32, 48\)"),
         ("llama", {"block_count": 3}, {}, r"9 tensors have no place in llama \(blk\.3\."),
+        ("llama", {"block_count": 10**9}, {}, r"llama\.block_count = 1000000000 is beyond 1000"),
         ("llama", {"block_count": 5}, {}, r"9 tensors are missing \(blk\.4\."),
         (
             "llama",
@@ -212,7 +216,7 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
         ("llama", {"attention.head_count": None}, {}, r"lacks the key llama\.attention\.head_count"),
         ("llama", {"vocab_size": 300}, {}, r"llama\.vocab_size = 300"),
         ("llama", {"other.key": "of somebody"}, {}, r"other\.key = of somebody"),
-        ("llama", {"general.type": "adapter"}, {}, r"general\.type = adapter(.|\n)*give the file of the model itself"),
+        ("llama", {"general.type": "adapter"}, {}, r"general\.type = adapter(.|\n)*Give the file of the model itself"),
         ("qwen2", {"attention.sliding_window": 5}, {}, r"qwen2\.attention\.sliding_window = 5"),
         ("gemma2", {"attention.scale": 0.3}, {}, r"gemma2\.attention\.scale = 0\.3"),
         (

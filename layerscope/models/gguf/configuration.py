@@ -12,6 +12,7 @@ from layerscope.models.gguf.vocabulary import special_ids
 
 __all__ = ["build_configuration", "family_of", "has"]
 
+_MOST_BLOCKS = 1000  # of which a model is laid out before its tensors are looked for
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 
 
@@ -40,6 +41,8 @@ def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
     """
     family = family_of(file)
     settings: dict[str, Any] = {name: file.own(key) for key, name in family.keys.items()} | dict(family.fixed)
+    if file.own("block_count") > _MOST_BLOCKS:
+        raise file.refused("block_count", f"is beyond {_MOST_BLOCKS}")
     for read in family.read:
         settings |= read(file, settings)
     for name, tensors in family.biases.items():

@@ -25,6 +25,7 @@ __all__ = ["content_hash", "converted"]
 # Counted up whenever the same file is converted to anything else than before.
 _CONVERSION = 2
 _DONE = "config.json"  # written last
+_INSTEAD = "Give the whole file, or the checkpoint that it was made of (a folder or a hub id)."
 _UNREADABLE = "the file is damaged or cut short: fetch it again"
 
 
@@ -108,5 +109,5 @@ def _refuse(file: GGUFFile, faults: list[str]) -> None:
         faults = [f"{len(keys)} keys are not known ({', '.join(keys)})", *faults]
     if faults:
         remedies = [remedy for remedy in keys.values() if remedy]
-        remedy = remedies[0] if remedies else "give a file of the whole model, of a family that LayerScope reads"
-        raise ModelError(f"{file.path}: converted, it would be another model: {'; '.join(faults)}.\n{remedy}".strip())
+        remedy = remedies[0] if remedies else _INSTEAD
+        raise ModelError(f"{file.path}: converted, it would be another model: {'; '.join(faults)}.\n{remedy}")

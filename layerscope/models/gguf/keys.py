@@ -39,9 +39,9 @@ _PLAIN = "the value of a model that has no such scale"
 
 WITHOUT_EFFECT = (
     WithoutEffect("GGUF.*", "counts of the container, which the reader goes by"),
-    WithoutEffect("general.type", "a whole model", ("model",), "give the file of the model itself"),
+    WithoutEffect("general.type", "a whole model", ("model",), "Give the file of the model itself."),
     WithoutEffect("general.*", "where the file comes from, how it was packed, how its makers sample from it"),
-    WithoutEffect("split.count", "a file in one piece", (0, 1), "join its parts first (llama-gguf-split --merge)"),
+    WithoutEffect("split.count", "a file in one piece", (0, 1), "Join its parts first (llama-gguf-split --merge)."),
     WithoutEffect("split.*", "which part of how many; the number of parts is what matters"),
     WithoutEffect("quantize.*", "what the weights were rounded with"),
     WithoutEffect("imatrix.*", "what the weights were rounded with"),
@@ -82,7 +82,7 @@ def unknown(keys: Mapping[str, Any], family: str) -> dict[str, str]:
     Examples
     --------
     >>> unknown({"general.name": "a model", "llama.expert_count": 8, "split.count": 2}, "llama")
-    {'llama.expert_count = 8': '', 'split.count = 2': 'join its parts first (llama-gguf-split --merge)'}
+    {'llama.expert_count = 8': '', 'split.count = 2': 'Join its parts first (llama-gguf-split --merge).'}
     """
     found = {}
     for key, value in keys.items():
