@@ -188,6 +188,12 @@ def test_a_file_without_a_splitter_is_split_as_gpt2_and_says_so(tmp_path):
     assert [read(text)["input_ids"] for text in AWKWARD] == [published.encode(text).ids for text in AWKWARD]
 
 
+def test_nothing_is_said_where_no_splitter_would_make_a_difference(tmp_path):
+    tokens = [*sorted(pre.ByteLevel.alphabet()), "ab"]
+    keys = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": ["a b"]}
+    assert _read(tmp_path, keys).tokenize("ab  2") == ["ab", "Ġ", "Ġ", "2"]
+
+
 @pytest.mark.parametrize("begin", [None, True, False])
 @pytest.mark.parametrize("end", [None, True, False])
 @pytest.mark.parametrize("name", ["llama-bpe", "gpt-2"])

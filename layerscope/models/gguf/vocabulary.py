@@ -122,9 +122,9 @@ def _added(texts: list[str], *, special: bool) -> list[AddedToken]:
 
 def _byte_level(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
     """Pairs of bytes; returns the tokenizer, and whether a text begins with the begin token unless the file says."""
-    splitter = SPLITTERS.get(_splitter_name(file))
+    pre = file.take("tokenizer.ggml.pre", None)
+    splitter = SPLITTERS.get(pre or _UNSAID)
     if splitter is None:
-        pre = file.take("tokenizer.ggml.pre")
         raise ModelError(
             f"{file.path}: tokenizer.ggml.pre = {pre!r} names a splitter that is not known, so texts would be split wrongly "
             f"(known: {', '.join(SPLITTERS)})"
@@ -138,16 +138,38 @@ def _byte_level(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
         tokenizer.normalizer = normalizer(splitter)
     tokenizer.pre_tokenizer = pre_tokenizer(splitter)
     tokenizer.decoder = decoders.ByteLevel()
+    if pre is None and _splitter_matters(tokenizer):
+        said = "has no key tokenizer.ggml.pre: texts are split as GPT-2 splits them, which may be wrong for this model"
+        warnings.warn(f"{file.path.name} {said}", stacklevel=2)
     return tokenizer, splitter.begins
 
 
-def _splitter_name(file: GGUFFile) -> str:
-    name = file.take("tokenizer.ggml.pre", None)
-    if name is None:
-        said = "has no key tokenizer.ggml.pre: texts are split as GPT-2 splits them, which may be wrong for this model"
-        warnings.warn(f"{file.path.name} {said}", stacklevel=2)
-        return "gpt-2"
-    return str(name)
+_UNSAID = "gpt-2"  # what the format means by the tokenizer gpt2
+_TELLING = [
+    "a  2",
+    "2023",
+    " 12",
+    "x\n\n7",
+    "I'LL",
+    " ½",
+    "東京2024年",
+    "x == 1",
+    "!!!\n\n",
+    "aB",
+    "_x",
+    "\t\ty",
+    "e\u0301a",
+]
+
+
+def _splitter_matters(tokenizer: Tokenizer) -> bool:
+    """Say whether any other splitter makes other tokens of a few texts that splitters are known to differ on."""
+    other = Tokenizer(tokenizer.model)
+    found = set()
+    for splitter in SPLITTERS.values():
+        other.pre_tokenizer = pre_tokenizer(splitter)
+        found.add(tuple(tuple(each.ids) for each in other.encode_batch(_TELLING)))
+    return len(found) > 1
 
 
 def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
