@@ -170,7 +170,7 @@ TOKENIZER = {
 }
 
 
-def write(path: Path, module: Any, more: Mapping[str, Any] = {}, replaced: Mapping[str, Any] = {}) -> Path:
+def write(path: Path, module: Any, more: Mapping[str, Any] = {}, replaced: Mapping[str, Any] = {}, **how: Any) -> Path:
     """Write a file of a model.
 
     Parameters
@@ -182,25 +182,40 @@ def write(path: Path, module: Any, more: Mapping[str, Any] = {}, replaced: Mappi
         key out.
     replaced
         Further tensors, or other values. None leaves a tensor out.
+    how
+        As `write_file` has it.
     """
     architecture = _ARCHITECTURE.get(module.config.model_type, module.config.model_type)
     held = tensors(module) | dict(replaced)
     named = {_full(key, architecture): value for key, value in {**keys(module), **TOKENIZER, **more}.items()}
-    return write_file(path, architecture, named, {name: values for name, values in held.items() if values is not None})
+    held = {name: values for name, values in held.items() if values is not None}
+    return write_file(path, architecture, named, held, **how)
 
 
 def _full(key: str, architecture: str) -> str:
     return key if key.split(".")[0] in ("general", "tokenizer", "split", "other") else f"{architecture}.{key}"
 
 
-def write_file(path: Path, architecture: str, named: Mapping[str, Any], held: Mapping[str, np.ndarray]) -> Path:
-    """Write keys and tensors as they are."""
-    writer = gguf.GGUFWriter(path, architecture)
+def write_file(
+    path: Path,
+    architecture: str,
+    named: Mapping[str, Any],
+    held: Mapping[str, np.ndarray],
+    *,
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    endianess: gguf.GGUFEndian = gguf.GGUFEndian.LITTLE,
+) -> Path:
+    """Write keys and tensors as they are, matrices rounded as `kind` says."""
+    writer = gguf.GGUFWriter(path, architecture, endianess=endianess)
     for key, value in named.items():
         if value is not None:
             _add(writer, key, value)
     for name, values in held.items():
-        writer.add_tensor(name, np.ascontiguousarray(values, dtype=np.float32))
+        values = np.array(values, dtype=np.float32)
+        if values.ndim == 2 and kind != gguf.GGMLQuantizationType.F32:
+            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

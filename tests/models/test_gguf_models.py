@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType, GGUFEndian
+from gguf.quants import dequantize, quantize
 
 from layerscope.errors import ModelError
 from layerscope.models import gguf
@@ -178,30 +180,40 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
 @pytest.mark.parametrize(
     ("family", "keys", "tensors", "said"),
     [
-        ("llama", {}, _GONE, r"4 tensors are missing \(blk\.2\.attn_q\.weight, blk\.2\.ffn_norm\.weight, blk\.3"),
+        ("llama", {}, _GONE, r"4 tensors missing \(blk\.2\.attn_q\.weight, blk\.2\.ffn_norm\.weight, blk\.3"),
         ("llama", {"split.count": 3}, _GONE, r"split\.count = 3(.|\n)*Join its parts first"),
-        ("llama", {}, {"token_embd.weight": None}, r"1 tensors are missing \(token_embd"),
-        ("llama", {}, {"blk.1.attn_q.bias": np.ones(32)}, r"missing \(blk\.0\.attn_q\.bias"),
+        ("llama", {}, {"token_embd.weight": None}, r"1 tensor missing \(token_embd"),
+        ("llama", {}, {"blk.1.attn_q.bias": np.ones(32)}, r"11 tensors missing \(blk\.0\.attn_k\.bias"),
         (
             "mistral",
             {"attention.sliding_window": 5},
             {"blk.0.attn_q.bias": np.ones(32)},
-            r"no place.*blk\.0\.attn_q\.bias",
+            r"without a place.*blk\.0\.attn_q\.bias",
         ),
-        ("qwen2", {}, {"blk.3.attn_output.bias": np.ones(32)}, r"no place in qwen2 \(blk\.3\.attn_output\.bias\)"),
-        ("llama", {}, {"blk.0.ffn_up_exps.weight": np.ones((2, 48, 32))}, r"no place in llama \(blk\.0\.ffn_up_exps"),
+        (
+            "qwen2",
+            {},
+            {"blk.3.attn_output.bias": np.ones(32)},
+            r"without a place in qwen2 \(blk\.3\.attn_output\.bias\)",
+        ),
+        (
+            "llama",
+            {},
+            {"blk.0.ffn_up_exps.weight": np.ones((2, 48, 32))},
+            r"without a place in llama \(blk\.0\.ffn_up_exps",
+        ),
         ("llama", {}, {"blk.0.ffn_up.weight": np.ones((48, 16))}, r"blk\.0\.ffn_up\.weight \(48, 16\) for \(48, 32\)"),
         ("gpt2", {}, {"blk.0.ffn_up.weight": np.ones((32, 48))}, r"blk\.0\.ffn_up\.weight \(48, 32\) for \(32, 48\)"),
-        ("llama", {"block_count": 3}, {}, r"9 tensors have no place in llama \(blk\.3\."),
+        ("llama", {"block_count": 3}, {}, r"9 tensors without a place in llama \(blk\.3\."),
         ("llama", {"block_count": 10**9}, {}, r"llama\.block_count = 1000000000 is beyond 1000"),
-        ("llama", {"block_count": 5}, {}, r"9 tensors are missing \(blk\.4\."),
+        ("llama", {"block_count": 5}, {}, r"9 tensors missing \(blk\.4\."),
         (
             "llama",
             {"expert_count": 8, "expert_used_count": 2},
             {},
             r"llama\.expert_count = 8, llama\.expert_used_count = 2",
         ),
-        ("llama", {"attention.scale": 0.5}, {}, r"1 keys are not known \(llama\.attention\.scale = 0\.5\)"),
+        ("llama", {"attention.scale": 0.5}, {}, r"1 key not known \(llama\.attention\.scale = 0\.5\)"),
         ("llama", {"logit_scale": 8.0}, {}, r"llama\.logit_scale = 8"),
         ("llama", {"residual_scale": 0.5}, {}, r"llama\.residual_scale = 0\.5"),
         ("llama", {"attn_logit_softcapping": 50.0}, {}, r"llama\.attn_logit_softcapping = 50"),
@@ -276,3 +288,25 @@ def test_generation_ends_at_the_end_of_a_text_and_of_a_turn(tmp_path):
     module = load_model(gguf_files.write(tmp_path / "m.gguf", gguf_files.model("llama"), keys)).module
     assert module.generation_config.eos_token_id == [3, 5]
     assert module.config.eos_token_id == 3
+
+
+def test_the_other_byte_order_is_refused(tmp_path):
+    module = gguf_files.model("llama")
+    path = gguf_files.write(tmp_path / "m.gguf", module, endianess=GGUFEndian.BIG)
+    with pytest.raises(ModelError, match=r"stored in the other byte order \(big-endian\)"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_1"])
+def test_rounded_weights_are_read_as_they_were_rounded(tmp_path, kind):
+    module = gguf_files.model("llama", intermediate_size=64)
+    kind = GGMLQuantizationType[kind]
+    rounded = {
+        name: dequantize(quantize(values, kind), kind)
+        for name, values in gguf_files.tensors(module).items()
+        if values.ndim == 2
+    }
+    exact = load_model(gguf_files.write(tmp_path / "exact.gguf", module, {}, rounded)).module
+    found = load_model(gguf_files.write(tmp_path / "m.gguf", module, {}, rounded, kind=kind)).module
+    assert all(torch.equal(each, other) for each, other in zip(exact.parameters(), found.parameters(), strict=True))
+    assert not torch.equal(found.lm_head.weight, module.lm_head.weight)

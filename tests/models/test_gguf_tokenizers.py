@@ -166,7 +166,7 @@ def test_whole_pieces_are_taken_where_the_splitter_says_so(tmp_path):
         ({"tokenizer.ggml.eos_token_id": 7000}, r"tokenizer\.ggml\.eos_token_id = 7000 is beyond the \d+ tokens"),
         ({"tokenizer.ggml.add_space_prefix": True}, r"tokenizer\.ggml\.add_space_prefix = True"),
         ({"tokenizer.ggml.token_type": [1, 1]}, r"tokenizer\.ggml\.token_type has 2 of \d+ tokens"),
-        ({"tokenizer.ggml.tokens": ["a", "b", "a"]}, r"tokenizer\.ggml\.tokens has 1 tokens twice: 'a'"),
+        ({"tokenizer.ggml.tokens": ["a", "b", "a"]}, r"tokenizer\.ggml\.tokens: 1 token more than once \('a'\)"),
         (
             {"tokenizer.ggml.bos_token_id": None, "tokenizer.ggml.add_bos_token": True},
             r"add_bos_token asks for a token",

@@ -12,7 +12,7 @@ from transformers import GenerationConfig, PreTrainedConfig
 from layerscope.cache import cache_folder
 from layerscope.errors import ModelError
 from layerscope.models.gguf.configuration import build_configuration
-from layerscope.models.gguf.file import GGUFFile
+from layerscope.models.gguf.file import GGUFFile, listed
 from layerscope.models.gguf.keys import unknown
 from layerscope.models.gguf.locks import alone
 from layerscope.models.gguf.vocabulary import build_tokenizer
@@ -106,7 +106,7 @@ def _refuse(file: GGUFFile, faults: list[str]) -> None:
     """Refuse a file of which anything would be left out or made up."""
     keys = unknown(file.left(), file.architecture)
     if keys:
-        faults = [f"{len(keys)} keys are not known ({', '.join(keys)})", *faults]
+        faults = [listed(keys, "key", "not known"), *faults]
     if faults:
         remedies = [remedy for remedy in keys.values() if remedy]
         remedy = remedies[0] if remedies else _INSTEAD

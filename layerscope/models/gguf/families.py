@@ -34,7 +34,9 @@ class Family:
     read
         What is read by more than its name: each gets the file and the settings so far, and returns further settings.
     biases
-        Settings that are on when the file has any of these tensors in a block; those it then lacks in every block are zero.
+        Settings that are on when the file has any of these tensors in a block.
+    zero
+        Those of them that are zero when no block has them.
     changes
         Tensors of a block that the file stores otherwise than the checkpoint does, and how they are brought back. ``*``
         stands for anything.
@@ -45,6 +47,7 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     read: tuple[Read, ...] = ()
     biases: Biases = field(default_factory=dict)
+    zero: tuple[str, ...] = ("attn_output.bias",)
     changes: Mapping[str, values.Change] = field(default_factory=dict)
 
 
@@ -164,7 +167,7 @@ FAMILIES = {
         {"hidden_act": "silu"},
         (_heads, _rotary, _window_everywhere),
         _ATTENTION_BIAS | _MLP_BIAS,
-        {"attn_q.*": values.halves_of_queries, "attn_k.*": values.halves_of_keys},
+        changes={"attn_q.*": values.halves_of_queries, "attn_k.*": values.halves_of_keys},
     ),
     "qwen2": Family("qwen2", _GATED, {"hidden_act": "silu", "use_sliding_window": False}, (_heads, _rotary)),
     "qwen3": Family(
@@ -176,7 +179,7 @@ FAMILIES = {
         _GEMMA,
         (_heads, _rotary, _windows_of_gemma2, _scale_of_queries, _soft_caps(50.0, 30.0)),
         _ATTENTION_BIAS,
-        {"*norm.weight": values.less_one},
+        changes={"*norm.weight": values.less_one},
     ),
     "gemma3": Family(
         "gemma3_text",
@@ -184,7 +187,7 @@ FAMILIES = {
         _GEMMA | {"use_bidirectional_attention": False},
         (_heads, _rotary_of_gemma3, _windows_of_gemma3, _scale_of_queries, _soft_caps(None, None)),
         _ATTENTION_BIAS,
-        {"*norm.weight": values.less_one},
+        changes={"*norm.weight": values.less_one},
     ),
     "gpt2": Family(
         "gpt2",
@@ -197,9 +200,9 @@ FAMILIES = {
             "attention.layer_norm_epsilon": "layer_norm_epsilon",
         },
         {"activation_function": "gelu_new"},
-        (),
-        {},
-        dict.fromkeys(("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight"), values.turned),
+        changes=dict.fromkeys(
+            ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight"), values.turned
+        ),
     ),
     "bloom": Family(
         "bloom",
@@ -212,15 +215,13 @@ FAMILIES = {
         },
         {"apply_residual_connection_post_layernorm": False},
         (_alibi_of_bloom,),
-        {},
-        {"attn_qkv.*": values.head_by_head},
+        changes={"attn_qkv.*": values.head_by_head},
     ),
     "falcon": Family(
         "falcon",
         _SIZES | {"feed_forward_length": "ffn_hidden_size", "attention.layer_norm_epsilon": "layer_norm_epsilon"},
         {"alibi": False, "bias": False, "multi_query": True, "parallel_attn": True, "activation": "gelu"},
         (_sharing_of_falcon,),
-        {},
-        {"attn_qkv.*": values.group_by_group},
+        changes={"attn_qkv.*": values.group_by_group},
     ),
 }

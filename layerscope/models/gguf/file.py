@@ -13,7 +13,7 @@ from gguf.quants import dequantize
 
 from layerscope.errors import ModelError
 
-__all__ = ["GGUFFile", "names"]
+__all__ = ["GGUFFile", "listed"]
 
 _MAGIC = b"GGUF"
 _SHOWN = 5  # names in a message, at most
@@ -50,12 +50,16 @@ class GGUFFile:
         Raises
         ------
         ModelError
-            It is not GGUF. Whatever a damaged file makes the reader raise passes through.
+            It is not GGUF, or of another byte order. Whatever a damaged file makes the reader raise passes through.
         """
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise ModelError(f"{path}: not a GGUF file (its first bytes are not 'GGUF')")
         reader = gguf.GGUFReader(path)
+        if reader.byte_order != "I":
+            raise ModelError(
+                f"{path}: stored in the other byte order (big-endian) than this machine's; convert it anew"
+            )
         keys = {name: field.contents() for name, field in reader.fields.items()}
         return cls(path, keys, {tensor.name: tensor for tensor in reader.tensors})
 
@@ -109,13 +113,14 @@ class GGUFFile:
         return values.astype(np.float32, copy=False).reshape(self.shape(tensor))
 
 
-def names(found: Iterable[str]) -> str:
-    """List names for a message, the first few of many.
+def listed(found: Iterable[str], what: str, how: str) -> str:
+    """Say how many there are of something, and name the first few.
 
     Examples
     --------
-    >>> names(f"blk.{block}.attn_q.bias" for block in range(9))
-    'blk.0.attn_q.bias, blk.1.attn_q.bias, blk.2.attn_q.bias, blk.3.attn_q.bias, blk.4.attn_q.bias, …'
+    >>> listed((f"blk.{block}.attn_q.bias" for block in range(9)), "tensor", "missing")
+    '9 tensors missing (blk.0.attn_q.bias, blk.1.attn_q.bias, blk.2.attn_q.bias, blk.3.attn_q.bias, blk.4.attn_q.bias, …)'
     """
     found = sorted(found)
-    return ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+    shown = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+    return f"{len(found)} {what}{'s' * (len(found) != 1)} {how} ({shown})"

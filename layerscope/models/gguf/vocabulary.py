@@ -5,6 +5,7 @@ with byte fallback (``llama``). Knows no model family.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,7 +15,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
 from layerscope.errors import ModelError
-from layerscope.models.gguf.file import GGUFFile, names
+from layerscope.models.gguf.file import GGUFFile, listed
 from layerscope.models.gguf.splitters import SPLITTERS, normalizer, pre_tokenizer
 
 __all__ = ["build_tokenizer", "special_ids"]
@@ -109,10 +110,10 @@ def _tokens(file: GGUFFile, kind: str) -> _Tokens:
     kinds = file.take("tokenizer.ggml.token_type", [int(_Kind.NORMAL)] * len(texts))
     if len(kinds) != len(texts):
         raise ModelError(f"{file.path}: tokenizer.ggml.token_type has {len(kinds)} of {len(texts)} tokens")
-    if twice := len(texts) - len(set(texts)):
-        seen: set[str] = set()
-        repeated = [text for text in texts if text in seen or seen.add(text)]  # type: ignore[func-returns-value]
-        raise ModelError(f"{file.path}: tokenizer.ggml.tokens has {twice} tokens twice: {names(map(repr, repeated))}")
+    if repeated := [text for text, count in Counter(texts).items() if count > 1]:
+        raise ModelError(
+            f"{file.path}: tokenizer.ggml.tokens: {listed(map(repr, repeated), 'token', 'more than once')}"
+        )
     return _Tokens(texts, list(kinds))
 
 

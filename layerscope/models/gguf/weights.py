@@ -12,7 +12,7 @@ from gguf import MODEL_ARCH_NAMES, TensorNameMap, get_tensor_name_map
 from layerscope.models.gguf import values
 from layerscope.models.gguf.configuration import family_of, has
 from layerscope.models.gguf.families import Family
-from layerscope.models.gguf.file import GGUFFile, names
+from layerscope.models.gguf.file import GGUFFile, listed
 
 __all__ = ["Match", "match"]
 
@@ -72,14 +72,13 @@ def _tensor(weight: str, prefix: str, known: TensorNameMap) -> str:
 
 def _missing(file: GGUFFile, tensors: dict[str, str]) -> list[str]:
     absent = [tensor for tensor in tensors.values() if tensor not in file.tensors and not _is_zero(file, tensor)]
-    return [f"{len(absent)} tensors are missing ({names(absent)})"] if absent else []
+    return [listed(absent, "tensor", "missing")] if absent else []
 
 
 def _is_zero(file: GGUFFile, tensor: str) -> bool:
-    """A bias that no block has is zero, where the family may do without it."""
+    """A bias that no block has is zero, where its family may do without it."""
     kind = tensor.split(".", 2)[-1]
-    optional = (kind in kinds for kinds in family_of(file).biases.values())
-    return any(optional) and not has(file, kind)
+    return kind in family_of(file).zero and not has(file, kind)
 
 
 def _misshapen(file: GGUFFile, shapes: dict[str, tuple[int, ...]], tensors: dict[str, str]) -> list[str]:
@@ -87,7 +86,7 @@ def _misshapen(file: GGUFFile, shapes: dict[str, tuple[int, ...]], tensors: dict
     wrong = [
         f"{tensors[weight]} {shape} for {shapes[weight]}" for weight, shape in stored.items() if shape != shapes[weight]
     ]
-    return [f"{len(wrong)} tensors have the wrong shape ({names(wrong)})"] if wrong else []
+    return [listed(wrong, "tensor", "of the wrong shape")] if wrong else []
 
 
 def _stored(file: GGUFFile, tensor: str) -> tuple[int, ...]:
@@ -98,7 +97,7 @@ def _stored(file: GGUFFile, tensor: str) -> tuple[int, ...]:
 
 def _left(file: GGUFFile, config: Any, tensors: dict[str, str]) -> list[str]:
     left = set(file.tensors) - set(tensors.values()) - file.read
-    return [f"{len(left)} tensors have no place in {config.model_type} ({names(left)})"] if left else []
+    return [listed(left, "tensor", f"without a place in {config.model_type}")] if left else []
 
 
 def _change(family: Family, tensor: str) -> Any:
