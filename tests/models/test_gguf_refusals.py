@@ -61,6 +61,13 @@ _GONE = {f"blk.{block}.{part}.weight": None for block in (2, 3) for part in ("at
         ("llama", {"attention.causal": False}, {}, r"llama\.attention\.causal = False"),
         ("llama", {"rope.scaling.yarn_beta_fast": 8.0}, {}, r"llama\.rope\.scaling\.yarn_beta_fast = 8"),
         ("llama", {"rope.scaling.attn_factor": 2.0}, {}, r"llama\.rope\.scaling\.attn_factor = 2"),
+        ("llama", {"rope.freq_base": float("inf")}, {}, r"llama\.rope\.freq_base = inf is no number above 0"),
+        (
+            "llama",
+            {"rope.scaling.factor": float("nan")},
+            {},
+            r"llama\.rope\.scaling\.factor = nan is no number above 0",
+        ),
         ("llama", {"rope.scaling.type": "dynamic"}, {}, r"llama\.rope\.scaling\.type = dynamic is not known"),
         ("llama", {"rope.scaling.type": "longrope"}, {}, r"lacks the tensor rope_factors_short\.weight"),
         ("llama", {}, {"rope_freqs.weight": np.ones(3)}, r"the tensor rope_freqs\.weight has shape \(3,\), not \(4,\)"),

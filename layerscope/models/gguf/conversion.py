@@ -17,7 +17,7 @@ from layerscope.models.gguf.keys import unknown
 from layerscope.models.gguf.locks import alone
 from layerscope.models.gguf.vocabulary import build_tokenizer
 from layerscope.models.gguf.weights import match
-from layerscope.models.reading import quiet, reading
+from layerscope.models.reading import quiet, reading, without_panic_text
 from layerscope.progress import progress
 
 __all__ = ["content_hash", "converted"]
@@ -83,7 +83,8 @@ def _write(path: Path, folder: Path) -> None:
     with progress(f"converting {path.name}, once"), reading(str(path), _UNREADABLE), quiet():
         file = GGUFFile.open(path)
         config = build_configuration(file)
-        tokenizer = build_tokenizer(file)
+        with without_panic_text():
+            tokenizer = build_tokenizer(file)
         endings = _endings(file, config)
         found = match(file, config)
         _refuse(file, found.faults)

@@ -34,6 +34,9 @@ def rope_parameters(file: GGUFFile, sizes: Mapping[str, Any], base: float | None
         raise file.refused("rope.dimension_count", f"is not the {sizes['head_dim']} of each head: not known here")
     theta = file.own("rope.freq_base") if base is None else file.own("rope.freq_base", base)
     factor = file.own("rope.scaling.factor", file.own("rope.scale_linear", 1.0)) or 1.0
+    for key, value in (("rope.freq_base", theta), ("rope.scaling.factor", factor)):
+        if not 0 < value < math.inf:
+            raise file.refused(key, "is no number above 0")
     kind = file.own("rope.scaling.type", "linear")
     if kind not in _SCALINGS:
         raise file.refused("rope.scaling.type", f"is not known (known: {', '.join(_SCALINGS)})")
