@@ -35,7 +35,7 @@ ROTARY = {
     ),
     "yarn without its original": (32768, {"rope_type": "yarn", "factor": 4.0}, 131072),
     "llama3": (131072, {"rope_type": "llama3", "factor": 8.0, **LLAMA3}, 131072),  # Llama 3.1
-    "llama3, 32": (131072, {"rope_type": "llama3", "factor": 32.0, **LLAMA3}, 262144),
+    "llama3, 32": (131072, {"rope_type": "llama3", "factor": 32.0, **LLAMA3}, 131072),  # Llama 3.2
     "longrope": (64, {"rope_type": "longrope", "factor": 8.0, "original_max_position_embeddings": 8, **LONG}, 64),
     "longrope without a factor": (
         131072,
