@@ -20,7 +20,8 @@ __all__ = ["context_length", "learned_positions"]
 
 # Which length `factor` multiplies: "linear" and "dynamic" have no field for it, so it is `max_position_embeddings`; the others
 # have `original_max_position_embeddings`, and `max_position_embeddings` is the extended length already, or still the original.
-# The factor of "llama3" is larger than what it extends: Llama 3.2 has 32, from 8192 to 131072 tokens, its `max_position_embeddings`.
+# The factor of "llama3" is larger than what it extends: Llama 3.2 has 32, and goes from 8192 to 131072 tokens, which is its
+# `max_position_embeddings`.
 _EXTENDING = ("linear", "dynamic", "yarn", "longrope")
 
 
