@@ -12,6 +12,7 @@ from jaxtyping import Int
 from layerscope.capturing.protocol import Backend, BatchStates, Wanted
 from layerscope.capturing.rows import BatchRows, gather
 from layerscope.capturing.worker import Worker
+from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 from layerscope.models.model import Model
 from layerscope.progress import progress
 from layerscope.states import StateRows
@@ -26,11 +27,13 @@ _WINDOW = 4096
 Take = Callable[[StateRows], None]
 
 
-def plan_rows(index: SequenceIndex, batch_tokens: int) -> Iterator[BatchRows]:
-    """Go through all sequences in batches of like length, window by window."""
+def plan_rows(
+    index: SequenceIndex, batch_tokens: int, dependence: LengthDependence = INDEPENDENT
+) -> Iterator[BatchRows]:
+    """Go through all sequences in batches of like length, window by window; texts share a batch only where they may."""
     for start in range(0, index.sequences, _WINDOW):
         lengths = index.lengths(start, min(start + _WINDOW, index.sequences))
-        for chosen in plan_batches(lengths, batch_tokens):
+        for chosen in plan_batches(lengths, batch_tokens, groups=dependence.groups(lengths)):
             yield _batch_rows(index, start + chosen)
 
 
@@ -79,7 +82,7 @@ def run(
         Worker(hand_over) as worker,
     ):
         rows = 0
-        for batch in plan_rows(index, batch_tokens):
+        for batch in plan_rows(index, batch_tokens, model.length_dependence):
             rows += batch.rows
             if rows > done_rows:
                 input_ids, attention_mask = pad_batch(batch.token_ids, model.pad_id, "right")

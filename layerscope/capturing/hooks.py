@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from layerscope.capturing.keeping import Kept, LastWantedReached, Place, evaluating, recording_nothing
+from layerscope.capturing.keeping import Kept, LastWantedReached, Place, recording_nothing
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.model import Model, stream_in, stream_out
 
 __all__ = ["HooksBackend"]
@@ -35,7 +36,7 @@ class HooksBackend:
                 model.trunk(**model.inputs(input_ids, attention_mask, position_ids))
             return kept.states()
 
-        with evaluating(model.module):
+        with eval_mode(model.module):
             yield run
 
 

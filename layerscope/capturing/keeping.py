@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from torch import nn
 
 from layerscope.capturing.protocol import BatchStates, Wanted
 from layerscope.errors import CaptureError
 
-__all__ = ["Kept", "LastWantedReached", "Place", "evaluating", "recording_nothing"]
+__all__ = ["Kept", "LastWantedReached", "Place", "recording_nothing"]
 
 Place = int | Literal["final_norm"]
 """Where a stream is kept: the number of a state, or after the final norm."""
@@ -93,16 +92,3 @@ def recording_nothing() -> Iterator[None]:
     """Run without gradients; outside inference mode too, whose tensors have no version counter to watch."""
     with torch.inference_mode(False), torch.no_grad():
         yield
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and put each submodule's training flag back at the end."""
-    training = [part for part in module.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True

@@ -14,9 +14,10 @@ from nnsight import NNsight
 from nnsight.intervention.source import STATE
 from torch import nn
 
-from layerscope.capturing.keeping import Kept, LastWantedReached, evaluating, recording_nothing
+from layerscope.capturing.keeping import Kept, LastWantedReached, recording_nothing
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.schedules.schedule import Schedule
 
@@ -33,7 +34,7 @@ class NNsightBackend:
     def session(self, model: Model, wanted: Wanted) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`."""
         runner = model.trunk if wanted.schedule is None else _Gated(model, wanted.schedule)
-        with evaluating(model.module), _wrapped(runner) as traced:
+        with eval_mode(model.module), _wrapped(runner) as traced:
             trunk: Any = traced if wanted.schedule is None else traced.get("trunk")
             norm: Any = trunk.get(model.architecture.final_norm) if wanted.final_norm else None
             blocks = [trunk.get(f"{model.architecture.blocks}.{index}") for index in range(model.depth)]

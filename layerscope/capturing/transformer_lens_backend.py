@@ -23,6 +23,7 @@ from layerscope.capturing.keeping import Kept, LastWantedReached, Place, recordi
 from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet
 
@@ -82,7 +83,8 @@ def _reading(clone: Model, bridge: TransformerBridge, wanted: Wanted) -> Iterato
         return kept.states()
 
     points = _hook_points(bridge, clone, wanted)
-    with bridge.hooks(fwd_hooks=[(name, partial(_keep, kept, place)) for name, place in points]):
+    hooks = [(name, partial(_keep, kept, place)) for name, place in points]
+    with eval_mode(clone.module), bridge.hooks(fwd_hooks=hooks):
         yield run
 
 

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from layerscope.arguments import checked
-from layerscope.errors import ModelError, at_least
+from layerscope.errors import at_least
+from layerscope.evaluation.answering import answer_batch
 from layerscope.evaluation.exam import Answers, Exam, judge
 from layerscope.evaluation.exams import check_names, load_exam, versions
 from layerscope.evaluation.layout import lay_out, plan
-from layerscope.evaluation.scoring import PromptScores, score_batch
+from layerscope.evaluation.scoring import PromptScores
 from layerscope.evaluation.written import WrittenExam
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
+from layerscope.models.vocabulary import require_vocabulary_head
 from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
@@ -75,8 +77,7 @@ def evaluate(
     check_names([task], include_path)
     spec = as_spec(schedule)
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
-    if not model.architecture.causal:
-        raise ModelError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
+    require_vocabulary_head(model)
     stages = spec.schedule(model.depth)
     exam = load_exam(task, model, limit, include_path)
     return {
@@ -94,14 +95,15 @@ def evaluate(
 def answer(model: Model, exam: Exam, schedules: Sequence[Schedule], batch_tokens: int = 2048) -> list[Answers]:
     """Let a model answer an exam under each of some schedules, their common beginnings run once."""
     given = [Answers.empty(exam) for _ in schedules]
-    root, batches = prefix_tree(schedules), list(plan(exam.prompts, batch_tokens))
+    root, dependence = prefix_tree(schedules), model.length_dependence
     with progress("evaluating", total=len(exam.prompts), unit="prompts") as advance:
-        for batch in batches:
+        for batch in plan(exam.prompts, batch_tokens, dependence):
 
             def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
                 given[run].take(batch, scores.log_likelihood, scores.greedy)
 
-            score_batch(model, lay_out(exam.prompts, exam.gold, batch, model.pad_id), root, finished)
+            layout = lay_out(exam.prompts, exam.gold, batch, model.pad_id, dependence)
+            answer_batch(model, exam, layout, root, dict(enumerate(schedules)), finished)
             advance(len(batch))
     return given
 

@@ -99,6 +99,11 @@ class Exam:
             return question.choices
         return () if question.gold is None else (question.choices[question.gold],)
 
+    def example_of(self, prompt: int) -> str:
+        """Return the name of the example that a prompt belongs to."""
+        owners = (question.id for question in self.questions if any(place[0] == prompt for place in question.choices))
+        return next(owners, f"of prompt {prompt}")  # a prompt that no choice stands in is a question of the task's own
+
     def grade(self, answers: "Answers") -> "Grades":
         """Return what the task's own metrics say of some answers: nothing, where it has none."""
         return Grades({}, np.full(len(self.questions), np.nan))

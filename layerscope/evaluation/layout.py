@@ -1,20 +1,26 @@
 """Prompts laid out for one run of a model: which ids, which places are scored, which tokens drift is measured on.
 
 Prompts with one continuation are whole sequences. Where prompts have several, their contexts are run once as stems, and what
-follows branches off. Either way the streams are seen as one long line of places. Knows no model.
+follows branches off; where the model computes a longer text differently, each continuation is a sequence of its own. In all
+cases the streams are seen as one long line of places. Knows no model.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int, Int64
 
 from layerscope.evaluation.prompts import Prompt
+from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 from layerscope.texts.batches import pad_batch, plan_batches
 
 __all__ = ["Layout", "lay_out", "plan"]
+
+Padded = tuple[Int64[torch.Tensor, "line position"], Int64[torch.Tensor, "line position"]]
+"""Ids and mask."""
 
 _WORTH_A_CALL = (
     128  # tokens: what a block call costs besides its tokens is some 40 of them, and fewer rows multiply slower
@@ -29,12 +35,12 @@ class Layout:
     ----------
     prompts
         The number of each prompt in it.
-    stems
-        Ids and mask of the sequences, or of the contexts that others branch off.
+    texts
+        The sequences, or the contexts that others branch off; more than one where they must not share a batch.
     branches
         Ids and mask of what branches off; None without.
     stem_of
-        Which stem each branch goes on from.
+        Which context each branch goes on from.
     places
         Where the stream stands that predicts each scored token, in the long line of places.
     targets
@@ -48,8 +54,8 @@ class Layout:
     """
 
     prompts: tuple[int, ...]
-    stems: tuple[Int64[torch.Tensor, "line position"], Int64[torch.Tensor, "line position"]]
-    branches: tuple[Int64[torch.Tensor, "branch more"], Int64[torch.Tensor, "branch more"]] | None
+    texts: tuple[Padded, ...]
+    branches: Padded | None
     stem_of: Int64[torch.Tensor, " branch"]
     places: Int64[torch.Tensor, " target"]
     targets: Int64[torch.Tensor, " target"]
@@ -59,19 +65,30 @@ class Layout:
     seen_prompt: Int64[torch.Tensor, " seen"]
 
 
-def plan(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[tuple[int, ...]]:
+def plan(
+    prompts: Sequence[Prompt], batch_tokens: int, dependence: LengthDependence = INDEPENDENT
+) -> Iterator[tuple[int, ...]]:
     """Put prompts of one kind (whole sequences, or stems with branches) and like length into batches under a budget.
 
     Every schedule runs every batch, so whole sequences are parted further where that spares more padding than it costs.
+    Only prompts that may share a batch by `dependence` do. A prompt whose context cannot be shared is a batch by itself.
     """
-    for forked in (False, True):
-        numbers = np.array(
-            [number for number, prompt in enumerate(prompts) if (len(prompt.continuations) > 1) == forked], np.int64
-        )
+    kinds = [_kind(prompt, dependence) for prompt in prompts]
+    for kind in ("whole", "forked"):
+        numbers = np.array([number for number, its in enumerate(kinds) if its == kind], np.int64)
         lengths = np.array([prompts[number].tokens for number in numbers], np.int64)
-        for batch in plan_batches(lengths, batch_tokens):
-            for part in [batch] if forked else _parted(batch, lengths):
+        longest = np.array([prompts[number].longest for number in numbers], np.int64)
+        for batch in plan_batches(lengths, batch_tokens, groups=dependence.groups(longest)):
+            for part in [batch] if kind == "forked" else _parted(batch, lengths):
                 yield tuple(numbers[part].tolist())
+    yield from ((number,) for number, kind in enumerate(kinds) if kind == "apart")
+
+
+def _kind(prompt: Prompt, dependence: LengthDependence) -> Literal["whole", "forked", "apart"]:
+    if len(prompt.continuations) == 1:
+        return "whole"
+    shared = not dependence.alone and dependence.steady(len(prompt.context), prompt.longest)
+    return "forked" if shared else "apart"
 
 
 def _parted(
@@ -88,7 +105,13 @@ def _parted(
         yield from _parted(batch[cut:], lengths)
 
 
-def lay_out(prompts: Sequence[Prompt], gold: Sequence[int], batch: tuple[int, ...], pad_id: int) -> Layout:
+def lay_out(
+    prompts: Sequence[Prompt],
+    gold: Sequence[int],
+    batch: tuple[int, ...],
+    pad_id: int,
+    dependence: LengthDependence = INDEPENDENT,
+) -> Layout:
     """Lay out the prompts of one batch.
 
     Parameters
@@ -96,34 +119,48 @@ def lay_out(prompts: Sequence[Prompt], gold: Sequence[int], batch: tuple[int, ..
     prompts, gold
         All prompts, and which continuation of each is right.
     batch
-        The numbers of those to lay out; all of one kind.
+        The numbers of those to lay out, as `plan` groups them.
     pad_id
         Fills padded places.
+    dependence
+        That of `plan`.
 
     Examples
     --------
     >>> layout = lay_out([Prompt((5, 6), ((7, 8),)), Prompt((5,), ((9,),))], [0, 0], (0, 1), pad_id=0)
-    >>> layout.stems[0].tolist(), layout.places.tolist(), layout.targets.tolist(), layout.seen.tolist()
+    >>> layout.texts[0][0].tolist(), layout.places.tolist(), layout.targets.tolist(), layout.seen.tolist()
     ([[5, 6, 7], [5, 0, 0]], [1, 2, 3], [7, 8, 9], [1, 2])
     """
-    chosen = [prompts[number] for number in batch]
-    if any(len(prompt.continuations) > 1 for prompt in chosen):
-        return _forked(batch, chosen, [gold[number] for number in batch], pad_id)
-    return _whole(batch, chosen, pad_id)
+    chosen, right = [prompts[number] for number in batch], [gold[number] for number in batch]
+    kind = _kind(chosen[0], dependence)
+    return _forked(batch, chosen, right, pad_id) if kind == "forked" else _whole(batch, chosen, right, pad_id, kind)
 
 
-def _whole(batch: tuple[int, ...], prompts: Sequence[Prompt], pad_id: int) -> Layout:
-    stems = pad_batch(
-        [np.array([*prompt.context, *prompt.continuations[0][:-1]]) for prompt in prompts], pad_id, "right"
-    )
-    width = stems[0].shape[1]
+def _whole(
+    batch: tuple[int, ...],
+    prompts: Sequence[Prompt],
+    gold: Sequence[int],
+    pad_id: int,
+    kind: Literal["whole", "apart"],
+) -> Layout:
+    lines = [(line, number) for line, prompt in enumerate(prompts) for number in range(len(prompt.continuations))]
+    sequences = [
+        np.array([*prompts[line].context, *prompts[line].continuations[number][:-1]]) for line, number in lines
+    ]
+    runs = [sequences] if kind == "whole" else [[sequence] for sequence in sequences]
+    texts = tuple(pad_batch(run, pad_id, "right") for run in runs)
+    widths = [ids.shape[1] for ids, _ in texts for _ in ids]
     scored: list[tuple[int, ...]] = []
     seen: list[tuple[int, ...]] = []
-    for line, prompt in enumerate(prompts):
-        first = line * width + len(prompt.context) - 1
-        scored += [(first + step, token, line, 0) for step, token in enumerate(prompt.continuations[0])]
-        seen += [(line * width + position, line) for position in range(1, prompt.tokens)]
-    return Layout(batch, stems, None, torch.zeros(0, dtype=torch.long), *_columns(scored, 4), *_columns(seen, 2))
+    start = 0
+    for (line, number), width in zip(lines, widths, strict=True):
+        context, continuation = prompts[line].context, prompts[line].continuations[number]
+        first = start + len(context) - 1
+        scored += [(first + step, token, line, number) for step, token in enumerate(continuation)]
+        if number == gold[line]:
+            seen += [(place, line) for place in range(start + 1, first + len(continuation))]
+        start += width
+    return Layout(batch, texts, None, torch.zeros(0, dtype=torch.long), *_columns(scored, 4), *_columns(seen, 2))
 
 
 def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[int], pad_id: int) -> Layout:
@@ -152,7 +189,7 @@ def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[in
             if number == gold[line]:
                 seen += [(place, line) for place in places[1:]]
     stem_of = torch.tensor([line for line, *_ in longer], dtype=torch.long)
-    return Layout(batch, stems, branches, stem_of, *_columns(scored, 4), *_columns(seen, 2))
+    return Layout(batch, (stems,), branches, stem_of, *_columns(scored, 4), *_columns(seen, 2))
 
 
 def _columns(rows: list[tuple[int, ...]], columns: int) -> tuple[torch.Tensor, ...]:

@@ -84,7 +84,7 @@ class LmEvalWrittenExam(WrittenExam):
     def sit(self, model: Model, schedule: Schedule, written: Callable[[int], None] = lambda answers: None) -> Grades:
         """Let a model write its answers under a schedule, and let lm-eval grade them."""
         with scheduled(model, schedule), seeded():
-            texts = self.reader.write(self.task.requests, written)
+            texts = self.reader.write(self.task.requests, written, schedule)
         return graded(self.task, texts)
 
 

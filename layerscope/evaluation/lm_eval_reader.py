@@ -9,15 +9,18 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from layerscope.capturing.keeping import evaluating
 from layerscope.errors import TextsError
 from layerscope.evaluation.lm_eval_quiet import silent
+from layerscope.execution.generation import continue_batch
 from layerscope.models.model import Model
+from layerscope.texts.batches import pad_batch
+from layerscope.texts.special_tokens import appended_tokens
 
 __all__ = ["Pair", "Reader"]
 
@@ -29,17 +32,23 @@ _WRITTEN_TOGETHER = 16  # texts of one batch of `generate`
 
 
 class _Writer:
-    """As much of a model as lm-eval touches before it runs it: the module itself would be changed (ties, training flags)."""
+    """As much of a model as lm-eval touches before it runs it: the module itself would be changed (ties, training flags).
+
+    Attributes
+    ----------
+    name, schedule
+        What is being written and under which schedule, for messages.
+    """
 
     def __init__(self, model: Model) -> None:
-        self._module: Any = model.module
+        self._model = model
         self.config = model.config
         self.device = model.device
+        self.name, self.schedule = "", ""
 
-    def generate(self, **arguments: Any) -> torch.Tensor:
-        """Generate with the model as it is now: inside `scheduled`, under the schedule."""
-        written: torch.Tensor = self._module.generate(**arguments)
-        return written
+    def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Generate by the task's options alone; see `layerscope.execution.generation.continue_batch`."""
+        return continue_batch(self._model, input_ids, attention_mask, options, name=self.name, schedule=self.schedule)
 
 
 class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
@@ -71,8 +80,10 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
                 f"{name}: the tokenizer of {model.name} has no token that begins or ends a text, and lm-eval needs one"
             )
         tokenizer = copy.deepcopy(model.tokenizer)  # lm-eval gives it a padding token and side
+        self._appended = appended_tokens(tokenizer)
+        self._writer = writer = _Writer(model)
         with silent():
-            super().__init__(_Writer(model), backend="causal", tokenizer=tokenizer, batch_size=together)
+            super().__init__(writer, backend="causal", tokenizer=tokenizer, batch_size=together)
         limits = (self.max_length, model.context)
         self._max_length = min(limit for limit in limits if limit is not None)
         self._layerscope = model
@@ -116,22 +127,56 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
                     "with the question: set a smaller max_gen_toks in a definition of your own (--include-path)"
                 )
 
-    def write(self, requests: Sequence[Instance], written: Callable[[int], None]) -> list[str]:
-        """Generate an answer to each request, those of like length together; call `written` with how many are done."""
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **options: Any
+    ) -> list[int]:
+        """Encode a text as lm-eval does, without the tokens that the tokenizer appends: what follows would come after the end."""
+        ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
+        if self._appended and len(ids) > len(self.tokenizer.encode(string, add_special_tokens=False)):
+            ids = ids[: -len(self._appended)]
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
+    def tok_batch_encode(
+        self, strings: Sequence[str], padding_side: str = "left", left_truncate_len: int | None = None, **options: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode a batch as lm-eval does, with `tok_encode` where the tokenizer appends tokens."""
+        if not self._appended:
+            found: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
+                strings, padding_side, left_truncate_len, **options
+            )
+            return found
+        rows = [np.array(self.tok_encode(string, left_truncate_len=left_truncate_len)) for string in strings]
+        return pad_batch(rows, self.tokenizer.pad_token_id, "left")
+
+    def write(
+        self, requests: Sequence[Instance], written: Callable[[int], None], schedule: object = "identity"
+    ) -> list[str]:
+        """Generate an answer to each request, those of like length together; call `written` with how many are done.
+
+        The schedule is the one that the model is under; it is named in messages.
+        """
         texts = [""] * len(requests)
-
-        def key(number: int) -> tuple[str, int, str]:
-            text, terms = requests[number].args[:2]
-            return json.dumps(terms, sort_keys=True, default=str), -len(self.tok_encode(text)), text
-
-        keys = [key(number) for number in range(len(requests))]
+        keys = [self._key(request) for request in requests]
         order = sorted(range(len(requests)), key=keys.__getitem__)
-        with silent(printing=True), evaluating(self._layerscope.module):
+        with silent(printing=True):
             while order:
-                batch = [number for number in order[: self.batch_size] if keys[number][0] == keys[order[0]][0]]
+                first = order[0]
+                batch = [number for number in order[: self.batch_size] if keys[number][:2] == keys[first][:2]]
                 order = order[len(batch) :]
+                examples = ", ".join(str(requests[number].doc_id) for number in batch)
+                self._writer.name, self._writer.schedule = f"{self._name} example {examples}", str(schedule)
                 answers = self.generate_until([requests[number] for number in batch], disable_tqdm=True)
                 for number, answer in zip(batch, answers, strict=True):
                     texts[number] = answer
                 written(len(batch))
         return texts
+
+    def _key(self, request: Instance) -> tuple[str, int, int, str]:
+        """Return what a request is sorted by; those that differ in the first two are never written together."""
+        text, terms = request.args[:2]
+        most = normalize_gen_kwargs(terms, self.max_gen_toks)["max_gen_toks"]
+        length = min(len(self.tok_encode(text)), self.max_length - most)
+        dependence = self._layerscope.length_dependence
+        together = dependence.steady(1, length + most)
+        apart = 0 if together and not dependence.alone else length
+        return json.dumps(terms, sort_keys=True, default=str), -apart, -length, text

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerscope.errors import TextsError
+from layerscope.texts.special_tokens import prepended_tokens
 
 __all__ = ["Encoder", "Prompt"]
 
@@ -33,6 +34,11 @@ class Prompt:
         """How many tokens the model has to read: the last of a continuation is only ever predicted."""
         return len(self.context) + sum(len(continuation) - 1 for continuation in self.continuations)
 
+    @property
+    def longest(self) -> int:
+        """How many tokens the model reads of the longest text: the context with one continuation, less its last token."""
+        return len(self.context) + max(map(len, self.continuations)) - 1
+
 
 class Encoder:
     """Turns texts into prompts that fit a model.
@@ -40,7 +46,7 @@ class Encoder:
     Parameters
     ----------
     tokenizer
-        A Hugging Face tokenizer. What it puts in front of every text is put in front of every context.
+        A Hugging Face tokenizer. What it puts before every text is put before every context; what it appends is left out.
     longest
         The most tokens the model takes; None for no limit.
 
@@ -54,8 +60,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._longest = longest
         self.shortened = 0
-        start = list(tokenizer("")["input_ids"])[:1]
-        self._prefix: Tokens = tuple(start) if start == [tokenizer.bos_token_id] else ()
+        self._prefix: Tokens = prepended_tokens(tokenizer)
 
     def encode(self, text: str) -> Tokens:
         """Return the ids of a text, without special tokens."""

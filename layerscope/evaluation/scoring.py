@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from layerscope.capturing.keeping import evaluating, recording_nothing
+from layerscope.capturing.keeping import recording_nothing
 from layerscope.evaluation.layout import Layout
-from layerscope.execution.passes import Pass, logits, record, record_forked
+from layerscope.execution.passes import Pass, logits, record, record_apart, record_forked
 from layerscope.execution.taps import Stream
 from layerscope.execution.walking import walk
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.model import Model
 from layerscope.schedules.tree import Node
 
-__all__ = ["PromptScores", "score_batch"]
+__all__ = ["PromptScores", "Visit", "score_batch"]
 
 Visit = Callable[[Node, Stream], None]
 
@@ -78,15 +79,15 @@ def score_batch(
             finished(schedule, scores, now - clock)
             clock = time.perf_counter()  # what is done with the scores is not the schedule's time
 
-    with evaluating(model.module), recording_nothing():
+    with eval_mode(model.module), recording_nothing():
         prepared = _prepared(model, layout)
         walk(root, prepared.start, prepared.call, at)
 
 
 def _prepared(model: Model, layout: Layout) -> Pass:
     if layout.branches is not None:
-        return record_forked(model, layout.stems, layout.branches, layout.stem_of)
-    return record(model, *layout.stems)
+        return record_forked(model, *layout.texts, layout.branches, layout.stem_of)
+    return record(model, *layout.texts[0]) if len(layout.texts) == 1 else record_apart(model, layout.texts)
 
 
 def _scores(model: Model, layout: Layout, stream: Stream) -> PromptScores:

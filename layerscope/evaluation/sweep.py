@@ -13,7 +13,7 @@ import numpy as np
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import MOST_DRAWS, LayerScopeError, ModelError, UsageError, at_least
+from layerscope.errors import MOST_DRAWS, LayerScopeError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_names, load_exam, versions
 from layerscope.evaluation.journal import Journal, discard, first_difference, journal_of
@@ -26,6 +26,7 @@ from layerscope.evaluation.tasks import TASKS
 from layerscope.measures.files import write_result
 from layerscope.models.loading import identify, load_model
 from layerscope.models.model import Model
+from layerscope.models.vocabulary import require_vocabulary_head
 from layerscope.outputs import new_file, writable
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
@@ -112,7 +113,7 @@ def sweep(
     UsageError
         An unknown task or variant, an output that exists.
     ModelError
-        An encoder.
+        A model without a vocabulary head.
     ScheduleError
         A start or schedule that a model of this depth has not.
     LayerScopeError
@@ -142,8 +143,7 @@ def sweep(
         if before is not None:
             return before
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
-    if not model.architecture.causal:
-        raise ModelError(f"{model.name} is an encoder: tasks are scored by a decoder's next tokens")
+    require_vocabulary_head(model)
     runs = planned(model.depth)
     exams = [load_exam(name, model, limit, include_path) for name in tasks]
     settings = _settings(model, exams, runs, limit, batch_tokens) | statistics

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from layerscope.errors import CaptureError
+from layerscope.evaluation.answering import answer_batch
 from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.layout import lay_out, plan
-from layerscope.evaluation.scoring import PromptScores, score_batch
+from layerscope.evaluation.scoring import PromptScores
 from layerscope.evaluation.written import WrittenExam
 from layerscope.models.model import Model
 from layerscope.progress import progress
@@ -44,7 +44,7 @@ class Sweeping:
         self._root = prefix_tree(self.schedules)
         self._new_calls = new_block_calls(self.schedules)
         self._calls_alone = [schedule.block_calls for schedule in self.schedules]
-        self._batches = [list(plan(exam.prompts, batch_tokens)) for exam in exams]
+        self._batches = [list(plan(exam.prompts, batch_tokens, model.length_dependence)) for exam in exams]
 
     def run(self) -> None:
         """Do it.
@@ -52,7 +52,7 @@ class Sweeping:
         Raises
         ------
         CaptureError
-            A loss that is not finite.
+            A score that is not finite.
         """
         answers = sum(len(exam.questions) for exam in self._exams if isinstance(exam, WrittenExam))
         total = sum(map(len, self._batches)) * sum(self._new_calls) + answers * sum(self._calls_alone)
@@ -87,14 +87,13 @@ class Sweeping:
             return
         # The full model is run again if it has to be: everything is held against its states.
         root = pruned(self._root, pending | {0})
-        layout = lay_out(exam.prompts, exam.gold, batch, self._model.pad_id)
+        layout = lay_out(exam.prompts, exam.gold, batch, self._model.pad_id, self._model.length_dependence)
         schedules = {run: self.schedules[run] for run in sorted(pending | {0})}
         meter = DriftMeter(layout, root, schedules, self._model.depth)
         held: list[tuple[int, PromptScores, float]] = []  # a run that ends within the full model waits for that to end
 
         def finished(run: int, scores: PromptScores, seconds: float) -> None:
             if run in pending:
-                _refuse_not_finite(exam, batch, scores, schedules[run])
                 held.append((run, scores, seconds))
             while held and meter.ready:
                 run, scores, seconds = held.pop()
@@ -103,18 +102,7 @@ class Sweeping:
                 meter.moments.clear()
                 advance(self._new_calls[run])
 
-        score_batch(self._model, layout, root, finished, meter.visit)
-
-
-def _refuse_not_finite(exam: Exam, batch: tuple[int, ...], scores: PromptScores, schedule: Schedule) -> None:
-    counts = np.array([len(exam.prompts[prompt].continuations) for prompt in batch])
-    wanted = np.arange(scores.log_likelihood.shape[1]) < counts[:, None]
-    bad = np.argwhere(wanted & ~np.isfinite(scores.log_likelihood))
-    if len(bad):
-        raise CaptureError(
-            f"{exam.name}: the loss of prompt {batch[bad[0][0]]} is not finite under the schedule {schedule}.\n"
-            "The model overflows there: compute in float32 (--dtype float32)."
-        )
+        answer_batch(self._model, exam, layout, root, schedules, finished, meter.visit)
 
 
 def _arrays(batch: tuple[int, ...], scores: PromptScores, drift: RunDrift, seconds: float) -> dict[str, np.ndarray]:

@@ -1,18 +1,26 @@
-"""Text from a model under a schedule."""
+"""Generate text under a schedule, by the caller's options alone."""
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from jaxtyping import Int64
+from transformers import GenerationConfig, LogitsProcessorList
 
 from layerscope.arguments import checked
-from layerscope.errors import ModelError, UsageError, at_least
+from layerscope.errors import UsageError, at_least
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
+from layerscope.models.vocabulary import refuse_not_finite, require_vocabulary_head, undefined
 from layerscope.schedules.spec import ScheduleLike, as_spec
+from layerscope.texts.special_tokens import encode_open
 
-__all__ = ["generate"]
+__all__ = ["continue_batch", "generate"]
 
 
 @checked
@@ -28,22 +36,26 @@ def generate(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> str:
-    """Let a model go on with a text while its blocks run under a schedule.
+    """Continue a text with a model whose blocks run under a schedule.
+
+    The options say everything: defaults that come with a checkpoint (repetition penalty, beams, lengths, suppressed tokens,
+    top-k, …) are left out. Only the tokens that end a text are taken from it (``eos_token_id`` of its ``generation_config``,
+    one or several). The prompt is encoded as any text, except that an end token which the tokenizer appends is dropped.
 
     Parameters
     ----------
     model
         A decoder, or what `layerscope.load_model` takes.
     prompt
-        The text to go on with.
+        The text to continue.
     schedule
         A SPEC, or stages of block numbers.
     max_new_tokens
-        At most so many; the model may end before.
+        Maximum number of new tokens; the model may end before.
     temperature
-        0 takes the likeliest token each time; above, tokens are drawn.
+        0 takes the likeliest token each time; above, tokens are drawn from the whole vocabulary.
     seed
-        Of the draw.
+        Random seed for sampling.
     stacked
         Run the blocks of a parallel stage as one batched call; see `layerscope.scheduled`.
     dtype, device
@@ -57,9 +69,13 @@ def generate(
     Raises
     ------
     UsageError
-        An encoder, an empty prompt, impossible numbers.
+        An empty prompt, impossible numbers.
+    ModelError
+        An encoder, or a model without a vocabulary head.
     ScheduleError
-        A schedule that a model of this depth has not.
+        The schedule is not valid for a model of this depth.
+    CaptureError
+        Logits that are not finite.
     """
     at_least(1, max_new_tokens=max_new_tokens)
     at_least(0, seed=seed)
@@ -67,26 +83,102 @@ def generate(
     if not 0 <= temperature < math.inf:
         raise UsageError(f"temperature {temperature}: must be a number of 0 or more")
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
-    if not model.architecture.causal:
-        raise ModelError(f"{model.name} is an encoder: only decoders generate")
-    ids = model.tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
-    if not ids.numel():
+    require_vocabulary_head(model)
+    tokens = encode_open(model.tokenizer, prompt)
+    if not tokens:
         raise UsageError("the prompt is empty: give at least one token to go on with")
-    if model.context is not None and ids.shape[1] + max_new_tokens > model.context:
+    if model.context is not None and len(tokens) + max_new_tokens > model.context:
         raise UsageError(
-            f"{ids.shape[1]} tokens of prompt and {max_new_tokens} new ones are more than the {model.context} the model takes: "
+            f"{len(tokens)} tokens of prompt and {max_new_tokens} new ones are more than the {model.context} the model takes: "
             "shorten the prompt or give a lower --max-new-tokens"
         )
-    drawn = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
-    module = model.module
-    with scheduled(model, spec, stacked=stacked), torch.random.fork_rng(devices=[]), torch.no_grad():
+    ids = torch.tensor([tokens], device=model.device)
+    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    options = {"max_length": len(tokens) + max_new_tokens} | sampling
+    with scheduled(model, spec, stacked=stacked), torch.random.fork_rng(devices=_devices(model)):
         torch.manual_seed(seed)
-        found = module.generate(  # type: ignore[operator]  # a method the library mixes in
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=max_new_tokens,
-            pad_token_id=model.pad_id,
-            **drawn,
-        )
-    text: str = model.tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
+        found = continue_batch(model, ids, torch.ones_like(ids), options, name="the prompt", schedule=spec)
+    text: str = model.tokenizer.decode(found[0, len(tokens) :], skip_special_tokens=True)
     return text
+
+
+def continue_batch(
+    model: Model,
+    input_ids: Int64[torch.Tensor, "sequence position"],
+    attention_mask: Int64[torch.Tensor, "sequence position"],
+    options: dict[str, Any],
+    *,
+    name: str,
+    schedule: object,
+) -> Int64[torch.Tensor, "sequence longer"]:
+    """Continue a batch of sequences, padded on the left, with the model as it is now: inside `scheduled`, under the schedule.
+
+    The result equals that of running all tokens anew for each new one. A cache would not, where a longer text is computed
+    differently (see `layerscope.models.length_dependence`): then none is used.
+
+    Parameters
+    ----------
+    model
+        A decoder with a vocabulary head.
+    input_ids, attention_mask
+        The sequences. Where their states depend on the batch, sequences of one length.
+    options
+        Of the library's `generate`, ``max_length`` among them. What they leave open is neutral, not the checkpoint's.
+    name, schedule
+        What is continued, and under which schedule, for messages.
+
+    Raises
+    ------
+    CaptureError
+        Logits that are not finite.
+    """
+    settings = GenerationConfig(eos_token_id=_end_ids(model), pad_token_id=model.pad_id)
+    rest = settings.update(**options)
+    if settings.do_sample and settings.top_k is None:
+        settings.top_k = 0  # all tokens; the library would take the first 50
+    shortest = int(attention_mask.sum(dim=1).min())
+    settings.use_cache = settings.use_cache is not False and model.length_dependence.steady(
+        shortest, settings.max_length
+    )
+    start = input_ids.shape[1]
+
+    def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        if undefined(logits).any():
+            where = f"{name}, after {ids.shape[1] - start} new tokens"
+            refuse_not_finite(model, where, "the score of the next token", schedule)
+        return logits
+
+    module: Any = model.module
+    with eval_mode(module), _without_defaults(module), torch.no_grad():
+        found: torch.Tensor = module.generate(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([check]),
+            **rest,
+        )
+    return found
+
+
+def _end_ids(model: Model) -> Any:
+    defaults = getattr(model.module, "generation_config", None)
+    return getattr(defaults, "eos_token_id", None)
+
+
+def _devices(model: Model) -> list[torch.device]:
+    return [model.device] if model.device.type == "cuda" else []
+
+
+@contextmanager
+def _without_defaults(module: torch.nn.Module) -> Iterator[None]:
+    """Take away the generation defaults of a checkpoint, which the library would put in wherever an option is open."""
+    # An adapter holds them in the model within it, too.
+    holders = [facts for part in module.modules() if "generation_config" in (facts := vars(part))]
+    before = [facts["generation_config"] for facts in holders]
+    for facts in holders:
+        facts["generation_config"] = GenerationConfig()
+    try:
+        yield
+    finally:
+        for facts, defaults in zip(holders, before, strict=True):
+            facts["generation_config"] = defaults

@@ -6,7 +6,7 @@ of it has to be kept.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from layerscope.execution.taps import BlockCalls, Stream, tapped
 from layerscope.models.model import Model
 from layerscope.texts.batches import position_ids
 
-__all__ = ["Pass", "logits", "record", "record_forked"]
+__all__ = ["Pass", "logits", "record", "record_apart", "record_forked"]
 
 _HEAD_TOKENS = 256  # whose logits stand in memory together
 
@@ -65,6 +65,28 @@ def record(
     """Record the block calls of one batch, padded on either side; no block is run yet."""
     calls = _record(model, model.inputs(input_ids, attention_mask, position_ids(attention_mask)))
     return Pass(calls.stream, calls)
+
+
+def record_apart(
+    model: Model,
+    texts: Sequence[tuple[Int64[torch.Tensor, "sequence position"], Int64[torch.Tensor, "sequence position"]]],
+) -> Pass:
+    """Record the block calls of several batches that must not run as one.
+
+    Returns
+    -------
+    Pass
+        Its streams are ``[1, token, feature]``: all places of the first batch, line by line, then those of the next.
+    """
+    passes = [record(model, *text) for text in texts]
+    shapes = [part.start.shape for part in passes]
+
+    def call(block: int, stream: Stream) -> Stream:
+        streams = stream.split([sequences * positions for sequences, positions, _ in shapes], dim=1)
+        parts = zip(passes, streams, shapes, strict=True)
+        return _flat(*(part.call(block, own.view(shape)) for part, own, shape in parts))
+
+    return Pass(_flat(*(part.start for part in passes)), call)
 
 
 def record_forked(
@@ -118,8 +140,8 @@ def record_forked(
     return Pass(_flat(stem_calls.stream, branch_calls.stream), call)
 
 
-def _flat(stem: Stream, branch: Float[torch.Tensor, "branch more feature"]) -> Float[torch.Tensor, "1 place feature"]:
-    return torch.cat([stem.flatten(0, 1), branch.flatten(0, 1)])[None]
+def _flat(*streams: torch.Tensor) -> Float[torch.Tensor, "1 place feature"]:
+    return torch.cat([stream.flatten(0, 1) for stream in streams])[None]
 
 
 def _pretended_past(cache: DynamicCache, stream: Stream, branches: int) -> DynamicCache:

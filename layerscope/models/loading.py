@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from layerscope.models import causal, gguf
 from layerscope.models.architectures import ARCHITECTURES, Architecture
 from layerscope.models.checkpoint import Checkpoint, folder_hash, hub_commit, open_folder, open_hub
 from layerscope.models.config_check import check_memory, check_sizes, model_class
+from layerscope.models.length_probe import length_dependence
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading, without_panic_text
 from layerscope.models.weight_report import check_weights
@@ -167,7 +168,7 @@ def wrap_module(
     plain: Any = getattr(module, "_orig_mod", module)  # under torch.compile, whose graph shows no block
     model = Model(plain.eval(), tokenizer, name, _row(plain.config.model_type, name), fingerprint)
     causal.prove(model)
-    return model
+    return replace(model, length_dependence=length_dependence(model))
 
 
 def _row(family: object, name: str) -> Architecture:

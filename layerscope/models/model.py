@@ -13,6 +13,7 @@ from torch import nn
 
 from layerscope.models.architectures import Architecture
 from layerscope.models.context import context_length, learned_positions
+from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 
 __all__ = ["Model", "stream_in", "stream_out"]
 
@@ -34,6 +35,8 @@ class Model:
     fingerprint
         Called without arguments, names the exact weights: a hub commit or the hash of the files. It reads the files, so it
         is asked for only when a capture records it.
+    length_dependence
+        Which lengths may share a batch, measured at load.
     """
 
     module: nn.Module
@@ -41,6 +44,7 @@ class Model:
     name: str
     architecture: Architecture
     fingerprint: Callable[[], str] = field(default=lambda: "", repr=False)
+    length_dependence: LengthDependence = INDEPENDENT
 
     @cached_property
     def trunk(self) -> nn.Module:

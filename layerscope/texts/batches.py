@@ -16,12 +16,16 @@ __all__ = ["pad_batch", "plan_batches", "position_ids"]
 
 
 def plan_batches(
-    lengths: Int[np.ndarray, " sequence"], batch_tokens: int, window: int = 4096
+    lengths: Int[np.ndarray, " sequence"],
+    batch_tokens: int,
+    window: int = 4096,
+    groups: Int[np.ndarray, " sequence"] | None = None,
 ) -> Iterator[Int[np.ndarray, " batch"]]:
     """Group sequences of like length into batches under a token budget.
 
     Within each run of `window` consecutive sequences, they are ordered by length, longest first (equals in input order),
     and cut greedily into batches with ``count * longest <= batch_tokens``. A sequence longer than the budget runs alone.
+    Sequences of different `groups` never share a batch.
     The plan depends on nothing but the arguments, so a run taken up again makes the same batches.
 
     Parameters
@@ -32,6 +36,9 @@ def plan_batches(
         The most tokens of a batch, padding included.
     window
         The most sequences sorted together: the greatest distance a sequence travels from its place in the input.
+    groups
+        A number for each sequence, ``[sequence]``; None puts all into one group. See
+        `layerscope.models.length_dependence.LengthDependence.groups`.
 
     Yields
     ------
@@ -49,17 +56,19 @@ def plan_batches(
     [[2], [0, 4], [3, 1]]
     """
     at_least(1, batch_tokens=batch_tokens, window=window)
-    return _batches(lengths, batch_tokens, window)
+    return _batches(lengths, batch_tokens, window, np.zeros(len(lengths), np.int64) if groups is None else groups)
 
 
 def _batches(
-    lengths: Int[np.ndarray, " sequence"], batch_tokens: int, window: int
+    lengths: Int[np.ndarray, " sequence"], batch_tokens: int, window: int, groups: Int[np.ndarray, " sequence"]
 ) -> Iterator[Int[np.ndarray, " batch"]]:
     for start in range(0, len(lengths), window):
         order = start + np.argsort(-lengths[start : start + window], kind="stable")
         while len(order):
             longest = max(1, int(lengths[order[0]]))
             count = max(1, batch_tokens // longest)
+            others = np.flatnonzero(groups[order[:count]] != groups[order[0]])
+            count = int(others[0]) if len(others) else count
             yield order[:count]
             order = order[count:]
 

@@ -110,7 +110,7 @@ def test_shared_contexts_are_computed_once() -> None:
     """Stems and branches together hold no token twice."""
     prompts = [Prompt((5, 6, 7, 8, 9), ((10, 11), (12, 13), (14,)))]
     layout = lay_out(prompts, [1], (0,), pad_id=0)
-    assert layout.stems[0].tolist() == [[5, 6, 7, 8, 9]]
+    assert layout.texts[0][0].tolist() == [[5, 6, 7, 8, 9]]
     assert layout.branches is not None
     assert layout.branches[0].tolist() == [[10], [12]]
     assert layout.stem_of.tolist() == [0, 0]

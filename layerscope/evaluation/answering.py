@@ -1,0 +1,63 @@
+"""A task's batch run under many schedules, its scores checked: the one road of `evaluate` and `sweep` to the model.
+
+Knows tasks and scores; knows no file.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from layerscope.evaluation.exam import Exam
+from layerscope.evaluation.layout import Layout
+from layerscope.evaluation.scoring import PromptScores, Visit, score_batch
+from layerscope.models.model import Model
+from layerscope.models.vocabulary import refuse_not_finite
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.tree import Node
+
+__all__ = ["answer_batch"]
+
+
+def answer_batch(
+    model: Model,
+    exam: Exam,
+    layout: Layout,
+    root: Node,
+    schedules: Mapping[int, Schedule],
+    finished: Callable[[int, PromptScores, float], None],
+    visit: Visit = lambda node, stream: None,
+) -> None:
+    """Score one batch of a task under all schedules of a prefix tree.
+
+    Parameters
+    ----------
+    model, layout, root, finished, visit
+        As `layerscope.evaluation.scoring.score_batch` takes them.
+    exam
+        The task.
+    schedules
+        The schedules of the tree by their numbers.
+
+    Raises
+    ------
+    CaptureError
+        A log-likelihood that is not finite. That is so where a logit is NaN or +Inf, where all are -Inf, and where the token
+        to be scored has a logit of -Inf.
+    """
+
+    def checked(run: int, scores: PromptScores, seconds: float) -> None:
+        _refuse_not_finite(model, exam, layout.prompts, scores, schedules[run])
+        finished(run, scores, seconds)
+
+    score_batch(model, layout, root, checked, visit)
+
+
+def _refuse_not_finite(
+    model: Model, exam: Exam, batch: tuple[int, ...], scores: PromptScores, schedule: Schedule
+) -> None:
+    counts = np.array([len(exam.prompts[prompt].continuations) for prompt in batch])
+    wanted = np.arange(scores.log_likelihood.shape[1]) < counts[:, None]
+    bad = np.argwhere(wanted & ~np.isfinite(scores.log_likelihood))
+    if len(bad):
+        where = f"{exam.name} example {exam.example_of(batch[bad[0][0]])}"
+        refuse_not_finite(model, where, "the log-likelihood", schedule)

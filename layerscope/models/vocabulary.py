@@ -1,0 +1,91 @@
+"""Whether a model predicts next tokens, and whether what it predicts are probabilities: one rule for all who read logits.
+
+Tasks, sweeps and generation ask here before they run a model, and check its logits here while they do.
+"""
+
+from typing import Any, NoReturn
+
+import torch
+from jaxtyping import Bool, Float
+
+from layerscope.errors import CaptureError, ModelError
+from layerscope.models.model import Model
+
+__all__ = ["refuse_not_finite", "require_vocabulary_head", "undefined"]
+
+
+def require_vocabulary_head(model: Model) -> None:
+    """Refuse a model that predicts no next token.
+
+    Raises
+    ------
+    ModelError
+        An encoder; a model without a head over its vocabulary, as one made to classify or to give a reward.
+
+    Examples
+    --------
+    >>> import transformers
+    >>> from layerscope.models.loading import wrap_module
+    >>> config = transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, vocab_size=32, bos_token_id=0, eos_token_id=0)
+    >>> require_vocabulary_head(wrap_module(transformers.GPT2Model(config), name="tiny"))
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.ModelError: tiny: GPT2Model has no head over its vocabulary, so it predicts no next token.
+    Load the checkpoint as a causal language model (AutoModelForCausalLM); capture needs no head.
+    """
+    if not model.architecture.causal:
+        raise ModelError(f"{model.name} is an encoder and predicts no next token: use a decoder")
+    module: Any = model.module
+    head = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+    if head is None:
+        _refuse_head(model, "has no head over its vocabulary")
+    scores, tokens = _rows(head), _rows(module.get_input_embeddings())
+    if scores != tokens:
+        _refuse_head(model, f"has a head of {scores} scores for {tokens} tokens")
+
+
+def _rows(layer: Any) -> int:
+    return int(getattr(layer, "out_features", None) or layer.weight.shape[0])
+
+
+def _refuse_head(model: Model, what: str) -> NoReturn:
+    raise ModelError(
+        f"{model.name}: {type(model.module).__name__} {what}, so it predicts no next token.\n"
+        "Load the checkpoint as a causal language model (AutoModelForCausalLM); capture needs no head."
+    )
+
+
+def undefined(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torch.Tensor, " *rows"]:
+    """Return which rows of logits give no probabilities: NaN or +Inf anywhere, or -Inf everywhere.
+
+    A single -Inf is a probability of 0, with which some models mask rows that fill up their vocabulary.
+
+    Examples
+    --------
+    >>> inf, nan = float("inf"), float("nan")
+    >>> undefined(torch.tensor([[0.0, -inf], [0.0, nan], [inf, 0.0], [-inf, -inf]])).tolist()
+    [False, True, True, True]
+    """
+    return ~logits.float().logsumexp(dim=-1).isfinite()
+
+
+def refuse_not_finite(model: Model, where: str, what: str, schedule: object) -> NoReturn:
+    """Stop at scores that are no numbers.
+
+    Parameters
+    ----------
+    model
+        Whose scores they are.
+    where, what, schedule
+        Of which example or prompt, what is not finite, and under which schedule.
+
+    Raises
+    ------
+    CaptureError
+        Always.
+    """
+    half = model.dtype in (torch.float16, torch.bfloat16)
+    remedy = "compute in float32 (--dtype float32)" if half else "look at its weights, or run another schedule"
+    raise CaptureError(
+        f"{where}: {what} is not finite under the schedule {schedule}.\n{model.name} overflows there: {remedy}."
+    )

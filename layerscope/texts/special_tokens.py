@@ -1,0 +1,46 @@
+"""The special tokens that a tokenizer puts around a text, told apart from the text.
+
+A text that is to be continued keeps what goes before it and loses what ends it: after an end token a model begins another
+text. Knows tokenizers; knows no model.
+"""
+
+from typing import Any
+
+__all__ = ["appended_tokens", "encode_open", "prepended_tokens"]
+
+_PROBES = ("a", "0", "the")  # a vocabulary of whole words may lack one of them
+
+
+def encode_open(tokenizer: Any, text: str) -> list[int]:
+    """Return the ids of a text that is to be continued: without the tokens that the tokenizer appends to a text.
+
+    Special tokens that are written in the text itself stay.
+    """
+    return _parts(tokenizer, text)[0]
+
+
+def prepended_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that a tokenizer puts before every text."""
+    return _around(tokenizer)[0]
+
+
+def appended_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that a tokenizer puts after every text."""
+    return _around(tokenizer)[1]
+
+
+def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    for probe in _PROBES:
+        ids, appended, before = _parts(tokenizer, probe)
+        if before < len(ids):
+            return tuple(ids[:before]), tuple(appended)
+    return (), ()
+
+
+def _parts(tokenizer: Any, text: str) -> tuple[list[int], list[int], int]:
+    """Return the ids up to what is appended, what is appended, and how many tokens stand before the text."""
+    encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
+    ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
+    before = added.index(0) if 0 in added else len(added)
+    end = len(added) - added[::-1].index(0) if 0 in added else len(added)
+    return ids[:end], ids[end:], before
