@@ -85,9 +85,11 @@ def score_batch(
 
 
 def _prepared(model: Model, layout: Layout) -> Pass:
+    if len(layout.texts) > 1:
+        return record_apart(model, layout.texts)
     if layout.branches is not None:
-        return record_forked(model, *layout.texts, layout.branches, layout.stem_of)
-    return record(model, *layout.texts[0]) if len(layout.texts) == 1 else record_apart(model, layout.texts)
+        return record_forked(model, layout.texts[0], layout.branches, layout.stem_of)
+    return record(model, *layout.texts[0])
 
 
 def _scores(model: Model, layout: Layout, stream: Stream) -> PromptScores:

@@ -64,7 +64,7 @@ def generate(
     Returns
     -------
     str
-        What follows the prompt.
+        What follows the prompt, without the token that ended it. Other special tokens are shown as they are.
 
     Raises
     ------
@@ -98,7 +98,10 @@ def generate(
     with scheduled(model, spec, stacked=stacked), torch.random.fork_rng(devices=_devices(model)):
         torch.manual_seed(seed)
         found = continue_batch(model, ids, torch.ones_like(ids), options, name="the prompt", schedule=spec)
-    text: str = model.tokenizer.decode(found[0, len(tokens) :], skip_special_tokens=True)
+    new = found[0, len(tokens) :].tolist()
+    if new[-1] in _end_ids(model):
+        del new[-1]
+    text: str = model.tokenizer.decode(new)
     return text
 
 
@@ -132,7 +135,7 @@ def continue_batch(
     CaptureError
         Logits that are not finite.
     """
-    settings = GenerationConfig(eos_token_id=_end_ids(model), pad_token_id=model.pad_id)
+    settings = GenerationConfig(eos_token_id=_end_ids(model) or None, pad_token_id=model.pad_id)
     rest = settings.update(**options)
     if settings.do_sample and settings.top_k is None:
         settings.top_k = 0  # all tokens; the library would take the first 50
@@ -160,9 +163,10 @@ def continue_batch(
     return found
 
 
-def _end_ids(model: Model) -> Any:
-    defaults = getattr(model.module, "generation_config", None)
-    return getattr(defaults, "eos_token_id", None)
+def _end_ids(model: Model) -> list[int]:
+    """Return the tokens at which the checkpoint ends a text: one, several or none."""
+    ids = getattr(getattr(model.module, "generation_config", None), "eos_token_id", None)
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
 def _devices(model: Model) -> list[torch.device]:

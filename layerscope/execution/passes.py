@@ -82,7 +82,7 @@ def record_apart(
     shapes = [part.start.shape for part in passes]
 
     def call(block: int, stream: Stream) -> Stream:
-        streams = stream.split([sequences * positions for sequences, positions, _ in shapes], dim=1)
+        streams = torch.split(stream, [sequences * positions for sequences, positions, _ in shapes], dim=1)
         parts = zip(passes, streams, shapes, strict=True)
         return _flat(*(part.call(block, own.view(shape)) for part, own, shape in parts))
 

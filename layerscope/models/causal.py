@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from layerscope.errors import ModelError
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.models.module_check import check_module, quantised_part
 
@@ -59,18 +60,13 @@ def prove(model: Model) -> None:
     check_module(model.module, model.name)
     _prove_parts(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
-    training = model.module.training
-    model.module.eval()
-    try:
-        with torch.no_grad():
-            trace, output = _traced(model, ids)
-            _prove_chain(model, trace)
-            _prove_end(model, trace)
-            _prove_reach(model, ids, trace)
-            _prove_replay(model, ids, trace, output)
-            _prove_links(model, ids, trace)
-    finally:
-        model.module.train(training)
+    with eval_mode(model.module), torch.no_grad():
+        trace, output = _traced(model, ids)
+        _prove_chain(model, trace)
+        _prove_end(model, trace)
+        _prove_reach(model, ids, trace)
+        _prove_replay(model, ids, trace, output)
+        _prove_links(model, ids, trace)
 
 
 def _prove_parts(model: Model) -> None:

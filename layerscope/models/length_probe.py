@@ -61,7 +61,8 @@ def _borders(model: Model) -> tuple[tuple[int, ...], int | None, bool]:
         if not _differ(alone, beside):
             return tuple(borders), None, _moved(model, alone, beside)
         border = _last_like(model, length, top, alone)
-        if (borders and border == length) or len(borders) == _MOST_BORDERS:  # no two lengths are alike from here on
+        # From here on no two lengths are alike.
+        if (borders and border == length) or len(borders) == _MOST_BORDERS:
             return tuple(borders), length - 1, False
         borders.append(border)
         length = border + 1
