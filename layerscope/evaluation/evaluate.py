@@ -12,6 +12,7 @@ from layerscope.errors import at_least
 from layerscope.evaluation.answering import answer_batch
 from layerscope.evaluation.exam import Answers, Exam, judge
 from layerscope.evaluation.exams import check_names, load_exam, versions
+from layerscope.evaluation.intervals import perplexities
 from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.scoring import PromptScores
 from layerscope.evaluation.written import WrittenExam
@@ -63,15 +64,20 @@ def evaluate(
     dict
         ``model``, ``task``, ``schedule`` (canonical SPEC), ``examples`` (how many), ``metrics`` and ``provenance``. Metrics:
         ``loss``, the mean over examples of nats a token of the right choice; ``perplexity``, exp of the mean over examples of its
-        summed nats; ``accuracy``; with several choices also ``accuracy_norm``, likelihoods taken a byte. For an lm-eval task
-        also every metric of lm-eval, under its own name.
+        summed nats; ``accuracy``. With several choices, and for whole texts, ``perplexity`` is that of a token: exp of all nats
+        over all tokens. These also have ``byte_perplexity`` and ``bits_per_byte``, and choices ``accuracy_norm``, likelihoods
+        taken a byte. For an lm-eval task also every metric of lm-eval, under its own name.
 
     Raises
     ------
     UsageError
-        An unknown task, a malformed schedule, an encoder.
+        An unknown task, a malformed schedule.
+    ModelError
+        An encoder, or a model without a vocabulary head.
     ScheduleError
-        A schedule that a model of this depth has not.
+        The schedule is not valid for a model of this depth.
+    CaptureError
+        Scores that are not finite.
     """
     at_least(1, batch_tokens=batch_tokens)
     check_names([task], include_path)
@@ -116,11 +122,10 @@ def _metrics(model: Model, exam: Exam, schedule: Schedule, batch_tokens: int) ->
     else:
         answers = answer(model, exam, [schedule], batch_tokens)[0]
         judgement, grades = judge(exam, answers), exam.grade(answers)
-        with np.errstate(over="ignore"):
-            perplexity = float(np.exp(judgement.nats.mean()))
+        sizes = [None if size is None else size.mean() for size in exam.sizes]
         metrics = {
             "loss": float(judgement.loss.mean()),
-            "perplexity": perplexity,
+            **{name: float(value) for name, value in perplexities(judgement.nats.mean(), *sizes).items()},
             "accuracy": float(judgement.accuracy.mean()),
             "accuracy_norm": float(judgement.accuracy_norm.mean()),
         }

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from layerscope.evaluation.examples import Task
+from layerscope.evaluation.intervals import PER_TOKEN
 from layerscope.evaluation.prompts import Encoder, Prompt
 from layerscope.models.model import Model
 
@@ -87,6 +88,22 @@ class Exam:
             for question in self.questions
         ]
         return np.array([sum(lengths) if lengths else np.nan for lengths in counts], np.float64)
+
+    @property
+    def target_bytes(self) -> Float[np.ndarray, " example"]:
+        """How many bytes of UTF-8 the right choice of each question has; NaN where there is none."""
+        counts = [
+            question.byte_lengths[0 if self.kind == "rolling" else question.gold or 0]
+            if self.right(question)
+            else np.nan
+            for question in self.questions
+        ]
+        return np.array(counts, np.float64)
+
+    @property
+    def sizes(self) -> tuple[Float[np.ndarray, " example"] | None, Float[np.ndarray, " example"] | None]:
+        """Tokens and bytes of the right answers, by which perplexities are taken; None where they are taken an example."""
+        return (self.target_tokens, self.target_bytes) if self.kind in PER_TOKEN else (None, None)
 
     @property
     def graded(self) -> bool:

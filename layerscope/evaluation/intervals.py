@@ -6,9 +6,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-__all__ = ["correlation", "drawn", "interval", "rank_correlation", "scores"]
+__all__ = ["PER_TOKEN", "correlation", "drawn", "interval", "perplexities", "rank_correlation", "scores"]
 
 Scores = dict[str, np.ndarray]
+
+PER_TOKEN = ("choice", "rolling")
+"""The kinds of task whose perplexity is that of a token; that of the others is of an example, as lm-eval's LAMBADA."""
 
 
 def drawn(examples: int, replicates: int, seed: int) -> Float[np.ndarray, "replicate example"]:
@@ -25,10 +28,46 @@ def drawn(examples: int, replicates: int, seed: int) -> Float[np.ndarray, "repli
     return generator.multinomial(examples, np.full(examples, 1 / examples), size=replicates) / examples
 
 
+def perplexities(
+    nats: Float[np.ndarray, "*rest"],
+    tokens: Float[np.ndarray, "*rest"] | None,
+    byte_counts: Float[np.ndarray, "*rest"] | None,
+) -> dict[str, Float[np.ndarray, "*rest"]]:
+    """Compute the perplexities from means over examples.
+
+    Parameters
+    ----------
+    nats
+        Mean over examples of the nats of the right answer, its tokens summed.
+    tokens, byte_counts
+        Mean over examples of its tokens and of its bytes; None for a task whose perplexity is that of an example, as
+        lm-eval's LAMBADA.
+
+    Returns
+    -------
+    dict
+        ``perplexity`` an example or a token; ``byte_perplexity`` and ``bits_per_byte``, NaN without bytes.
+
+    Examples
+    --------
+    >>> found = perplexities(np.array(200.0), np.array(100.0), np.array(400.0))
+    >>> {name: round(float(value), 3) for name, value in found.items()}
+    {'perplexity': 7.389, 'byte_perplexity': 1.649, 'bits_per_byte': 0.721}
+    >>> float(perplexities(np.array(2.0), None, None)["perplexity"])
+    7.38905609893065
+    """
+    per_byte = nats * np.nan if byte_counts is None else nats / byte_counts
+    with np.errstate(over="ignore"):
+        perplexity, byte_perplexity = np.exp(nats if tokens is None else nats / tokens), np.exp(per_byte)
+    return {"perplexity": perplexity, "byte_perplexity": byte_perplexity, "bits_per_byte": per_byte / np.log(2)}
+
+
 def scores(
     example: Mapping[str, Float[np.ndarray, "run example"]],
     weights: Float[np.ndarray, "replicate example"],
     chance: float,
+    tokens: Float[np.ndarray, " example"] | None = None,
+    byte_counts: Float[np.ndarray, " example"] | None = None,
 ) -> dict[str, Float[np.ndarray, "replicate run"]]:
     """Compute the scores of all runs from what their examples gave, under each replicate's weights.
 
@@ -41,22 +80,23 @@ def scores(
         Of the examples; one line of equal weights gives the scores themselves.
     chance
         The accuracy of guessing.
+    tokens, byte_counts
+        Of the right answer of each example, for perplexities a token and a byte; see `perplexities`.
 
     Returns
     -------
     dict
-        ``loss``, ``perplexity``, ``accuracy``, ``accuracy_norm``, ``normalized`` and ``loss_difference``. The normalized
-        score is NaN where the full model is no better than guessing.
+        ``loss``, ``perplexity``, ``byte_perplexity``, ``bits_per_byte``, ``accuracy``, ``accuracy_norm``, ``normalized`` and
+        ``loss_difference``. The normalized score is NaN where the full model is no better than guessing.
     """
     mean = {name: weights @ values.T for name, values in example.items()}
     better = mean["accuracy"][:, :1] - chance
     with np.errstate(invalid="ignore", divide="ignore"):
         normalized = np.where(better > 0, (mean["accuracy"] - chance) / better, np.nan)
-    with np.errstate(over="ignore"):
-        perplexity = np.exp(mean["nats"])
+    sizes = [None if size is None else (weights @ size)[:, None] for size in (tokens, byte_counts)]
     return {
         "loss": mean["loss"],
-        "perplexity": perplexity,
+        **perplexities(mean["nats"], *sizes),
         "accuracy": mean["accuracy"],
         "accuracy_norm": mean["accuracy_norm"],
         "normalized": normalized,

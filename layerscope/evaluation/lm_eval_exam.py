@@ -18,7 +18,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from layerscope.errors import TextsError
 from layerscope.evaluation.exam import Answers, Exam, Grades, Place, Question
-from layerscope.evaluation.lm_eval_grading import Response, graded
+from layerscope.evaluation.lm_eval_grading import Response, check_metrics, graded
 from layerscope.evaluation.lm_eval_loading import Asked, load_asked
 from layerscope.evaluation.lm_eval_quiet import seeded
 from layerscope.evaluation.lm_eval_reader import Pair, Reader
@@ -112,13 +112,13 @@ def lm_eval_exam(
     UsageError
         An unknown task, or several under one name.
     TextsError
-        Data that cannot be had; a task that does not fit the model; one that runs code, shows images, or mixes kinds.
+        Data that cannot be had; a task that does not fit the model; one that runs code, shows images, or mixes kinds; a metric
+        that cannot be computed of its answers.
     """
     asked = load_asked(name, limit, include_path)
     reader = Reader(model, f"lm-eval:{name}")
-    if asked.kind == "generate_until":
-        return _written(asked, reader)
-    exam = _scored(asked, reader)
+    exam = _written(asked, reader) if asked.kind == "generate_until" else _scored(asked, reader)
+    check_metrics(asked)
     if reader.shortened:
         warnings.warn(
             f"{exam.name}: {reader.shortened} contexts were longer than the {reader.max_length} tokens the model takes and lost "

@@ -3,7 +3,9 @@
 Knows lm-eval; knows no model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import lm_eval.evaluator
@@ -11,16 +13,17 @@ import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from layerscope.errors import LayerScopeError
+from layerscope.errors import LayerScopeError, TextsError
 from layerscope.evaluation.exam import Grades
-from layerscope.evaluation.lm_eval_loading import FEWSHOT_SEED, Asked
+from layerscope.evaluation.lm_eval_loading import FEWSHOT_SEED, Asked, described
 from layerscope.evaluation.lm_eval_quiet import seeded, silent
 
-__all__ = ["graded"]
+__all__ = ["check_metrics", "graded"]
 
 Response = tuple[float, bool] | float | str
 
 _MAIN = ("acc", "exact_match")
+_MOST_PATTERNS = 4
 
 
 class _Answering(LM):  # type: ignore[misc]  # lm-eval comes without types
@@ -55,9 +58,14 @@ def graded(asked: Asked, responses: Sequence[Response]) -> Grades:
         Metrics under lm-eval's names; where a task has several filters, as ``exact_match,strict-match``, and the main filter's
         (the first) as ``exact_match`` too. The accuracy of an example is its ``acc``, else its ``exact_match``, else the first
         metric that is a number; NaN without.
+
+    Raises
+    ------
+    TextsError
+        A metric of the task cannot be computed of these responses.
     """
     task = asked.task
-    with silent(), seeded(asked.numbers):
+    with silent(), seeded(asked.numbers), _translated(asked):
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
         found: Any = lm_eval.evaluator.evaluate(
             lm=_Answering(asked, responses),
@@ -69,6 +77,71 @@ def graded(asked: Asked, responses: Sequence[Response]) -> Grades:
     return Grades(
         _metrics(found["results"][task.task_name], filters),
         _accuracy([sample for sample in found["samples"][task.task_name] if sample["filter"] == filters[0]]),
+    )
+
+
+def check_metrics(asked: Asked) -> None:
+    """Grade made-up answers, so that a metric that cannot be computed is found before the model runs.
+
+    Raises
+    ------
+    TextsError
+        A metric of the task cannot be computed.
+    """
+    patterns = 1
+    if asked.kind == "loglikelihood":  # each choice is once the answer to each example: a metric may need more classes
+        patterns = min(max(map(len, asked.documents)), _MOST_PATTERNS)
+    for pattern in range(patterns):
+        graded(asked, _made_up(asked, pattern))
+
+
+def _made_up(asked: Asked, pattern: int) -> list[Response]:
+    responses: list[Response] = []
+    for number, requests in enumerate(asked.documents):
+        if asked.kind == "generate_until":
+            target = asked.task.doc_to_target(requests[0].doc)
+            responses += [str(target[0] if isinstance(target, list) and target else target)] * len(requests)
+        elif asked.kind == "loglikelihood_rolling":
+            responses += [-10.0] * len(requests)
+        else:
+            chosen = (number + pattern) % len(requests)
+            responses += [(-1.0, True) if place == chosen else (-9.0, False) for place in range(len(requests))]
+    return responses
+
+
+class _MetricError(Exception):
+    """An aggregation that failed: the name of its metric, and why as the cause."""
+
+
+@contextmanager
+def _translated(asked: Asked) -> Iterator[None]:
+    """Turn whatever a task's metrics raise into one line that names the task and the metric."""
+    task = asked.task
+    own = task.aggregation
+
+    def named(metric: str, aggregate: Callable[..., Any], items: Any) -> Any:
+        try:
+            return aggregate(items)
+        except Exception as error:
+            raise _MetricError(metric) from error
+
+    task.aggregation = lambda: {metric: partial(named, metric, aggregate) for metric, aggregate in own().items()}
+    try:
+        yield
+    except LayerScopeError:
+        raise
+    except _MetricError as error:
+        raise TextsError(_remedy(asked, f"metric {error} cannot be computed", error.__cause__ or error)) from error
+    except Exception as error:
+        raise TextsError(_remedy(asked, f"metrics ({', '.join(own())}) cannot grade an answer", error)) from error
+    finally:
+        del task.aggregation
+
+
+def _remedy(asked: Asked, what: str, error: BaseException) -> str:
+    return (
+        f"lm-eval:{asked.name}: its {what} ({described(error)}).\n"
+        "Choose another metric (metric_list) in a definition of your own (--include-path)."
     )
 
 

@@ -15,7 +15,7 @@ from layerscope.errors import LayerScopeError, TextsError
 from layerscope.evaluation.lm_eval_names import find_definition
 from layerscope.evaluation.lm_eval_quiet import Randomness, seeded, silent
 
-__all__ = ["FEWSHOT_SEED", "Asked", "load_asked"]
+__all__ = ["FEWSHOT_SEED", "Asked", "described", "load_asked"]
 
 FEWSHOT_SEED = 1234  # the default of simple_evaluate
 
@@ -77,7 +77,7 @@ def load_asked(name: str, limit: int | None, include_path: Path | None) -> Asked
         try:
             task.build_all_requests(limit=limit)
         except Exception as error:
-            raise TextsError(f"lm-eval:{name}: lm-eval cannot build its prompts ({_said(error)})") from error
+            raise TextsError(f"lm-eval:{name}: lm-eval cannot build its prompts ({described(error)})") from error
     requests = tuple(request for request in task.instances for _ in range(request.repeats))
     kinds = sorted({request.request_type for request in requests})
     if len(kinds) > 1:
@@ -101,16 +101,18 @@ def _task(name: str, path: Path) -> Task:
 
 def _remedy(name: str, path: Path, error: Exception) -> str:
     if isinstance(error, ImportError):
-        return f"lm-eval:{name}: its definition needs more than is installed ({_said(error)})"
+        return f"lm-eval:{name}: its definition needs more than is installed ({described(error)})"
     if not isinstance(error, OSError):
-        return f"lm-eval:{name}: lm-eval cannot load {path.name} ({_said(error.__cause__ or error)}): look at it and at its data"
+        said = described(error.__cause__ or error)
+        return f"lm-eval:{name}: lm-eval cannot load {path.name} ({said}): look at it and at its data"
     return (
-        f"lm-eval:{name}: its data cannot be had ({_said(error)}).\n"
+        f"lm-eval:{name}: its data cannot be had ({described(error)}).\n"
         "Fetch it once with the hub in reach and HF_HUB_OFFLINE unset, or define the task over a file of yours "
         f"(dataset_path: json, data_files: …) and give its folder with --include-path; {path.name} shows how it is made."
     )
 
 
-def _said(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """Return the class of an error and the beginning of its text, as one line."""
     said: Any = " ".join(str(error).split())
     return f"{type(error).__name__}: {said[:160]}"

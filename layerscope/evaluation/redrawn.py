@@ -38,11 +38,19 @@ def redrawn_scores(
     model is no better than guessing, or where the sweep does not know what guessing gives.
     """
     loss, right = example_values(sweep, task)
+    tokens = _of_examples(sweep, "target_tokens", task, loss.shape[1])
     example = {
         "loss": loss,
-        "nats": loss * sweep["target_tokens"].sel(task=task).values[: loss.shape[1]],
+        "nats": loss * tokens,
         "accuracy": right,
         "accuracy_norm": np.full(loss.shape, np.nan),
     }
     chance = float(sweep["chance"].sel(task=task)) if "chance" in sweep else float("nan")
-    return intervals.scores(example, weights, chance)
+    if "kind" not in sweep or str(sweep["kind"].sel(task=task).values) not in intervals.PER_TOKEN:
+        return intervals.scores(example, weights, chance)
+    byte_counts = _of_examples(sweep, "target_bytes", task, loss.shape[1])
+    return intervals.scores(example, weights, chance, tokens, byte_counts)
+
+
+def _of_examples(sweep: xr.Dataset, name: str, task: str, count: int) -> Float[np.ndarray, " example"]:
+    return np.asarray(sweep[name].sel(task=task).values[:count])

@@ -27,7 +27,10 @@ DRIFTS = ("drift_cosine", "drift_norm", "drift_cka")
 
 _LONG_NAMES = {
     "loss": "nats a token of the right choice, mean over examples",
-    "perplexity": "exp of the mean over examples of the nats of the right choice, its tokens summed",
+    "perplexity": "exp of the mean over examples of the nats of the right choice, its tokens summed; of choices and whole texts: "
+    "exp of all nats over all tokens",
+    "byte_perplexity": "exp of all nats over all bytes, of choices and whole texts",
+    "bits_per_byte": "all bits over all bytes, of choices and whole texts",
     "accuracy": "share of examples answered rightly",
     "accuracy_norm": "share of examples answered rightly, likelihoods taken a byte",
     "normalized": "accuracy with guessing at 0 and the full model at 1",
@@ -44,6 +47,8 @@ _LONG_NAMES = {
     "seconds": "seconds this run took beyond the runs before it, over all tasks",
     "example_loss": "nats a token of the right choice",
     "target_tokens": "tokens of the right choice",
+    "target_bytes": "bytes of UTF-8 of the right choice",
+    "kind": "continuation, choice, rolling (whole texts) or written (answers that the model writes)",
     "rank_correlation": "Spearman's rank correlation over runs of a drift with the loss",
     "chance": "accuracy of guessing",
     "examples": "how many examples a task has",
@@ -86,6 +91,7 @@ def sweep_table(
         tasks.append(_of_task(results, level, bootstrap, seed).pad(example=(0, most - len(exam.questions))))
     table = xarray.concat(tasks, dim="task").assign_coords(run_columns(runs, model.depth))
     table = table.assign_coords(task=[exam.name for exam in exams]).assign(
+        kind=("task", [exam.kind for exam in exams]),
         chance=("task", levels),
         examples=("task", [len(exam.questions) for exam in exams]),
         example_id=(("task", "example"), [_padded([q.id for q in exam.questions], most) for exam in exams]),
@@ -219,10 +225,11 @@ def _known_mean(values: Float[np.ndarray, "run prompt"]) -> Float[np.ndarray, " 
 
 def _of_task(results: _Results, chance: float, bootstrap: int, seed: int) -> xarray.Dataset:
     examples = len(results.exam.questions)
-    value = scores(results.example, np.full((1, examples), 1 / examples), chance)
+    sizes = results.exam.sizes
+    value = scores(results.example, np.full((1, examples), 1 / examples), chance, *sizes)
     found: dict[str, Any] = {name: ("run", values[0]) for name, values in value.items()}
     if bootstrap:
-        for name, values in scores(results.example, drawn(examples, bootstrap, seed), chance).items():
+        for name, values in scores(results.example, drawn(examples, bootstrap, seed), chance, *sizes).items():
             low, high = interval(values)
             found |= {f"{name}_low": ("run", low), f"{name}_high": ("run", high)}
     drift = {name: _known_mean(values) for name, values in results.drift.items()} | {"drift_cka": 1 - results.cka}
@@ -235,5 +242,6 @@ def _of_task(results: _Results, chance: float, bootstrap: int, seed: int) -> xar
         found |= {"rank_correlation_low": ("drift", columns[1]), "rank_correlation_high": ("drift", columns[2])}
     found["example_loss"] = (("run", "example"), results.example["loss"])
     found["example_correct"] = (("run", "example"), results.example["accuracy"])
-    found["target_tokens"] = ("example", results.exam.target_tokens.astype(np.float64))
+    found["target_tokens"] = ("example", results.exam.target_tokens)
+    found["target_bytes"] = ("example", results.exam.target_bytes)
     return xarray.Dataset(found, coords={"drift": list(DRIFTS)})
