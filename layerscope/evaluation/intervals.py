@@ -10,6 +10,8 @@ __all__ = ["PER_TOKEN", "correlation", "drawn", "interval", "perplexities", "ran
 
 Scores = dict[str, np.ndarray]
 
+Mean = np.ndarray | float
+
 PER_TOKEN = ("choice", "rolling")
 """The kinds of task whose perplexity is that of a token; that of the others is of an example, as lm-eval's LAMBADA."""
 
@@ -28,11 +30,7 @@ def drawn(examples: int, replicates: int, seed: int) -> Float[np.ndarray, "repli
     return generator.multinomial(examples, np.full(examples, 1 / examples), size=replicates) / examples
 
 
-def perplexities(
-    nats: Float[np.ndarray, "*rest"],
-    tokens: Float[np.ndarray, "*rest"] | None,
-    byte_counts: Float[np.ndarray, "*rest"] | None,
-) -> dict[str, Float[np.ndarray, "*rest"]]:
+def perplexities(nats: Mean, tokens: Mean | None, byte_counts: Mean | None) -> dict[str, Mean]:
     """Compute the perplexities from means over examples.
 
     Parameters
@@ -50,10 +48,10 @@ def perplexities(
 
     Examples
     --------
-    >>> found = perplexities(np.array(200.0), np.array(100.0), np.array(400.0))
+    >>> found = perplexities(200.0, 100.0, 400.0)
     >>> {name: round(float(value), 3) for name, value in found.items()}
     {'perplexity': 7.389, 'byte_perplexity': 1.649, 'bits_per_byte': 0.721}
-    >>> float(perplexities(np.array(2.0), None, None)["perplexity"])
+    >>> float(perplexities(2.0, None, None)["perplexity"])
     7.38905609893065
     """
     per_byte = nats * np.nan if byte_counts is None else nats / byte_counts

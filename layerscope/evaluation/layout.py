@@ -19,8 +19,8 @@ from layerscope.texts.batches import pad_batch, plan_batches
 
 __all__ = ["Layout", "lay_out", "plan"]
 
-Padded = tuple[Int64[torch.Tensor, "line position"], Int64[torch.Tensor, "line position"]]
-"""Ids and mask."""
+Padded = tuple[Int64[torch.Tensor, "_ _"], Int64[torch.Tensor, "_ _"]]
+"""Ids and mask, line by position."""
 
 _WORTH_A_CALL = (
     128  # tokens: what a block call costs besides its tokens is some 40 of them, and fewer rows multiply slower

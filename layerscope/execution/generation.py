@@ -16,6 +16,7 @@ from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
+from layerscope.models.reading import quiet
 from layerscope.models.vocabulary import refuse_not_finite, require_vocabulary_head, undefined
 from layerscope.schedules.spec import ScheduleLike, as_spec
 from layerscope.texts.special_tokens import encode_open
@@ -93,7 +94,8 @@ def generate(
             "shorten the prompt or give a lower --max-new-tokens"
         )
     ids = torch.tensor([tokens], device=model.device)
-    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    # The library's own default draws from the first 50 tokens only.
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     options = {"max_length": len(tokens) + max_new_tokens} | sampling
     with scheduled(model, spec, stacked=stacked), torch.random.fork_rng(devices=_devices(model)):
         torch.manual_seed(seed)
@@ -126,7 +128,8 @@ def continue_batch(
     input_ids, attention_mask
         The sequences. Where their states depend on the batch, sequences of one length.
     options
-        Of the library's `generate`, ``max_length`` among them. What they leave open is neutral, not the checkpoint's.
+        Of the library's `generate`, ``max_length`` among them. What they leave open has the library's default, not the
+        checkpoint's.
     name, schedule
         What is continued, and under which schedule, for messages.
 
@@ -137,8 +140,6 @@ def continue_batch(
     """
     settings = GenerationConfig(eos_token_id=_end_ids(model) or None, pad_token_id=model.pad_id)
     rest = settings.update(**options)
-    if settings.do_sample and settings.top_k is None:
-        settings.top_k = 0  # all tokens; the library would take the first 50
     shortest = int(attention_mask.sum(dim=1).min())
     settings.use_cache = settings.use_cache is not False and model.length_dependence.steady(
         shortest, settings.max_length
@@ -152,7 +153,7 @@ def continue_batch(
         return logits
 
     module: Any = model.module
-    with eval_mode(module), _without_defaults(module), torch.no_grad():
+    with quiet(), eval_mode(module), _without_defaults(module), torch.no_grad():
         found: torch.Tensor = module.generate(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -67,10 +67,7 @@ def record(
     return Pass(calls.stream, calls)
 
 
-def record_apart(
-    model: Model,
-    texts: Sequence[tuple[Int64[torch.Tensor, "sequence position"], Int64[torch.Tensor, "sequence position"]]],
-) -> Pass:
+def record_apart(model: Model, texts: Sequence[tuple[Int64[torch.Tensor, "_ _"], Int64[torch.Tensor, "_ _"]]]) -> Pass:
     """Record the block calls of several batches that must not run as one.
 
     Returns

@@ -33,7 +33,14 @@ def test_evaluate_prints_and_writes_the_same(model: Path, tmp_path: Path) -> Non
 
 def test_choices_have_a_normalised_accuracy(model: Path) -> None:
     scores = json.loads(run("evaluate", model, "--task", "builtin:commonsense", "--limit", 4, "--json").stdout)
-    assert set(scores["metrics"]) == {"loss", "perplexity", "accuracy", "accuracy_norm"}
+    assert set(scores["metrics"]) == {
+        "loss",
+        "perplexity",
+        "byte_perplexity",
+        "bits_per_byte",
+        "accuracy",
+        "accuracy_norm",
+    }
     assert scores["schedule"] == "identity"
 
 

@@ -29,6 +29,17 @@ def test_scores_are_the_definitions() -> None:
         assert found["loss_difference"][0, run] == pytest.approx(sum(example["loss"][run] - example["loss"][0]) / 12)
 
 
+def test_perplexities_a_token_do_not_grow_with_the_text() -> None:
+    """Summed nats of a whole text are no power of ten that means anything."""
+    example = judged() | {"nats": np.full((5, 12), 400.0)}
+    tokens, sizes = np.full(12, 100.0), np.full(12, 500.0)
+    found = scores(example, np.full((1, 12), 1 / 12), 0.25, tokens, sizes)
+    np.testing.assert_allclose(found["perplexity"], np.exp(4))
+    np.testing.assert_allclose(found["byte_perplexity"], np.exp(0.8))
+    np.testing.assert_allclose(found["bits_per_byte"], 0.8 / np.log(2))
+    assert np.isnan(scores(example, np.full((1, 12), 1 / 12), 0.25)["byte_perplexity"]).all()
+
+
 def test_replicates_are_the_scores_of_drawn_examples() -> None:
     example, weights = judged(), drawn(12, 40, seed=3)
     assert weights.shape == (40, 12)

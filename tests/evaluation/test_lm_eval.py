@@ -6,14 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers.processors import TemplateProcessing
 
+from layerscope.errors import CaptureError
 from layerscope.evaluation.evaluate import answer, evaluate
 from layerscope.evaluation.exam import judge
 from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.lm_eval_reader import Reader
+from layerscope.evaluation.sweep import sweep
 from layerscope.models.model import Model
 from layerscope.schedules.spec import parse_schedule
 from tests.evaluation.lm_eval_tasks import DEFINITIONS, EXAMPLES, define, model_with_end, of_lm_eval, write_tasks
 from tests.families import DEPTH
+from tests.length_models import scaled_model
 
 SPECS = ["identity", "looped_parallel:0:loops=2"]
 TASKS = [task for task in DEFINITIONS if task not in ("tiny_long", "tiny_vote")]
@@ -178,3 +183,67 @@ def test_equals_lm_eval_on_a_real_model(smollm2: Model, tmp_path: Path) -> None:
         for schedule in ("identity", "skip:12"):
             found = evaluate(smollm2, f"lm-eval:{name}", schedule, include_path=tmp_path)["metrics"]
             agree(found, of_lm_eval(smollm2, name, tmp_path, schedule)["results"])
+
+
+@pytest.mark.parametrize(
+    "task", ["lm-eval:tiny_last_word", "lm-eval:tiny_question", "lm-eval:tiny_sum", "builtin:cloze"]
+)
+def test_an_end_that_the_tokenizer_appends_changes_nothing(folder: Path, task: str) -> None:
+    """A context is to be continued: after an end token the model would begin another text."""
+    options = {"limit": 4, "include_path": folder if task.startswith("lm-eval") else None}
+    wanted = evaluate(model_with_end(), task, **options)["metrics"]
+    model = model_with_end()
+    template = TemplateProcessing(single="$A w94", special_tokens=[("w94", model.tokenizer.eos_token_id)])
+    model.tokenizer.backend_tokenizer.post_processor = template
+    model.tokenizer.bos_token = "w94"  # as where one token stands for both
+    assert evaluate(model, task, **options)["metrics"] == pytest.approx(wanted)
+
+
+def test_perplexities_of_whole_texts_are_a_token_and_a_byte(model: Model, folder: Path) -> None:
+    exam = load_exam("lm-eval:tiny_page", model, None, folder)
+    nats = judge(exam, answer(model, exam, [parse_schedule("identity", DEPTH)[1]])[0]).nats
+    found = evaluate(model, "lm-eval:tiny_page", include_path=folder)["metrics"]
+    assert found["perplexity"] == pytest.approx(np.exp(nats.sum() / exam.target_tokens.sum()))
+    assert found["perplexity"] < 1e6
+    pages = [json.loads(line)["page"] for line in (folder.parent / "page.jsonl").read_text().splitlines()]
+    assert exam.target_bytes.tolist() == [len(page.encode()) for page in pages]
+    assert found["byte_perplexity"] == pytest.approx(np.exp(nats.sum() / exam.target_bytes.sum()))
+    swept = sweep(model, "lm-eval:tiny_page", variants="skip", bootstrap=0, include_path=folder).isel(task=0, run=0)
+    for name in ("perplexity", "byte_perplexity", "bits_per_byte"):
+        assert float(swept[name]) == pytest.approx(found[name], rel=1e-6), name
+
+
+def test_defaults_of_a_checkpoint_change_no_answer(folder: Path) -> None:
+    model = model_with_end()
+    wanted = evaluate(model, "lm-eval:tiny_sum", include_path=folder)["metrics"]
+    texts = written(model, folder)
+    model.module.generation_config.repetition_penalty = 9.0
+    model.module.generation_config.no_repeat_ngram_size = 1
+    model.module.generation_config.num_beams = 2
+    model.module.config.output_hidden_states = True
+    assert written(model, folder) == texts
+    assert evaluate(model, "lm-eval:tiny_sum", include_path=folder)["metrics"] == wanted
+
+
+def written(model: Model, folder: Path) -> list[str]:
+    exam: Any = load_exam("lm-eval:tiny_sum", model, None, folder)
+    return exam.reader.write(exam.task.requests, lambda answers: None)
+
+
+def test_answers_that_are_no_numbers_are_refused(folder: Path) -> None:
+    model = model_with_end()
+    model.blocks[2].mlp.down_proj.weight.data.fill_(np.inf)
+    with pytest.raises(CaptureError, match=r"lm-eval:tiny_sum example \d.* is not finite under the schedule 0-3"):
+        evaluate(model, "lm-eval:tiny_sum", include_path=folder)
+
+
+@pytest.mark.parametrize("scaling", ["longrope", "dynamic"])
+def test_answers_do_not_depend_on_the_batch(folder: Path, scaling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scaled_model(scaling, monkeypatch)
+    made.tokenizer.eos_token = "w94"
+    exam: Any = load_exam("lm-eval:tiny_sum", made, None, folder)
+    one, other = (
+        Reader(made, exam.name, together).write(exam.task.requests, lambda answers: None) for together in (1, 16)
+    )
+    assert one == other
+    assert len(set(one)) > 1

@@ -190,6 +190,41 @@ def test_a_right_answer_that_is_no_choice_is_refused(
     assert len(load_exam("lm-eval:wrong", model, 2, tmp_path).questions) == 2
 
 
+@pytest.mark.parametrize("limit", [None, 1, 2])
+def test_a_metric_that_cannot_be_computed_is_found_before_the_model_runs(
+    model: Model, folder: Path, tmp_path: Path, limit: int | None
+) -> None:
+    """F1 of more than two classes, by the choices of the task and not by what the model happens to answer."""
+    text = DEFINITIONS["tiny_question"][1].replace("num_fewshot: 2\nfewshot_split: test\n", "")
+    head, _ = text.split("metric_list:")
+    define(
+        tmp_path, "wrong", folder.parent / "question.jsonl", f"{head}metric_list: [{{metric: f1, aggregation: f1}}]\n"
+    )
+    runs = [0]
+    handle = model.blocks[0].register_forward_hook(lambda *_: runs.__setitem__(0, runs[0] + 1))
+    try:
+        with pytest.raises(
+            TextsError, match=r"lm-eval:wrong: its metric f1 cannot be computed \(ValueError: "
+        ) as error:
+            evaluate(model, "lm-eval:wrong", limit=limit, include_path=tmp_path)
+    finally:
+        handle.remove()
+    assert "(metric_list)" in said(error)
+    assert runs == [0]
+
+
+def test_a_metric_that_cannot_grade_an_answer_is_found_before_the_model_writes(
+    model: Model, folder: Path, tmp_path: Path
+) -> None:
+    text = DEFINITIONS["tiny_sum"][1] + "process_results: !function own.broken\n"
+    (tmp_path / "own.py").write_text("def broken(doc, results):\n    return {'exact_match': doc['nothing']}\n")
+    define(tmp_path, "wrong", folder.parent / "sum.jsonl", text)
+    with pytest.raises(
+        TextsError, match=r"lm-eval:wrong: its metrics \(.*\) cannot grade an answer \(KeyError: 'nothing'"
+    ):
+        load_exam("lm-eval:wrong", model, None, tmp_path)
+
+
 def test_a_tokenizer_without_ends_is_refused(folder: Path) -> None:
     bare = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
     with pytest.raises(TextsError, match="the tokenizer of tiny has no token that begins or ends a text"):

@@ -39,6 +39,20 @@ def test_scores_are_those_of_the_examples_drawn():
         assert found["normalized"][draw] == pytest.approx((accuracy - 0.25) / (accuracy[0] - 0.25))
 
 
+def test_perplexities_a_token_and_a_byte_are_of_the_examples_drawn():
+    sizes = np.array([4.0, 6.0, 9.0])
+    sweep = made().assign(kind=("task", ["choice"]), target_bytes=(("task", "example"), np.append(sizes, np.nan)[None]))
+    found = redrawn_scores(sweep, "some", np.array([[1 / 3, 2 / 3, 0.0]]))
+    nats, chosen = (LOSS * TOKENS)[:, [1, 1, 0]].sum(1), [1, 1, 0]
+    assert found["perplexity"][0] == pytest.approx(np.exp(nats / TOKENS[chosen].sum()))
+    assert found["byte_perplexity"][0] == pytest.approx(np.exp(nats / sizes[chosen].sum()))
+    assert found["bits_per_byte"][0] == pytest.approx(nats / sizes[chosen].sum() / np.log(2))
+    continuation = sweep.assign(kind=("task", ["continuation"]))
+    assert redrawn_scores(continuation, "some", np.full((1, 3), 1 / 3))["perplexity"][0] == pytest.approx(
+        np.exp((LOSS * TOKENS).mean(1))
+    )
+
+
 def test_what_the_sweep_does_not_know_is_unknown():
     even = np.full((1, 3), 1 / 3)
     assert np.isnan(redrawn_scores(made(), "some", even)["accuracy_norm"]).all()

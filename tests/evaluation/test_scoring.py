@@ -10,12 +10,14 @@ from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.prompts import Prompt
 from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.length_dependence import LengthDependence
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import new_block_calls, prefix_tree
 from layerscope.texts.batches import plan_batches
 from tests.families import DEPTH, ENCODERS, FAMILIES, VOCABULARY, tiny_model
+from tests.length_models import logits_alone, scaled_model
 
 DECODERS = [family for family in FAMILIES if family not in ENCODERS]
 SPECS = ["identity", "skip:0", "reverse:0", "parallel:0", "looped_parallel:0:loops=2", "drop:3", "2 2 0 (1|3) 0-3"]
@@ -116,6 +118,51 @@ def test_shared_contexts_are_computed_once() -> None:
     assert layout.stem_of.tolist() == [0, 0]
     assert layout.places.tolist() == [4, 5, 4, 6, 4]
     assert layout.seen.tolist() == [1, 2, 3, 4, 6], "the context but its first token, and the right choice"
+
+
+@pytest.mark.parametrize("scaling", ["longrope", "dynamic", "default"])
+def test_scores_do_not_depend_on_the_batch(scaling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts, choices and whole texts on both sides of the border at which the model changes."""
+    model = scaled_model(scaling, monkeypatch)
+    generator = np.random.default_rng(0)
+
+    def tokens(length: int) -> tuple[int, ...]:
+        return tuple(generator.integers(2, VOCABULARY, length).tolist())
+
+    shapes = [
+        (5, (1, 2, 9)),
+        (8, (1, 1)),
+        (8, (1, 2)),
+        (20, (3, 5)),
+        (3, (2, 2)),
+        (4, (3,)),
+        (8, (1,)),
+        (20, (4,)),
+        (7, (2,)),
+    ]
+    prompts = [Prompt(tokens(context), tuple(map(tokens, more))) for context, more in shapes]
+    schedules = [parse_schedule(spec, DEPTH)[1] for spec in ("identity", "2 1 3")]
+    for budget in (1, 10_000):
+        found = scored(model, prompts, schedules, budget)
+        for (prompt, number), (likelihood, _) in found[0].items():
+            context, continuation = prompts[prompt].context, prompts[prompt].continuations[number]
+            logits = logits_alone(scaling, [*context, *continuation[:-1]]).log_softmax(-1)
+            wanted = logits[range(len(context) - 1, len(logits)), list(continuation)].sum()
+            assert likelihood == pytest.approx(float(wanted), abs=1e-4), (prompt, number)
+        assert found[1] != found[0]
+
+
+def test_choices_that_cross_a_border_are_whole_sequences() -> None:
+    prompts = [Prompt((5,) * 7, ((6,), (6, 7), (6, 7, 8))), Prompt((5,) * 3, ((6, 7), (8, 9)))]
+    border = LengthDependence(borders=(8,))
+    assert list(plan(prompts, 100)) == [(0, 1)]
+    assert list(plan(prompts, 100, border)) == [(1,), (0,)]
+    layout = lay_out(prompts, [2, 0], (0,), 0, border)
+    assert [ids.shape for ids, _ in layout.texts] == [(1, 7), (1, 8), (1, 9)]
+    assert layout.branches is None
+    assert layout.places.tolist() == [6, 13, 14, 21, 22, 23]
+    assert layout.seen.tolist() == list(range(16, 24)), "the right one's text but its first token"
+    assert list(plan(prompts, 100, LengthDependence(alone=True))) == [(0,), (1,)]
 
 
 def test_the_model_is_left_as_it_was_when_something_fails() -> None:

@@ -127,7 +127,17 @@ def test_scores_follow_from_the_example_losses(swept: xarray.Dataset) -> None:
         one = swept.sel(task=task.name).isel(example=slice(len(task.examples)))
         np.testing.assert_allclose(one.loss, one.example_loss.mean("example"))
         nats = (one.example_loss * one.target_tokens).mean("example")
-        np.testing.assert_allclose(one.perplexity, np.exp(nats))
+        if task.kind == "continuation":
+            np.testing.assert_allclose(one.perplexity, np.exp(nats))
+            assert np.isnan(one.byte_perplexity).all()
+        else:
+            np.testing.assert_allclose(one.perplexity, np.exp(nats / one.target_tokens.mean()))
+            sizes = [len(example.choices[example.gold].strip().encode()) for example in task.examples]
+            assert one.target_bytes.values.tolist() == sizes
+            np.testing.assert_allclose(one.byte_perplexity, np.exp(nats / np.mean(sizes)))
+            np.testing.assert_allclose(one.bits_per_byte, nats / np.mean(sizes) / np.log(2))
+            assert ((one.perplexity_low <= one.perplexity) & (one.perplexity <= one.perplexity_high)).all()
+        assert str(one.kind.values) == task.kind
         assert float(one.normalized[0]) == 1.0 or np.isnan(one.normalized).all()
         assert ((one.loss_low <= one.loss + 1e-12) & (one.loss <= one.loss_high + 1e-12)).all()
         assert float(one.loss_difference_low[0]) == float(one.loss_difference_high[0]) == 0.0, "paired with itself"

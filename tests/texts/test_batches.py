@@ -34,6 +34,15 @@ def test_plan(lengths, batch_tokens, window):
             assert (len(batch) + 1) * longest > batch_tokens
 
 
+@given(lengths=lengths_arrays, batch_tokens=st.integers(1, 80), border=st.integers(1, 30))
+def test_groups_share_no_batch(lengths, batch_tokens, border):
+    groups = (lengths > border).astype(int)
+    batches = list(plan_batches(lengths, batch_tokens, 50, groups))
+    assert sorted(int(i) for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(len(set(groups[batch].tolist())) == 1 for batch in batches)
+    assert all(len(batch) * lengths[batch].max() <= batch_tokens or len(batch) == 1 for batch in batches)
+
+
 @given(lengths=lengths_arrays, batch_tokens=st.integers(1, 80))
 def test_plan_depends_on_its_arguments_alone(lengths, batch_tokens):
     before = lengths.copy()
