@@ -237,9 +237,8 @@ def test_answers_that_are_no_numbers_are_refused(folder: Path) -> None:
         evaluate(model, "lm-eval:tiny_sum", include_path=folder)
 
 
-@pytest.mark.parametrize("scaling", ["longrope", "dynamic"])
-def test_answers_do_not_depend_on_the_batch(folder: Path, scaling: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scaled_model(scaling, monkeypatch)
+def test_answers_do_not_depend_on_the_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scaled_model("longrope", monkeypatch)
     made.tokenizer.eos_token = "w94"
     exam: Any = load_exam("lm-eval:tiny_sum", made, None, folder)
     one, other = (

@@ -44,8 +44,8 @@ def scored(
 ) -> list[dict[tuple[int, int], tuple[float, bool]]]:
     """All scores, by prompt and continuation, for each schedule."""
     found: list[dict[tuple[int, int], tuple[float, bool]]] = [{} for _ in schedules]
-    for batch in plan(prompts, batch_tokens):
-        layout = lay_out(prompts, [0] * len(prompts), batch, model.pad_id)
+    for batch in plan(prompts, batch_tokens, model.length_dependence):
+        layout = lay_out(prompts, [0] * len(prompts), batch, model.pad_id, model.length_dependence)
 
         def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
             assert seconds >= 0
