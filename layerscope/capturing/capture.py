@@ -25,6 +25,7 @@ from layerscope.store.resume import first_difference
 from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
+from layerscope.texts.offsets import own_characters
 from layerscope.texts.sources import open_texts
 from layerscope.texts.tokens import TokenStream, tokenize
 
@@ -186,10 +187,14 @@ def _check_output(
 
 def _fill(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
     """Tokenize all texts into the index, and say what was cut."""
-    stream = tokenize(request.source, request.model.tokenizer, request.max_length, spans=request.spans)
+    model = request.model
+    stream = tokenize(
+        request.source, model.tokenizer, request.max_length, spans=request.spans, vocabulary_size=model.vocabulary_size
+    )
     for sequence in stream:
         kept = request.selection.positions(len(sequence.token_ids), index.sequences)
-        index.add(sequence.id, sequence.token_ids, kept, sequence.spans, sequence.text_hash)
+        spans = None if sequence.spans is None else own_characters(sequence.spans, kept)
+        index.add(sequence.id, sequence.token_ids, kept, spans, sequence.text_hash)
     if not index.sequences:
         raise TextsError(f"{request.source.name}: no text gave a token: give texts that are not empty")
     if stream.truncated:

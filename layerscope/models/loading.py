@@ -26,7 +26,8 @@ from layerscope.models.checkpoint import Checkpoint, folder_hash, hub_commit, op
 from layerscope.models.config_check import check_memory, check_sizes, model_class
 from layerscope.models.length_probe import length_dependence
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet, reading, without_panic_text
+from layerscope.models.reading import quiet, reading
+from layerscope.models.tokenizer import load_tokenizer, prove_tokenizer
 from layerscope.models.weight_report import check_weights
 
 __all__ = ["DTYPES", "Identity", "identify", "load_model", "wrap_module"]
@@ -89,8 +90,7 @@ def load_model(
         revision = who.revision if isinstance(folder, Path) else checkpoint.folder.name
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
         module = _module(folder, checkpoint, who.name, DTYPES[dtype], options)
-    with reading(who.name, remedy), quiet(), without_panic_text():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+    tokenizer = load_tokenizer(folder, who.name, remedy, options)
     fingerprint = who.fingerprint if isinstance(folder, Path) else partial(str, revision)
     return wrap_module(module.to(where), tokenizer, name=who.name, fingerprint=fingerprint)
 
@@ -168,6 +168,8 @@ def wrap_module(
     plain: Any = getattr(module, "_orig_mod", module)  # under torch.compile, whose graph shows no block
     model = Model(plain.eval(), tokenizer, name, _row(plain.config.model_type, name), fingerprint)
     causal.prove(model)
+    if tokenizer is not None:
+        prove_tokenizer(tokenizer, model.vocabulary_size, name)
     return replace(model, length_dependence=length_dependence(model))
 
 

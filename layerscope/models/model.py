@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerscope.errors import ModelError
 from layerscope.models.architectures import Architecture
 from layerscope.models.context import context_length, learned_positions
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
@@ -89,6 +90,12 @@ class Model:
         return int(self.config.hidden_size)
 
     @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids the model knows: the rows of its embedding."""
+        module: Any = self.module
+        return int(module.get_input_embeddings().num_embeddings)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype the model computes in."""
         return next(self.module.parameters()).dtype
@@ -118,10 +125,33 @@ class Model:
                 return pad
         return 0
 
+    def refuse_unknown_ids(self, input_ids: torch.Tensor) -> None:
+        """Refuse ids that the embedding has no row for.
+
+        Raises
+        ------
+        ModelError
+            One of the ids is too high: the tokenizer has been changed since it was proved, or the text spells a special token
+            that the model does not have.
+        """
+        highest = int(input_ids.max()) if input_ids.numel() else 0
+        if highest >= self.vocabulary_size:
+            raise ModelError(
+                f"{self.name}: the tokenizer gave the id {highest}, and the model's embedding has {self.vocabulary_size} rows: "
+                "give the model its own tokenizer, and texts without special tokens that the model does not have"
+            )
+
     def inputs(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
     ) -> dict[str, Any]:
-        """Put one padded batch into the arguments of the trunk; no cache is built."""
+        """Put one padded batch into the arguments of the trunk; no cache is built.
+
+        Raises
+        ------
+        ModelError
+            An id that the embedding has no row for.
+        """
+        self.refuse_unknown_ids(input_ids)
         arguments: dict[str, Any] = {
             "input_ids": input_ids.to(self.device),
             "attention_mask": attention_mask.to(self.device),

@@ -5,15 +5,18 @@ length is a number it is given.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32
-from transformers import PreTrainedTokenizerBase
+from jaxtyping import Int, Int32
+from tokenizers import Encoding
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from layerscope.errors import TextsError, UsageError, at_least
+from layerscope.texts.offsets import own_characters, read_characters, untrimmed
 from layerscope.texts.records import Text
 
 __all__ = ["TokenStream", "TokenizedSequence", "tokenize"]
@@ -33,7 +36,8 @@ class TokenizedSequence(NamedTuple):
     truncated
         Whether the text was longer than the greatest length.
     spans
-        Where each token's characters begin and end in the text, ``[token, 2]``; both equal for a token without characters.
+        Where the characters that each token has read begin and end in the text, ``[token, 2]``; both equal for a token without
+        characters.
         None unless asked for.
     text_hash
         Of the text, to tell it from another of the same id; 0 without spans.
@@ -44,13 +48,6 @@ class TokenizedSequence(NamedTuple):
     truncated: bool
     spans: Int32[np.ndarray, "token 2"] | None = None
     text_hash: int = 0
-
-
-class _Encoded(NamedTuple):
-    """What the tokenizer makes of one text: ids, and the characters of each where they were asked for."""
-
-    ids: list[int]
-    offsets: list[tuple[int, int]] | None
 
 
 class TokenStream(Iterator[TokenizedSequence]):
@@ -65,13 +62,19 @@ class TokenStream(Iterator[TokenizedSequence]):
     """
 
     def __init__(
-        self, texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_length: int | None, spans: bool = False
+        self,
+        texts: Iterable[Text],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int | None,
+        spans: bool = False,
+        vocabulary_size: int | None = None,
     ) -> None:
         self.truncated = 0
         self.skipped = 0
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._spans = spans
+        self._vocabulary_size = vocabulary_size
         self._sequences = self._tokenized(iter(texts))
 
     def __next__(self) -> TokenizedSequence:
@@ -79,35 +82,74 @@ class TokenStream(Iterator[TokenizedSequence]):
 
     def _tokenized(self, texts: Iterator[Text]) -> Iterator[TokenizedSequence]:
         while chunk := list(islice(texts, _TEXTS_A_CALL)):
-            for text, (encoded, cut) in zip(chunk, self._encoded(chunk), strict=True):
-                if not encoded.ids:
-                    self.skipped += 1
-                    continue
-                self.truncated += cut
-                ids = np.array(encoded.ids, dtype=np.int32)
-                if encoded.offsets is None:
-                    yield TokenizedSequence(text.id, ids, cut)
-                else:
-                    spans = np.array(encoded.offsets, dtype=np.int32)
-                    yield TokenizedSequence(text.id, ids, cut, spans, _hash(text.text))
+            yield from self._sequences_of(chunk)
 
-    def _encoded(self, texts: list[Text]) -> list[tuple[_Encoded, bool]]:
-        """Return the tokens of each text and whether they were cut."""
-        whole = _encode(self._tokenizer, texts, self._spans, truncation=False)
+    def _sequences_of(self, texts: list[Text]) -> Iterator[TokenizedSequence]:
+        whole = self._call(texts)
         limit = self._max_length
-        if limit is None:
-            return [(encoded, False) for encoded in whole]
         # Only the tokenizer knows which tokens its truncation keeps (special ones at either end), but asked to truncate
         # it does not say whether it did. So those that are too long, and no others, are given to it again.
-        too_long = [text for text, encoded in zip(texts, whole, strict=True) if len(encoded.ids) > limit]
-        cut = iter(
-            _encode(self._tokenizer, too_long, self._spans, truncation=True, max_length=limit) if too_long else []
-        )
-        return [(next(cut), True) if len(encoded.ids) > limit else (encoded, False) for encoded in whole]
+        long = [] if limit is None else [row for row, ids in enumerate(whole["input_ids"]) if len(ids) > limit]
+        cut = self._call([texts[row] for row in long], limit) if long else None
+        for row, text in enumerate(texts):
+            encoded, place = (cut, long.index(row)) if cut is not None and row in long else (whole, row)
+            ids = encoded["input_ids"][place]
+            if not ids:
+                self.skipped += 1
+                continue
+            self._refuse_unknown(text, ids)
+            self.truncated += encoded is cut
+            sequence = TokenizedSequence(text.id, np.array(ids, dtype=np.int32), encoded is cut)
+            if self._spans:
+                spans = self._read(text.text, whole.encodings[row], encoded.encodings[place])
+                sequence = sequence._replace(spans=spans, text_hash=_hash(text.text))
+            yield sequence
+
+    def _call(self, texts: list[Text], max_length: int | None = None) -> BatchEncoding:
+        tokenizer = self._tokenizer
+        with untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext():
+            # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
+            return tokenizer(
+                [text.text for text in texts],
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+                truncation=max_length is not None,
+                max_length=max_length,
+            )
+
+    def _refuse_unknown(self, text: Text, ids: list[int]) -> None:
+        if self._vocabulary_size is not None and max(ids) >= self._vocabulary_size:
+            token = self._tokenizer.convert_ids_to_tokens(max(ids))
+            raise TextsError(
+                f"the text {text.id!r} has the token {token!r} (id {max(ids)}), and the model's embedding has "
+                f"{self._vocabulary_size} rows: leave the text out"
+            )
+
+    def _read(self, text: str, whole: Encoding, kept: Encoding) -> Int32[np.ndarray, "token 2"]:
+        """Return the characters that the tokens which are kept have read; none for those of a template."""
+        tokens, offsets = np.array(whole.tokens), np.array(whole.offsets, dtype=np.int32).reshape(-1, 2)
+        read = read_characters(text, tokens[_of_text(whole)].tolist(), offsets[_of_text(whole)])
+        places = _of_text(kept)
+        rows = np.arange(len(read))
+        rows = rows[len(read) - len(places) :] if self._tokenizer.truncation_side == "left" else rows[: len(places)]
+        spans = np.zeros((len(kept.ids), 2), dtype=np.int32)
+        spans[places] = own_characters(read, rows)[rows]
+        return spans
+
+
+def _of_text(encoding: Encoding) -> Int[np.ndarray, " row"]:
+    return np.flatnonzero([sequence is not None for sequence in encoding.sequence_ids])
 
 
 def tokenize(
-    texts: Iterable[Text], tokenizer: PreTrainedTokenizerBase, max_length: int | None, *, spans: bool = False
+    texts: Iterable[Text],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    *,
+    spans: bool = False,
+    vocabulary_size: int | None = None,
 ) -> TokenStream:
     """Tokenize texts in a stream.
 
@@ -123,7 +165,10 @@ def tokenize(
     max_length
         The most tokens a sequence may have; None for no limit.
     spans
-        Whether to say which characters of its text each token stands for. Special tokens stand for none.
+        Whether to say which characters of its text each token has read; see `layerscope.texts.offsets.read_characters`. Special
+        tokens that the tokenizer adds have read none.
+    vocabulary_size
+        How many ids the model knows; None for no limit.
 
     Returns
     -------
@@ -135,7 +180,8 @@ def tokenize(
     UsageError
         A `max_length` below 1, or too small for the special tokens alone.
     TextsError
-        `spans` of a tokenizer that does not know them: one that is not "fast".
+        `spans` of a tokenizer that does not know them: one that is not "fast". From the stream: a text with an id beyond
+        `vocabulary_size`.
 
     Examples
     --------
@@ -159,23 +205,8 @@ def tokenize(
             f"the tokenizer ({type(tokenizer).__name__}) does not say which characters a token stands for: "
             "only fast tokenizers do; leave --spans out"
         )
-    return TokenStream(texts, tokenizer, max_length, spans)
+    return TokenStream(texts, tokenizer, max_length, spans, vocabulary_size)
 
 
 def _hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[Text], spans: bool, **truncation: Any) -> list[_Encoded]:
-    # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
-    encoded = tokenizer(
-        [text.text for text in texts],
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        return_offsets_mapping=spans,
-        verbose=False,
-        **truncation,
-    )
-    offsets = encoded["offset_mapping"] if spans else [None] * len(texts)
-    return [_Encoded(*each) for each in zip(encoded["input_ids"], offsets, strict=True)]

@@ -1,0 +1,296 @@
+"""Loading a tokenizer, and proving it: the ids a model reads are those of its ``tokenizer.json``, whatever class loads it.
+
+The transformers library makes a tokenizer anew from the class that a checkpoint names, and that class may split, lower-case or
+normalise a text in another way than ``tokenizer.json`` says. So the file is read directly, too, and what it says is what the
+tokenizer does; where the class would have given other ids, a warning says so.
+
+Knows folders, hub ids and tokenizers; knows no model: the rows of its embedding are a number that it is given.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import transformers
+from tokenizers import Tokenizer
+
+from layerscope.errors import ModelError
+from layerscope.models import tokenizer_trial
+from layerscope.models.reading import quiet, reading
+from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
+
+__all__ = ["load_tokenizer", "prove_tokenizer"]
+
+_FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
+_OTHER_FILES = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
+_TRIAL_SECONDS = 120
+_SPECIAL_TEXTS = 256  # special tokens that are tried as texts, at most
+_SAMPLE = 64  # tokens of the vocabulary that are tried as texts
+_SHOWN = 5  # ids in a message
+
+_passed: set[str] = set()  # hashes of the files that a trial in this process has passed
+
+
+def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str, Any]) -> Any:
+    """Load the tokenizer of a checkpoint, so that its ids are those of ``tokenizer.json`` where there is one.
+
+    Parameters
+    ----------
+    folder
+        A folder, or a hub id without its revision.
+    name
+        The model's name, for messages.
+    again
+        What to do about a damaged file, for messages.
+    options
+        ``revision`` and ``trust_remote_code``, as transformers takes them.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerBase
+        Of the class that the checkpoint names, where that class can be made.
+
+    Raises
+    ------
+    ModelError
+        There are no tokenizer files, or they cannot be read, or ``tokenizer.json`` does not run within bounds of memory, time
+        and growth.
+
+    Warns
+    -----
+    UserWarning
+        The class that the checkpoint names, or ``tokenizer_config.json``, says otherwise than ``tokenizer.json``.
+    """
+    revision = options["revision"]
+    path = _file(folder, _FILE, revision)
+    if path is None:
+        with reading(name, again), quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        _refuse_missing_files(folder, tokenizer, name, revision)
+        return tokenizer
+    _try_out(path, name, again)
+    with reading(name, again), quiet():
+        written = Tokenizer.from_file(str(path))
+        tokenizer, failed = _of_its_class(folder, options)
+    _say_differences(tokenizer, written, name, failed)
+    _say_config(_file(folder, _CONFIG, revision), tokenizer, written, name, again)
+    return _as_written(tokenizer, written, name)
+
+
+def prove_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
+    """Prove that a tokenizer and a model with `rows` rows of embedding fit each other.
+
+    The vocabulary has more than special tokens, not every text of it is unknown, and every id that a text can give is below
+    `rows`. A special token beyond the rows passes, since some published models have one for what the checkpoint does not do
+    (images, padding): a text that spells it is refused when it is tokenized.
+
+    Raises
+    ------
+    ModelError
+        One of these does not hold.
+
+    Examples
+    --------
+    >>> from tokenizers import Tokenizer, models
+    >>> from transformers import PreTrainedTokenizerFast
+    >>> words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"so": 0, "it": 1}, unk_token="so")))
+    >>> prove_tokenizer(words, 2, "tiny")
+    >>> prove_tokenizer(words, 1, "tiny")
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.ModelError: tiny: the tokenizer gives the id 1 ('it'), and the model's embedding has 1 rows: it is the
+    tokenizer of another model
+    """
+    vocabulary = _ordinary(tokenizer)
+    if not vocabulary:
+        raise ModelError(f"{name}: the tokenizer's vocabulary is empty: give the checkpoint its own tokenizer files")
+    token, highest = max(vocabulary.items(), key=lambda each: each[1])
+    if highest >= rows:
+        raise ModelError(
+            f"{name}: the tokenizer gives the id {highest} ({token!r}), and the model's embedding has {rows} rows: "
+            "it is the tokenizer of another model"
+        )
+    if _only_unknown(tokenizer, vocabulary):
+        raise ModelError(
+            f"{name}: the tokenizer takes every text for unknown tokens: give the checkpoint its own tokenizer files"
+        )
+
+
+def _file(folder: Path | str, file: str, revision: str) -> Path | None:
+    """Return where a file of a checkpoint is on this machine, or None where the checkpoint has none of that name."""
+    if isinstance(folder, Path):
+        return folder / file if (folder / file).exists() else None
+    found = transformers.utils.cached_file(folder, file, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return found and Path(found)
+
+
+def _refuse_missing_files(folder: Path | str, tokenizer: Any, name: str, revision: str) -> None:
+    """Refuse a tokenizer that its class made up: without files, some classes come with a vocabulary of special tokens."""
+    needed = sorted({file for file in tokenizer.vocab_files_names.values() if file != _FILE})
+    if not tokenizer.vocab_files_names or any(_file(folder, file, revision) for file in _OTHER_FILES):
+        return
+    missing = [file for file in needed if _file(folder, file, revision) is None]
+    if missing or not needed:
+        raise ModelError(
+            f"{name}: no tokenizer files: {type(tokenizer).__name__} reads {_FILE}"
+            f"{' or ' if needed else ''}{' and '.join(needed)}; fetch them into the folder of the model"
+        )
+
+
+def _try_out(path: Path, name: str, again: str) -> None:
+    """Run the tokenizer in a process of its own first; see `layerscope.models.tokenizer_trial`."""
+    if not path.is_file():
+        raise ModelError(f"{name}: {_FILE} is not a regular file; {again}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest in _passed:
+        return
+    command = [sys.executable, "-P", tokenizer_trial.__file__, str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TRIAL_SECONDS, text=True)
+        reason = done.stdout.strip() if done.returncode in (0, 1) else _bounds(path, -done.returncode)
+    except subprocess.TimeoutExpired:
+        reason = _bounds(path)
+    if reason:
+        raise ModelError(f"{name}: {_FILE} cannot be used: {reason}; {again}")
+    _passed.add(digest)
+
+
+def _bounds(path: Path, signal: int | None = None) -> str:
+    memory = tokenizer_trial.memory_limit(path.stat().st_size) / 2**30
+    ended = f" (signal {signal})" if signal else ""
+    return (
+        f"the tokenizers library aborts on it, or takes more than {memory:.1f} GiB or {_TRIAL_SECONDS} seconds{ended}"
+    )
+
+
+def _of_its_class(folder: Path | str, options: dict[str, Any]) -> tuple[Any, str]:
+    """Return the tokenizer that transformers makes; where it makes none around the library's own kind, a plain one and why."""
+    plain = transformers.PreTrainedTokenizerFast
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        if isinstance(tokenizer, plain):
+            return tokenizer, ""
+        failed = f"{type(tokenizer).__name__} does not read {_FILE}"
+    except Exception as error:  # said, and the file read without the class
+        failed = f"transformers makes no tokenizer of it ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+    return plain.from_pretrained(folder, **options), failed
+
+
+def _say_differences(tokenizer: Any, written: Tokenizer, name: str, failed: str) -> None:
+    said = failed
+    if not said:
+        special = [
+            *tokenizer.all_special_tokens,
+            *(token.content for token in written.get_added_tokens_decoder().values()),
+        ]
+        special = list(dict.fromkeys(special))[:_SPECIAL_TEXTS]
+        texts = [*AWKWARD_TEXTS, *special, *(f"a{token} b" for token in special)]
+        difference = _first_difference(_ids(tokenizer), _ids_written(written), texts)
+        said = difference and f"{type(tokenizer).__name__} of transformers gives other ids than {_FILE} {difference}"
+    if said:
+        warnings.warn(f"{name}: {said}; {_FILE} is what is used", stacklevel=5)
+
+
+def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str, again: str) -> None:
+    """Say where ``tokenizer_config.json`` asks for a token at an end of every text, or for none, against ``tokenizer.json``."""
+    if path is None:
+        return
+    with reading(name, again):
+        asked = json.loads(path.read_bytes())
+    ids = _ids_written(written)("a") or []
+    for key, token, at in (("add_bos_token", tokenizer.bos_token_id, 0), ("add_eos_token", tokenizer.eos_token_id, -1)):
+        wanted = asked.get(key)
+        if isinstance(wanted, bool) and token is not None and ids and (ids[at] == token) != wanted:
+            does = "does not" if wanted else "does"
+            warnings.warn(
+                f"{name}: {_CONFIG} has {key} {str(wanted).lower()}, but {_FILE} {does} add that token; {_FILE} is what is used",
+                stacklevel=5,
+            )
+
+
+def _as_written(tokenizer: Any, written: Tokenizer, name: str) -> Any:
+    """Make the tokenizer give the ids of `written` for every text, also for those that were not tried."""
+    tokenizer._tokenizer = written
+    tokenizer.split_special_tokens = False
+    for role, token in tokenizer.special_tokens_map.items():  # what only the class has is no token of this vocabulary
+        if isinstance(token, str) and written.token_to_id(token) is None:
+            setattr(tokenizer, role, None)
+    known = [token for token in tokenizer.extra_special_tokens if written.token_to_id(str(token)) is not None]
+    tokenizer.extra_special_tokens = known
+    difference = _first_difference(_ids(tokenizer), _ids_written(written), AWKWARD_TEXTS)
+    if difference:
+        raise ModelError(
+            f"{name}: {type(tokenizer).__name__} gives other ids than its {_FILE} {difference}, and cannot be made to give these"
+        )
+    return tokenizer
+
+
+_Encode = Callable[[str], list[int] | None]
+
+
+def _ids(tokenizer: Any) -> _Encode:
+    """Return a function that gives the ids of a text, or None where the tokenizer fails on it."""
+
+    def encode(text: str) -> list[int] | None:
+        try:
+            return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
+        except Exception:  # a failure is what is compared
+            return None
+
+    return encode
+
+
+def _ids_written(written: Tokenizer) -> _Encode:
+    written.no_truncation()  # which the length of a capture decides, and no file
+    written.no_padding()
+
+    def encode(text: str) -> list[int] | None:
+        try:
+            return list(written.encode(text).ids)
+        except Exception:  # a failure is what is compared
+            return None
+
+    return encode
+
+
+def _first_difference(one: _Encode, other: _Encode, texts: Iterable[str]) -> str:
+    for text in texts:
+        here, there = one(text), other(text)
+        if here != there:
+            shown = text if len(text) <= 40 else f"{text[:40]}…"
+            return f"(for {shown!r} {_from_difference(here, there)}, not {_from_difference(there, here)})"
+    return ""
+
+
+def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
+    """Show some of the ids, from the first that is not the other's."""
+    if ids is None:
+        return "an error"
+    start = next((at for at, pair in enumerate(zip(ids, others or [], strict=False)) if pair[0] != pair[1]), 0)
+    shown = map(str, ids[start : start + _SHOWN])
+    return f"[{'…, ' if start else ''}{', '.join(shown)}{', …' if start + _SHOWN < len(ids) else ''}]"
+
+
+def _ordinary(tokenizer: Any) -> dict[str, int]:
+    """Return the vocabulary without special tokens."""
+    special = {str(token) for token in tokenizer.all_special_tokens}
+    if tokenizer.is_fast:
+        added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        special |= {token.content for token in added if token.special}
+    return {token: number for token, number in tokenizer.get_vocab().items() if token not in special}
+
+
+def _only_unknown(tokenizer: Any, vocabulary: dict[str, int]) -> bool:
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return False
+    encode = _ids(tokenizer)
+    special = {unknown, *tokenizer.all_special_ids}
+    sample = list(vocabulary)[:: max(1, len(vocabulary) // _SAMPLE)]
+    return all(set(encode(text) or [unknown]) <= special for text in (*AWKWARD_TEXTS, *sample))
