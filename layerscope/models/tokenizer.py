@@ -27,7 +27,8 @@ from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
 __all__ = ["load_tokenizer", "prove_tokenizer"]
 
 _FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
-_OTHER_FILES = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
+_WITHOUT_CLASS = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
+_OTHER_FILES = (*_WITHOUT_CLASS, "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
 _TRIAL_SECONDS = 120
 _SPECIAL_TEXTS = 256  # special tokens that are tried as texts, at most
 _SAMPLE = 64  # tokens of the vocabulary that are tried as texts
@@ -69,10 +70,7 @@ def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str,
     revision = options["revision"]
     path = _file(folder, _FILE, revision)
     if path is None:
-        with reading(name, again), quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-        _refuse_missing_files(folder, tokenizer, name, revision)
-        return tokenizer
+        return _without_file(folder, name, again, options)
     _try_out(path, name, again)
     with reading(name, again), quiet():
         written = Tokenizer.from_file(str(path))
@@ -129,17 +127,26 @@ def _file(folder: Path | str, file: str, revision: str) -> Path | None:
     return found and Path(found)
 
 
-def _refuse_missing_files(folder: Path | str, tokenizer: Any, name: str, revision: str) -> None:
-    """Refuse a tokenizer that its class made up: without files, some classes come with a vocabulary of special tokens."""
-    needed = sorted({file for file in tokenizer.vocab_files_names.values() if file != _FILE})
-    if not tokenizer.vocab_files_names or any(_file(folder, file, revision) for file in _OTHER_FILES):
-        return
-    missing = [file for file in needed if _file(folder, file, revision) is None]
-    if missing or not needed:
-        raise ModelError(
-            f"{name}: no tokenizer files: {type(tokenizer).__name__} reads {_FILE}"
-            f"{' or ' if needed else ''}{' and '.join(needed)}; fetch them into the folder of the model"
-        )
+def _without_file(folder: Path | str, name: str, again: str, options: dict[str, Any]) -> Any:
+    """Load a tokenizer of the files that its class reads; with some of them missing, some classes make one up."""
+
+    def is_there(file: str) -> bool:
+        return _file(folder, file, options["revision"]) is not None
+
+    remedy = "fetch the tokenizer's files into the folder of the model"
+    with reading(name, again), quiet():
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        except Exception as error:
+            if any(map(is_there, _OTHER_FILES)):
+                raise
+            raise ModelError(f"{name}: no tokenizer files, such as {_FILE}; {remedy}") from error
+    needed = {file for file in tokenizer.vocab_files_names.values() if file != _FILE}
+    of_a_class = tokenizer.vocab_files_names and not any(map(is_there, _WITHOUT_CLASS))
+    if of_a_class and not (needed and all(map(is_there, needed))):
+        files = " or ".join([_FILE, " and ".join(sorted(needed))][: 1 + bool(needed)])
+        raise ModelError(f"{name}: no tokenizer files: {type(tokenizer).__name__} reads {files}; {remedy}")
+    return tokenizer
 
 
 def _try_out(path: Path, name: str, again: str) -> None:
@@ -272,7 +279,8 @@ def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
     """Show some of the ids, from the first that is not the other's."""
     if ids is None:
         return "an error"
-    start = next((at for at, pair in enumerate(zip(ids, others or [], strict=False)) if pair[0] != pair[1]), 0)
+    pairs = enumerate(zip(ids, others or [], strict=False))
+    start = next((at for at, (here, there) in pairs if here != there), min(len(ids), len(others or [])))
     shown = map(str, ids[start : start + _SHOWN])
     return f"[{'…, ' if start else ''}{', '.join(shown)}{', …' if start + _SHOWN < len(ids) else ''}]"
 

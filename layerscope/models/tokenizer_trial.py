@@ -140,9 +140,10 @@ def _grows(tokenizer: Tokenizer, texts: list[str]) -> str:
 
 
 def _steps(normalizer: Any) -> Iterator[Any]:
+    parts: Any = normalizer
     if isinstance(normalizer, Sequence):
-        for step in normalizer:
-            yield from _steps(step)
+        for part in parts:
+            yield from _steps(part)
     elif normalizer is not None:
         yield normalizer
 

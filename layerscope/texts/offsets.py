@@ -34,8 +34,9 @@ def untrimmed(backend: Any) -> Iterator[None]:
 
 
 def _parts(processor: Any) -> Iterator[Any]:
+    parts: Any = processor
     if isinstance(processor, processors.Sequence):
-        for part in processor:
+        for part in parts:
             yield from _parts(part)
     else:
         yield processor

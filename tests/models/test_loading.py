@@ -131,7 +131,7 @@ def _damage_nan(folder):
         (_damage_no_weights, "has no weights: none of model.safetensors, "),
         (_damage_cut_weights, "cannot be read as a model"),
         (_damage_config, r"config.json cannot be read as JSON"),
-        (_damage_no_tokenizer, "cannot be read as a model"),
+        (_damage_no_tokenizer, "no tokenizer files"),
         (_damage_family, "the family 'mamba' is not in the architecture table.*\n.*docs/extending.md"),
         (_damage_missing_weight, r"1 missing \(model.layers.2.mlp.up_proj.weight\)"),
         (_damage_nan, "the weights hold NaN, first in model.layers.2.mlp.down_proj.weight"),
