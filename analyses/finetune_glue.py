@@ -31,6 +31,7 @@ from layerscope.measures.files import write_result
 from layerscope.models.loading import DTYPES, identify, load_model, wrap_module
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading
+from layerscope.models.tokenizer import load_tokenizer
 from layerscope.outputs import writable
 from layerscope.progress import Advance, progress
 from layerscope.provenance import provenance
@@ -138,7 +139,8 @@ def classifier(chosen: argparse.Namespace, task: Task) -> Model:
         module = transformers.AutoModelForSequenceClassification.from_pretrained(
             who.folder, revision=who.revision, num_labels=task.outputs, dtype=DTYPES[chosen.dtype]
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(who.folder, revision=who.revision)
+    options = {"revision": who.revision, "trust_remote_code": False}
+    tokenizer = load_tokenizer(who.folder, who.name, "fetch it again", options)
     model = wrap_module(module.to(chosen.device), tokenizer, name=who.name)
     model.trunk.requires_grad_(not chosen.frozen)  # BERT's pooler is part of it
     return model

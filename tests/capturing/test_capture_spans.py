@@ -1,20 +1,24 @@
 """Captures that say which characters their tokens stand for, and what two tokenizers have in common."""
 
+from contextlib import nullcontext
+
 import h5py
 import numpy as np
 import pytest
 import xarray
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from layerscope.capturing.capture import capture
 from layerscope.errors import CaptureError, UsageError
 from layerscope.measures.analysis import analyze
+from layerscope.measures.passes.pairing import pair
 from layerscope.measures.statistics import Statistics
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.models.packaged import fetch
 from layerscope.store.header import read_header
 from layerscope.store.reader import open_capture
+from layerscope.store.source import open_source
 from layerscope.store.writer import CaptureWriter
 from tests.capturing.test_capture import content, texts, tiny
 from tests.families import tiny_module
@@ -29,6 +33,18 @@ def letter_model():
     backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="?", unk_token="?")
     return wrap_module(tiny_module("gpt2", seed=3), tokenizer, name="tiny-letters")
+
+
+def byte_model(merges=()):
+    """A tiny model whose tokens are bytes, and what is merged of them; its post-processor trims offsets."""
+    letters = ["?", *sorted(set("".join(map("".join, merges)) + "ðŁĺĢĊĠabc"))]
+    vocabulary = {token: n for n, token in enumerate(dict.fromkeys([*letters, *map("".join, merges)]))}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.post_processor = processors.ByteLevel(trim_offsets=True)
+    return wrap_module(
+        tiny_module("llama", seed=4), PreTrainedTokenizerFast(tokenizer_object=backend), name="tiny-bytes"
+    )
 
 
 def read(path):
@@ -104,6 +120,36 @@ def test_two_tokenizers_meet_at_the_end_of_each_word(tmp_path):
     with open_capture(tmp_path / "words.h5") as one, open_capture(tmp_path / "letters.h5") as two:
         by_dataset = analyze(one, two, measures=["cka_biased"], align="spans")
     xarray.testing.assert_equal(by_dataset, between)
+
+
+def test_tokens_are_paired_where_they_have_read_the_same_text(tmp_path):
+    """Trimmed offsets end the first white space of one where the line feed of the other ends, and after the last."""
+    text, path = "a\n   b", tmp_path / "bytes.h5"
+    capture(byte_model([("Ċ", "Ġ"), ("ĊĠ", "Ġ")]), [text], path, spans=True)
+    found = read(path)
+    assert list(zip(found.char_start.values, found.char_end.values, strict=True)) == [(0, 1), (1, 4), (4, 5), (5, 6)]
+    capture(byte_model(), [text], tmp_path / "letters.h5", spans=True)
+    between = analyze(path, tmp_path / "letters.h5", measures=["cka_biased"], align="spans")
+    assert between.attrs["aligned_tokens"] == 4
+    with open_source(path) as one, open_source(tmp_path / "letters.h5") as two:
+        pairing = pair(one, two, "spans")
+    assert pairing.first.position.tolist() == [0, 1, 2, 3]
+    assert pairing.second.position.tolist() == [0, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("tokens", "max_length"), [("all", 3), ("last", 3), ("all", None)])
+def test_a_part_of_a_character_has_no_partner_where_its_last_is_not_kept(tmp_path, tokens, max_length):
+    path = tmp_path / "bytes.h5"
+    with pytest.warns(UserWarning, match="truncated") if max_length else nullcontext():
+        capture(byte_model(), ["a😀b"], path, spans=True, tokens=tokens, max_length=max_length)
+    found = read(path)
+    expected = {
+        ("all", 3): [(0, 1), (1, 1), (1, 1)],
+        ("last", 3): [(1, 1)],
+        ("all", None): [(0, 1), (1, 2), (1, 2), (1, 2), (1, 2), (2, 3)],
+    }
+    spans = list(zip(found.char_start.values, found.char_end.values, strict=True))
+    assert spans == expected[tokens, max_length]
 
 
 @pytest.mark.real
