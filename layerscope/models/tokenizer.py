@@ -9,6 +9,7 @@ Knows folders, hub ids and tokenizers; knows no model: the rows of its embedding
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -67,8 +68,8 @@ def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str,
     UserWarning
         The class that the checkpoint names, or ``tokenizer_config.json``, says otherwise than ``tokenizer.json``.
     """
-    revision = options["revision"]
-    path = _file(folder, _FILE, revision)
+    with reading(name, again), quiet():
+        path, config = (_file(folder, file, options["revision"]) for file in (_FILE, _CONFIG))
     if path is None:
         return _without_file(folder, name, again, options)
     _try_out(path, name, again)
@@ -76,7 +77,7 @@ def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str,
         written = Tokenizer.from_file(str(path))
         tokenizer, failed = _of_its_class(folder, options)
     _say_differences(tokenizer, written, name, failed)
-    _say_config(_file(folder, _CONFIG, revision), tokenizer, written, name, again)
+    _say_config(config, tokenizer, written, name, again)
     return _as_written(tokenizer, written, name)
 
 
@@ -141,9 +142,10 @@ def _without_file(folder: Path | str, name: str, again: str, options: dict[str, 
             if any(map(is_there, _OTHER_FILES)):
                 raise
             raise ModelError(f"{name}: no tokenizer files, such as {_FILE}; {remedy}") from error
-    needed = {file for file in tokenizer.vocab_files_names.values() if file != _FILE}
-    of_a_class = tokenizer.vocab_files_names and not any(map(is_there, _WITHOUT_CLASS))
-    if of_a_class and not (needed and all(map(is_there, needed))):
+        needed = {file for file in tokenizer.vocab_files_names.values() if file != _FILE}
+        of_a_class = tokenizer.vocab_files_names and not any(map(is_there, _WITHOUT_CLASS))
+        made_up = of_a_class and not (needed and all(map(is_there, needed)))
+    if made_up:
         files = " or ".join([_FILE, " and ".join(sorted(needed))][: 1 + bool(needed)])
         raise ModelError(f"{name}: no tokenizer files: {type(tokenizer).__name__} reads {files}; {remedy}")
     return tokenizer
@@ -158,8 +160,11 @@ def _try_out(path: Path, name: str, again: str) -> None:
     if digest in _passed:
         return
     command = [sys.executable, "-P", tokenizer_trial.__file__, str(path)]
+    alone = os.environ | {"RAYON_NUM_THREADS": "1"}  # each thread of the library would reserve memory
     try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TRIAL_SECONDS, text=True)
+        done = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TRIAL_SECONDS, text=True, env=alone
+        )
         reason = done.stdout.strip() if done.returncode in (0, 1) else _bounds(path, -done.returncode)
     except subprocess.TimeoutExpired:
         reason = _bounds(path)

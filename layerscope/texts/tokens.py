@@ -107,17 +107,24 @@ class TokenStream(Iterator[TokenizedSequence]):
 
     def _call(self, texts: list[Text], max_length: int | None = None) -> BatchEncoding:
         tokenizer = self._tokenizer
-        with untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext():
-            # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
-            return tokenizer(
-                [text.text for text in texts],
-                padding=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-                truncation=max_length is not None,
-                max_length=max_length,
-            )
+        try:
+            with untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext():
+                # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
+                return tokenizer(
+                    [text.text for text in texts],
+                    padding=False,
+                    return_attention_mask=False,
+                    return_token_type_ids=False,
+                    verbose=False,
+                    truncation=max_length is not None,
+                    max_length=max_length,
+                )
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # which is no Exception
+                raise
+            which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            raise TextsError(f"the tokenizer fails on the text {which} ({said}): leave it out") from error
 
     def _refuse_unknown(self, text: Text, ids: list[int]) -> None:
         if self._vocabulary_size is not None and max(ids) >= self._vocabulary_size:
@@ -181,7 +188,7 @@ def tokenize(
         A `max_length` below 1, or too small for the special tokens alone.
     TextsError
         `spans` of a tokenizer that does not know them: one that is not "fast". From the stream: a text with an id beyond
-        `vocabulary_size`.
+        `vocabulary_size`, or one on which the tokenizer fails.
 
     Examples
     --------

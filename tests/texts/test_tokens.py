@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from layerscope.errors import TextsError, UsageError
@@ -125,6 +125,21 @@ def test_texts_without_a_token_are_skipped_and_counted():
     stream = tokenize(texts_of("☃", "ab", "☃☃", "b☃"), PreTrainedTokenizerFast(tokenizer_object=silent), 4)
     assert [(s.id, s.token_ids.tolist()) for s in stream] == [("t1", [0, 1]), ("t3", [1])]
     assert stream.skipped == 2
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        (None, r"the text 't0' \(Exception: WordLevel error: Missing \[UNK\] token"),
+        (r"(a+)+$", r"the text 't0' \(PanicException: Onig: Regex search error"),
+    ],
+)
+def test_a_text_on_which_the_tokenizer_fails_is_named(splits, said):
+    backend = Tokenizer(models.WordLevel({"a": 0}, unk_token="<unk>"))
+    if splits:
+        backend.pre_tokenizer = pre_tokenizers.Split(Regex(splits), "isolated")
+    with pytest.raises(TextsError, match=said):
+        list(tokenize(texts_of("a" * 40 + "!"), PreTrainedTokenizerFast(tokenizer_object=backend), None))
 
 
 def test_order_is_kept_over_many_calls_and_no_text_is_read_too_early():
