@@ -27,7 +27,8 @@ from layerscope.models.config_check import check_memory, check_sizes, model_clas
 from layerscope.models.length_probe import length_dependence
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading
-from layerscope.models.tokenizer import load_tokenizer, prove_tokenizer
+from layerscope.models.token_ids import prove_tokenizer
+from layerscope.models.tokenizer import load_tokenizer
 from layerscope.models.weight_report import check_weights
 
 __all__ = ["DTYPES", "Identity", "identify", "load_model", "wrap_module"]

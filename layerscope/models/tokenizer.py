@@ -1,10 +1,10 @@
-"""Loading a tokenizer, and proving it: the ids a model reads are those of its ``tokenizer.json``, whatever class loads it.
+"""Loading a tokenizer so that it is proved: the ids a model reads are those of its ``tokenizer.json``, whatever class loads it.
 
 The transformers library makes a tokenizer anew from the class that a checkpoint names, and that class may split, lower-case or
 normalise a text in another way than ``tokenizer.json`` says. So the file is read directly, too, and what it says is what the
 tokenizer does; where the class would have given other ids, a warning says so.
 
-Knows folders, hub ids and tokenizers; knows no model: the rows of its embedding are a number that it is given.
+Knows folders, hub ids and tokenizers; knows no model.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,16 @@ from tokenizers import Tokenizer
 from layerscope.errors import ModelError
 from layerscope.models import tokenizer_trial
 from layerscope.models.reading import quiet, reading
+from layerscope.models.token_ids import first_difference, ids_of, ids_of_file
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
 
-__all__ = ["load_tokenizer", "prove_tokenizer"]
+__all__ = ["load_tokenizer"]
 
 _FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _WITHOUT_CLASS = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
 _OTHER_FILES = (*_WITHOUT_CLASS, "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
 _TRIAL_SECONDS = 120
 _SPECIAL_TEXTS = 256  # special tokens that are tried as texts, at most
-_SAMPLE = 64  # tokens of the vocabulary that are tried as texts
-_SHOWN = 5  # ids in a message
 
 _passed: set[str] = set()  # hashes of the files that a trial in this process has passed
 
@@ -79,45 +77,6 @@ def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str,
     _say_differences(tokenizer, written, name, failed)
     _say_config(config, tokenizer, written, name, again)
     return _as_written(tokenizer, written, name)
-
-
-def prove_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
-    """Prove that a tokenizer and a model with `rows` rows of embedding fit each other.
-
-    The vocabulary has more than special tokens, not every text of it is unknown, and every id that a text can give is below
-    `rows`. A special token beyond the rows passes, since some published models have one for what the checkpoint does not do
-    (images, padding): a text that spells it is refused when it is tokenized.
-
-    Raises
-    ------
-    ModelError
-        One of these does not hold.
-
-    Examples
-    --------
-    >>> from tokenizers import Tokenizer, models
-    >>> from transformers import PreTrainedTokenizerFast
-    >>> words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"so": 0, "it": 1}, unk_token="so")))
-    >>> prove_tokenizer(words, 2, "tiny")
-    >>> prove_tokenizer(words, 1, "tiny")
-    Traceback (most recent call last):
-        ...
-    layerscope.errors.ModelError: tiny: the tokenizer gives the id 1 ('it'), and the model's embedding has 1 rows: it is the
-    tokenizer of another model
-    """
-    vocabulary = _ordinary(tokenizer)
-    if not vocabulary:
-        raise ModelError(f"{name}: the tokenizer's vocabulary is empty: give the checkpoint its own tokenizer files")
-    token, highest = max(vocabulary.items(), key=lambda each: each[1])
-    if highest >= rows:
-        raise ModelError(
-            f"{name}: the tokenizer gives the id {highest} ({token!r}), and the model's embedding has {rows} rows: "
-            "it is the tokenizer of another model"
-        )
-    if _only_unknown(tokenizer, vocabulary):
-        raise ModelError(
-            f"{name}: the tokenizer takes every text for unknown tokens: give the checkpoint its own tokenizer files"
-        )
 
 
 def _file(folder: Path | str, file: str, revision: str) -> Path | None:
@@ -203,7 +162,7 @@ def _say_differences(tokenizer: Any, written: Tokenizer, name: str, failed: str)
         ]
         special = list(dict.fromkeys(special))[:_SPECIAL_TEXTS]
         texts = [*AWKWARD_TEXTS, *special, *(f"a{token} b" for token in special)]
-        difference = _first_difference(_ids(tokenizer), _ids_written(written), texts)
+        difference = first_difference(ids_of(tokenizer), ids_of_file(written), texts)
         said = difference and f"{type(tokenizer).__name__} of transformers gives other ids than {_FILE} {difference}"
     if said:
         warnings.warn(f"{name}: {said}; {_FILE} is what is used", stacklevel=5)
@@ -215,7 +174,7 @@ def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str
         return
     with reading(name, again):
         asked = json.loads(path.read_bytes())
-    ids = _ids_written(written)("a") or []
+    ids = ids_of_file(written)("a") or []
     for key, token, at in (("add_bos_token", tokenizer.bos_token_id, 0), ("add_eos_token", tokenizer.eos_token_id, -1)):
         wanted = asked.get(key)
         if isinstance(wanted, bool) and token is not None and ids and (ids[at] == token) != wanted:
@@ -235,75 +194,9 @@ def _as_written(tokenizer: Any, written: Tokenizer, name: str) -> Any:
             setattr(tokenizer, role, None)
     known = [token for token in tokenizer.extra_special_tokens if written.token_to_id(str(token)) is not None]
     tokenizer.extra_special_tokens = known
-    difference = _first_difference(_ids(tokenizer), _ids_written(written), AWKWARD_TEXTS)
+    difference = first_difference(ids_of(tokenizer), ids_of_file(written), AWKWARD_TEXTS)
     if difference:
         raise ModelError(
             f"{name}: {type(tokenizer).__name__} gives other ids than its {_FILE} {difference}, and cannot be made to give these"
         )
     return tokenizer
-
-
-_Encode = Callable[[str], list[int] | None]
-
-
-def _ids(tokenizer: Any) -> _Encode:
-    """Return a function that gives the ids of a text, or None where the tokenizer fails on it."""
-
-    def encode(text: str) -> list[int] | None:
-        try:
-            return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
-        except Exception:  # a failure is what is compared
-            return None
-
-    return encode
-
-
-def _ids_written(written: Tokenizer) -> _Encode:
-    written.no_truncation()  # which the length of a capture decides, and no file
-    written.no_padding()
-
-    def encode(text: str) -> list[int] | None:
-        try:
-            return list(written.encode(text).ids)
-        except Exception:  # a failure is what is compared
-            return None
-
-    return encode
-
-
-def _first_difference(one: _Encode, other: _Encode, texts: Iterable[str]) -> str:
-    for text in texts:
-        here, there = one(text), other(text)
-        if here != there:
-            shown = text if len(text) <= 40 else f"{text[:40]}…"
-            return f"(for {shown!r} {_from_difference(here, there)}, not {_from_difference(there, here)})"
-    return ""
-
-
-def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
-    """Show some of the ids, from the first that is not the other's."""
-    if ids is None:
-        return "an error"
-    pairs = enumerate(zip(ids, others or [], strict=False))
-    start = next((at for at, (here, there) in pairs if here != there), min(len(ids), len(others or [])))
-    shown = map(str, ids[start : start + _SHOWN])
-    return f"[{'…, ' if start else ''}{', '.join(shown)}{', …' if start + _SHOWN < len(ids) else ''}]"
-
-
-def _ordinary(tokenizer: Any) -> dict[str, int]:
-    """Return the vocabulary without special tokens."""
-    special = {str(token) for token in tokenizer.all_special_tokens}
-    if tokenizer.is_fast:
-        added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
-        special |= {token.content for token in added if token.special}
-    return {token: number for token, number in tokenizer.get_vocab().items() if token not in special}
-
-
-def _only_unknown(tokenizer: Any, vocabulary: dict[str, int]) -> bool:
-    unknown = tokenizer.unk_token_id
-    if unknown is None:
-        return False
-    encode = _ids(tokenizer)
-    special = {unknown, *tokenizer.all_special_ids}
-    sample = list(vocabulary)[:: max(1, len(vocabulary) // _SAMPLE)]
-    return all(set(encode(text) or [unknown]) <= special for text in (*AWKWARD_TEXTS, *sample))

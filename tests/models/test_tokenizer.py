@@ -13,7 +13,8 @@ import layerscope as ls
 from layerscope.errors import ModelError, TextsError
 from layerscope.models import tokenizer as module
 from layerscope.models.loading import wrap_module
-from layerscope.models.tokenizer import load_tokenizer, prove_tokenizer
+from layerscope.models.token_ids import prove_tokenizer
+from layerscope.models.tokenizer import load_tokenizer
 from layerscope.models.tokenizer_trial import main as trial
 from tests.families import CONFIGS, FAMILIES, tiny_module
 from tests.tokenizers import word_tokenizer
@@ -371,6 +372,14 @@ def test_an_added_token_beyond_the_embedding_is_refused_unless_special():
     tokenizer = words(97)
     tokenizer.add_tokens(["<more>"])
     with pytest.raises(ModelError, match=r"gives the id 97 \('<more>'\)"):
+        wrap_module(tiny_module("llama"), tokenizer, name="tiny")
+
+
+def test_a_special_token_around_every_text_is_below_the_rows():
+    tokenizer = words(97, bos_token="<s>")
+    template = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 97)])
+    tokenizer.backend_tokenizer.post_processor = template
+    with pytest.raises(ModelError, match=r"gives the id 97 \('<s>'\)"):
         wrap_module(tiny_module("llama"), tokenizer, name="tiny")
 
 

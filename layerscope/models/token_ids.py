@@ -1,0 +1,132 @@
+"""What ids a tokenizer gives: where two differ, and whether they fit a model.
+
+Knows tokenizers; knows no file and no model: the rows of an embedding are a number that it is given.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from layerscope.errors import ModelError
+from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
+
+__all__ = ["Encode", "first_difference", "ids_of", "ids_of_file", "prove_tokenizer"]
+
+_SAMPLE = 64  # tokens of the vocabulary that are tried as texts
+_SHOWN = 5  # ids in a message
+
+Encode = Callable[[str], list[int] | None]
+"""The ids of a text, or None where the tokenizer fails on it."""
+
+
+def ids_of(tokenizer: Any) -> Encode:
+    """Return a function that gives the ids of a text, or None where the tokenizer fails on it."""
+
+    def encode(text: str) -> list[int] | None:
+        try:
+            return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
+        except Exception:  # a failure is what is compared
+            return None
+
+    return encode
+
+
+def ids_of_file(written: Tokenizer) -> Encode:
+    """Return the like for a ``tokenizer.json`` that was read directly."""
+    written.no_truncation()  # which the length of a capture decides, and no file
+    written.no_padding()
+
+    def encode(text: str) -> list[int] | None:
+        try:
+            return list(written.encode(text).ids)
+        except Exception:  # a failure is what is compared
+            return None
+
+    return encode
+
+
+def first_difference(one: Encode, other: Encode, texts: Iterable[str]) -> str:
+    """Say on which of some texts two tokenizers differ first, and what each gives; nothing where they agree.
+
+    Examples
+    --------
+    >>> first_difference(lambda text: [1, 2, 3], lambda text: [1, 3], ["so"])
+    "(for 'so' […, 2, 3], not […, 3])"
+    """
+    for text in texts:
+        here, there = one(text), other(text)
+        if here != there:
+            shown = text if len(text) <= 40 else f"{text[:40]}…"
+            return f"(for {shown!r} {_from_difference(here, there)}, not {_from_difference(there, here)})"
+    return ""
+
+
+def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
+    """Show some of the ids, from the first that is not the other's."""
+    if ids is None:
+        return "an error"
+    pairs = enumerate(zip(ids, others or [], strict=False))
+    start = next((at for at, (here, there) in pairs if here != there), min(len(ids), len(others or [])))
+    shown = map(str, ids[start : start + _SHOWN])
+    return f"[{'…, ' if start else ''}{', '.join(shown)}{', …' if start + _SHOWN < len(ids) else ''}]"
+
+
+def prove_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
+    """Prove that a tokenizer and a model with `rows` rows of embedding fit each other.
+
+    The vocabulary has more than special tokens, not every text of it is unknown, and every id that a text can give is below
+    `rows`. A special token beyond the rows passes unless it is put around every text, since some published models have one for
+    what the checkpoint does not do (images, padding): a text that spells it is refused when it is tokenized.
+
+    Raises
+    ------
+    ModelError
+        One of these does not hold.
+
+    Examples
+    --------
+    >>> from tokenizers import Tokenizer, models
+    >>> from transformers import PreTrainedTokenizerFast
+    >>> words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"so": 0, "it": 1}, unk_token="so")))
+    >>> prove_tokenizer(words, 2, "tiny")
+    >>> prove_tokenizer(words, 1, "tiny")
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.ModelError: tiny: the tokenizer gives the id 1 ('it'), and the model's embedding has 1 rows: it is the
+    tokenizer of another model
+    """
+    vocabulary = _ordinary(tokenizer)
+    if not vocabulary:
+        raise ModelError(f"{name}: the tokenizer's vocabulary is empty: give the checkpoint its own tokenizer files")
+    around = ids_of(tokenizer)("") or []  # of special tokens, those that every text gets
+    highest = max([*vocabulary.values(), *around])
+    if highest >= rows:
+        token = tokenizer.convert_ids_to_tokens(highest)
+        raise ModelError(
+            f"{name}: the tokenizer gives the id {highest} ({token!r}), and the model's embedding has {rows} rows: "
+            "it is the tokenizer of another model"
+        )
+    if _only_unknown(tokenizer, vocabulary):
+        raise ModelError(
+            f"{name}: the tokenizer takes every text for unknown tokens: give the checkpoint its own tokenizer files"
+        )
+
+
+def _ordinary(tokenizer: Any) -> dict[str, int]:
+    """Return the vocabulary without special tokens."""
+    special = {str(token) for token in tokenizer.all_special_tokens}
+    if tokenizer.is_fast:
+        added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        special |= {token.content for token in added if token.special}
+    return {token: number for token, number in tokenizer.get_vocab().items() if token not in special}
+
+
+def _only_unknown(tokenizer: Any, vocabulary: dict[str, int]) -> bool:
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return False
+    encode = ids_of(tokenizer)
+    special = {unknown, *tokenizer.all_special_ids}
+    sample = list(vocabulary)[:: max(1, len(vocabulary) // _SAMPLE)]
+    return all(set(encode(text) or [unknown]) <= special for text in (*AWKWARD_TEXTS, *sample))
