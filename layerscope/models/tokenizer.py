@@ -19,9 +19,9 @@ from typing import Any
 import transformers
 from tokenizers import Tokenizer
 
-from layerscope.errors import ModelError
+from layerscope.errors import ModelError, is_panic
 from layerscope.models import tokenizer_trial
-from layerscope.models.reading import quiet, reading
+from layerscope.models.reading import quiet, reading, without_panic_text
 from layerscope.models.token_ids import first_difference, ids_of, ids_of_file
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
 
@@ -30,13 +30,14 @@ __all__ = ["load_tokenizer"]
 _FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _WITHOUT_CLASS = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
 _OTHER_FILES = (*_WITHOUT_CLASS, "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
+_AGAIN = "fetch it again"
 _TRIAL_SECONDS = 120
 _SPECIAL_TEXTS = 256  # special tokens that are tried as texts, at most
 
 _passed: set[str] = set()  # hashes of the files that a trial in this process has passed
 
 
-def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str, Any]) -> Any:
+def load_tokenizer(folder: Path | str, name: str, again: str | None, options: dict[str, Any]) -> Any:
     """Load the tokenizer of a checkpoint, so that its ids are those of ``tokenizer.json`` where there is one.
 
     Parameters
@@ -46,7 +47,7 @@ def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str,
     name
         The model's name, for messages.
     again
-        What to do about a damaged file, for messages.
+        What to do about a damaged file, for messages, where it is another than to fetch it again.
     options
         ``revision`` and ``trust_remote_code``, as transformers takes them.
 
@@ -71,7 +72,7 @@ def load_tokenizer(folder: Path | str, name: str, again: str, options: dict[str,
     if path is None:
         return _without_file(folder, name, again, options)
     _try_out(path, name, again)
-    with reading(name, again), quiet():
+    with reading(name, again), quiet(), without_panic_text():
         written = Tokenizer.from_file(str(path))
         tokenizer, failed = _of_its_class(folder, options)
     _say_differences(tokenizer, written, name, failed)
@@ -87,14 +88,14 @@ def _file(folder: Path | str, file: str, revision: str) -> Path | None:
     return found and Path(found)
 
 
-def _without_file(folder: Path | str, name: str, again: str, options: dict[str, Any]) -> Any:
+def _without_file(folder: Path | str, name: str, again: str | None, options: dict[str, Any]) -> Any:
     """Load a tokenizer of the files that its class reads; with some of them missing, some classes make one up."""
 
     def is_there(file: str) -> bool:
         return _file(folder, file, options["revision"]) is not None
 
     remedy = "fetch the tokenizer's files into the folder of the model"
-    with reading(name, again), quiet():
+    with reading(name, again), quiet(), without_panic_text():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         except Exception as error:
@@ -110,10 +111,10 @@ def _without_file(folder: Path | str, name: str, again: str, options: dict[str, 
     return tokenizer
 
 
-def _try_out(path: Path, name: str, again: str) -> None:
+def _try_out(path: Path, name: str, again: str | None) -> None:
     """Run the tokenizer in a process of its own first; see `layerscope.models.tokenizer_trial`."""
     if not path.is_file():
-        raise ModelError(f"{name}: {_FILE} is not a regular file; {again}")
+        raise ModelError(f"{name}: {_FILE} is not a regular file; {again or _AGAIN}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest in _passed:
@@ -128,7 +129,7 @@ def _try_out(path: Path, name: str, again: str) -> None:
     except subprocess.TimeoutExpired:
         reason = _bounds(path)
     if reason:
-        raise ModelError(f"{name}: {_FILE} cannot be used: {reason}; {again}")
+        raise ModelError(f"{name}: {_FILE} cannot be used: {reason}; {again or _AGAIN}")
     _passed.add(digest)
 
 
@@ -148,7 +149,9 @@ def _of_its_class(folder: Path | str, options: dict[str, Any]) -> tuple[Any, str
         if isinstance(tokenizer, plain):
             return tokenizer, ""
         failed = f"{type(tokenizer).__name__} does not read {_FILE}"
-    except Exception as error:  # said, and the file read without the class
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         failed = f"transformers makes no tokenizer of it ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
     return plain.from_pretrained(folder, **options), failed
 
@@ -168,7 +171,7 @@ def _say_differences(tokenizer: Any, written: Tokenizer, name: str, failed: str)
         warnings.warn(f"{name}: {said}; {_FILE} is what is used", stacklevel=5)
 
 
-def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str, again: str) -> None:
+def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str, again: str | None) -> None:
     """Say where ``tokenizer_config.json`` asks for a token at an end of every text, or for none, against ``tokenizer.json``."""
     if path is None:
         return

@@ -15,7 +15,7 @@ from jaxtyping import Int, Int32
 from tokenizers import Encoding
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from layerscope.errors import TextsError, UsageError, at_least
+from layerscope.errors import TextsError, UsageError, at_least, is_panic
 from layerscope.texts.offsets import own_characters, read_characters, untrimmed
 from layerscope.texts.records import Text
 
@@ -120,7 +120,7 @@ class TokenStream(Iterator[TokenizedSequence]):
                     max_length=max_length,
                 )
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # which is no Exception
+            if not isinstance(error, Exception) and not is_panic(error):
                 raise
             which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
