@@ -19,7 +19,7 @@ from typing import Any
 import transformers
 from tokenizers import Tokenizer
 
-from layerscope.errors import ModelError, is_panic
+from layerscope.errors import ModelError
 from layerscope.models import tokenizer_trial
 from layerscope.models.reading import quiet, reading, without_panic_text
 from layerscope.models.token_ids import first_difference, ids_of, ids_of_file
@@ -149,9 +149,7 @@ def _of_its_class(folder: Path | str, options: dict[str, Any]) -> tuple[Any, str
         if isinstance(tokenizer, plain):
             return tokenizer, ""
         failed = f"{type(tokenizer).__name__} does not read {_FILE}"
-    except BaseException as error:
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
+    except Exception as error:  # said, and the file read without the class
         failed = f"transformers makes no tokenizer of it ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
     return plain.from_pretrained(folder, **options), failed
 

@@ -125,7 +125,8 @@ def test_the_fingerprint_is_as_it_was(tiny_folder):
 def test_json_that_is_none(tiny_folder, place, content, said):
     (tiny_folder / place).write_bytes(content)
     message = refusal(tiny_folder)
-    assert any(part in message for part in said.split("|"))
+    told = said if place != "tokenizer.json" else "tokenizer.json cannot be used: the tokenizers library fails on it"
+    assert any(part in message for part in told.split("|"))
 
 
 # Panics of libraries written in Rust
