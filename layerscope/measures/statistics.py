@@ -136,4 +136,5 @@ class Statistics:
             bootstrap=self._bootstrap,
             memory=self._memory,
             seed=self._seed,
+            precision=torch.finfo(rows.hidden.dtype).eps,
         )

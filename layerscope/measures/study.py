@@ -71,6 +71,8 @@ class Study:
         Positions left out at the start of each sequence, replicates, bytes, seed of everything drawn.
     null, ceiling
         Pairings by chance, splits into halves.
+    precision
+        The machine epsilon with which the states are known (see `StateSource`); None for that of `dtype`.
     """
 
     first: Axis
@@ -84,6 +86,12 @@ class Study:
     seed: int = 0
     null: int = 0
     ceiling: int = 0
+    precision: float | None = None
+
+    @property
+    def epsilon(self) -> float:
+        """The machine epsilon with which the states are known."""
+        return torch.finfo(self.dtype).eps if self.precision is None else self.precision
 
     @property
     def axes(self) -> list[Axis]:

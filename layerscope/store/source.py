@@ -55,6 +55,8 @@ class StateSource(Protocol):
         Features of a state.
     dtype
         In which rows come: float64 if they are stored so, else float32.
+    precision
+        The relative spacing (machine epsilon) of the numbers in which the states were computed or stored, the coarser one.
     sequence_index, position, token_id
         Of every row.
     attrs
@@ -66,6 +68,7 @@ class StateSource(Protocol):
     layer_name: list[str]
     width: int
     dtype: torch.dtype
+    precision: float
     sequence_index: Int[np.ndarray, " token"]
     position: Int[np.ndarray, " token"]
     token_id: Int[np.ndarray, " token"]
@@ -115,6 +118,7 @@ class CaptureSource:
         self.attrs = header.attributes
         self._stored = header.layout.store_dtype
         self.dtype = torch.promote_types(self._stored, torch.float32)
+        self.precision = _precision(self._stored, self.attrs)
         with opened(path) as file:
             self.sequence_index = file[SEQUENCE_INDEX][...]
             self.position = file[POSITION][...]
@@ -216,6 +220,7 @@ class DatasetSource:
         self.token_id = dataset[TOKEN_ID].to_numpy()
         plain = {str(key): v.item() if isinstance(v, np.generic) else v for key, v in dataset.attrs.items()}
         self.attrs = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
+        self.precision = _precision(torch.float16 if self._hidden.dtype == np.float16 else self.dtype, self.attrs)
 
     def read(
         self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
@@ -273,6 +278,13 @@ def _check_dataset(dataset: xarray.Dataset) -> None:
             raise FileError(f"the dataset has no {name}: select one or more")
     if dataset[HIDDEN].dtype.kind != "f":
         raise FileError(f"the dataset has hidden as {dataset[HIDDEN].dtype}, expected floats")
+
+
+def _precision(stored: torch.dtype, attrs: dict[str, Attribute]) -> float:
+    """Return the machine epsilon of the coarser of two types: that of the numbers, and that of the computation."""
+    computed = getattr(torch, str(attrs.get("compute_dtype")), stored)
+    types = [stored, computed] if isinstance(computed, torch.dtype) else [stored]
+    return max(torch.finfo(dtype).eps for dtype in types if dtype.is_floating_point)
 
 
 def _bounded(start: int, stop: int, tokens: int) -> tuple[int, int]:

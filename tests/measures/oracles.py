@@ -159,8 +159,15 @@ def _nearest(X):
         yield token, others[:10], row
 
 
+def _distinct(X, Y):
+    """Leave out tokens that are equal to an earlier one in both layers."""
+    rows = np.sort(np.unique(np.hstack([X, Y]), axis=0, return_index=True)[1])
+    return X[rows], Y[rows]
+
+
 def _over_tokens(score):
     def oracle(X, Y, lengths):
+        X, Y = _distinct(X, Y)
         pairs = zip(_nearest(X), _nearest(Y), strict=True)
         return float(np.mean([score(token, N, M, x, y) for (token, N, x), (_, M, y) in pairs]))
 
@@ -187,6 +194,8 @@ def _second_order(token, N, M, x, y):
 
 
 def cknna(X, Y, lengths):
+    X, Y = _distinct(X, Y)
+
     def align(X, Y):
         total = 0.0
         for (token, N, x), (_, M, y) in zip(_nearest(X), _nearest(Y), strict=True):

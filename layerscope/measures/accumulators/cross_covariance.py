@@ -8,8 +8,6 @@ of states; it knows no measure.
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.kernels.centring import centred
-
 __all__ = ["CrossCovariance"]
 
 _AT_ONCE = 1024
@@ -22,15 +20,14 @@ class CrossCovariance:
     Parameters
     ----------
     layers, width
-        The states of a token; of the second capture too, where there is one.
-    dtype
-        Of the products; the sums are float64.
+        The states of a token; of the second capture too, where there is one. Products and sums are float64: singular values
+        and small eigenvalues gather the rounding of all products.
     pairs
         Whether the products between different layers are needed, or those within each layer only.
     """
 
-    def __init__(self, layers: list[int], width: list[int], dtype: torch.dtype, *, pairs: bool) -> None:
-        self.layers, self.width, self.dtype, self.pairs = layers, width, dtype, pairs
+    def __init__(self, layers: list[int], width: list[int], *, pairs: bool) -> None:
+        self.layers, self.width, self.pairs = layers, width, pairs
         self.count = 0
         self.mean = [torch.zeros(n, p, dtype=torch.float64) for n, p in zip(layers, width, strict=True)]
         self._alone = len(layers) == 1
@@ -70,10 +67,10 @@ class CrossCovariance:
         """Multiply the rows that are waiting."""
         if not self._rows:
             return
-        rows = [torch.cat(parts) for parts in zip(*self._waiting, strict=True)]
+        rows = [torch.cat(parts).double() for parts in zip(*self._waiting, strict=True)]
         self._waiting, self._rows = [], 0
-        mean = [hidden.sum(0, dtype=torch.float64) / len(hidden) for hidden in rows]
-        deviation = [centred(hidden, middle) for hidden, middle in zip(rows, mean, strict=True)]
+        mean = [hidden.mean(0) for hidden in rows]
+        deviation = [hidden - middle for hidden, middle in zip(rows, mean, strict=True)]
         self._add(deviation, len(rows[0]), mean)
 
     def merge(self, part: "CrossCovariance") -> None:
@@ -84,11 +81,11 @@ class CrossCovariance:
             return
         for sums, more in zip([*self._own, *self._cross], [*part._own, *part._cross], strict=True):
             sums += more
-        self._add([mean.new_zeros(0, *mean.shape).to(self.dtype) for mean in part.mean], part.count, part.mean)
+        self._add([mean.new_zeros(0, *mean.shape) for mean in part.mean], part.count, part.mean)
 
     def fresh(self) -> "CrossCovariance":
         """Make empty sums of the same kind."""
-        return CrossCovariance(self.layers, self.width, self.dtype, pairs=self.pairs)
+        return CrossCovariance(self.layers, self.width, pairs=self.pairs)
 
     def within(self, layer: int, side: int = 0) -> Float[torch.Tensor, "feature feature"]:
         """Return a layer's sums of products with itself."""
@@ -110,7 +107,7 @@ class CrossCovariance:
         total = self.count + count
         shift = [new - old for new, old in zip(mean, self.mean, strict=True)]
         factor = (self.count * count / total) ** 0.5
-        rows = [torch.cat([d, (s * factor)[None].to(self.dtype)]) for d, s in zip(deviation, shift, strict=True)]
+        rows = [torch.cat([d, (s * factor)[None]]) for d, s in zip(deviation, shift, strict=True)]
         for middle, move in zip(self.mean, shift, strict=True):
             middle += move * (count / total)
         self.count = total

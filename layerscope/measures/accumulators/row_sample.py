@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int, UInt64
 from numpy.lib.stride_tricks import sliding_window_view
 
+from layerscope.measures.crew import crew
+from layerscope.measures.kernels.rounding import equal_rows, row_tolerance
 from layerscope.measures.study import EXACT_TOKENS, Study
 from layerscope.states import StateRows
 
@@ -64,6 +66,7 @@ class RowSample:
         self._limit = np.uint64(2**64 - 1)
         if study.rows is not None and self.size < len(study.rows):
             self._limit = np.partition(row_priority(study.rows, study.seed), self.size - 1)[self.size - 1]
+        self._settled: dict[int, torch.Tensor] = {}
         self._priority = np.empty(self.size, np.uint64)
         self._row = np.empty(self.size, np.int64)
         self._sequence = np.empty(self.size, np.int64)
@@ -98,6 +101,23 @@ class RowSample:
         held = self._hidden[side][: self._filled]
         order = self._order()
         return held if (np.diff(order) == 1).all() else held[torch.from_numpy(order)]
+
+    def settled(self, side: int = 0) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the states, where rows of a layer that are equal but for rounding have the values of the first of them.
+
+        Call it after the last row; what it returns is kept.
+        """
+        if side not in self._settled:
+            hidden, tolerance = self.hidden(side), row_tolerance(self.study.epsilon)
+            settled = hidden
+            firsts = crew().each(lambda states: equal_rows(states, tolerance), hidden.unbind(1))
+            for layer, first in enumerate(firsts):
+                later = np.flatnonzero(first != np.arange(len(first)))
+                if len(later):
+                    settled = hidden.clone() if settled is hidden else settled
+                    settled[torch.from_numpy(later), layer] = hidden[torch.from_numpy(first[later]), layer]
+            self._settled[side] = settled
+        return self._settled[side]
 
     def lowest(self, size: int) -> Int[np.ndarray, " token"]:
         """Return which of the rows, as `hidden` has them, are a sample of at most `size`: those of lowest priority."""

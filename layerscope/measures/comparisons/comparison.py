@@ -45,6 +45,10 @@ class Comparison(ABC):
         """Return how many tokens it can take at the memory given."""
         return EXACT_TOKENS
 
+    def facts(self, held: HeldTokens) -> dict[str, int | float | str]:
+        """Return the numbers that were settled on for these tokens, for the attributes."""
+        return dict(self.chosen)
+
     @abstractmethod
     def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
         """Compare all pairs of layers."""
@@ -66,7 +70,7 @@ class Pairs(Comparison, Generic[_Prepared]):
     Parameters
     ----------
     prepare
-        What is prepared of a layer's states ``[token, feature]``.
+        What is prepared of a layer's states ``[token, feature]`` and their precision.
     compare
         The number for two layers.
     check

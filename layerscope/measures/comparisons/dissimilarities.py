@@ -13,6 +13,7 @@ from scipy.stats import kendalltau, rankdata
 
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
 from layerscope.measures.comparisons.held_tokens import HeldTokens, named
+from layerscope.measures.kernels.rounding import row_tolerance
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 from layerscope.measures.study import EXACT_TOKENS, Axis, Study
@@ -34,20 +35,20 @@ _DECIMALS = 12
 _COLUMNS = 65_536
 
 
-def dissimilarities(states: Float[torch.Tensor, "token feature"]) -> Float[torch.Tensor, " pair"]:
+def dissimilarities(states: Float[torch.Tensor, "token feature"], precision: float) -> Float[torch.Tensor, " pair"]:
     r"""Compute 1 - Pearson's correlation over features of each two tokens s < t, rounded to twelve decimals.
 
     Rounded, because two pairs of tokens that are equally alike must have equal ranks, whatever the rounding of their products.
 
     Examples
     --------
-    >>> dissimilarities(torch.tensor([[1.0, 2.0, 3.0], [0.0, 5.0, 10.0], [3.0, 2.0, 1.0]]))
+    >>> dissimilarities(torch.tensor([[1.0, 2.0, 3.0], [0.0, 5.0, 10.0], [3.0, 2.0, 1.0]]), 1e-7)
     tensor([0., 2., 2.], dtype=torch.float64)
     """
     exact = states.double()
     deviation = exact - exact.mean(1, keepdim=True)
     length = deviation.norm(dim=1, keepdim=True)
-    if (length <= 8 * torch.finfo(torch.float64).eps * exact.norm(dim=1, keepdim=True)).any():
+    if (length <= row_tolerance(precision) * exact.norm(dim=1, keepdim=True)).any():
         raise Undefined("a token of it has one value in all its features")
     unit = deviation / length
     correlation = unit @ unit.T
@@ -78,9 +79,9 @@ def centred_ranks(values: Float[torch.Tensor, " pair"]) -> Float[torch.Tensor, "
     return torch.from_numpy(rankdata(_varying(values).numpy())) - (len(values) + 1) / 2
 
 
-def ranked(states: Float[torch.Tensor, "token feature"]) -> Float[np.ndarray, " pair"]:
+def ranked(states: Float[torch.Tensor, "token feature"], precision: float) -> Float[np.ndarray, " pair"]:
     """Rank the dissimilarities of tokens."""
-    return centred_ranks(dissimilarities(states)).numpy()
+    return centred_ranks(dissimilarities(states, precision)).numpy()
 
 
 def kendall(first: Float[np.ndarray, " pair"], second: Float[np.ndarray, " pair"]) -> float:
@@ -118,7 +119,7 @@ class Vectors(Comparison):
     def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
         """See `Comparison`."""
         vectors = [
-            self._vectors(axis, states, held.sides[0].dtype) for axis, states in zip(held.axes, held.sides, strict=True)
+            self._vectors(axis, states, held) for axis, states in zip(held.axes, held.sides, strict=True)
         ]
         products = _products(vectors[0], vectors[-1])
         lengths = [_lengths(side) for side in vectors]
@@ -128,15 +129,15 @@ class Vectors(Comparison):
         return found
 
     def _vectors(
-        self, axis: Axis, states: Float[torch.Tensor, "token layer feature"], dtype: torch.dtype
+        self, axis: Axis, states: Float[torch.Tensor, "token layer feature"], held: HeldTokens
     ) -> Float[torch.Tensor, "layer pair"]:
         """Stack the vectors of all layers, in the states' type: ranks about their mean are exact in float32 too."""
         tokens, layers, _ = states.shape
-        stacked = torch.empty(layers, tokens * (tokens - 1) // 2, dtype=dtype)
+        stacked = torch.empty(layers, tokens * (tokens - 1) // 2, dtype=held.sides[0].dtype)
         named(
             axis,
             zip(states.unbind(1), stacked, strict=True),
-            lambda layer: layer[1].copy_(self.transform(dissimilarities(layer[0]))),
+            lambda layer: layer[1].copy_(self.transform(dissimilarities(layer[0], held.precision))),
         )
         return stacked
 
@@ -144,10 +145,10 @@ class Vectors(Comparison):
 def _products(
     first: Float[torch.Tensor, "layer pair"], second: Float[torch.Tensor, "layer_other pair"]
 ) -> Float[np.ndarray, "layer layer_other"]:
-    """Multiply in the vectors' type, add up in float64."""
+    """Multiply in float64: beside the dissimilarities themselves it costs little."""
     total = torch.zeros(len(first), len(second), dtype=torch.float64)
     for left, right in zip(torch.split(first, _COLUMNS, 1), torch.split(second, _COLUMNS, 1), strict=True):
-        total += left @ right.T
+        total += left.double() @ right.double().T
     return total.numpy()
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.measures.crew import crew
+from layerscope.measures.kernels.rounding import identical_rows
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.study import Axis
 
@@ -30,11 +31,16 @@ class HeldTokens:
         The states of each capture.
     axes
         Their layers.
+    precision
+        The machine epsilon with which the states are known.
     """
 
-    def __init__(self, sides: Sequence[Float[torch.Tensor, "token _layer _feature"]], axes: Sequence[Axis]) -> None:
+    def __init__(
+        self, sides: Sequence[Float[torch.Tensor, "token _layer _feature"]], axes: Sequence[Axis], precision: float
+    ) -> None:
         self.sides = sides
         self.axes = axes
+        self.precision = precision
         self._prepared: dict[Callable[..., Any], Any] = {}
 
     def __len__(self) -> int:
@@ -50,9 +56,16 @@ class HeldTokens:
         """Whether the layers of one capture are compared with each other."""
         return len(self.sides) == 1
 
+    @cached_property
+    def distinct(self) -> "HeldTokens":
+        """The tokens without those whose states are those of an earlier one at every layer."""
+        first = np.stack([identical_rows(states.flatten(1)) for states in self.sides], axis=1)
+        rows = np.sort(np.unique(first, axis=0, return_index=True)[1])
+        return self if len(rows) == len(self) else self.select(rows)
+
     def select(self, rows: Int[np.ndarray, " chosen"]) -> "HeldTokens":
         """Return some of the tokens, nothing prepared."""
-        return HeldTokens([states[torch.from_numpy(rows)] for states in self.sides], self.axes)
+        return HeldTokens([states[torch.from_numpy(rows)] for states in self.sides], self.axes, self.precision)
 
     def once(self, prepare: Callable[["HeldTokens"], _Prepared]) -> _Prepared:
         """Prepare something of all layers together, or return what was prepared before."""
@@ -61,8 +74,10 @@ class HeldTokens:
         prepared: _Prepared = self._prepared[prepare]
         return prepared
 
-    def each(self, prepare: Callable[[Float[torch.Tensor, "token feature"]], _Prepared]) -> list[list[_Prepared]]:
-        """Prepare something of each layer of each side, or return what was prepared before.
+    def each(
+        self, prepare: Callable[[Float[torch.Tensor, "token feature"], float], _Prepared]
+    ) -> list[list[_Prepared]]:
+        """Prepare something of each layer of each side and the precision, or return what was prepared before.
 
         Raises
         ------
@@ -71,7 +86,8 @@ class HeldTokens:
         """
         if prepare not in self._prepared:
             self._prepared[prepare] = [
-                named(axis, states.unbind(1), prepare) for axis, states in zip(self.axes, self.sides, strict=True)
+                named(axis, states.unbind(1), lambda layer: prepare(layer, self.precision))
+                for axis, states in zip(self.axes, self.sides, strict=True)
             ]
         prepared: list[list[_Prepared]] = self._prepared[prepare]
         return prepared

@@ -32,6 +32,11 @@ class Neighbours(Comparison):
         super().__init__("nearest neighbours by cosine", neighbours=NEIGHBOURS)
         self.prepare = neighbour_scores
 
+    def facts(self, held: HeldTokens) -> dict[str, int | float | str]:
+        """See `Comparison`; also how many tokens are left, where some count as one."""
+        tokens = len(held.distinct)
+        return dict(self.chosen) | ({} if tokens == len(held) else {"distinct_tokens": tokens})
+
     def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
         """See `Comparison`."""
         found = held.once(neighbour_scores)[measure.name]
@@ -83,13 +88,17 @@ class _Block:
 def neighbour_scores(held: HeldTokens) -> Scores:
     """Compute the means over tokens of all scores of neighbourhoods, for all pairs of layers.
 
+    Tokens whose states are the same at every layer count as one: each would be the other's nearest neighbour everywhere.
+
     Raises
     ------
     Undefined
         For fewer tokens than make a choice of neighbours, and states that have no direction.
     """
+    different = "" if len(held.distinct) == len(held) else "different "
+    held = held.distinct
     if len(held) < NEIGHBOURS + 2:
-        raise Undefined(f"{len(held)} tokens leave no choice of {NEIGHBOURS} neighbours")
+        raise Undefined(f"{len(held)} {different}tokens leave no choice of {NEIGHBOURS} neighbours")
     units = [_unit(held, side) for side in range(len(held.sides))]
     sums: dict[str, torch.Tensor] = {}
     rows = max(1, _BLOCK_BYTES // (8 * max(held.shape) * len(held)))

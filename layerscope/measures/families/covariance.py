@@ -5,6 +5,7 @@ the memory given, from the seeded sample of rows. This module knows rows and sum
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from layerscope.measures.families.half_samples import HalfSamples
 from layerscope.measures.kernels.bootstrap import recentred
 from layerscope.measures.kernels.clouds import Cloud, procrustes_distance, shape_angle
 from layerscope.measures.kernels.gram import GramSums
+from layerscope.measures.kernels.rounding import Noise
 from layerscope.measures.kernels.spectra import (
     Spectrum,
     alpha_req,
@@ -154,21 +156,27 @@ class Covariance(Family):
 
     def _empty(self, *, pairs: bool) -> CrossCovariance:
         layers = [len(range(len(axis))[self.turns[0]]) for axis in self.axes]
-        return CrossCovariance(layers, [axis.width for axis in self.axes], self.study.dtype, pairs=pairs)
+        return CrossCovariance(layers, [axis.width for axis in self.axes], pairs=pairs)
 
     def _spectra(self, side: int) -> Iterator[Spectrum]:
         """Give the spectra of the layers at hand."""
         if self.sums is None:
             yield from self._spectra_of_rows(side, slice(None))
             return
+        sample = self.sample.hidden(side)[:, self.turns[0]]
         for layer in range(self.sums.layers[side]):
-            yield Spectrum(self.sums.within(layer, side), self.sums.count, self.axes[side].width)
+            covariance = self.sums.within(layer, side)
+            noise = Noise.of(sample[:, layer], self.study.epsilon, self.sums.count)
+            rank = partial(noise.rank, scaled=partial(_singular_values, covariance))
+            yield Spectrum(covariance, self.sums.count, self.axes[side].width, rank)
 
     def _spectra_of_rows(self, side: int, chosen: slice | np.ndarray) -> Iterator[Spectrum]:
         """Give the spectra of all layers on some of the rows held."""
         states = self.sample.hidden(side)[chosen]
         for layer in range(states.shape[1]):
-            yield Spectrum(Cloud(states[:, layer]).covariance(), len(states), states.shape[2])
+            cloud = Cloud(states[:, layer])
+            rank = partial(Noise.of(states[:, layer], self.study.epsilon).rank, scaled=cloud.singular_values)
+            yield Spectrum(cloud.covariance(), len(states), states.shape[2], rank)
 
     def _read_off(self, side: int, spectra: Iterator[Spectrum], first: int = 0) -> list[list[float]]:
         """Compute all spectral measures asked for of each layer, from the `first` on, decomposing it once."""
@@ -235,6 +243,11 @@ class Covariance(Family):
 
 def _aligned_features(cross: torch.Tensor, size: float, size_other: float) -> float:
     return float(cross.square().sum()) / (size * size_other)
+
+
+def _singular_values(covariance: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return those of states whose features are multiplied by the weights."""
+    return torch.linalg.eigvalsh(covariance * weights[:, None] * weights).clamp(min=0).sqrt()
 
 
 def _trace(covariance: torch.Tensor) -> float:

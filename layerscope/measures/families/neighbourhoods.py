@@ -5,6 +5,7 @@ no files.
 """
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from sklearn.neighbors import NearestNeighbors
 
@@ -12,6 +13,7 @@ from layerscope.errors import MeasureError
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
 from layerscope.measures.kernels.bootstrap import recentred
+from layerscope.measures.kernels.rounding import distinct_rows
 from layerscope.measures.study import Estimate
 from layerscope.states import StateRows
 
@@ -44,7 +46,7 @@ def two_nn(states: Float[np.ndarray, "token feature"]) -> float:
 
     $\mu$ is the distance of a token to its second nearest neighbour over that to its nearest, $F$ its empirical distribution
     function, $i/n$ for the $i$-th smallest; the line goes through the origin and leaves out the tenth of the largest $\mu$.
-    Tokens whose states are equal are taken as one.
+    Tokens whose states are equal count as one.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def two_nn(states: Float[np.ndarray, "token feature"]) -> float:
     >>> round(two_nn(plane), 1)
     2.0
     """
-    different = np.unique(states, axis=0)
+    different = states[distinct_rows(torch.from_numpy(states))]
     tokens = len(different)
     if tokens < 3:
         raise MeasureError(
@@ -103,7 +105,7 @@ class Neighbourhoods(Family):
 
     def _dimensions(self, side: int, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " layer"]:
         """Compute the dimension of each layer on some of the rows held."""
-        axis, hidden = self.study.axes[side], self.sample.hidden(side).numpy()
+        axis, hidden = self.study.axes[side], self.sample.settled(side).numpy()
         found = np.empty(len(axis))
         for layer in range(len(axis)):
             with axis.naming(layer):

@@ -116,7 +116,7 @@ class Sampled(Family):
             found = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
             replicates, interval = recentred(found, value), halves.interval
         self._free(name)
-        tokens, where, chosen = len(held), "all tokens", dict(comparison.chosen)
+        tokens, where, chosen = len(held), "all tokens", comparison.facts(held)
         if tokens < self.sample.seen:
             where = "a seeded sample of tokens"
             chosen |= {"sample": tokens, "sample_seed": self.study.seed}
@@ -127,7 +127,8 @@ class Sampled(Family):
         """Return these tokens of the sample, the same object for as many of them."""
         if len(rows) not in self._held:
             axes = self.study.axes
-            held = HeldTokens([self.sample.hidden(side) for side in range(len(axes))], axes)
+            states = [self.sample.settled(side) for side in range(len(axes))]
+            held = HeldTokens(states, axes, self.study.epsilon)
             self._held[len(rows)] = held if len(rows) == len(held) else held.select(rows)
         return self._held[len(rows)]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 
+from layerscope.measures.kernels.rounding import Noise, distinct_rows
 from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = [
@@ -40,13 +41,16 @@ class Directions:
         The singular values, descending, float64.
     loading
         How much of each feature lies along each direction, float64: basis @ loading gives the states back.
+    different
+        How many tokens differ.
     room
-        How many directions so many tokens can fill.
+        How many directions so many different tokens can fill.
     """
 
     basis: Float[torch.Tensor, "token direction"]
     strength: Float[torch.Tensor, " direction"]
     loading: Float[torch.Tensor, "direction feature"]
+    different: int
     room: int
 
     def __len__(self) -> int:
@@ -57,41 +61,58 @@ class Directions:
         return replace(self, basis=self.basis[:, :count], strength=self.strength[:count], loading=self.loading[:count])
 
 
-def directions(states: Float[torch.Tensor, "token feature"]) -> Directions:
-    """Decompose states as they are; singular values no larger than rounding makes them count as none."""
-    return _decomposed(states.double(), states.dtype, len(states))
+def directions(states: Float[torch.Tensor, "token feature"], precision: float) -> Directions:
+    """Decompose states as they are; singular values no larger than rounding makes them count as none.
+
+    Parameters
+    ----------
+    states
+        Of one layer. Equal tokens add no room for directions.
+    precision
+        The machine epsilon with which they are known.
+    """
+    different = len(distinct_rows(states))
+    return _decomposed(states.double(), states, precision, different, different)
 
 
-def centred_directions(states: Float[torch.Tensor, "token feature"]) -> Directions:
+def centred_directions(states: Float[torch.Tensor, "token feature"], precision: float) -> Directions:
     """Decompose states without their mean over tokens, which takes one direction of those that tokens can fill."""
     exact = states.double()
-    return _decomposed(exact - exact.mean(0), states.dtype, len(states) - 1)
+    different = len(distinct_rows(states))
+    return _decomposed(exact - exact.mean(0), states, precision, different, different - 1)
 
 
 def outnumbered(found: Directions) -> Directions:
-    """Refuse directions that are as many as tokens can fill: they hold whatever another layer does.
+    """Refuse directions that are as many as tokens can fill, or nearly: they hold whatever another layer does.
+
+    With no more different tokens than features more than half of the possible directions are refused: any two layers of so many
+    have some in common.
 
     Examples
     --------
-    >>> outnumbered(centred_directions(torch.eye(3, 5)))
+    >>> outnumbered(centred_directions(torch.eye(3, 5), 1e-7))
     Traceback (most recent call last):
     layerscope.measures.kernels.undefined.Undefined: its 3 tokens fill all 2 directions ...
     """
-    if len(found) >= found.room:
-        tokens = len(found.basis)
+    tokens, features = len(found.basis), found.loading.shape[1]
+    full = len(found) >= found.room
+    if full or (found.different <= features and 2 * len(found) > found.room):
+        counted = f"{tokens} tokens" if found.different == tokens else f"{tokens} tokens, {found.different} of them different,"
+        filled, value = ("all", "1") if full else (f"{len(found)} of the", "near 1")
         raise Undefined(
-            f"its {tokens} tokens fill all {found.room} directions that so many can, so that it is 1 whatever the other layer: "
-            "take more tokens than features"
+            f"its {counted} fill {filled} {found.room} directions that so many can, so that it is {value} whatever the other "
+            "layer: take more tokens than features"
         )
     return found
 
 
 def kept_directions(found: Directions) -> Directions:
-    """Keep the fewest directions that hold 99 % of the variance, and refuse them where they are as many as tokens can fill.
+    """Keep the fewest directions that hold 99 % of the variance; refuse them as `outnumbered` does.
 
     Examples
     --------
-    >>> len(kept_directions(directions(torch.diag(torch.tensor([10.0, 5.0, 0.1])))))
+    >>> states = torch.eye(9, 3) * torch.tensor([10.0, 5.0, 0.1])
+    >>> len(kept_directions(directions(states, 1e-7)))
     2
     """
     power = found.strength.square().cumsum(0)
@@ -130,13 +151,22 @@ def eigenspace_overlap(first: Directions, second: Directions) -> float:
     return float(_products(first, second).square().sum(dtype=torch.float64)) / max(len(first), len(second))
 
 
-def _decomposed(states: Float[torch.Tensor, "token feature"], dtype: torch.dtype, room: int) -> Directions:
-    left, strength, right = torch.linalg.svd(states, full_matrices=False)
-    rounding = max(states.shape) * torch.finfo(states.dtype).eps * strength[0]
-    rank = int((strength > rounding).sum())
+def _decomposed(
+    exact: Float[torch.Tensor, "token feature"],
+    states: Float[torch.Tensor, "token feature"],
+    precision: float,
+    different: int,
+    room: int,
+) -> Directions:
+    """Decompose states in float64, given also as they came: their rounding is of them, not of what is left of them."""
+    left, strength, right = torch.linalg.svd(exact, full_matrices=False)
+    rank = int((strength > max(exact.shape) * torch.finfo(exact.dtype).eps * strength[0]).sum())
+    known = Noise.of(states, precision).rank(float(strength[-1]), lambda weights: torch.linalg.svdvals(exact * weights))
+    rank = rank if known is None else min(rank, known)
     if not rank:
         raise Undefined("it is the same for every token")
-    return Directions(left[:, :rank].to(dtype), strength[:rank], strength[:rank, None] * right[:rank], room)
+    basis = left[:, :rank].to(states.dtype)
+    return Directions(basis, strength[:rank], strength[:rank, None] * right[:rank], different, room)
 
 
 def _products(first: Directions, second: Directions) -> Float[torch.Tensor, "direction direction_other"]:

@@ -9,11 +9,7 @@ import math
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.kernels.centring import centred
-
 __all__ = ["Cloud", "procrustes_distance", "shape_angle"]
-
-_AT_ONCE = 1024
 
 
 class Cloud:
@@ -26,31 +22,35 @@ class Cloud:
     """
 
     def __init__(self, states: Float[torch.Tensor, "token feature"]) -> None:
-        mean = states.sum(0, dtype=torch.float64)[None] / len(states)
-        self.points = centred(states[:, None], mean)[:, 0]
+        exact = states.double()
+        self.points = exact - exact.mean(0)
         self._turned: torch.Tensor | None = None
 
     @property
     def size(self) -> float:
         """The squared Frobenius norm."""
-        return float(self.points.double().square().sum())
+        return float(self.points.square().sum())
 
     def covariance(self) -> Float[torch.Tensor, "n n"]:
         """Return the sums of products of features, or of tokens where these are fewer: the same eigenvalues."""
         tokens, features = self.points.shape
-        return _products(self.points, self.points) if features <= tokens else _products(self.points.T, self.points.T)
+        return self.points.T @ self.points if features <= tokens else self.points @ self.points.T
+
+    def singular_values(self, weights: Float[torch.Tensor, " feature"]) -> Float[torch.Tensor, " n"]:
+        """Return those of the points whose features are multiplied by the weights."""
+        return torch.linalg.svdvals(self.points * weights)
 
     def cross(self, other: "Cloud") -> Float[torch.Tensor, "n m"]:
         """Return a matrix of the singular values of the sums of products of this cloud's and the other's features."""
         tokens, features = self.points.shape
         if tokens < min(features, other.points.shape[1]):
             return self._coordinates() @ other._coordinates().T
-        return _products(self.points, other.points)
+        return self.points.T @ other.points
 
     def _coordinates(self) -> Float[torch.Tensor, "token token"]:
         """Return R of the QR decomposition of the transposed points, which are R' Q'."""
         if self._turned is None:
-            self._turned = torch.linalg.qr(self.points.double().T, mode="r").R
+            self._turned = torch.linalg.qr(self.points.T, mode="r").R
         return self._turned
 
 
@@ -91,11 +91,3 @@ def shape_angle(cross: Float[torch.Tensor, "n m"], size: float, size_other: floa
 def _overlap(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
     """Sum the singular values, which at most come to the root of the product of both squared norms."""
     return float(torch.linalg.svdvals(cross).sum()) / math.sqrt(size * size_other)
-
-
-def _products(left: Float[torch.Tensor, "row n"], right: Float[torch.Tensor, "row m"]) -> Float[torch.Tensor, "n m"]:
-    """Multiply in the points' type, add up in float64."""
-    total = torch.zeros(left.shape[1], right.shape[1], dtype=torch.float64)
-    for start in range(0, len(left), _AT_ONCE):
-        total += left[start : start + _AT_ONCE].T @ right[start : start + _AT_ONCE]
-    return total

@@ -7,26 +7,32 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
+from layerscope.measures.kernels.rounding import row_tolerance
 from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = ["matched_one_to_one", "matched_to_best", "standard_features"]
 
 
-def standard_features(states: Float[torch.Tensor, "token feature"]) -> Float[torch.Tensor, "token varying"]:
+def standard_features(
+    states: Float[torch.Tensor, "token feature"], precision: float
+) -> Float[torch.Tensor, "token varying"]:
     """Centre each feature and divide it by its norm; features that are the same for every token are left out.
+
+    They are the same where they differ by no more than rounding, which the precision says.
 
     Examples
     --------
-    >>> standard_features(torch.tensor([[3.0, 7.0], [1.0, 7.0]], dtype=torch.float64))
+    >>> standard_features(torch.tensor([[3.0, 7.0], [1.0, 7.0]], dtype=torch.float64), 1e-16)
     tensor([[ 0.7071],
             [-0.7071]], dtype=torch.float64)
     """
-    varying = states.max(0).values != states.min(0).values
+    exact = states.double()
+    deviation = exact - exact.mean(0)
+    size = torch.linalg.vector_norm(deviation, dim=0)
+    varying = size > row_tolerance(precision) * torch.linalg.vector_norm(exact, dim=0)
     if not varying.any():
         raise Undefined("it is the same for every token")
-    exact = states[:, varying].double()
-    deviation = exact - exact.mean(0)
-    standard: torch.Tensor = deviation / torch.linalg.vector_norm(deviation, dim=0)
+    standard: torch.Tensor = deviation[:, varying] / size[varying]
     return standard.to(states.dtype)
 
 

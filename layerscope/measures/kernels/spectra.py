@@ -4,6 +4,7 @@ Kernels on a float64 matrix of one layer; this module knows nothing else.
 """
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -34,6 +35,8 @@ class Spectrum:
     tokens, features
         Of the layer: how many eigenvalues can differ from zero, `possible`, is the lesser of the features and the tokens
         without one.
+    rank
+        Given the least singular value, how many eigenvalues are more than the rounding of the states (see `Noise.rank`).
 
     Examples
     --------
@@ -41,16 +44,27 @@ class Spectrum:
     tensor([3., 1.], dtype=torch.float64)
     """
 
-    def __init__(self, covariance: Float[torch.Tensor, "n n"], tokens: int, features: int) -> None:
+    def __init__(
+        self,
+        covariance: Float[torch.Tensor, "n n"],
+        tokens: int,
+        features: int,
+        rank: Callable[[float], int | None] | None = None,
+    ) -> None:
         self.covariance = covariance
+        self.rank = rank
         self.features = features
         self.possible = min(features, tokens - 1)
 
     @cached_property
     def eigenvalues(self) -> Float[torch.Tensor, " rank"]:
-        """The largest first; those that are zero but for rounding are zero."""
+        """The largest first; those that are zero but for rounding, of the states or of their products, are zero."""
         values: torch.Tensor = torch.linalg.eigvalsh(self.covariance).flip(0)[: self.possible]
-        return values.where(values > values[0] * len(self.covariance) * torch.finfo(values.dtype).eps, 0)
+        values = values.where(values > values[0] * len(self.covariance) * torch.finfo(values.dtype).eps, 0)
+        rank = None if self.rank is None else self.rank(float(values[-1]) ** 0.5)
+        if rank is not None:
+            values[rank:] = 0
+        return values
 
     @cached_property
     def shares(self) -> Float[torch.Tensor, " rank"]:

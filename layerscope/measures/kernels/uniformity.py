@@ -15,8 +15,10 @@ __all__ = ["uniformity"]
 _ROWS = 1024
 
 
-def uniformity(states: Float[torch.Tensor, "token feature"]) -> float:
+def uniformity(states: Float[torch.Tensor, "token feature"], precision: float = 0.0) -> float:
     r"""Compute $\ln$ of the mean of $\exp(-2|u_s-u_t|^2)$ over pairs of different tokens of unit length.
+
+    It hangs on no comparison, so the precision is not used.
 
     Examples
     --------

@@ -45,6 +45,7 @@ class Held:
     sequence_index: Int[np.ndarray, " token"]
     position: Int[np.ndarray, " token"]
     token_id: Int[np.ndarray, " token"]
+    precision: float
     attrs: dict[str, str | int | float] = field(default_factory=dict)
     width: int = field(init=False)
     dtype: torch.dtype = field(init=False)
@@ -141,4 +142,5 @@ def _held(source: StateSource, hidden: Float[torch.Tensor, "row layer feature"],
         source.sequence_index[rows],
         source.position[rows],
         source.token_id[rows],
+        source.precision,
     )

@@ -176,7 +176,7 @@ class _Matched:
         self, source: StateSource, rows: Int[np.ndarray, " token"], sequence_index: Int[np.ndarray, " token"]
     ) -> None:
         self._source, self._rows = source, rows
-        self.name, self.attrs, self.dtype = source.name, source.attrs, source.dtype
+        self.name, self.attrs, self.dtype, self.precision = source.name, source.attrs, source.dtype, source.precision
         self.layer, self.layer_name, self.width = source.layer, source.layer_name, source.width
         self.sequence_index = sequence_index
         self.position, self.token_id = source.position[rows], source.token_id[rows]

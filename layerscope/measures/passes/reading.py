@@ -71,6 +71,7 @@ class Reader:
         self._slot = np.zeros(len(source.position), np.int64)
         self._slot[self._keep] = slot
         self.dtype = max((each.dtype for each in self.sources), key=lambda dtype: dtype.itemsize)
+        self.precision = max(each.precision for each in self.sources)
 
     def study(
         self, *, bootstrap: int = 0, null: int = 0, ceiling: int = 0, memory: int = 4_000_000_000, seed: int = 0
@@ -89,6 +90,7 @@ class Reader:
             seed=seed,
             null=null,
             ceiling=ceiling,
+            precision=self.precision,
         )
 
     def __iter__(self) -> Iterator[RowPair]:
