@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from layerscope.measures.kernels.lengths import angles_between
 from layerscope.states import StateRows
 
 __all__ = ["LastTokens"]
@@ -61,9 +62,4 @@ def _angles(
     left = hidden.double()
     left = left / left.norm(dim=-1, keepdim=True)
     right = left if other is None else other.double() / other.double().norm(dim=-1, keepdim=True)
-    angle = torch.bmm(left, right.mT).clamp_(-1, 1).arccos_().div_(torch.pi)
-    if other is None:
-        # A layer is at no angle to itself, whatever the last bit of its norm says; an all-zero state stays NaN.
-        diagonal = angle.diagonal(dim1=1, dim2=2)
-        diagonal.mul_(0)
-    return angle
+    return angles_between(left, right) / torch.pi  # NaN for an all-zero state

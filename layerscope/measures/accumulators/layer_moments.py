@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from layerscope.measures.kernels.lengths import squared_lengths
+
 __all__ = ["LayerMoments", "SequenceMoments"]
 
 
@@ -41,7 +43,7 @@ class LayerMoments:
         coarse = hidden.mean(0)
         deviation = hidden - coarse
         rest = deviation.sum(0).double()
-        squares = deviation.square_().sum(-1).double().sum(0)
+        squares = squared_lengths(deviation).sum(0)
         return cls(len(hidden), coarse.double() + rest / len(hidden), squares - rest.square().sum(-1) / len(hidden))
 
     def merge(self, part: "LayerMoments") -> None:
@@ -97,7 +99,7 @@ class SequenceMoments:
         deviation = hidden - self.reference.to(hidden.dtype)
         sums = torch.zeros(len(present), *hidden.shape[1:], dtype=hidden.dtype).index_add_(0, index, deviation)
         squares = torch.zeros(len(present), hidden.shape[1], dtype=torch.float64)
-        squares.index_add_(0, index, deviation.square_().sum(-1).double())
+        squares.index_add_(0, index, squared_lengths(deviation))
         count = torch.from_numpy(np.bincount(local, minlength=len(present)).astype(np.float64))
         self._add(torch.from_numpy(present), count, sums.double(), squares)
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from layerscope.measures.kernels.lengths import out_of_scale
+
 __all__ = ["PairSums", "TokenProducts"]
 
 
@@ -42,7 +44,7 @@ class PairSums:
     layers, layers_other
         How many states a token has on either side; `layers_other` None for one capture against itself.
     dtype
-        Of the products. The sums are float64.
+        Of the products, but for tokens whose squares would leave its range; theirs and the sums are float64.
     sequences
         How many sequences to make room for; it grows as needed.
     whole
@@ -94,6 +96,13 @@ class PairSums:
         index = torch.from_numpy(slot)
         wide = self._buffer("wide", products.dots.shape, torch.float64).copy_(products.dots)
         squares, squares_other = products.squares.double(), products.squares_other.double()
+        extreme = (out_of_scale(products.squares).any(1) | out_of_scale(products.squares_other).any(1)).nonzero()[:, 0]
+        if len(extreme):
+            left = hidden[extreme].double()
+            right = left if hidden_other is None else hidden_other[extreme].double()
+            wide[extreme] = torch.bmm(left, right.mT)
+            squares[extreme], squares_other[extreme] = left.square().sum(-1), right.square().sum(-1)
+            products = TokenProducts(wide.clone(), squares, squares_other)
         twofold = torch.from_numpy(slot * 2 + at_start)
         self._add("tokens", twofold, torch.ones(len(index), dtype=torch.float64))
         if self.whole:

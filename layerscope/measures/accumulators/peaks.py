@@ -4,9 +4,11 @@ This module knows rows; it knows no labels and no files.
 """
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from layerscope.errors import MeasureError
+from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
 from layerscope.measures.study import Axis
 from layerscope.states import StateRows
 
@@ -96,9 +98,11 @@ class Peaks:
         self._widen(part.high, part.low)
         self._redraw()
 
-    def constant(self) -> list[int]:
-        """Return the indices of the layers that are the same for every token."""
-        same: list[int] = np.flatnonzero((self.high <= self.low).all(1)).tolist()
+    def constant(self, precision: float) -> list[int]:
+        """Return the indices of the layers that are the same for every token, as far as the precision tells."""
+        ends = [rounding_scale(torch.from_numpy(extreme)) for extreme in (self.high, self.low)]
+        apart = torch.linalg.vector_norm(ends[0] - ends[1], dim=1)
+        same: list[int] = (apart <= row_tolerance(precision)).nonzero()[:, 0].tolist()
         return same
 
     def _raise(

@@ -13,7 +13,7 @@ from scipy.stats import kendalltau, rankdata
 
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
 from layerscope.measures.comparisons.held_tokens import HeldTokens, named
-from layerscope.measures.kernels.rounding import row_tolerance
+from layerscope.measures.kernels.rounding import value_tolerance
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 from layerscope.measures.study import EXACT_TOKENS, Axis, Study
@@ -48,7 +48,7 @@ def dissimilarities(states: Float[torch.Tensor, "token feature"], precision: flo
     exact = states.double()
     deviation = exact - exact.mean(1, keepdim=True)
     length = deviation.norm(dim=1, keepdim=True)
-    if (length <= row_tolerance(precision) * exact.norm(dim=1, keepdim=True)).any():
+    if (length <= value_tolerance(precision) * exact.norm(dim=1, keepdim=True)).any():
         raise Undefined("a token of it has one value in all its features")
     unit = deviation / length
     correlation = unit @ unit.T

@@ -13,27 +13,40 @@ from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.families.cosines import Resampled, resample
 from layerscope.measures.families.family import Family
 from layerscope.measures.kernels.bootstrap import RESAMPLED
+from layerscope.measures.kernels.lengths import turns
+from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
 from layerscope.measures.study import Axis, Estimate, Study
 from layerscope.states import StateRows
 
 __all__ = ["Trajectories", "turning_angles"]
 
 
-def turning_angles(states: Float[torch.Tensor, "token layer feature"]) -> Float[torch.Tensor, "turn layer"]:
+_SHORT = 0.1
+"""A step of this part of a state's length is looked at: whether it is more than rounding."""
+
+
+def turning_angles(
+    states: Float[torch.Tensor, "token layer feature"], precision: float
+) -> Float[torch.Tensor, "turn layer"]:
     r"""Compute the angle between each two successive steps $x_{t+1}-x_t$ and $x_{t+2}-x_{t+1}$, in radians.
 
-    NaN where a step has no length.
+    NaN where a step has no length but rounding, which the precision says.
 
     Examples
     --------
     >>> path = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1]]).double()
-    >>> turning_angles(path[:, None]).T
+    >>> turning_angles(path[:, None], 1e-16).T
     tensor([[0.0000, 1.5708]], dtype=torch.float64)
     """
-    step = states.double().diff(dim=0)
-    step = step / torch.linalg.vector_norm(step, dim=-1, keepdim=True)
-    angles: torch.Tensor = (step[:-1] * step[1:]).sum(-1).clamp(-1, 1).arccos()
-    return angles
+    exact = states.double()
+    step = exact.diff(dim=0)
+    length = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
+    short = (length[..., 0] < _SHORT * torch.linalg.vector_norm(exact[1:], dim=-1)).nonzero().unbind(1)
+    apart = rounding_scale(exact[1:][short]) - rounding_scale(exact[:-1][short])
+    still = torch.linalg.vector_norm(apart, dim=1) <= row_tolerance(precision)
+    length[short] = length[short].where(~still[:, None], 0)
+    step = step / length
+    return turns(step[:-1], step[1:])
 
 
 class Trajectories(Family):
@@ -101,7 +114,7 @@ class Trajectories(Family):
             return
         slot = rows.sequence[:-2][turns]
         for total, count, states in zip(self.angle, self.turns, rows.states, strict=True):
-            angle = turning_angles(states)[torch.from_numpy(turns)].numpy()
+            angle = turning_angles(states, self.study.epsilon)[torch.from_numpy(turns)].numpy()
             np.add.at(total, slot, np.nan_to_num(angle))
             np.add.at(count, slot, ~np.isnan(angle))
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.kernels.rounding import row_tolerance
-
 __all__ = ["Distance", "Gaussian", "Kernel", "median_distance", "squared_distances"]
 
 _CANCELLED = 1e-6
@@ -73,22 +71,20 @@ class Gaussian(Kernel):
         return torch.exp(squared / (-2 * self.width.square())[:, None, None])
 
 
-def median_distance(states: Float[torch.Tensor, "token feature"], precision: float) -> float:
+def median_distance(states: Float[torch.Tensor, "token feature"], precision: float = 0.0) -> float:
     """Return the median distance between two different tokens; above 1,024 of them, between evenly spaced ones.
 
-    Zero where it is no more than rounding, which the precision says.
+    The precision is not used: states come with rows made equal that are equal but for rounding.
 
     Examples
     --------
-    >>> median_distance(torch.tensor([[0.0], [1.0], [3.0]]), 1e-7)
+    >>> median_distance(torch.tensor([[0.0], [1.0], [3.0]]))
     2.0
     """
     count = min(len(states), _MEDIAN_TOKENS)
     chosen = torch.linspace(0, len(states) - 1, count, dtype=torch.float64).round().long()
     points = states[chosen].double()
-    rounding = row_tolerance(precision) * float(torch.linalg.vector_norm(points, dim=1).median())
     points = points - points.mean(0)
     squared = squared_distances(points[None], points[None])[0]
     upper = torch.ones(count, count, dtype=torch.bool).triu(1)
-    median = float(torch.quantile(squared[upper].sqrt(), 0.5))
-    return median if median > rounding else 0.0
+    return float(torch.quantile(squared[upper].sqrt(), 0.5))

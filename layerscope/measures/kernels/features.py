@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from layerscope.measures.kernels.rounding import row_tolerance
+from layerscope.measures.kernels.rounding import value_tolerance
 from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = ["matched_one_to_one", "matched_to_best", "standard_features"]
@@ -29,7 +29,7 @@ def standard_features(
     exact = states.double()
     deviation = exact - exact.mean(0)
     size = torch.linalg.vector_norm(deviation, dim=0)
-    varying = size > row_tolerance(precision) * torch.linalg.vector_norm(exact, dim=0)
+    varying = size > value_tolerance(precision) * torch.linalg.vector_norm(exact, dim=0)
     if not varying.any():
         raise Undefined("it is the same for every token")
     standard: torch.Tensor = deviation[:, varying] / size[varying]

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from layerscope.measures.kernels.centring import centred
+from layerscope.measures.kernels.centring import centred, ordinary_mean
 from layerscope.measures.kernels.distances import Kernel, squared_distances
 
 __all__ = ["Criterion", "GramSums"]
 
+_DIGITS_LOST = 1e4
+"""Where a layer's own criterion is less than so many roundings of its sum of squares, float32 products do not do."""
 _BLOCK_BYTES = 64_000_000
 """Of the kernel of some rows at all layers: with few rows at a time, reading the states takes longer than multiplying them."""
 
@@ -38,9 +40,13 @@ class Criterion(NamedTuple):
 
 @dataclass
 class _Side:
-    """One capture's states of some tokens, centred, sorted by group, each group padded with zeros to the same size."""
+    """One capture's states of some tokens, centred, sorted by group, each group padded with zeros to the same size.
+
+    Each layer is divided by a power of two, which changes no digit: products of products must fit into float32.
+    """
 
     states: Float[torch.Tensor, "layer row feature"]
+    exponent: Int[torch.Tensor, " layer"]
     diagonal: Float[torch.Tensor, "layer row"]
     row_sums: Float[torch.Tensor, "layer row group"]
 
@@ -53,19 +59,22 @@ class _Side:
         room: int,
     ) -> "_Side":
         """Centre the states and put each token in its place of `groups` times `room` rows."""
-        mean = hidden.sum(0, dtype=torch.float64) / len(hidden)
+        centre = ordinary_mean(hidden)
         states = torch.zeros(hidden.shape[1], groups * room, hidden.shape[2], dtype=hidden.dtype)
+        exponent = torch.zeros(len(states), dtype=torch.int64)
         diagonal = torch.zeros(states.shape[:2], dtype=torch.float64)
         row_sums = torch.zeros(*states.shape[:2], groups, dtype=torch.float64)
         for layer, rows in enumerate(states):
-            rows[place] = centred(hidden[:, layer : layer + 1], mean[layer : layer + 1])[:, 0]
+            centred_rows = centred(hidden[:, layer : layer + 1], centre[layer : layer + 1])[:, 0]
+            exponent[layer] = centred_rows.abs().max().frexp().exponent
+            rows[place] = centred_rows.ldexp(-exponent[layer])
             exact = rows.double()
             diagonal[layer] = exact.square().sum(-1)
             row_sums[layer] = exact @ exact.view(groups, room, -1).sum(1).T
             row_sums[layer].view(groups, room, groups).diagonal(dim1=0, dim2=2).sub_(
                 diagonal[layer].view(groups, room).T
             )
-        return cls(states, diagonal, row_sums)
+        return cls(states, exponent, diagonal, row_sums)
 
     def block(self, start: int, stop: int) -> Float[torch.Tensor, "layer row column"]:
         """Compute the products of rows `start` … `stop` with all rows from `start` on, a row with itself left out."""
@@ -90,7 +99,9 @@ class _KernelSide(_Side):
         real[place] = 1
         diagonal = kernel(torch.zeros(layers, rows, 1, dtype=torch.float64))[:, :, 0] * real
         group = torch.arange(groups).repeat_interleave(rows // groups)
-        return cls(side.states.double(), diagonal, torch.zeros_like(side.row_sums), kernel, real, group)
+        states = side.states.double().ldexp(side.exponent[:, None, None])
+        exponent = torch.zeros_like(side.exponent)
+        return cls(states, exponent, diagonal, torch.zeros_like(side.row_sums), kernel, real, group)
 
     def block(self, start: int, stop: int) -> Float[torch.Tensor, "layer row column"]:
         """Compute the kernel of rows `start` … `stop` with all rows from `start` on, a row with itself left out."""
@@ -140,11 +151,11 @@ class GramSums:
         self.groups, self.room = groups, room
         self.first = self._arranged(hidden, places, kernel)
         self.second = self.first if hidden_other is None else self._arranged(hidden_other, places, kernel_other)
-        layers, others = len(self.first.states), len(self.second.states)
-        self.products = torch.zeros(groups, groups, layers, others, dtype=torch.float64)
-        self.squares = torch.zeros(groups, groups, layers, dtype=torch.float64)
-        self.squares_other = torch.zeros(groups, groups, others, dtype=torch.float64)
         self._multiply()
+        if self._ill_conditioned():
+            for side in {id(side): side for side in (self.first, self.second)}.values():
+                side.states = side.states.double()
+            self._multiply()
 
     def criterion(self, masks: Float[np.ndarray, "selection group"], *, debiased: bool) -> Criterion:
         r"""Compute the criterion of the tokens of some groups.
@@ -176,7 +187,19 @@ class GramSums:
             found = self._criterion(chosen[index], float(count[index]), [trace[index] for trace in traces], debiased)
             for result, values in zip(results, found, strict=True):
                 result[index] = values.numpy()
-        return Criterion(*results)
+        powers = [2 * side.exponent.numpy() for side in (self.first, self.second)]
+        scales = (powers[0][:, None] + powers[1], 2 * powers[0], 2 * powers[1])
+        return Criterion(*(np.ldexp(result, scale) for result, scale in zip(results, scales, strict=True)))
+
+    def _ill_conditioned(self) -> bool:
+        """Say whether little but rounding is left of a layer's own criterion where products are float32."""
+        count = float(self.count.sum())
+        if self.first.states.dtype == torch.float64 or count < 4:
+            return False
+        traces = [sums.sum((0, 1)) for sums in (self.products, self.squares, self.squares_other)]
+        own = self._criterion(torch.ones(self.groups, dtype=torch.float64), count, traces, True)[1:]
+        floor = _DIGITS_LOST * torch.finfo(torch.float32).eps / (count * (count - 3))
+        return any(bool((part <= floor * trace).any()) for part, trace in zip(own, traces[1:], strict=True))
 
     def _criterion(
         self, mask: Float[torch.Tensor, " group"], count: float, traces: list[torch.Tensor], debiased: bool
@@ -220,7 +243,12 @@ class GramSums:
 
     def _multiply(self) -> None:
         """Go through the upper triangle of blocks of token pairs."""
-        layers = max(len(self.first.states), len(self.second.states))
+        first, second = len(self.first.states), len(self.second.states)
+        shapes = (first, second), (first,), (second,)
+        self.products, self.squares, self.squares_other = (
+            torch.zeros(self.groups, self.groups, *shape, dtype=torch.float64) for shape in shapes
+        )
+        layers = max(first, second)
         rows = len(self.first.states[0])
         block = max(8, _BLOCK_BYTES // (layers * rows * self.first.states.element_size()))
         for group in range(self.groups):

@@ -12,17 +12,26 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-__all__ = ["Noise", "distinct_rows", "equal_rows", "identical_rows", "row_tolerance"]
+__all__ = [
+    "Noise",
+    "distinct_rows",
+    "equal_rows",
+    "identical_rows",
+    "rounding_scale",
+    "row_tolerance",
+    "value_tolerance",
+]
 
 _SINGLE = torch.finfo(torch.float32).eps
-_STORED, _COMPUTED = 4, 64
+_ROWS, _VALUES, _COMPUTED = 6, 1, 128
+"""How many roundings rows, and values, of one meaning may be apart: of the stored numbers, and of the sums in float32."""
 _PROJECTIONS, _REACH = 8, 6.0
 _PAIRS_AT_ONCE = 1_000_000
-_ROWS_OF_MEDIAN = 512
+_ROWS_SEEN = 512
 
 
 def row_tolerance(precision: float) -> float:
-    """Return the distance, relative to the longer state, up to which two states count as equal.
+    """Return up to which distance of their `rounding_scale` two states count as equal.
 
     Parameters
     ----------
@@ -32,9 +41,53 @@ def row_tolerance(precision: float) -> float:
     Examples
     --------
     >>> [f"{row_tolerance(torch.finfo(dtype).eps):.1e}" for dtype in (torch.float64, torch.float32, torch.bfloat16)]
-    ['1.4e-14', '7.6e-06', '3.1e-02']
+    ['3.0e-14', '1.6e-05', '4.7e-02']
     """
-    return _STORED * precision + (_COMPUTED - _STORED) * min(precision, _SINGLE)
+    return _ROWS * precision + _COMPUTED * min(precision, _SINGLE)
+
+
+def value_tolerance(precision: float) -> float:
+    """Return up to which part of their size numbers vary by nothing but rounding.
+
+    Examples
+    --------
+    >>> [f"{value_tolerance(torch.finfo(dtype).eps):.1e}" for dtype in (torch.float32, torch.bfloat16)]
+    ['1.5e-05', '7.8e-03']
+    """
+    return _VALUES * precision + _COMPUTED * min(precision, _SINGLE)
+
+
+def rounding_scale(states: Float[torch.Tensor, "token feature"]) -> Float[torch.Tensor, "token coordinate"]:
+    r"""Map states so that rounding is about as large everywhere: distances become root mean squares of relative differences.
+
+    A value carries the rounding of its own size, and of the sums that made it, which are about as large as its token's typical
+    value m (`typical_size`). So each value x becomes $\operatorname{arsinh}(x/m)$, whose slope is
+    $1/\sqrt{x^2+m^2}$ over all but m, divided by the root of the features; one more coordinate is $\ln m$. A massive feature
+    does not make tokens alike that differ in all others.
+
+    Examples
+    --------
+    >>> apart = rounding_scale(torch.tensor([[1e4] + [1.0] * 99, [1e4] + [1.001] * 99])).diff(dim=0).norm()
+    >>> 1e-4 < float(apart) < 1e-3
+    True
+    """
+    typical = typical_size(states, 1)[:, None]
+    typical = typical.where(typical > 0, 1)
+    return torch.cat([torch.asinh(states / typical) / states.shape[1] ** 0.5, typical.log()], dim=1)
+
+
+def typical_size(states: Float[torch.Tensor, "token feature"], dim: int) -> Float[torch.Tensor, " other"]:
+    """Return the square of the mean root of absolute values: a mean that a few massive values hardly move.
+
+    To each value a thousandth of their plain mean is added, so that the root of a zero is no steeper than rounding allows.
+
+    Examples
+    --------
+    >>> typical_size(torch.tensor([[1.0] * 99 + [1e4]]), 1).round(decimals=1)
+    tensor([4.2000])
+    """
+    size = states.abs()
+    return size.add_(size.mean(dim, keepdim=True), alpha=1e-3).sqrt_().mean(dim).square()
 
 
 def equal_rows(states: Float[torch.Tensor, "token feature"], tolerance: float) -> Int[np.ndarray, " token"]:
@@ -44,21 +97,19 @@ def equal_rows(states: Float[torch.Tensor, "token feature"], tolerance: float) -
 
     Examples
     --------
-    >>> equal_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-7], [1.0, 0.0]]), 1e-6)
+    >>> equal_rows(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-7], [1.0, 0.0]]), 1e-5)
     array([0, 1, 0, 0])
     """
     first = identical_rows(states)
     kept = np.flatnonzero(first == np.arange(len(first)))
-    exact = states[torch.from_numpy(kept)].double()
-    length = torch.linalg.vector_norm(exact, dim=1)
+    scaled = rounding_scale(states[torch.from_numpy(kept)])
     leader = np.arange(len(kept))
-    for row, near in _candidates(exact, length, tolerance):
+    for row, near in _candidates(scaled, tolerance):
         if leader[row] != row:
             continue
         near = near[leader[near] == near]
-        others = torch.from_numpy(near)
-        apart = torch.linalg.vector_norm(exact[others] - exact[row], dim=1)
-        leader[near[(apart <= tolerance * length[others].clamp(min=length[row])).numpy()]] = row
+        apart = torch.linalg.vector_norm(scaled[torch.from_numpy(near)] - scaled[row], dim=1)
+        leader[near[(apart <= tolerance).numpy()]] = row
     merged = np.arange(len(first))
     merged[kept] = kept[leader]
     result: np.ndarray = merged[first]
@@ -102,8 +153,8 @@ class Noise:
     Attributes
     ----------
     size
-        Of each feature: the median absolute value over tokens (their mean, where most are zero) times the precision. A median,
-        because a massive token carries its rounding in its own direction only.
+        Of each feature: its typical value over tokens times the precision. A massive token carries its rounding in its own
+        direction only.
     edge
         $\sqrt n+\sqrt p$.
     """
@@ -127,12 +178,11 @@ class Noise:
         Examples
         --------
         >>> Noise.of(torch.tensor([[100.0, 1.0]] * 4), 0.01)
-        Noise(size=tensor([1.0000, 0.0100], dtype=torch.float64), edge=3.414213562373095)
+        Noise(size=tensor([1.0010, 0.0100], dtype=torch.float64), edge=3.414213562373095)
         """
-        sizes = states[:: max(1, len(states) // _ROWS_OF_MEDIAN)].abs().double()
-        typical = sizes.median(0).values
+        typical = typical_size(states[:: max(1, len(states) // _ROWS_SEEN)].double(), 0)
         count = len(states) if tokens is None else tokens
-        return cls(precision * typical.where(typical > 0, sizes.mean(0)), count**0.5 + states.shape[1] ** 0.5)
+        return cls(precision * typical, count**0.5 + states.shape[1] ** 0.5)
 
     def rank(self, smallest: float, scaled: Callable[[Float[torch.Tensor, " feature"]], torch.Tensor]) -> int | None:
         """Count the known directions; None where all singular values are so large that there is nothing to count.
@@ -151,31 +201,30 @@ class Noise:
 
 
 def _candidates(
-    states: Float[torch.Tensor, "row feature"], length: Float[torch.Tensor, " row"], tolerance: float
+    scaled: Float[torch.Tensor, "row coordinate"], tolerance: float
 ) -> Iterator[tuple[int, Int[np.ndarray, " near"]]]:
     """Give the rows that may have an equal among later rows, in ascending order, and which these are.
 
     Equal rows have nearly equal projections on any direction: on a random one of unit variance, a difference of length d comes
     out beyond six d once in five hundred million.
     """
-    directions = np.random.default_rng(0).normal(size=(states.shape[1], _PROJECTIONS))
-    sketch = (states @ torch.from_numpy(directions)).numpy()
+    directions = np.random.default_rng(0).normal(size=(scaled.shape[1], _PROJECTIONS))
+    sketch = (scaled @ torch.from_numpy(directions).to(scaled.dtype)).double().numpy()
     order = np.argsort(sketch[:, 0], kind="stable")
-    line = sketch[order, 0]
-    reach = _REACH * tolerance * length.numpy()[order] * (1 + 2 * tolerance)
-    ends = np.searchsorted(line, line + reach, side="right") - np.arange(1, len(line) + 1)
-    pairs = []
-    for start, stop in _batches(ends):
-        left = np.repeat(np.arange(start, stop), ends[start:stop])
-        right = left + 1 + np.arange(len(left)) - np.repeat(np.cumsum(ends[start:stop]) - ends[start:stop], ends[start:stop])
+    line, reach = sketch[order, 0], _REACH * tolerance
+    follow = np.searchsorted(line, line + reach, side="right") - np.arange(1, len(line) + 1)
+    pairs = [np.zeros((0, 2), np.int64)]
+    for start, stop in _batches(follow):
+        many = follow[start:stop]
+        left = np.repeat(np.arange(start, stop), many)
+        right = left + 1 + np.arange(len(left)) - np.repeat(np.cumsum(many) - many, many)
         one, two = order[left], order[right]
-        near = (np.abs(sketch[one] - sketch[two]) <= reach[left, None]).all(1)
+        near = (np.abs(sketch[one] - sketch[two]) <= reach).all(1)
         pairs.append(np.sort(np.stack([one[near], two[near]], axis=1), axis=1))
-    found = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
+    found = np.concatenate(pairs)
     found = found[np.lexsort((found[:, 1], found[:, 0]))]
     rows, starts = np.unique(found[:, 0], return_index=True)
-    for row, near in zip(rows.tolist(), np.split(found[:, 1], starts[1:]), strict=True) if len(rows) else ():
-        yield row, near
+    yield from zip(rows.tolist(), np.split(found[:, 1], starts[1:])[: len(rows)], strict=True)
 
 
 def _batches(counts: Int[np.ndarray, " row"]) -> Iterator[tuple[int, int]]:

@@ -151,7 +151,7 @@ class Engine:
                 )
 
     def _refuse_constant(self) -> None:
-        constant = [(peak.axis, index) for peak in self.products.peaks for index in peak.constant()]
+        constant = [(peak.axis, index) for peak in self.products.peaks for index in peak.constant(self.study.epsilon)]
         undefined = [measure.name for measure in self.measures if measure.needs_variation]
         if constant and undefined:
             axis, index = constant[0]
