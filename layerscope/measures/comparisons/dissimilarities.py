@@ -118,14 +118,10 @@ class Vectors(Comparison):
 
     def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
         """See `Comparison`."""
-        vectors = [
-            self._vectors(axis, states, held) for axis, states in zip(held.axes, held.sides, strict=True)
-        ]
+        vectors = [self._vectors(axis, states, held) for axis, states in zip(held.axes, held.sides, strict=True)]
         products = _products(vectors[0], vectors[-1])
         lengths = [_lengths(side) for side in vectors]
         found: np.ndarray = products / np.outer(lengths[0], lengths[-1])
-        if held.alone:
-            np.fill_diagonal(found, measure.self_value)
         return found
 
     def _vectors(

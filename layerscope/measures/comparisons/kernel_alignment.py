@@ -54,10 +54,7 @@ class KernelAlignment(Comparison):
                 raise Undefined(f"it needs {measure.least_tokens} tokens")
             for index in np.flatnonzero(~(own > 0).all(0)).tolist():
                 raise Undefined("its tokens are all equally alike", axis.describe(index))
-        found = criterion.alignment()
-        if held.alone:
-            np.einsum("sll->sl", found)[...] = measure.self_value
-        return found
+        return criterion.alignment()
 
 
 class GaussianAlignment(KernelAlignment):

@@ -39,10 +39,7 @@ class Neighbours(Comparison):
 
     def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
         """See `Comparison`."""
-        found = held.once(neighbour_scores)[measure.name]
-        if held.alone:
-            np.fill_diagonal(found, measure.self_value)
-        return found
+        return held.once(neighbour_scores)[measure.name]
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,6 @@ class Alignment(Family):
         mean = self._mean()
         self._refuse_undefined(mean)
         alignment = mean.alignment()
-        if self.study.second is None:
-            np.einsum("sll->sl", alignment)[...] = 1.0
         tokens = sum(self.batch_sizes)
         chosen: dict[str, int | float | str] = {"batch_size": max(self.batch_sizes), "batches": len(self.batch_sizes)}
         estimator = "HSIC_1 of Song et al. 2012 (eq. 5), on all tokens at once"

@@ -228,10 +228,7 @@ class Covariance(Family):
     ) -> Float[np.ndarray, "selection layer layer_other"]:
         """Compute the biased alignment of the tokens of each selection of groups."""
         sums = GramSums(states[0], states[1] if len(states) > 1 else None, group, masks.shape[1])
-        found = sums.criterion(masks, debiased=False).alignment()
-        if len(states) == 1:
-            np.einsum("sll->sl", found)[...] = 1.0
-        return found
+        return sums.criterion(masks, debiased=False).alignment()
 
     def _pairwise_replicates(self, name: str, halves: HalfSamples) -> Float[np.ndarray, "replicate layer layer_other"]:
         """Compare all pairs of layers on each half of the rows held."""
@@ -247,7 +244,8 @@ def _aligned_features(cross: torch.Tensor, size: float, size_other: float) -> fl
 
 def _singular_values(covariance: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return those of states whose features are multiplied by the weights."""
-    return torch.linalg.eigvalsh(covariance * weights[:, None] * weights).clamp(min=0).sqrt()
+    values: torch.Tensor = torch.linalg.eigvalsh(covariance * weights[:, None] * weights)
+    return values.clamp(min=0).sqrt()
 
 
 def _trace(covariance: torch.Tensor) -> float:

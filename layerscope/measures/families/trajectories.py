@@ -13,7 +13,7 @@ from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.families.cosines import Resampled, resample
 from layerscope.measures.families.family import Family
 from layerscope.measures.kernels.bootstrap import RESAMPLED
-from layerscope.measures.kernels.lengths import turns
+from layerscope.measures.kernels.lengths import unit_angles
 from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
 from layerscope.measures.study import Axis, Estimate, Study
 from layerscope.states import StateRows
@@ -46,7 +46,7 @@ def turning_angles(
     still = torch.linalg.vector_norm(apart, dim=1) <= row_tolerance(precision)
     length[short] = length[short].where(~still[:, None], 0)
     step = step / length
-    return turns(step[:-1], step[1:])
+    return unit_angles(step[:-1], step[1:])
 
 
 class Trajectories(Family):

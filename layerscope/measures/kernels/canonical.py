@@ -97,7 +97,11 @@ def outnumbered(found: Directions) -> Directions:
     tokens, features = len(found.basis), found.loading.shape[1]
     full = len(found) >= found.room
     if full or (found.different <= features and 2 * len(found) > found.room):
-        counted = f"{tokens} tokens" if found.different == tokens else f"{tokens} tokens, {found.different} of them different,"
+        counted = (
+            f"{tokens} tokens"
+            if found.different == tokens
+            else f"{tokens} tokens, {found.different} of them different,"
+        )
         filled, value = ("all", "1") if full else (f"{len(found)} of the", "near 1")
         raise Undefined(
             f"its {counted} fill {filled} {found.room} directions that so many can, so that it is {value} whatever the other "

@@ -38,7 +38,8 @@ class Cloud:
 
     def singular_values(self, weights: Float[torch.Tensor, " feature"]) -> Float[torch.Tensor, " n"]:
         """Return those of the points whose features are multiplied by the weights."""
-        return torch.linalg.svdvals(self.points * weights)
+        singular: torch.Tensor = torch.linalg.svdvals(self.points * weights)
+        return singular
 
     def cross(self, other: "Cloud") -> Float[torch.Tensor, "n m"]:
         """Return a matrix of the singular values of the sums of products of this cloud's and the other's features."""

@@ -6,7 +6,7 @@ Kernels on arrays of states; this module knows nothing else.
 import torch
 from jaxtyping import Bool, Float
 
-__all__ = ["angles_between", "out_of_scale", "squared_lengths", "turns"]
+__all__ = ["angles_between", "out_of_scale", "squared_lengths", "unit_angles"]
 
 _LEAST, _MOST = 1e-30, 1e30
 _NEAR = 1e-4
@@ -42,14 +42,14 @@ def squared_lengths(states: Float[torch.Tensor, "*any feature"]) -> Float[torch.
     return exact
 
 
-def turns(
+def unit_angles(
     first: Float[torch.Tensor, "*any feature"], second: Float[torch.Tensor, "*any feature"]
 ) -> Float[torch.Tensor, "*any"]:
     """Compute the angle between unit vectors, one by one, as exactly near 0 and pi as elsewhere.
 
     Examples
     --------
-    >>> turns(torch.tensor([1.0, 0.0]).double(), torch.tensor([1.0, 1e-12]).double())
+    >>> unit_angles(torch.tensor([1.0, 0.0]).double(), torch.tensor([1.0, 1e-12]).double())
     tensor(1.0000e-12, dtype=torch.float64)
     """
     angle: torch.Tensor = 2 * torch.atan2((first - second).norm(dim=-1), (first + second).norm(dim=-1))
@@ -59,7 +59,7 @@ def turns(
 def angles_between(
     first: Float[torch.Tensor, "token layer feature"], second: Float[torch.Tensor, "token layer_other feature"]
 ) -> Float[torch.Tensor, "token layer layer_other"]:
-    """Compute the angles between all pairs of a token's unit vectors: by products, and of nearly parallel ones by `turns`.
+    """Compute the angles between all pairs of a token's unit vectors: by products, and of nearly parallel ones by `unit_angles`.
 
     Examples
     --------
@@ -71,5 +71,5 @@ def angles_between(
     near = (cosine.abs() > 1 - _NEAR).nonzero()
     angle = cosine.clamp_(-1, 1).arccos_()
     for token, layer, other in (part.unbind(1) for part in torch.split(near, _PAIRS_AT_ONCE)):
-        angle[token, layer, other] = turns(first[token, layer], second[token, other])
+        angle[token, layer, other] = unit_angles(first[token, layer], second[token, other])
     return angle

@@ -1,12 +1,13 @@
 """Which states differ by no more than rounding, and which directions are nothing but rounding.
 
 A state is known only as well as it was computed and stored. Two runs of one token after the same tokens give states that
-differ in the last digits, because the order of sums depends on the batch. `equal_rows` finds such states, so that they can be made equal, and
-every later comparison for equality be exact. This module knows matrices; it knows no measure, no files, no labels.
+differ in the last digits, because the order of sums depends on the batch. `equal_rows` finds such states. Once they are made
+equal, every later comparison for equality is exact. This module knows matrices; it knows no measure, no files, no labels.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -231,4 +232,4 @@ def _batches(counts: Int[np.ndarray, " row"]) -> Iterator[tuple[int, int]]:
     """Cut rows so that the pairs of a batch are about a million."""
     batch = np.cumsum(counts) // _PAIRS_AT_ONCE
     cuts = [0, *(np.flatnonzero(np.diff(batch)) + 1).tolist(), len(counts)]
-    yield from zip(cuts[:-1], cuts[1:], strict=True)
+    yield from pairwise(cuts)

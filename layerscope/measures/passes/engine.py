@@ -9,11 +9,13 @@ from functools import partial
 from importlib import import_module
 
 from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.equal_layers import EqualLayers
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.crew import crew
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.products import Products
+from layerscope.measures.passes.limits import keep_limits
 from layerscope.measures.passes.reading import RowPair, chunk_rows, split
 from layerscope.measures.record import Measure
 from layerscope.measures.study import Estimate, Study
@@ -42,6 +44,7 @@ class Engine:
         _refuse_widths(study, self.measures)
         wanted = frozenset(measure.name for measure in self.measures)
         self.sample = self._empty_sample()
+        self.equal = self._all_equal()
         self._families: dict[str, Family] = {_PRODUCTS: Products(study, self.sample, wanted)}
         for measure in self.measures:
             if measure.family not in self._families:
@@ -59,15 +62,14 @@ class Engine:
     def update(self, rows: StateRows, other: StateRows | None = None) -> None:
         """Take some rows of the pass."""
         for part in split(rows, other, chunk_rows(self.study.row_bytes)):
-            if not self._passes:
-                self.sample.update(*part)
+            self._see(*part)
             for family in self._open:
                 family.update(*part)
 
     def fresh(self) -> "Engine":
         """Make an engine in the same pass that has taken nothing, to take a share of the rows and be merged."""
         part = copy(self)
-        part.sample = self._empty_sample()
+        part.sample, part.equal = self._empty_sample(), self._all_equal()
         part._families = {
             name: family.fresh(part.sample) if family in self._open else family
             for name, family in self._families.items()
@@ -79,6 +81,7 @@ class Engine:
         """Add what another engine of the same study and measures has taken in this pass."""
         if not self._passes:
             self.sample.merge(part.sample)
+            self.equal.merge(part.equal)
         for family, other in zip(self._open, part._open, strict=True):
             family.merge(other)
 
@@ -118,8 +121,7 @@ class Engine:
         step = chunk_rows(self.study.row_bytes)
         parts = list(split(rows, other, min(step, -(-len(rows) // len(shares)))))
         jobs = [crew().work(partial(_take, share, parts[number :: len(shares)])) for number, share in enumerate(shares)]
-        if not self._passes:
-            self.sample.update(rows, other)
+        self._see(rows, other)
         for family in self._open:
             if family not in shares[0]:
                 family.update(rows, other)
@@ -129,7 +131,17 @@ class Engine:
     def estimates(self) -> Iterator[tuple[Measure, Estimate]]:
         """Compute the measures, in the order they were asked for."""
         for measure in self.measures:
-            yield measure, self._families[measure.family].estimate(measure.name)
+            estimate = self._families[measure.family].estimate(measure.name)
+            yield measure, keep_limits(measure, estimate, self.study, self.equal.equal)
+
+    def _see(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take in the first pass what is no family's own."""
+        if not self._passes:
+            self.sample.update(rows, other)
+            self.equal.update([rows.hidden] if other is None else [rows.hidden, other.hidden])
+
+    def _all_equal(self) -> EqualLayers:
+        return EqualLayers([len(axis) for axis in self.study.axes])
 
     def _empty_sample(self) -> RowSample:
         return RowSample(

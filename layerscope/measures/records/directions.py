@@ -15,8 +15,9 @@ _DECOMPOSED = (
 _BASES = "the sample, its orthonormal bases in its own type, and one layer in float64"
 _AGAIN = f"{HALVES}; every replicate costs the decompositions and pairs again, on half of the tokens"
 _REFUSED = (
-    "Refused where a layer's directions are as many as tokens can fill, as with tokens ≤ features: "
-    "it would be 1 for any two layers"
+    "Tokens equal within rounding count as one, and directions that are nothing but rounding as none. Refused where a layer's "
+    "directions are as many as its different tokens can fill, which makes it 1 for any two layers; with no more different "
+    "tokens than features already where they are more than half as many"
 )
 
 _of_directions = partial(
@@ -62,8 +63,8 @@ RECORDS = (
         name="svcca",
         long_name="singular vector canonical correlation",
         definition=(
-            r"`cca_mean` of the fewest principal components of each layer that hold 99 % of its variance. Refused where these "
-            r"are as many as tokens can fill, one less than tokens: it would be 1 for any two layers"
+            r"`cca_mean` of the fewest principal components of each layer that hold 99 % of its variance. Refused by the "
+            r"rule of `cca_mean`, for the directions kept"
         ),
         symmetric=True,
         invariances=SHAPES,

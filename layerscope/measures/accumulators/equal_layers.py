@@ -1,0 +1,49 @@
+"""Which layers have the same states at every token.
+
+This module knows arrays of states; it knows no measure and no labels.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+__all__ = ["EqualLayers"]
+
+
+class EqualLayers:
+    """The pairs of layers that have been equal so far, value by value.
+
+    Parameters
+    ----------
+    layers
+        How many there are; of the second capture too, where there is one.
+
+    Attributes
+    ----------
+    equal
+        Before any token, all pairs are.
+    """
+
+    def __init__(self, layers: list[int]) -> None:
+        self.alone = len(layers) == 1
+        self.equal: Bool[np.ndarray, "layer layer_other"] = np.ones((layers[0], layers[-1]), bool)
+
+    def update(self, states: list[Float[torch.Tensor, "token _layer _feature"]]) -> None:
+        """Take some tokens' states, of each capture."""
+        first, second = states[0], states[-1]
+        if first.shape[2] != second.shape[2]:
+            self.equal[:] = False
+        if not len(first) or not self.equal.any():
+            return
+        # One token rules nearly all pairs out.
+        self.equal &= (first[0][:, None] == second[0]).all(2).numpy()
+        for layer, other in np.argwhere(self.equal).tolist():
+            if not (self.alone and layer >= other):
+                self.equal[layer, other] = torch.equal(first[:, layer], second[:, other])
+        if self.alone:
+            upper = np.triu(self.equal, 1)
+            self.equal = upper | upper.T | np.eye(len(upper), dtype=bool)
+
+    def merge(self, part: "EqualLayers") -> None:
+        """Keep the pairs that are equal in another's tokens too."""
+        self.equal &= part.equal
