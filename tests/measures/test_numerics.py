@@ -15,7 +15,7 @@ from tests.measures.captures import capture, walk
 from tests.measures.families.test_family import few_rows
 from tests.measures.oracles import ORACLES
 
-LENGTHS = [19, 1, 24, 8, 28]
+LENGTHS = [13, 1, 16, 8, 18]
 TOKENS, WIDTH = sum(LENGTHS), 6
 CORRELATIONS = ["cca_mean", "cca_r2", "svcca", "pwcca", "linear_r2", "eigenspace_overlap"]
 
@@ -64,7 +64,7 @@ def test_beside_a_massive_token(measure: Measure, length: float, streamed: bool)
     states[7] *= length
     states = single(states)
     with pytest.MonkeyPatch.context() as patch:
-        if streamed and not measure.name == "cka" and measure.family.endswith(("Covariance", "Moments")):
+        if streamed and measure.name != "cka" and measure.family.endswith(("Covariance", "Moments")):
             few_rows(patch, exact=TOKENS - 1)
         found = matrix(measure, states, memory=10**9)
     assert within(measure, found)

@@ -17,7 +17,8 @@ RECORDS = (
         long_name="correlation of features with their best match",
         definition=(
             r"mean over the features f of `layer` of $\max_g r(x_f,y_g)$, Pearson's correlation over tokens with the features g "
-            r"of `layer_other`, each of which may be chosen by many. Features that are the same for every token, within rounding, are left out"
+            r"of `layer_other`, each of which may be chosen by many. Features that are "
+            "the same for every token, within rounding, are left out"
         ),
         low=-1.0,
         high=1.0,
@@ -37,7 +38,8 @@ RECORDS = (
         long_name="correlation of features matched one to one",
         definition=(
             r"$\max_\pi\frac1m\sum_f r(x_f,y_{\pi(f)})$ over one-to-one matches $\pi$ of the m features of the layer that "
-            r"has fewer, r Pearson's correlation over tokens. Features that are the same for every token, within rounding, are left out"
+            r"has fewer, r Pearson's correlation over tokens. Features that are "
+            "the same for every token, within rounding, are left out"
         ),
         low=-1.0,
         high=1.0,

@@ -47,7 +47,8 @@ RECORDS = (
             r"with $\mu_t$ the distance of token t to its second nearest neighbour over that to its nearest, and F their "
             r"empirical distribution function ($i/n$ for the i-th smallest): the slope of the least-squares line through the "
             r"origin of $-\ln(1-F(\mu))$ on $\ln\mu$, without the tenth of the largest μ. Tokens whose states are equal within "
-            r"rounding at a layer count as one there (repeated tokens, shared prompts); fewer than three different states are refused"
+            r"rounding at a layer count as one there (repeated tokens, shared prompts); fewer than three different states are "
+            r"refused"
         ),
         low=0.0,
         high=inf,
@@ -70,7 +71,8 @@ RECORDS = (
         definition=(
             r"the angle between successive steps $v_t=x_{t+1}-x_t$ and $v_{t+1}$ along a sequence, $\arccos\frac{v_t\cdot "
             r"v_{t+1}}{|v_t||v_{t+1}|}$: the mean over its positions, then over sequences. Only tokens at three consecutive "
-            r"positions count, so gaps are left out (`--tokens sample:K`; none at all is refused), and so are steps of no length but rounding"
+            r"positions count, so gaps are left out (`--tokens sample:K`; none at all is refused), and so are steps of no "
+            r"length but rounding"
         ),
         low=0.0,
         high=pi,

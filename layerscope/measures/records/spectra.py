@@ -15,8 +15,8 @@ _MEMORY = (
     "sample of up to 4,096 tokens; shared by all spectra"
 )
 _PRODUCTS = (
-    "tokens × layers × features² products in float64 (tokens² × layers × features where tokens are fewer), shared by all spectra; no "
-    "eigenvalue"
+    "tokens × layers × features² products in float64 (tokens² × layers × features where tokens are fewer), shared by all "
+    "spectra; no eigenvalue"
 )
 _EIGENVALUES = "as participation_ratio, and layers × features³ (tokens³) for the eigenvalues, shared by all spectra"
 _BOOTSTRAP = f"{HALVES}; {SHARED_SAMPLE}; every replicate costs products and eigenvalues again, for all spectra at once"
