@@ -5,6 +5,7 @@ This module knows tokens held and records; it knows no formula and no files.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -74,7 +75,8 @@ class Pairs(Comparison, Generic[_Prepared]):
     compare
         The number for two layers.
     check
-        Refuses (`Undefined`) what was prepared, or makes something of it for this measure alone.
+        Given what was prepared and the number of different tokens: refuses it (`Undefined`), or makes something of it for
+        this measure alone.
     most
         How many tokens are taken at most.
     words, chosen
@@ -87,7 +89,7 @@ class Pairs(Comparison, Generic[_Prepared]):
         compare: Callable[[_Prepared, _Prepared], float],
         words: str,
         *,
-        check: Callable[[_Prepared], _Prepared] | None = None,
+        check: Callable[..., _Prepared] | None = None,
         most: int = EXACT_TOKENS,
         **chosen: int | float | str,
     ) -> None:
@@ -105,7 +107,8 @@ class Pairs(Comparison, Generic[_Prepared]):
         """See `Comparison`."""
         prepared = held.each(self._of_layer)
         if self.check is not None:
-            prepared = [named(axis, side, self.check) for axis, side in zip(held.axes, prepared, strict=True)]
+            check = partial(self.check, different=len(held.distinct))
+            prepared = [named(axis, side, check) for axis, side in zip(held.axes, prepared, strict=True)]
         first, second = prepared[0], prepared[-1]
         return all_pairs(
             held.shape,

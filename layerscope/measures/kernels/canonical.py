@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.kernels.rounding import Noise, distinct_rows
+from layerscope.measures.kernels.rounding import Noise
 from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = [
@@ -41,17 +41,14 @@ class Directions:
         The singular values, descending, float64.
     loading
         How much of each feature lies along each direction, float64: basis @ loading gives the states back.
-    different
-        How many tokens differ.
-    room
-        How many directions so many different tokens can fill.
+    spent
+        How many of the directions that tokens can fill are not there: one where the mean was taken away.
     """
 
     basis: Float[torch.Tensor, "token direction"]
     strength: Float[torch.Tensor, " direction"]
     loading: Float[torch.Tensor, "direction feature"]
-    different: int
-    room: int
+    spent: int
 
     def __len__(self) -> int:
         return len(self.strength)
@@ -67,60 +64,62 @@ def directions(states: Float[torch.Tensor, "token feature"], precision: float) -
     Parameters
     ----------
     states
-        Of one layer. Equal tokens add no room for directions.
+        Of one layer.
     precision
         The machine epsilon with which they are known.
     """
-    different = len(distinct_rows(states))
-    return _decomposed(states.double(), states, precision, different, different)
+    return _decomposed(states.double(), states, precision, 0)
 
 
 def centred_directions(states: Float[torch.Tensor, "token feature"], precision: float) -> Directions:
     """Decompose states without their mean over tokens, which takes one direction of those that tokens can fill."""
     exact = states.double()
-    different = len(distinct_rows(states))
-    return _decomposed(exact - exact.mean(0), states, precision, different, different - 1)
+    return _decomposed(exact - exact.mean(0), states, precision, 1)
 
 
-def outnumbered(found: Directions) -> Directions:
+def outnumbered(found: Directions, different: int) -> Directions:
     """Refuse directions that are as many as tokens can fill, or nearly: they hold whatever another layer does.
 
     With no more different tokens than features more than half of the possible directions are refused: any two layers of so many
     have some in common.
 
+    Parameters
+    ----------
+    found
+        Of one layer.
+    different
+        How many tokens are not equal to another at every layer: equal ones add no room for directions.
+
     Examples
     --------
-    >>> outnumbered(centred_directions(torch.eye(3, 5), 1e-7))
+    >>> outnumbered(centred_directions(torch.eye(3, 5), 1e-7), 3)
     Traceback (most recent call last):
     layerscope.measures.kernels.undefined.Undefined: its 3 tokens fill all 2 directions ...
     """
     tokens, features = len(found.basis), found.loading.shape[1]
-    full = len(found) >= found.room
-    if full or (found.different <= features and 2 * len(found) > found.room):
-        counted = (
-            f"{tokens} tokens"
-            if found.different == tokens
-            else f"{tokens} tokens, {found.different} of them different,"
-        )
+    room = different - found.spent
+    full = len(found) >= room
+    if full or (different <= features and 2 * len(found) > room):
+        counted = f"{tokens} tokens" + ("" if different == tokens else f", {different} of them different,")
         filled, value = ("all", "1") if full else (f"{len(found)} of the", "near 1")
         raise Undefined(
-            f"its {counted} fill {filled} {found.room} directions that so many can, so that it is {value} whatever the other "
+            f"its {counted} fill {filled} {room} directions that so many can, so that it is {value} whatever the other "
             "layer: take more tokens than features"
         )
     return found
 
 
-def kept_directions(found: Directions) -> Directions:
+def kept_directions(found: Directions, different: int) -> Directions:
     """Keep the fewest directions that hold 99 % of the variance; refuse them as `outnumbered` does.
 
     Examples
     --------
     >>> states = torch.eye(9, 3) * torch.tensor([10.0, 5.0, 0.1])
-    >>> len(kept_directions(directions(states, 1e-7)))
+    >>> len(kept_directions(directions(states, 1e-7), 9))
     2
     """
     power = found.strength.square().cumsum(0)
-    return outnumbered(found.first(1 + int((power < KEPT_VARIANCE * power[-1]).sum())))
+    return outnumbered(found.first(1 + int((power < KEPT_VARIANCE * power[-1]).sum())), different)
 
 
 def canonical_correlation(first: Directions, second: Directions) -> float:
@@ -159,8 +158,7 @@ def _decomposed(
     exact: Float[torch.Tensor, "token feature"],
     states: Float[torch.Tensor, "token feature"],
     precision: float,
-    different: int,
-    room: int,
+    spent: int,
 ) -> Directions:
     """Decompose states in float64, given also as they came: their rounding is of them, not of what is left of them."""
     left, strength, right = torch.linalg.svd(exact, full_matrices=False)
@@ -170,7 +168,7 @@ def _decomposed(
     if not rank:
         raise Undefined("it is the same for every token")
     basis = left[:, :rank].to(states.dtype)
-    return Directions(basis, strength[:rank], strength[:rank, None] * right[:rank], different, room)
+    return Directions(basis, strength[:rank], strength[:rank, None] * right[:rank], spent)
 
 
 def _products(first: Directions, second: Directions) -> Float[torch.Tensor, "direction direction_other"]:

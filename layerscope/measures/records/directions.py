@@ -15,9 +15,9 @@ _DECOMPOSED = (
 _BASES = "the sample, its orthonormal bases in its own type, and one layer in float64"
 _AGAIN = f"{HALVES}; every replicate costs the decompositions and pairs again, on half of the tokens"
 _REFUSED = (
-    "Tokens equal within rounding count as one, and directions that are nothing but rounding as none. Refused where a layer's "
-    "directions are as many as its different tokens can fill, which makes it 1 for any two layers; with no more different "
-    "tokens than features already where they are more than half as many"
+    "Tokens equal within rounding at every layer count as one, and directions that are nothing but rounding as none. Refused "
+    "where a layer's directions are as many as its different tokens can fill, which makes it 1 for any two layers; with no more "
+    "different tokens than features already where they are more than half as many"
 )
 
 _of_directions = partial(
