@@ -33,16 +33,18 @@ class EqualLayers:
         first, second = states[0], states[-1]
         if first.shape[2] != second.shape[2]:
             self.equal[:] = False
-        if not len(first) or not self.equal.any():
+        pairs = np.argwhere(np.triu(self.equal, 1) if self.alone else self.equal)
+        if not len(first) or not len(pairs):
             return
-        # One token rules nearly all pairs out.
-        self.equal &= (first[0][:, None] == second[0]).all(2).numpy()
-        for layer, other in np.argwhere(self.equal).tolist():
-            if not (self.alone and layer >= other):
-                self.equal[layer, other] = torch.equal(first[:, layer], second[:, other])
+        one, two = torch.from_numpy(pairs.T)
+        alike = (first[0, one] == second[0, two]).all(1).numpy()  # one token rules nearly all pairs out
+        for number in np.flatnonzero(alike):
+            layer, other = pairs[number].tolist()
+            alike[number] = torch.equal(first[:, layer], second[:, other])
+        differ = pairs[~alike].T
+        self.equal[differ[0], differ[1]] = False
         if self.alone:
-            upper = np.triu(self.equal, 1)
-            self.equal = upper | upper.T | np.eye(len(upper), dtype=bool)
+            self.equal[differ[1], differ[0]] = False
 
     def merge(self, part: "EqualLayers") -> None:
         """Keep the pairs that are equal in another's tokens too."""
