@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["register"]
 
@@ -21,7 +24,7 @@ over the states (cka, cosine_centered) is then of a sample of 4,096 tokens where
 
 Example: layerscope analyze EleutherAI/pythia-12b --texts stories.txt --dtype bfloat16 --bootstrap 200 --output pythia-12b.nc
 
-Example: layerscope analyze run.h5 --exclude-first 1 --measures cka --null 20 --ceiling 10 --output chance.nc
+Example: layerscope analyze run.h5 --exclude-first 1 --measures cka --null 200 --ceiling 10 --output chance.nc
 """
 
 
@@ -40,8 +43,8 @@ def analyze(
     ] = "auto",
     exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
     bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
-    null: Annotated[int, typer.Option(help="Random pairings of the tokens, for what value chance gives.")] = 0,
-    ceiling: Annotated[int, typer.Option(help="Random splits into halves, for ceilings and reliability.")] = 0,
+    null: Annotated[int, typer.Option(help="Random pairings of the texts, for the value by chance.")] = 0,
+    ceiling: Annotated[int, typer.Option(help="Random splits into halves, for split-half reliability.")] = 0,
     memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     texts: Annotated[
@@ -89,7 +92,7 @@ def analyze(
 
         result = analyze_model(capture, texts, **of_model, **common)
     write_result(result, target)
-    if warning := result.attrs.get("massive_warning"):
+    for warning in _warnings(result):
         typer.echo(f"warning: {warning}", err=True)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
     typer.echo(f"{target}: {', '.join(measured)}")
@@ -114,6 +117,18 @@ def _require_fitting(
         raise UsageError(
             "--null and --ceiling go over the states again and again: capture to a file, then analyze that"
         )
+
+
+def _warnings(result: "xarray.Dataset") -> list[str]:
+    """Collect what the analysis says against its own numbers, a line for each kind."""
+    found = [str(result.attrs["massive_warning"])] if result.attrs.get("massive_warning") else []
+    for name in ("null_warning", "coverage_warning"):
+        said: dict[str, list[str]] = {}
+        for variable, array in result.data_vars.items():
+            if name in array.attrs and not str(variable).endswith(("_low", "_high", "_bootstrap")):
+                said.setdefault(str(array.attrs[name]), []).append(str(variable))
+        found += [f"{', '.join(variables)}: {words}" for words, variables in said.items()]
+    return found
 
 
 def _default_output(capture: Path, texts: str | None, schedule: str | None) -> Path:

@@ -13,7 +13,7 @@ __all__ = ["with_neighbours"]
 
 
 def with_neighbours(result: xr.Dataset) -> xr.Dataset:
-    """Turn those matrices of an analysis that have been held against chance or a ceiling into variables over ``layer``.
+    """Turn those matrices of an analysis with chance or split-half reliability into variables over ``layer``.
 
     Of one capture, layer l gets the value with the layer before it, the first NaN; between two captures, with the layer of the
     same number, NaN where there is none. What stands beside a measure goes with it.

@@ -41,7 +41,7 @@ _CAPTURES: tuple[tuple[str, str, str, Literal["-", "--"]], ...] = (
 )
 _REFERENCES: dict[str, tuple[str, Any]] = {
     "null": ("by chance", (0, (1, 1.6))),
-    "ceiling": ("between halves of the features", (0, (5, 1.6, 1, 1.6))),
+    "ceiling": ("split-half reliability", (0, (5, 1.6, 1, 1.6))),
 }
 
 
@@ -54,8 +54,8 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
     more than tenfold stand on a logarithmic axis. Of two captures the first is a full line, the second a broken one.
 
     Measures between layers are drawn too if the analysis holds what chance gives for them (``<name>_null``, dotted, its 95 %
-    interval a grey band) or their ceiling (``<name>_ceiling``, dash-dotted): at each layer the value with the layer before,
-    between two captures that of the same layer of both.
+    interval a grey band) or their split-half reliability (``<name>_ceiling``, dash-dotted): at each layer the value with the
+    layer before, between two captures that of the same layer of both.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _draw(axes: Axes, result: xr.Dataset, name: str) -> None:
 
 
 def _draw_references(axes: Axes, result: xr.Dataset, name: str) -> list[np.ndarray]:
-    """Draw what chance gives, with its interval, and the ceiling, where there are any; return the values drawn."""
+    """Draw what chance gives, with its interval, and the split-half reliability, where there are any; return the values drawn."""
     layer, shown = _numbers(result, "layer"), []
     found = {ending: np.asarray(result[f"{name}_{ending}"]) for ending in _REFERENCES if f"{name}_{ending}" in result}
     for ending, values in found.items():
@@ -217,7 +217,7 @@ def _shade(axes: Axes, result: xr.Dataset, segments: Segmentation) -> None:
 
 
 def _key(result: xr.Dataset, names: list[str], segments: Segmentation | None) -> list[list[Line2D | Patch]]:
-    """Say which line is which capture, which segments are shaded, and what chance and ceilings look like."""
+    """Say which line is which capture, which segments are shaded, and what chance and split-half reliability look like."""
     about: list[Line2D | Patch] = []
     if any(f"{name}_other" in result for name in names):
         for (_, _, colour, style), words in zip(_CAPTURES, ("first capture", "second capture"), strict=True):

@@ -17,7 +17,7 @@ from layerscope.measures.families.massive_report import report_massive
 from layerscope.measures.labelling import label, label_beside
 from layerscope.measures.passes.chance import by_chance
 from layerscope.measures.passes.engine import Engine
-from layerscope.measures.passes.halves import ceilings, reliabilities, require_halves
+from layerscope.measures.passes.halves import feature_reliability, pattern_reliability, require_halves
 from layerscope.measures.passes.held import hold
 from layerscope.measures.passes.pairing import pair
 from layerscope.measures.passes.reading import Reader, RowPair
@@ -67,9 +67,9 @@ def analyze(
     bootstrap
         How many replicates to draw for 95 % intervals over sequences; 0 for none.
     null
-        How many random pairings of the tokens to draw, to say what value chance gives; 0 for none.
+        How many random pairings of the texts to draw, to say what value chance gives; 0 for none.
     ceiling
-        How many splits into halves to draw, of the features for a ceiling and of the sequences for a reliability; 0 for none.
+        How many splits into halves to draw for split-half reliability, over features and over sequences; 0 for none.
     memory
         About how much the estimators may hold, as ``"4GB"`` or in bytes. One minibatch is always held.
     seed
@@ -217,8 +217,8 @@ def _beside(reader: Reader, measures: list[Measure], study: Study, show: bool) -
     held = hold(reader, study)
     for title, times, compute in (
         ("chance", study.null, by_chance),
-        ("ceilings", study.ceiling, ceilings),
-        ("reliability", study.ceiling, reliabilities),
+        ("reliability over features", study.ceiling, feature_reliability),
+        ("reliability over texts", study.ceiling, pattern_reliability),
     ):
         if times:
             with progress_bar(title, times, "draws", show=show) as advance:

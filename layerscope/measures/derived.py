@@ -12,7 +12,7 @@ DERIVED = {
     "null": "by chance",
     "null_low": "by chance, 95 % interval, low",
     "null_high": "by chance, 95 % interval, high",
-    "ceiling": "between halves of the features",
+    "ceiling": "split-half reliability over features",
 }
 """What follows a measure's name (`cka_null`), and what follows its long name."""
 

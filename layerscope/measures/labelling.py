@@ -10,9 +10,10 @@ import xarray
 from jaxtyping import Float
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
+from layerscope.measures.coverage import coverage_facts
 from layerscope.measures.derived import DERIVED
 from layerscope.measures.families.massive_report import MassiveReport
-from layerscope.measures.kernels.bootstrap import percentiles
+from layerscope.measures.kernels.bootstrap import Resampling
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.study import Beside, Estimate, Study
 
@@ -50,18 +51,16 @@ def label(study: Study, estimates: Iterable[tuple[Measure, Estimate]], report: M
         attributes = _attributes(study, measure, estimate)
         if measure.kind is Kind.PAIRWISE:
             dims = ("layer", "layer_other")
-            _place(dataset, measure.name, dims, attributes, estimate.value, estimate.replicates, estimate.interval)
-            if estimate.replicates is not None:
-                dataset[f"{measure.name}_bootstrap"] = (
-                    ("replicate", *dims),
-                    estimate.replicates.astype(np.float32),
-                    _titled(attributes, "bootstrap") | {"interval": estimate.interval},
-                )
+            dataset[measure.name] = (dims, estimate.value, attributes)
+            _place_interval(dataset, measure.name, measure, estimate.replicates, estimate.resampling)
+            _place_replicates(dataset, measure.name, estimate)
             continue
-        _place(dataset, measure.name, ("layer",), attributes, estimate.value, estimate.replicates, estimate.interval)
+        dataset[measure.name] = (("layer",), estimate.value, attributes)
+        _place_interval(dataset, measure.name, measure, estimate.replicates, estimate.resampling)
         if estimate.value_other is not None:
-            name, replicates = f"{measure.name}_other", estimate.replicates_other
-            _place(dataset, name, ("layer_other",), attributes, estimate.value_other, replicates, estimate.interval)
+            name = f"{measure.name}_other"
+            dataset[name] = (("layer_other",), estimate.value_other, attributes)
+            _place_interval(dataset, name, measure, estimate.replicates_other, estimate.resampling)
     for name, column in report.table.items():
         dataset[name] = ("rank", column)
     return dataset.assign_attrs(report.facts)
@@ -93,20 +92,32 @@ def _attributes(study: Study, measure: Measure, estimate: Estimate) -> Attribute
     return attributes | ({"units": measure.units} if measure.units else {})
 
 
-def _place(
+def _place_interval(
     dataset: xarray.Dataset,
     name: str,
-    dims: tuple[str, ...],
-    attributes: Attributes,
-    value: Float[np.ndarray, "..."],
+    measure: Measure,
     replicates: Float[np.ndarray, "..."] | None,
-    interval: str,
+    resampling: Resampling | None,
 ) -> None:
-    dataset[name] = (dims, value, attributes)
-    if replicates is None:
+    """Add the ends of the 95 % interval of a variable, inside the measure's range."""
+    if replicates is None or resampling is None:
         return
-    for bound, ends in zip(("low", "high"), percentiles(replicates), strict=True):
-        dataset[f"{name}_{bound}"] = (dims, ends, _titled(attributes, bound) | {"interval": interval})
+    variable = dataset[name]
+    variable.attrs |= coverage_facts(measure.name, resampling.units)
+    ends = resampling.interval(variable.values, replicates)
+    for bound, end in zip(("low", "high"), ends, strict=True):
+        attributes = _titled(variable.attrs, bound) | {"interval": resampling.description}
+        dataset[f"{name}_{bound}"] = (variable.dims, np.clip(end, measure.low, measure.high), attributes)
+
+
+def _place_replicates(dataset: xarray.Dataset, name: str, estimate: Estimate) -> None:
+    """Add the replicates of a matrix, half-samples shifted about its value."""
+    if estimate.replicates is None or estimate.resampling is None:
+        return
+    variable, resampling = dataset[name], estimate.resampling
+    replicates = resampling.centred(estimate.replicates, estimate.value).astype(np.float32)
+    attributes = _titled(variable.attrs, "bootstrap") | {"interval": resampling.description}
+    dataset[f"{name}_bootstrap"] = (("replicate", *variable.dims), replicates, attributes)
 
 
 def _titled(attributes: Attributes, ending: str) -> Attributes:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
+from layerscope.measures.kernels.bootstrap import Resampling
 
 __all__ = ["EXACT_TOKENS", "Axis", "Beside", "Estimate", "Study"]
 
@@ -70,7 +71,7 @@ class Study:
     exclude_first, bootstrap, memory, seed
         Positions left out at the start of each sequence, replicates, bytes, seed of everything drawn.
     null, ceiling
-        Pairings by chance, splits into halves.
+        Pairings of the texts by chance, splits into halves.
     precision
         The machine epsilon with which the states are known (see `StateSource`); None for that of `dtype`.
     """
@@ -135,8 +136,8 @@ class Estimate:
         The second capture's statistic, ``[layer_other]``.
     replicates, replicates_other
         ``[replicate, …]`` as the value; None without a bootstrap.
-    interval
-        In words, how the replicates were made.
+    resampling
+        How the replicates were made.
     """
 
     value: Float[np.ndarray, "..."]
@@ -146,7 +147,7 @@ class Estimate:
     value_other: Float[np.ndarray, "..."] | None = None
     replicates: Float[np.ndarray, "..."] | None = None
     replicates_other: Float[np.ndarray, "..."] | None = None
-    interval: str = ""
+    resampling: Resampling | None = None
 
     @classmethod
     def of_layers(
@@ -157,7 +158,7 @@ class Estimate:
         chosen: dict[str, int | float | str] | None = None,
         *,
         replicates: Sequence[Float[np.ndarray, "replicate _layer"] | None] = (),
-        interval: str = "",
+        resampling: Resampling | None = None,
     ) -> "Estimate":
         """Make the estimate of a statistic of layers from its values in each capture, and their replicates."""
         return cls(
@@ -168,7 +169,7 @@ class Estimate:
             value_other=values[1] if len(values) > 1 else None,
             replicates=replicates[0] if replicates else None,
             replicates_other=replicates[1] if len(replicates) > 1 else None,
-            interval=interval,
+            resampling=resampling,
         )
 
 

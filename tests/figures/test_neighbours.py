@@ -1,4 +1,4 @@
-"""Chance and ceilings in figures: curves of neighbours in a profile, dots on a heatmap."""
+"""Chance and reliability in figures: curves of neighbours in a profile, dots on a heatmap."""
 
 import numpy as np
 import pytest

@@ -3,13 +3,15 @@
 This module knows rows and Gram sums; it knows no labels and no files.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.families.family import Family
-from layerscope.measures.kernels.bootstrap import HALVES, deal_groups, half_masks, recentred
+from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks
 from layerscope.measures.kernels.gram import Criterion, GramSums
 from layerscope.measures.study import EXACT_TOKENS, Estimate, Study
 from layerscope.states import StateRows
@@ -111,10 +113,10 @@ class Alignment(Family):
         elif not self.sample.complete:
             chosen |= {"sample": tokens, "sample_seed": self.study.seed}
             estimator += " of a seeded sample"
-        replicates = recentred(alignment[1:], alignment[0]) if self.study.bootstrap else None
-        return Estimate(
-            alignment[0], tokens, estimator, chosen, replicates=replicates, interval=HALVES.format(groups=self._groups)
-        )
+        estimate = Estimate(alignment[0], tokens, estimator, chosen)
+        if not self.study.bootstrap:
+            return estimate
+        return replace(estimate, replicates=alignment[1:], resampling=Resampling(self._groups, halves=True))
 
     def _mean(self) -> Criterion:
         """Average over batches; a half-sample with fewer than four tokens in a batch has no criterion there."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.pair_sums import PairSums
-from layerscope.measures.kernels.bootstrap import sequence_weights, weighted_ratio
+from layerscope.measures.kernels.bootstrap import Resampling, sequence_weights, weighted_ratio
 from layerscope.measures.study import Study
 
 __all__ = ["Resampled", "WholeSums", "resample", "sequence_cosines", "token_cosines", "whole_sums"]
@@ -31,10 +31,11 @@ class WholeSums(NamedTuple):
 
 
 class Resampled(NamedTuple):
-    """A ratio of sums over sequences, and its bootstrap replicates if there are any."""
+    """A ratio of sums over sequences, its bootstrap replicates if there are any, and how they were made."""
 
     value: Float[np.ndarray, "..."]
-    replicates: Float[np.ndarray, "..."] | None
+    replicates: Float[np.ndarray, "..."] | None = None
+    resampling: Resampling | None = None
 
 
 def whole_sums(sums: PairSums, *, without_first: bool = False) -> WholeSums:
@@ -96,9 +97,9 @@ def resample(
     """Divide the sums over all sequences, and over each bootstrap sample of sequences if the study asks for it."""
     value = weighted_ratio(numerator, denominator, np.ones((1, len(denominator))))[0]
     if not study.bootstrap:
-        return Resampled(value, None)
+        return Resampled(value)
     weights = sequence_weights(len(denominator), study.bootstrap, study.seed)
-    return Resampled(value, weighted_ratio(numerator, denominator, weights))
+    return Resampled(value, weighted_ratio(numerator, denominator, weights), Resampling(len(denominator)))
 
 
 def _exact_diagonal(

@@ -17,7 +17,6 @@ from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
-from layerscope.measures.kernels.bootstrap import recentred
 from layerscope.measures.kernels.clouds import Cloud, procrustes_distance, shape_angle
 from layerscope.measures.kernels.gram import GramSums
 from layerscope.measures.kernels.rounding import Noise
@@ -113,8 +112,8 @@ class Covariance(Family):
             tokens,
             f"centred states of {where}",
             chosen,
-            replicates=None if halves is None else recentred(self._pairwise_replicates(name, halves), value),
-            interval="" if halves is None else halves.interval,
+            replicates=None if halves is None else self._pairwise_replicates(name, halves),
+            resampling=None if halves is None else halves.resampling,
         )
 
     def _spectral(
@@ -133,8 +132,8 @@ class Covariance(Family):
             tokens,
             f"eigenvalues of the centred covariance of {where}",
             chosen,
-            replicates=[recentred(found, value) for found, value in zip(replicates, values, strict=False)],
-            interval="" if halves is None else halves.interval,
+            replicates=replicates,
+            resampling=None if halves is None else halves.resampling,
         )
 
     def _plan(self) -> None:

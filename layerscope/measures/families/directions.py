@@ -11,7 +11,6 @@ from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
-from layerscope.measures.kernels.bootstrap import recentred
 from layerscope.measures.study import Axis, Estimate, Study
 from layerscope.states import StateRows
 
@@ -104,11 +103,11 @@ class Directions(Family):
             self.tokens,
             "mean over pairs of different tokens",
             ({"zero_state_tokens": left_out} if left_out else {}) | (halves.chosen if halves else {}),
-            replicates=[self._replicates(side, halves, value) for side, value in enumerate(values)] if halves else [],
-            interval=halves.interval if halves else "",
+            replicates=[self._replicates(side, halves) for side in range(len(values))] if halves else [],
+            resampling=halves.resampling if halves else None,
         )
 
-    def _replicates(self, side: int, halves: HalfSamples, value: np.ndarray) -> Float[np.ndarray, "replicate layer"]:
+    def _replicates(self, side: int, halves: HalfSamples) -> Float[np.ndarray, "replicate layer"]:
         """Compute the measure of each half, from one sum of unit vectors a group."""
         hidden, group = self.sample.hidden(side), torch.from_numpy(halves.group)
         sums = UnitSums(halves.masks.shape[1], *hidden.shape[1:])
@@ -116,8 +115,7 @@ class Directions(Family):
             part = slice(start, start + _AT_ONCE)
             sums.update(hidden[part], group[part])
         masks = torch.from_numpy(halves.masks)
-        found = anisotropy(torch.tensordot(masks, sums.total, dims=1), masks @ sums.count)
-        return recentred(found.numpy(), value)
+        return anisotropy(torch.tensordot(masks, sums.total, dims=1), masks @ sums.count).numpy()
 
 
 def _defined(axis: Axis, values: Float[torch.Tensor, " layer"]) -> Float[np.ndarray, " layer"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.kernels.bootstrap import HALVES, deal_groups, half_masks
+from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks
 from layerscope.measures.study import Study
 
 __all__ = ["HalfSamples"]
@@ -33,7 +33,7 @@ class HalfSamples:
         Of each row measured.
     masks
         Which groups are in each half.
-    chosen, interval
+    chosen, resampling
         For the estimate: the size of the sample where it is not all there is, and how the replicates are made.
 
     Raises
@@ -46,7 +46,7 @@ class HalfSamples:
         self.group, groups = deal_groups(sample.sequence_index[rows], study.seed)
         self.masks: Float[np.ndarray, "replicate group"] = half_masks(groups, study.bootstrap, study.seed)
         self.chosen: dict[str, int | float | str] = {} if sample.complete else {"interval_sample": sample.kept}
-        self.interval = HALVES.format(groups=groups)
+        self.resampling = Resampling(groups, halves=True)
 
     def rows(self) -> Iterator[Int[np.ndarray, " row"]]:
         """Give the rows of each half."""

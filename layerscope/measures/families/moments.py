@@ -4,6 +4,8 @@ The means are what all need: the variance comes with them in the first pass, the
 knows moments and pair sums; it knows no labels and no files.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -12,7 +14,7 @@ from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.families.cosines import resample, token_cosines
 from layerscope.measures.families.family import Family
-from layerscope.measures.kernels.bootstrap import RESAMPLED, sequence_weights
+from layerscope.measures.kernels.bootstrap import Resampling, sequence_weights
 from layerscope.measures.kernels.centring import centred
 from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
@@ -102,7 +104,7 @@ class Moments(Family):
             return self._magnitude_difference()
         assert self.pairs is not None
         total, count = token_cosines(self.pairs, self.study, name)
-        value, replicates = resample(total, count, self.study)
+        value, replicates, resampling = resample(total, count, self.study)
         tokens = int(count.sum())
         chosen: dict[str, int | float | str] = (
             {} if tokens == self.tokens else {"zero_state_tokens": self.tokens - tokens}
@@ -111,8 +113,9 @@ class Moments(Family):
         if self.study.rows is None and not self.sample.complete:
             chosen = {"sample": tokens, "sample_seed": self.study.seed}
             estimator += ", of a seeded sample of tokens"
-        interval = f"{RESAMPLED}; the centre stays the mean of the full sample"
-        return Estimate(value, tokens, estimator, chosen, replicates=replicates, interval=interval)
+        if resampling is not None:
+            resampling = replace(resampling, note="the centre stays the mean of the full sample")
+        return Estimate(value, tokens, estimator, chosen, replicates=replicates, resampling=resampling)
 
     @property
     def tokens(self) -> int:
@@ -127,7 +130,7 @@ class Moments(Family):
             self.tokens,
             "mean over features of the variance over tokens (ddof 0)",
             replicates=replicates,
-            interval=RESAMPLED,
+            resampling=self._resampling(),
         )
 
     def _magnitude_difference(self) -> Estimate:
@@ -138,8 +141,11 @@ class Moments(Family):
             self.tokens,
             "difference of the lengths of means over tokens",
             replicates=abs(replicates[0][:, :, None] - replicates[-1][:, None]) if replicates else None,
-            interval=RESAMPLED,
+            resampling=self._resampling(),
         )
+
+    def _resampling(self) -> Resampling | None:
+        return Resampling(len(self.seen)) if self.study.bootstrap else None
 
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sequences that have tokens, and how often each replicate draws them."""

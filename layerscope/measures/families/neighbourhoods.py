@@ -12,7 +12,6 @@ from sklearn.neighbors import NearestNeighbors
 from layerscope.errors import MeasureError
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
-from layerscope.measures.kernels.bootstrap import recentred
 from layerscope.measures.kernels.rounding import distinct_rows
 from layerscope.measures.study import Estimate
 from layerscope.states import StateRows
@@ -96,12 +95,12 @@ class Neighbourhoods(Family):
             self.sample.kept,
             f"distances to the two nearest neighbours of {where}",
             chosen | (halves.chosen if halves else {}),
-            replicates=[self._replicates(side, halves, values[side]) for side in sides] if halves else [],
-            interval=halves.interval if halves else "",
+            replicates=[self._replicates(side, halves) for side in sides] if halves else [],
+            resampling=halves.resampling if halves else None,
         )
 
-    def _replicates(self, side: int, halves: HalfSamples, value: np.ndarray) -> Float[np.ndarray, "replicate layer"]:
-        return recentred(np.stack([self._dimensions(side, rows) for rows in halves.rows()]), value)
+    def _replicates(self, side: int, halves: HalfSamples) -> Float[np.ndarray, "replicate layer"]:
+        return np.stack([self._dimensions(side, rows) for rows in halves.rows()])
 
     def _dimensions(self, side: int, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " layer"]:
         """Compute the dimension of each layer on some of the rows held."""

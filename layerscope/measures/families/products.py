@@ -21,7 +21,6 @@ from layerscope.measures.families.cosines import (
     whole_sums,
 )
 from layerscope.measures.families.family import Family
-from layerscope.measures.kernels.bootstrap import RESAMPLED
 from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
 
@@ -109,7 +108,7 @@ class Products(Family):
                 return self._norm()
             case "max_abs":
                 values = [peak.magnitude.max(1) for peak in self.peaks]
-                return _per_layer([Resampled(value, None) for value in values], self.tokens, "maximum over tokens")
+                return _per_layer([Resampled(value) for value in values], self.tokens, "maximum over tokens")
         raise KeyError(name)
 
     @property
@@ -119,9 +118,14 @@ class Products(Family):
 
     def _cosine(self) -> Estimate:
         total, count = token_cosines(self.sums, self.study, "cosine")
-        value, replicates = resample(total, count, self.study)
+        value, replicates, resampling = resample(total, count, self.study)
         return Estimate(
-            value, int(count.sum()), "mean over tokens", self._zero_states(), replicates=replicates, interval=RESAMPLED
+            value,
+            int(count.sum()),
+            "mean over tokens",
+            self._zero_states(),
+            replicates=replicates,
+            resampling=resampling,
         )
 
     def _sequence(self, name: str) -> Estimate:
@@ -133,7 +137,7 @@ class Products(Family):
             return Estimate(nothing, 0, "undefined: there is no token but the first of each sequence")
         whole = whole_sums(self.sums, without_first=without_first)
         ratio, usable = sequence_cosines(whole, self.study, alone=self.sums.alone)
-        value, replicates = resample(ratio, usable, self.study)
+        value, replicates, resampling = resample(ratio, usable, self.study)
         estimator = "mean over sequences of the cosine of flattened sequences"
         if without_first:
             estimator += ", position 0 of each left out"
@@ -143,7 +147,7 @@ class Products(Family):
             estimator,
             {"sequences": int(usable.sum())},
             replicates=replicates,
-            interval=RESAMPLED,
+            resampling=resampling,
         )
 
     def _angular(self) -> Estimate:
@@ -154,7 +158,7 @@ class Products(Family):
             raise MeasureError(
                 "angular_distance: every sequence's last token has an all-zero state; leave the measure out"
             )
-        value, replicates = resample(
+        value, replicates, resampling = resample(
             np.nan_to_num(angle) * usable[:, None, None], usable.astype(np.float64), self.study
         )
         sequences = int(usable.sum())
@@ -164,7 +168,7 @@ class Products(Family):
             "mean over sequences of the last token's angle",
             {"sequences": sequences},
             replicates=replicates,
-            interval=RESAMPLED,
+            resampling=resampling,
         )
 
     def _block_influence(self) -> Estimate:
@@ -198,5 +202,5 @@ def _per_layer(
         estimator,
         chosen,
         replicates=[result.replicates for result in results],
-        interval=RESAMPLED,
+        resampling=results[0].resampling,
     )

@@ -27,7 +27,6 @@ from layerscope.measures.comparisons.kernel_alignment import WIDTH, DistanceCorr
 from layerscope.measures.comparisons.neighbours import NEIGHBOUR_SCORES, Neighbours
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
-from layerscope.measures.kernels.bootstrap import recentred
 from layerscope.measures.kernels.canonical import (
     canonical_correlation,
     canonical_r2,
@@ -109,19 +108,19 @@ class Sampled(Family):
         rows = self.sample.lowest(comparison.most_tokens(self.study))
         held = self._hold(rows)
         value = _defined(name, "there", lambda: comparison.matrix(held, measure))
-        replicates, interval = None, ""
+        replicates, resampling = None, None
         if self.study.bootstrap:
             halves = HalfSamples(self.study, self.sample, rows)
             where = "on half of the sequences, which an interval takes"
-            found = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
-            replicates, interval = recentred(found, value), halves.interval
+            replicates = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
+            resampling = halves.resampling
         self._free(name)
         tokens, where, chosen = len(held), "all tokens", comparison.facts(held)
         if tokens < self.sample.seen:
             where = "a seeded sample of tokens"
             chosen |= {"sample": tokens, "sample_seed": self.study.seed}
         words = f"{comparison.words}, of {where}"
-        return Estimate(value, tokens, words, chosen, replicates=replicates, interval=interval)
+        return Estimate(value, tokens, words, chosen, replicates=replicates, resampling=resampling)
 
     def _hold(self, rows: np.ndarray) -> HeldTokens:
         """Return these tokens of the sample, the same object for as many of them."""

@@ -12,7 +12,6 @@ from layerscope.measures.accumulators.neighbouring_rows import NeighbouringRows,
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.families.cosines import Resampled, resample
 from layerscope.measures.families.family import Family
-from layerscope.measures.kernels.bootstrap import RESAMPLED
 from layerscope.measures.kernels.lengths import unit_angles
 from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
 from layerscope.measures.study import Axis, Estimate, Study
@@ -105,7 +104,7 @@ class Trajectories(Family):
             "mean over sequences of the mean angle between successive steps",
             {"sequences": int(min(usable))},
             replicates=[result.replicates for result in results],
-            interval=RESAMPLED,
+            resampling=results[0].resampling,
         )
 
     def _add(self, rows: Rows, turns: Bool[np.ndarray, " turn"]) -> None:
@@ -130,7 +129,11 @@ class Trajectories(Family):
 
 def _stacked(layers: list[Resampled]) -> Resampled:
     replicates = [layer.replicates for layer in layers if layer.replicates is not None]
-    return Resampled(np.stack([layer.value for layer in layers]), np.stack(replicates, axis=1) if replicates else None)
+    return Resampled(
+        np.stack([layer.value for layer in layers]),
+        np.stack(replicates, axis=1) if replicates else None,
+        layers[0].resampling,
+    )
 
 
 def _refuse_without_turns(axis: Axis, curved: Bool[np.ndarray, "sequence layer"]) -> None:

@@ -1,31 +1,96 @@
-"""Intervals over sequences: resampling, half-sampling, percentiles.
+"""Intervals over sequences: resampling, half-sampling, and the interval that the replicates give.
 
 Tokens of one sequence are correlated, so whole sequences are drawn, never tokens. This module knows sums and seeds, not
 states.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtri, stdtrit
 
 from layerscope.errors import MeasureError
 
-__all__ = [
-    "HALVES",
-    "RESAMPLED",
-    "deal_groups",
-    "half_masks",
-    "percentiles",
-    "recentred",
-    "sequence_weights",
-    "weighted_ratio",
-]
+__all__ = ["Resampling", "deal_groups", "half_masks", "percentiles", "sequence_weights", "weighted_ratio"]
 
-RESAMPLED = "95 % percentile interval; sequences drawn with replacement"
-HALVES = (
-    "95 % percentile interval; half-samples of sequences (dealt into {groups} groups), shifted so that their mean "
-    "is the value"
-)
 MOST_GROUPS = 64
+_CONFIDENCE = 0.975
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How replicates were made, and therefore what interval they give.
+
+    Attributes
+    ----------
+    units
+        How many sequences, or groups of sequences, were drawn from.
+    halves
+        Whether each replicate is a random half of them; else they were drawn with replacement, as many as there are.
+    note
+        What else must be said.
+    """
+
+    units: int
+    halves: bool = False
+    note: str = ""
+
+    @property
+    def description(self) -> str:
+        """How the interval was made, in words."""
+        drawn = (
+            f"half-samples of sequences, dealt into {self.units} groups"
+            if self.halves
+            else f"{self.units} sequences drawn with replacement"
+        )
+        ends = f"percentiles, widened by Student's t for {self.units - 1} degrees of freedom and extended by the estimated bias"
+        return f"95 % bootstrap interval ({drawn}): {ends}" + (f"; {self.note}" if self.note else "")
+
+    def centred(
+        self, replicates: Float[np.ndarray, "replicate *rest"], value: Float[np.ndarray, "*rest"]
+    ) -> Float[np.ndarray, "replicate *rest"]:
+        """Shift half-samples so that their mean is the value; leave bootstrap samples as they are.
+
+        A half-sample has the spread of a bootstrap sample, to first order, but an estimator that depends on the number of tokens
+        (a rank, a biased alignment) is off by that dependence in all of them alike.
+        """
+        return replicates - replicates.mean(axis=0) + value if self.halves else replicates
+
+    def interval(
+        self, value: Float[np.ndarray, "*rest"], replicates: Float[np.ndarray, "replicate *rest"]
+    ) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
+        r"""Return the ends of the 95 % interval; NaN where all replicates are NaN.
+
+        The ends are the percentiles of the replicates' deviations from their mean, about the value. Two corrections follow.
+        Few sequences: the deviations are multiplied by $t_{n-1}/z$, and by $\sqrt{n/(n-1)}$ where sequences were drawn with
+        replacement, whose spread is too small by that (Hesterberg 2015). Bias: the mean of the replicates minus the value
+        estimates how far the value is from that of infinitely many sequences; the interval is extended by it on that side, so
+        that it covers both what so many sequences give on average and what infinitely many would.
+
+        Parameters
+        ----------
+        value
+            Of all sequences.
+        replicates
+            As computed, not `centred`.
+
+        Examples
+        --------
+        >>> draws = np.array([[1.0], [2.0], [4.0], [5.0]])
+        >>> low, high = Resampling(1000).interval(np.array([2.0]), draws)  # replicates are 1 too high on average
+        >>> low.round(1), high.round(1)
+        (array([-0.9]), array([3.9]))
+        """
+        mean = np.full(value.shape, np.nan)
+        known = ~np.isnan(replicates).all(axis=0)
+        mean[known] = np.nanmean(replicates[:, known], axis=0)
+        widening = stdtrit(self.units - 1, _CONFIDENCE) / ndtri(_CONFIDENCE)
+        if not self.halves:
+            widening *= np.sqrt(self.units / (self.units - 1))
+        low, high = percentiles((replicates - mean) * widening)
+        bias = mean - value
+        return value + low - np.maximum(bias, 0), value + high - np.minimum(bias, 0)
 
 
 def sequence_weights(sequences: int, replicates: int, seed: int) -> Float[np.ndarray, "replicate sequence"]:
@@ -100,18 +165,6 @@ def half_masks(groups: int, replicates: int, seed: int) -> Float[np.ndarray, "re
     """Draw a random half of the groups for each replicate, as rows of zeros and ones."""
     order = np.argsort(np.random.default_rng([seed, 2]).random((replicates, groups)), axis=1)
     return (order < groups // 2).astype(np.float64)
-
-
-def recentred(
-    replicates: Float[np.ndarray, "replicate ..."], value: Float[np.ndarray, "..."]
-) -> Float[np.ndarray, "replicate ..."]:
-    """Shift half-sample replicates so that their mean is the value.
-
-    A half-sample of half the tokens has the spread of a bootstrap sample, to first order, but an estimator that depends on
-    the number of tokens (a rank, a biased alignment) is off by that dependence in all of them alike: the shift takes it out.
-    """
-    shifted: np.ndarray = replicates - replicates.mean(axis=0) + value
-    return shifted
 
 
 def percentiles(

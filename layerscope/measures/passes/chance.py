@@ -1,28 +1,154 @@
-"""What value chance gives: each token's state paired with that of another token.
+"""What value chance gives: the states of each text paired with those of another text.
 
-The pairing is all that is drawn. A token is paired with one of the same role: the first of its sequence with firsts, the last
-with lasts, the others with others. So every measure keeps its own tokens (some leave out the first, some look at the last only),
-and what is true of a place in every text, as the huge first state is, does not count as agreement beyond chance. This module
-knows tokens and pairings; it knows no formula.
+Only the pairing is drawn, and it is of whole texts. Tokens of one text are alike, so pairing single tokens across texts would
+destroy what two unrelated layers have in common, their texts, and any two layers would look related. This module knows tokens and
+pairings; it knows no formula.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
+from scipy.special import stdtrit
 
-from layerscope.measures.kernels.bootstrap import percentiles
-from layerscope.measures.passes.held import Held, measured
+from layerscope.errors import MeasureError
+from layerscope.measures.passes.held import Held, measured, said_of
 from layerscope.measures.record import Measure
 from layerscope.measures.study import Beside, Study
 
-__all__ = ["by_chance", "draw_pairing", "roles_of"]
+__all__ = ["Texts", "by_chance", "chance_interval", "draw_pairing"]
+
+LEAST_PER_STRATUM = 20
+"""Texts of similar length are paired among themselves, in groups of at least this many."""
+FEWEST_TEXTS = 8
+"""With fewer texts the interval is too narrow to trust."""
+_FEWEST_FOR_RANKS = 39
+"""The fewest draws of which the smallest and the largest bound 95 %."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where the tokens of each text are.
+
+    Attributes
+    ----------
+    row
+        The rows, sorted by text and position.
+    start, length
+        Where each text starts in `row`, and how many rows it has.
+    has_first
+        Whether the text has a row at position 0.
+    """
+
+    row: Int[np.ndarray, " token"]
+    start: Int[np.ndarray, " text"]
+    length: Int[np.ndarray, " text"]
+    has_first: Bool[np.ndarray, " text"]
+
+    @classmethod
+    def of(cls, sequence_index: Int[np.ndarray, " token"], position: Int[np.ndarray, " token"]) -> "Texts":
+        """Find the texts in rows of any order.
+
+        Examples
+        --------
+        >>> texts = Texts.of(np.array([5, 0, 0, 0, 4, 5]), np.array([6, 0, 1, 2, 0, 5]))
+        >>> texts.row.tolist(), texts.length.tolist(), texts.has_first.tolist()
+        ([1, 2, 3, 4, 5, 0], [3, 1, 2], [True, True, False])
+        """
+        row = np.lexsort((position, sequence_index))
+        _, start, length = np.unique(sequence_index[row], return_index=True, return_counts=True)
+        return cls(row, start, length, position[row][start] == 0)
+
+    def strata(self, rng: np.random.Generator) -> list[Int[np.ndarray, " member"]]:
+        """Group the texts that may be paired: with or without a first token, and of similar length; ties are broken at random."""
+        order = np.lexsort((rng.random(len(self.length)), self.length))
+        kinds = (order[self.has_first[order]], order[~self.has_first[order]])
+        return [
+            part for kind in kinds for part in np.array_split(kind, max(1, len(kind) // LEAST_PER_STRATUM)) if len(part)
+        ]
+
+
+def draw_pairing(texts: Texts, rng: np.random.Generator) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """Pair each text with another one of its stratum, and their tokens position by position.
+
+    The last token is paired with the last one. The longer text of a pair loses the tokens before its last one that have no
+    partner. A text that is alone in its stratum is left out.
+
+    Returns
+    -------
+    tuple
+        Rows of the first side, and the row of the second side that each is paired with.
+
+    Examples
+    --------
+    >>> texts = Texts.of(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 0, 1]))
+    >>> draw_pairing(texts, np.random.default_rng(0))
+    (array([0, 3, 4, 5]), array([4, 5, 0, 3]))
+    """
+    partner = np.full(len(texts.start), -1)
+    for members in texts.strata(rng):
+        if len(members) > 1:
+            cycle = rng.permutation(members)
+            partner[cycle] = np.roll(cycle, 1)
+    pairs = [
+        (_ends(texts, text, common), _ends(texts, other, common))
+        for text, other in enumerate(partner.tolist())
+        if other >= 0
+        for common in [int(min(texts.length[text], texts.length[other]))]
+    ]
+    return np.concatenate([rows for rows, _ in pairs]), np.concatenate([rows for _, rows in pairs])
+
+
+def _ends(texts: Texts, text: int, count: int) -> Int[np.ndarray, " row"]:
+    """Return the first rows of a text and, of two or more, its last row instead of the last of them."""
+    place = texts.start[text] + np.arange(count)
+    if count > 1:
+        place[-1] = texts.start[text] + texts.length[text] - 1
+    rows: np.ndarray = texts.row[place]
+    return rows
+
+
+def chance_interval(
+    draws: Float[np.ndarray, "draw ..."], pairings: int, widening: float
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    r"""Return the 95 % interval for one more draw.
+
+    With 39 pairings or more the ends are order statistics, of rank $0.025(K+1)$ from either side. Fewer have none that far out;
+    the interval is then Student's prediction interval, mean ± t s √(1 + 1/K). NaN for a single pairing.
+
+    Parameters
+    ----------
+    draws
+        What the pairings gave.
+    pairings
+        How many of the draws are independent.
+    widening
+        Factor for the distance from the mean. The pairing observed is not among those drawn, so it lies farther from their mean
+        than they do.
+
+    Examples
+    --------
+    >>> low, high = chance_interval(np.arange(39.0)[:, None], 39, 1.0)
+    >>> low, high
+    (array([0.]), array([38.]))
+    """
+    mean = draws.mean(axis=0)
+    if pairings < 2:
+        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    if pairings < _FEWEST_FOR_RANKS:
+        reach = stdtrit(pairings - 1, 0.975) * draws.std(axis=0, ddof=1) * np.sqrt(1 + 1 / pairings)
+        ends = np.stack([mean - reach, mean + reach])
+    else:
+        ends = np.quantile(draws, [0.025, 0.975], axis=0, method="weibull")
+    low, high = mean + widening * (ends - mean)
+    return low, high
 
 
 def by_chance(
     held: list[Held], measures: list[Measure], study: Study, advance: Callable[[int], None]
 ) -> Iterator[Beside]:
-    """Give each pairwise measure's mean and 95 % interval over random pairings of the tokens.
+    """Give each pairwise measure's mean and 95 % interval over random pairings of the texts.
 
     Of one capture the second side is the capture itself; a symmetric measure then draws twice from each pairing, layer with
     other layer and the other way round.
@@ -37,61 +163,63 @@ def by_chance(
         Gives the number of pairings and the seed.
     advance
         Is told of each pairing done.
+
+    Raises
+    ------
+    MeasureError
+        Where no text has another one to be paired with, or a measure has no meaning on the tokens of a pairing.
     """
     first, second = held[0], held[-1]
-    roles = roles_of(first.sequence_index, np.minimum(first.position, second.position))
+    texts = Texts.of(first.sequence_index, np.minimum(first.position, second.position))
+    paired, widening = _partners(texts)
     rng = np.random.default_rng([study.seed, 4])
     draws: dict[str, list[np.ndarray]] = {measure.name: [] for measure in measures}
-    tokens: dict[str, int] = {}
+    tokens: dict[str, list[int]] = {measure.name: [] for measure in measures}
     for _ in range(study.null):
-        found = measured(first, second.paired(draw_pairing(roles, rng)), measures, study)
+        rows, partners = draw_pairing(texts, rng)
+        with said_of("in a pairing of the texts by chance (--null)"):
+            found = measured(first.tokens(rows), second.paired(rows, partners), measures, study)
         for measure in measures:
             values = found[measure.name].value
             draws[measure.name] += [values, values.T] if measure.symmetric and len(held) == 1 else [values]
-            tokens[measure.name] = found[measure.name].tokens
+            tokens[measure.name].append(found[measure.name].tokens)
         advance(1)
+    facts = _facts(study.null, paired)
     for measure in measures:
-        low, high = percentiles(np.stack(draws[measure.name]))
+        drawn = np.stack(draws[measure.name])
+        low, high = (np.clip(end, measure.low, measure.high) for end in chance_interval(drawn, study.null, widening))
         yield Beside(
             measure.name,
-            {"null": np.mean(draws[measure.name], axis=0), "null_low": low, "null_high": high},
-            {
-                "estimator": "over random pairings of the tokens, first tokens with first, last with last, others with others",
-                "null_permutations": study.null,
-                "null_tokens": tokens[measure.name],
-            },
+            {"null": drawn.mean(axis=0), "null_low": low, "null_high": high},
+            facts | {"null_tokens": round(float(np.mean(tokens[measure.name])))},
         )
 
 
-def roles_of(
-    sequence_index: Int[np.ndarray, " token"], position: Int[np.ndarray, " token"]
-) -> Int[np.ndarray, " token"]:
-    """Number the roles of tokens: at position 0, the last of its sequence that there is, both, or neither.
+def _partners(texts: Texts) -> tuple[int, float]:
+    """Return how many texts can be paired, and how much farther from the mean the true pairing lies than those drawn.
 
-    Examples
-    --------
-    >>> roles_of(np.array([0, 0, 0, 1, 2, 2]), np.array([0, 1, 2, 0, 5, 6]))
-    array([1, 0, 2, 3, 0, 2])
+    In a stratum of s texts the true pairing and the others together have mean zero about the effects of the texts, so that the
+    mean over the others is moved away from the true pairing: by a factor of s/(s-1).
     """
-    _, slot = np.unique(sequence_index, return_inverse=True)
-    furthest = np.zeros(slot.max() + 1, position.dtype)
-    np.maximum.at(furthest, slot, position)
-    roles: np.ndarray = (position == 0) + 2 * (position == furthest[slot])
-    return roles
+    sizes = np.array([len(members) for members in texts.strata(np.random.default_rng(0)) if len(members) > 1])
+    if not len(sizes):
+        raise MeasureError(
+            "--null pairs each text with another, and there is only one of its kind: capture more texts, or leave --null out"
+        )
+    return int(sizes.sum()), float(sizes.sum() / (sizes - 1).sum())
 
 
-def draw_pairing(roles: Int[np.ndarray, " token"], rng: np.random.Generator) -> Int[np.ndarray, " token"]:
-    """Draw a partner for each token among those of its role, all pairings alike likely, itself included.
-
-    Examples
-    --------
-    >>> roles = np.array([1, 0, 0, 2, 1, 0, 2])
-    >>> partner = draw_pairing(roles, np.random.default_rng(0))
-    >>> bool((roles[partner] == roles).all()), np.sort(partner).tolist()
-    (True, [0, 1, 2, 3, 4, 5, 6])
-    """
-    partner = np.empty(len(roles), np.int64)
-    for role in np.unique(roles):
-        those = np.flatnonzero(roles == role)
-        partner[those] = rng.permutation(those)
-    return partner
+def _facts(pairings: int, texts: int) -> dict[str, int | float | str]:
+    """Say how chance was computed, and where it was from too little."""
+    facts: dict[str, int | float | str] = {
+        "estimator": "over random pairings of each text with another of similar length, token by token, last with last",
+        "null_permutations": pairings,
+        "null_texts": texts,
+    }
+    if pairings < 2:
+        facts["null_warning"] = "one pairing gives no interval: null_low and null_high are NaN"
+    elif texts < FEWEST_TEXTS:
+        facts["null_warning"] = (
+            f"{texts} texts can be paired in few ways: the 95 % interval by chance is too narrow below {FEWEST_TEXTS} texts"
+        )
+    return facts

@@ -1,7 +1,7 @@
 """How far a measure agrees with itself: between halves of the features, and from half of the sequences to the other.
 
-The first is a ceiling in the measure's own units, the second a reliability between -1 and 1. This module knows rows and
-halves; it knows no formula.
+The first is a split-half reliability in the measure's own units, stored as ``<name>_ceiling``; it is no upper bound. The second
+is a correlation between -1 and 1. This module knows rows and halves; it knows no formula.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,14 @@ from layerscope.measures.passes.held import Held, measured, said_of
 from layerscope.measures.record import Measure
 from layerscope.measures.study import Beside, Study
 
-__all__ = ["ceilings", "joint_ceiling", "pattern_correlation", "reliabilities", "require_halves", "splittable"]
+__all__ = [
+    "feature_reliability",
+    "joint_reliability",
+    "pattern_correlation",
+    "pattern_reliability",
+    "require_halves",
+    "splittable",
+]
 
 _FEWEST_SEQUENCES = 4
 
@@ -45,13 +52,13 @@ def require_halves(study: Study) -> None:
         raise MeasureError(f"halves of the features need at least 2 features, got {width}: leave --ceiling out")
 
 
-def ceilings(
+def feature_reliability(
     held: list[Held], measures: list[Measure], study: Study, advance: Callable[[int], None]
 ) -> Iterator[Beside]:
-    """Give each measure that allows it its ceiling for all pairs of layers.
+    """Give each measure that allows it its split-half reliability over features, for all pairs of layers.
 
     A layer's own value is that between two random halves of its features, on the same tokens, the mean over splits; a pair of
-    layers has the `joint_ceiling` of both.
+    layers has the `joint_reliability` of both.
 
     Parameters
     ----------
@@ -89,10 +96,10 @@ def ceilings(
             "ceiling_splits": study.ceiling,
             "ceiling_tokens": tokens[measure.name],
         }
-        yield Beside(measure.name, {"ceiling": joint_ceiling(sides[0], sides[-1], measure)}, facts)
+        yield Beside(measure.name, {"ceiling": joint_reliability(sides[0], sides[-1], measure)}, facts)
 
 
-def joint_ceiling(
+def joint_reliability(
     own: Float[np.ndarray, " layer"], own_other: Float[np.ndarray, " layer_other"], measure: Measure
 ) -> Float[np.ndarray, "layer layer_other"]:
     """Join two layers' values between halves: geometric mean of similarities, arithmetic mean of distances.
@@ -107,7 +114,7 @@ def joint_ceiling(
     return joint
 
 
-def reliabilities(
+def pattern_reliability(
     held: list[Held], measures: list[Measure], study: Study, advance: Callable[[int], None]
 ) -> Iterator[Beside]:
     """Give each measure the correlation of its matrices from two random halves of the sequences, stepped up to all.
@@ -118,7 +125,7 @@ def reliabilities(
     Parameters
     ----------
     held, measures, study, advance
-        See `ceilings`.
+        See `feature_reliability`.
     """
     rng = np.random.default_rng([study.seed, 6])
     found: dict[str, list[float]] = {measure.name: [] for measure in measures}

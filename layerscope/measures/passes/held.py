@@ -1,6 +1,6 @@
 """Rows held in memory, to be measured again in other pairings and in parts.
 
-Chance and ceilings ask what a measure would be on the same states put together otherwise. `Held` gives such states as a
+Chance and split-half reliability ask what a measure would be on the same states put together otherwise. `Held` gives such states as a
 capture does, so the engine computes every measure on them as between two captures. This module knows rows, not what for.
 """
 
@@ -62,9 +62,9 @@ class Held:
     def spans(self) -> None:
         """Say nothing: rows that are held belong together already."""
 
-    def paired(self, order: Int[np.ndarray, " token"]) -> "Held":
-        """Give each token the states of another, under its own place and id."""
-        return replace(self, taken=self.taken[order])
+    def paired(self, rows: Int[np.ndarray, " pair"], partners: Int[np.ndarray, " pair"]) -> "Held":
+        """Leave some tokens, and give each the states of its partner, under its own place and id."""
+        return replace(self.tokens(rows), taken=self.taken[partners])
 
     def tokens(self, chosen: Int[np.ndarray, " chosen"]) -> "Held":
         """Leave some tokens only."""

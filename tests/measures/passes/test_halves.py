@@ -1,4 +1,4 @@
-"""Ceilings and reliabilities: what they are on halves written out, and what they are in cases known beforehand."""
+"""Reliability over features and over sequences: what they are on halves written out, and what they are in cases known beforehand."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.passes.halves import joint_ceiling
+from layerscope.measures.passes.halves import joint_reliability
 from layerscope.measures.record import Kind
 from tests.measures.captures import capture, walk
 from tests.measures.oracles import ORACLES
@@ -61,8 +61,8 @@ def test_what_many_features_say_alike_has_a_high_ceiling_and_what_each_says_alon
 def test_ceilings_of_two_layers():
     similarity, distance = MEASURES["cka"], MEASURES["procrustes"]
     own, other = np.array([0.9, 0.4, -0.01]), np.array([0.4, 0.9])
-    np.testing.assert_allclose(joint_ceiling(own, other, similarity), [[0.6, 0.9], [0.4, 0.6], [np.nan, np.nan]])
-    np.testing.assert_allclose(joint_ceiling(own, other, distance), [[0.65, 0.9], [0.4, 0.65], [0.195, 0.445]])
+    np.testing.assert_allclose(joint_reliability(own, other, similarity), [[0.6, 0.9], [0.4, 0.6], [np.nan, np.nan]])
+    np.testing.assert_allclose(joint_reliability(own, other, distance), [[0.65, 0.9], [0.4, 0.65], [0.195, 0.445]])
 
 
 @pytest.mark.parametrize("two", [False, True], ids=["within one", "between two"])

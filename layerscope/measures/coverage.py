@@ -1,0 +1,60 @@
+"""How often the 95 % intervals of each measure held the true value in simulation: the one place for these numbers.
+
+`benchmarks/coverage.py` writes the table `coverage.csv`. This module knows names and numbers only.
+"""
+
+import csv
+from functools import cache
+from importlib.resources import files
+
+__all__ = ["LEAST", "coverage_facts", "coverage_of", "coverage_table"]
+
+LEAST = 0.9
+"""Coverage below this is said in the analysis."""
+
+
+@cache
+def coverage_table() -> dict[tuple[str, int], tuple[float, float]]:
+    """Read the table: by measure and number of texts, how often the interval held the population value and its own expectation."""
+    with files(__package__).joinpath("coverage.csv").open(encoding="utf-8", newline="") as table:
+        return {
+            (row["measure"], int(row["texts"])): (float(row["population"]), float(row["expectation"]))
+            for row in csv.DictReader(table)
+        }
+
+
+def coverage_of(measure: str, texts: int) -> tuple[float, int] | None:
+    """Return how often an interval held the population value, and with how many texts: the most tabled that are not more.
+
+    With fewer texts than the table has, it is the fewest in the table; None for a measure without intervals.
+
+    Examples
+    --------
+    >>> coverage_of("max_abs", 20) is None
+    True
+    """
+    tabled = sorted(number for name, number in coverage_table() if name == measure)
+    if not tabled:
+        return None
+    nearest = max((number for number in tabled if number <= texts), default=tabled[0])
+    return coverage_table()[measure, nearest][0], nearest
+
+
+def coverage_facts(measure: str, texts: int) -> dict[str, int | float | str]:
+    """Return what an analysis says of the intervals of a measure: their coverage, and a warning where it is below 0.9.
+
+    Examples
+    --------
+    >>> coverage_facts("max_abs", 20)
+    {}
+    """
+    covered = coverage_of(measure, texts)
+    if covered is None:
+        return {}
+    share, tabled = covered
+    facts: dict[str, int | float | str] = {"coverage": share, "coverage_texts": tabled}
+    if share < LEAST:
+        facts["coverage_warning"] = (
+            f"the 95 % interval held the population value in {share:.0%} of simulations with {tabled} texts"
+        )
+    return facts
