@@ -15,8 +15,8 @@ LEAST = 0.9
 
 @cache
 def coverage_table() -> dict[tuple[str, int], tuple[float, float]]:
-    """Read the table: by measure and number of texts, how often the interval held the population value and its own expectation."""
-    with files(__package__).joinpath("coverage.csv").open(encoding="utf-8", newline="") as table:
+    """Read the table: by measure and number of texts, the coverage of the population value and of the expectation."""
+    with files(__package__).joinpath("coverage.csv").open(encoding="utf-8") as table:
         return {
             (row["measure"], int(row["texts"])): (float(row["population"]), float(row["expectation"]))
             for row in csv.DictReader(table)

@@ -57,7 +57,7 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
 
 
 def pairwise_measures(result: xr.Dataset) -> list[str]:
-    """Return the names of an analysis' layer-by-layer matrices; intervals, replicates, chance and split-half reliability left out.
+    """Return the names of an analysis' layer-by-layer matrices, without what is derived from them.
 
     Examples
     --------

@@ -81,7 +81,7 @@ def test_a_profile_draws_value_interval_chance_and_ceiling(width):
     )
     assert len(axes.findobj(PolyCollection)) == 2
     seen = [text for text, _, _ in words(figure)]
-    assert {"by chance", "between halves of the features", "middle (3–29)"} <= set(seen)
+    assert {"by chance", "split-half reliability", "middle (3–29)"} <= set(seen)
 
 
 def test_without_chance_the_key_does_not_name_it():

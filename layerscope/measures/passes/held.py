@@ -1,7 +1,8 @@
 """Rows held in memory, to be measured again in other pairings and in parts.
 
-Chance and split-half reliability ask what a measure would be on the same states put together otherwise. `Held` gives such states as a
-capture does, so the engine computes every measure on them as between two captures. This module knows rows, not what for.
+Chance and split-half reliability ask what a measure would be on the same states put together otherwise. `Held` gives such
+states as a capture does, so the engine computes every measure on them as between two captures. This module knows rows, not
+what for.
 """
 
 from collections.abc import Iterable, Iterator

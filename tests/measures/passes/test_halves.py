@@ -1,4 +1,4 @@
-"""Reliability over features and over sequences: what they are on halves written out, and what they are in cases known beforehand."""
+"""Reliability over features and over sequences: on halves written out, and in cases known beforehand."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def latent(tokens: int, layers: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ANY_WIDTH)
-def test_a_ceiling_is_the_measure_between_halves_of_the_features_written_out(name: str):
+def test_reliability_over_features_is_the_measure_between_halves_of_the_features_written_out(name: str):
     one, two = latent(TOKENS, 2, 12, seed=1), latent(TOKENS, 3, 9, seed=2)
     result = analyze(capture(one, LENGTHS), capture(two, LENGTHS), measures=[name], ceiling=2, seed=5)
     rng = np.random.default_rng([5, 5])
@@ -58,7 +58,7 @@ def test_what_many_features_say_alike_has_a_high_ceiling_and_what_each_says_alon
     assert np.isnan(ceiling[1, 1]) or ceiling[1, 1] < 0.1
 
 
-def test_ceilings_of_two_layers():
+def test_reliability_of_two_layers():
     similarity, distance = MEASURES["cka"], MEASURES["procrustes"]
     own, other = np.array([0.9, 0.4, -0.01]), np.array([0.4, 0.9])
     np.testing.assert_allclose(joint_reliability(own, other, similarity), [[0.6, 0.9], [0.4, 0.6], [np.nan, np.nan]])
