@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from layerscope.errors import MeasureError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.kernels.bootstrap import deal_groups, half_masks, sequence_weights
+from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks, sequence_weights
 from layerscope.measures.record import Kind
 from tests.measures.captures import capture, walk
 from tests.measures.oracles import ORACLES, cosine
@@ -37,6 +38,16 @@ def resample(states: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, list[
     return np.concatenate(drawn), [len(part) for part in drawn]
 
 
+def interval(value: float, replicates: np.ndarray, units: int, *, halves: bool = False) -> tuple[float, float]:
+    """Write out the interval: widened percentiles of the deviations about the value, extended by the bias."""
+    widening = stats.t.ppf(0.975, units - 1) / stats.norm.ppf(0.975)
+    if not halves:
+        widening *= np.sqrt(units / (units - 1))
+    mean = replicates.mean()
+    low, high = np.percentile(replicates - mean, [2.5, 97.5]) * widening + value
+    return (low - (mean - value), high) if mean > value else (low, high + value - mean)
+
+
 @pytest.mark.parametrize("replicates", [4, 40])  # fewer than sequences, and more: the variance keeps different sums
 @pytest.mark.parametrize("name", RESAMPLED)
 def test_replicates_are_the_measure_on_the_sample_written_out(name: str, replicates: int):
@@ -48,7 +59,7 @@ def test_replicates_are_the_measure_on_the_sample_written_out(name: str, replica
         sample, lengths = resample(states, row)
         expected.append(ORACLES[name](sample[:, 0], sample[:, 1], lengths))
     at = {"layer": 0, "layer_other": 1} if MEASURES[name].kind is Kind.PAIRWISE else {"layer": 1}
-    low, high = np.percentile(expected, [2.5, 97.5])
+    low, high = interval(ORACLES[name](states[:, 0], states[:, 1], LENGTHS), np.array(expected), len(LENGTHS))
     assert result[f"{name}_low"].sel(at).item() == pytest.approx(low, rel=1e-10)
     assert result[f"{name}_high"].sel(at).item() == pytest.approx(high, rel=1e-10)
     if MEASURES[name].kind is Kind.PAIRWISE:
@@ -76,7 +87,8 @@ def test_half_samples_are_the_measure_on_half_of_the_sequences(name: str):
         half = states[mask[group] > 0]
         found.append(ORACLES[name](half[:, 0], half[:, 1], []))
     value = ORACLES[name](states[:, 0], states[:, 1], [])
-    low, high = np.percentile(np.array(found) - np.mean(found) + value, [2.5, 97.5])
+    low, high = interval(value, np.array(found), groups, halves=True)
+    low, high = max(low, MEASURES[name].low), min(high, MEASURES[name].high)
     at = {"layer": 0, "layer_other": 1} if MEASURES[name].kind is Kind.PAIRWISE else {"layer": 1}
     assert result[f"{name}_low"].sel(at).item() == pytest.approx(low, rel=1e-9)
     assert result[f"{name}_high"].sel(at).item() == pytest.approx(high, rel=1e-9)
@@ -116,6 +128,54 @@ def test_intervals_over_sequences_cover_the_truth_where_those_over_tokens_do_not
             covered[which] += low < truth < high
     assert covered["sequences"] >= 51
     assert covered["tokens"] < 36
+
+
+@pytest.mark.parametrize("halves", [False, True], ids=["drawn with replacement", "halves"])
+@pytest.mark.parametrize("texts", [8, 20])
+def test_the_mean_of_few_texts_is_covered_as_often_as_meant(texts: int, halves: bool):
+    values = np.random.default_rng(0).normal(size=(texts, 4000))
+    weights = half_masks(texts, 400, 0) / (texts // 2) if halves else sequence_weights(texts, 400, 0) / texts
+    low, high = Resampling(texts, halves=halves).interval(values.mean(0), weights @ values)
+    assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("halves", [False, True], ids=["drawn with replacement", "halves"])
+def test_a_biased_estimator_is_covered_too(halves: bool):
+    """The square of a mean is too high by the variance of the mean: the interval reaches from its own mean down to the truth."""
+    texts = 20
+    values = np.random.default_rng(0).normal(0.3, 1, size=(texts, 4000))
+    weights = half_masks(texts, 400, 0) / (texts // 2) if halves else sequence_weights(texts, 400, 0) / texts
+    squares = values.mean(0) ** 2
+    low, high = Resampling(texts, halves=halves).interval(squares, (weights @ values) ** 2)
+    assert (low <= squares).all()
+    assert (squares <= high).all()
+    for target in (0.09, squares.mean()):
+        assert ((low <= target) & (target <= high)).mean() > 0.92
+
+
+def test_intervals_stay_inside_the_range():
+    states = np.random.default_rng(0).normal(size=(6, 2, 3)) * 0.01 + np.ones(3)
+    result = analyze(capture(states, [2] * 3), measures=["cosine"], bootstrap=20)
+    assert result["cosine_high"].max().item() <= 1
+    assert result["cosine_low"][0, 0].item() == pytest.approx(1)
+
+
+def test_replicates_of_half_samples_have_the_value_as_their_mean():
+    result = analyze(capture(walk(TOKENS, 2, 5), LENGTHS), measures=["cka_biased"], bootstrap=30)
+    np.testing.assert_allclose(result["cka_biased_bootstrap"].mean("replicate"), result["cka_biased"], rtol=1e-6)
+
+
+def test_the_interval_says_how_it_was_made_and_how_often_it_held():
+    result = analyze(capture(walk(TOKENS, 2, 5), LENGTHS), measures=["cosine", "cka", "max_abs"], bootstrap=10)
+    assert result["cosine_low"].attrs["interval"] == (
+        "95 % bootstrap interval (7 sequences drawn with replacement): percentiles, widened by Student's t for 6 degrees of "
+        "freedom and extended by the estimated bias"
+    )
+    assert "half-samples of sequences, dealt into 6 groups" in result["cka_low"].attrs["interval"]
+    assert 0.8 < result["cosine"].attrs["coverage"] < 1
+    assert result["cosine"].attrs["coverage_texts"] == 20
+    assert "coverage" not in result["max_abs"].attrs
+    assert "coverage" not in analyze(capture(walk(TOKENS, 2, 5), LENGTHS), measures=["cosine"])["cosine"].attrs
 
 
 def test_half_samples_take_half_of_the_groups():

@@ -255,7 +255,7 @@ def test_few_texts_are_said():
 )
 def test_texts_that_cannot_be_paired_are_refused(lengths: list[int], measure: str, text: str):
     with pytest.raises(MeasureError, match=text):
-        analyze(capture(walk(60, 2, 5), lengths), measures=[measure], null=2)
+        analyze(capture(walk(sum(lengths), 2, 5), lengths), measures=[measure], null=2)
 
 
 def test_the_same_seed_draws_the_same():
