@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["register"]
+__all__ = ["register", "warnings_of"]
 
 _EXAMPLE = """
 Measure how alike the layers of a capture are, or those of two captures of the same texts. Two models of different
@@ -92,7 +92,7 @@ def analyze(
 
         result = analyze_model(capture, texts, **of_model, **common)
     write_result(result, target)
-    for warning in _warnings(result):
+    for warning in warnings_of(result):
         typer.echo(f"warning: {warning}", err=True)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
     typer.echo(f"{target}: {', '.join(measured)}")
@@ -119,7 +119,7 @@ def _require_fitting(
         )
 
 
-def _warnings(result: "xarray.Dataset") -> list[str]:
+def warnings_of(result: "xarray.Dataset") -> list[str]:
     """Collect what the analysis says against its own numbers, a line for each kind."""
     found = [str(result.attrs["massive_warning"])] if result.attrs.get("massive_warning") else []
     for name in ("null_warning", "coverage_warning"):

@@ -15,6 +15,7 @@ import xarray
 
 import layerscope as ls
 from layerscope.cli import main
+from layerscope.cli.analyze import warnings_of
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -96,7 +97,7 @@ def test_analysis_holds_the_default_measures_with_intervals(place):
         assert result[name].dims == ("layer",)
 
 
-def test_chance_and_ceilings(place, tmp_path):
+def test_chance_and_reliability(place, tmp_path):
     done = run(
         *(
             "analyze",
@@ -123,6 +124,22 @@ def test_chance_and_ceilings(place, tmp_path):
         arguments = ["--kind", kind, "--output", tmp_path / "c.svg", "--overwrite"]
         run("plot", tmp_path / "c.nc", *arguments, *(["--measure", "cka"] if kind == "heatmap" else []), cwd=place)
         assert said in (tmp_path / "c.svg").read_text()
+
+
+def test_what_an_analysis_says_against_its_numbers_is_printed(place, tmp_path):
+    some = tmp_path / "some.h5"
+    run("capture", "model", "--texts", "some.txt", "--limit", "5", "--output", some, cwd=place)
+    done = run("analyze", some, "--measures", "cka,cosine", "--null", "2", "--output", tmp_path / "some.nc", cwd=place)
+    said = "cka_null, cosine_null: 5 texts can be paired in few ways: the 95 % interval by chance is too narrow below 8 texts"
+    assert done.stderr.splitlines()[-1] == f"warning: {said}"
+
+
+def test_intervals_that_hold_too_seldom_are_printed_once():
+    words = "the 95 % interval held the population value in 80% of simulations with 20 texts"
+    low = {"coverage": 0.8, "coverage_texts": 20, "coverage_warning": words}
+    variables = {"variance": low, "variance_low": low, "norm": {"coverage": 0.95, "coverage_texts": 20}, "two_nn": low}
+    result = xarray.Dataset({name: ("layer", [0.0], attrs) for name, attrs in variables.items()})
+    assert warnings_of(result) == [f"variance, two_nn: {words}"]
 
 
 def test_segment_json(place):
