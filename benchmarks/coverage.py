@@ -134,7 +134,7 @@ def levels(names: list[str], sizes: list[int], replications: int, null: int, des
 
 
 def _show(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty() or done + 1 == total:
+    if sys.stderr.isatty() or not (done + 1) % 20 or done + 1 == total:
         print(f"\r{what}: {done + 1} of {total}", end="\n" if done + 1 == total else "", file=sys.stderr, flush=True)
 
 

@@ -24,6 +24,7 @@ __all__ = ["Held", "hold", "measured", "said_of"]
 
 _SHARE = 4
 _FEWEST = 256
+_FEWEST_WHOLE, _STARTED = 4, 20
 
 
 @dataclass
@@ -90,7 +91,8 @@ class Held:
 def hold(reader: Reader, study: Study) -> list[Held]:
     """Read the rows of each capture into memory: all, or a seeded sample of whole sequences that a quarter of it holds.
 
-    Of the last sequence of a sample only the first tokens may be held.
+    Of the last sequence of a sample only the first tokens may be held. Where fewer than four whole sequences fit, the first
+    tokens of up to 20 are held.
     """
     source = reader.sources[0]
     room = max(_FEWEST, study.memory // _SHARE // study.row_bytes)
@@ -125,12 +127,21 @@ def said_of(part: str) -> Iterator[None]:
 def _sampled(
     rows: Int[np.ndarray, " token"], sequence: Int[np.ndarray, " token"], room: int, seed: int
 ) -> Int[np.ndarray, " chosen"]:
-    """Choose rows, sequence by sequence in a drawn order: sequences keep their lengths, and their last tokens."""
+    """Choose rows, sequence by sequence in a drawn order: sequences keep their lengths, and their last tokens.
+
+    Chance pairs sequences and reliability splits them. Where fewer than four whole ones fit, the starts of up to 20 are taken.
+    """
     if len(rows) <= room:
         return rows
-    present, slot = np.unique(sequence, return_inverse=True)
+    present, slot, counts = np.unique(sequence, return_inverse=True, return_counts=True)
     turn = np.random.default_rng([seed, 3]).permutation(len(present))
-    return np.sort(rows[np.argsort(turn[slot], kind="stable")[:room]])
+    order = np.argsort(turn[slot], kind="stable")
+    lengths = counts[np.argsort(turn)]
+    if (np.cumsum(lengths) <= room).sum() >= _FEWEST_WHOLE:
+        return np.sort(rows[order[:room]])
+    started = min(_STARTED, len(present))
+    within = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.sort(rows[order[(within < room // started) & (turn[slot][order] < started)]])
 
 
 def _held(source: StateSource, hidden: Float[torch.Tensor, "row layer feature"], rows: Int[np.ndarray, " row"]) -> Held:

@@ -287,6 +287,17 @@ def test_where_memory_is_short_whole_sequences_are_held():
     assert not np.array_equal(np.unique(another.sequence_index), present)
 
 
+def test_of_long_sequences_the_starts_are_held():
+    """One sequence alone would have no partner."""
+    source = open_source(capture(walk(3000, 2, 5), [300] * 10))
+    reader = Reader(source, None, 0)
+    (held,) = hold(reader, reader.study(memory=1))
+    np.testing.assert_array_equal(held.sequence_index, np.repeat(np.arange(10), 25))
+    np.testing.assert_array_equal(held.position, np.tile(np.arange(25), 10))
+    result = analyze(capture(walk(3000, 2, 5), [300] * 10), measures=["cosine"], null=2, memory=1)
+    assert (result["cosine_null"].attrs["null_texts"], result["cosine_null"].attrs["null_tokens"]) == (10, 250)
+
+
 def test_a_sample_is_named():
     states = capture(walk(400, 2, 5), [40] * 10)
     result = analyze(states, measures=["cosine"], null=2, memory=1)

@@ -1,0 +1,42 @@
+"""The table of measured coverage: complete, what the docs show, and what an analysis takes from it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
+from layerscope.measures.coverage import LEAST, coverage_facts, coverage_of, coverage_table
+
+PAGE = Path(__file__).parents[2] / "docs" / "design" / "uncertainty.md"
+
+
+def test_the_table_knows_measures_and_holds_shares():
+    assert {name for name, _ in coverage_table()} <= set(MEASURES)
+    assert all(0 <= share <= 1 for shares in coverage_table().values() for share in shares)
+    assert all(
+        (name, texts) in coverage_table() for name in DEFAULT_MEASURES if name != "max_abs" for texts in (20, 60)
+    )
+
+
+def test_the_docs_show_the_table():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE.read_text(), re.MULTILINE)
+    shown = {(name, int(texts)): (float(population), float(own)) for name, texts, population, own in rows}
+    assert shown == {key: tuple(round(share, 2) for share in shares) for key, shares in coverage_table().items()}
+
+
+@pytest.mark.parametrize(("texts", "tabled"), [(4, 20), (20, 20), (59, 20), (60, 60), (5000, 60)])
+def test_the_nearest_smaller_number_of_texts_is_taken(texts: int, tabled: int):
+    assert coverage_of("cosine", texts) == (coverage_table()["cosine", tabled][0], tabled)
+
+
+def test_coverage_below_nine_tenths_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("layerscope.measures.coverage.coverage_table", lambda: {("two_nn", 20): (LEAST - 0.05, 0.9)})
+    assert coverage_facts("two_nn", 33) == {
+        "coverage": LEAST - 0.05,
+        "coverage_texts": 20,
+        "coverage_warning": "the 95 % interval held the population value in 85% of simulations with 20 texts",
+    }
+    monkeypatch.setattr("layerscope.measures.coverage.coverage_table", lambda: {("two_nn", 20): (LEAST, 0.9)})
+    assert coverage_facts("two_nn", 33) == {"coverage": LEAST, "coverage_texts": 20}
+    assert coverage_facts("max_abs", 33) == {}
