@@ -133,23 +133,25 @@ def test_intervals_over_sequences_cover_the_truth_where_those_over_tokens_do_not
 @pytest.mark.parametrize("halves", [False, True], ids=["drawn with replacement", "halves"])
 @pytest.mark.parametrize("texts", [8, 20])
 def test_the_mean_of_few_texts_is_covered_as_often_as_meant(texts: int, halves: bool):
-    values = np.random.default_rng(0).normal(size=(texts, 4000))
-    weights = half_masks(texts, 400, 0) / (texts // 2) if halves else sequence_weights(texts, 400, 0) / texts
+    values = np.random.default_rng(0).normal(size=(texts, 2000))
+    weights = half_masks(texts, 200, 0) / (texts // 2) if halves else sequence_weights(texts, 200, 0) / texts
     low, high = Resampling(texts, halves=halves).interval(values.mean(0), weights @ values)
     assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.02)
 
 
 @pytest.mark.parametrize("halves", [False, True], ids=["drawn with replacement", "halves"])
 def test_a_biased_estimator_is_covered_too(halves: bool):
-    """The square of a mean is too high by the variance of the mean: the interval reaches from its own mean down to the truth."""
-    texts = 20
-    values = np.random.default_rng(0).normal(0.3, 1, size=(texts, 4000))
-    weights = half_masks(texts, 400, 0) / (texts // 2) if halves else sequence_weights(texts, 400, 0) / texts
-    squares = values.mean(0) ** 2
-    low, high = Resampling(texts, halves=halves).interval(squares, (weights @ values) ** 2)
-    assert (low <= squares).all()
-    assert (squares <= high).all()
-    for target in (0.09, squares.mean()):
+    """The squared length of a mean is too long on average: the interval reaches from its own mean down to the truth."""
+    texts, width = 20, 32
+    values = np.random.default_rng(0).normal(0.3, 1, size=(texts, 250 * width))
+    weights = half_masks(texts, 200, 0) / (texts // 2) if halves else sequence_weights(texts, 200, 0) / texts
+    lengths, replicates = (
+        (means**2).reshape(*means.shape[:-1], 250, width).sum(-1) for means in (values.mean(0), weights @ values)
+    )
+    low, high = Resampling(texts, halves=halves).interval(lengths, replicates)
+    assert (low <= lengths).all()
+    assert (lengths <= high).all()
+    for target in (width * 0.09, lengths.mean()):
         assert ((low <= target) & (target <= high)).mean() > 0.92
 
 
