@@ -27,7 +27,7 @@ from layerscope.errors import LayerScopeError, ModelError, unknown_name
 from layerscope.evaluation.journal import first_difference
 from layerscope.evaluation.runs import plan_runs
 from layerscope.evaluation.table import run_columns
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from layerscope.models.loading import DTYPES, identify, load_model, wrap_module
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading

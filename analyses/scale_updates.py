@@ -18,7 +18,7 @@ from layerscope import variants
 from layerscope.evaluation.evaluate import answer
 from layerscope.evaluation.exam import judge
 from layerscope.evaluation.exams import load_exam
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.outputs import new_file

@@ -13,7 +13,7 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.errors import UsageError
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.outputs import new_file, writable

@@ -19,8 +19,8 @@ from layerscope.figures.matrices import heatmap
 from layerscope.figures.profiles import profile
 from layerscope.figures.saving import save
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.files import read_analysis
 from layerscope.measures.record import Kind
+from layerscope.results import read_analysis
 
 FOLDER = Path(__file__).parent / "images" / "measures"
 

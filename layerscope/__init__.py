@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from layerscope.citing import cite
     from layerscope.evaluation.evaluate import evaluate
     from layerscope.evaluation.sweep import sweep
-    from layerscope.evaluation.sweep_file import read_sweep as open_sweep
-    from layerscope.evaluation.sweep_file import sweep_grid
+    from layerscope.evaluation.sweep_grid import sweep_grid
     from layerscope.execution.generation import generate
     from layerscope.execution.scheduled import scheduled
     from layerscope.measures.analysis import analyze
-    from layerscope.measures.files import read_analysis as open_analysis
     from layerscope.measures.model_analysis import analyze_model
     from layerscope.measures.questions import compare, similarity, statistics
     from layerscope.models.loading import load_model
+    from layerscope.results import read_analysis as open_analysis
+    from layerscope.results import read_scaling as open_scaling
+    from layerscope.results import read_sweep as open_sweep
     from layerscope.schedules import variants
     from layerscope.store.reader import open_capture
     from layerscope.structure.matching import best_match
     from layerscope.structure.scaling import scaling
-    from layerscope.structure.scaling_file import read_scaling as open_scaling
     from layerscope.structure.segmentation import segment
     from layerscope.structure.training import over_training
 
@@ -42,10 +42,10 @@ _HOME = {
     "figures": "layerscope.figures",
     "generate": "layerscope.execution.generation:generate",
     "load_model": "layerscope.models.loading:load_model",
-    "open_analysis": "layerscope.measures.files:read_analysis",
+    "open_analysis": "layerscope.results:read_analysis",
     "open_capture": "layerscope.store.reader:open_capture",
-    "open_scaling": "layerscope.structure.scaling_file:read_scaling",
-    "open_sweep": "layerscope.evaluation.sweep_file:read_sweep",
+    "open_scaling": "layerscope.results:read_scaling",
+    "open_sweep": "layerscope.results:read_sweep",
     "over_training": "layerscope.structure.training:over_training",
     "scaling": "layerscope.structure.scaling:scaling",
     "scheduled": "layerscope.execution.scheduled:scheduled",
@@ -53,7 +53,7 @@ _HOME = {
     "similarity": "layerscope.measures.questions:similarity",
     "statistics": "layerscope.measures.questions:statistics",
     "sweep": "layerscope.evaluation.sweep:sweep",
-    "sweep_grid": "layerscope.evaluation.sweep_file:sweep_grid",
+    "sweep_grid": "layerscope.evaluation.sweep_grid:sweep_grid",
     "variants": "layerscope.schedules.variants",
 }
 """Where each public name lives: a module, or ``module:name``."""

@@ -12,12 +12,9 @@ import xarray
 
 from layerscope.arguments import checked
 from layerscope.citations import BACKENDS, BOOTSTRAP, HARNESS, LAYERSCOPE, MODELS, SCHEDULES, TASKS, entries
-from layerscope.errors import FileError
-from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.files import holds, read_dataset
+from layerscope.results import kind_of, read_result, read_scaling, read_sweep
 from layerscope.store.header import read_header
-from layerscope.structure.scaling_file import holds_a_scaling, read_scaling
 
 __all__ = ["cite"]
 
@@ -58,16 +55,15 @@ def cite(path: str | os.PathLike[str]) -> str:
 def _used(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield the keys of what a file rests on, and a comment for each model that has none."""
     yield LAYERSCOPE
-    if holds(path, "hidden") or os.fspath(path).endswith(".h5"):
+    kind = kind_of(path)
+    if kind == "capture" or os.fspath(path).endswith(".h5"):
         yield from _of_attributes(read_header(path).attributes)
-    elif holds_a_sweep(path):
+    elif kind == "sweep":
         yield from _of_sweep(read_sweep(path))
-    elif holds_a_scaling(path):
+    elif kind == "scaling":
         yield from _of_scaling(read_scaling(path))
     else:
-        result = read_dataset(path, "LayerScope", "analyze")
-        if "layerscope_version" not in result.attrs:
-            raise FileError(f"{os.fspath(path)} is no LayerScope file: it does not say which version wrote it")
+        result = read_result(path, kind)
         yield from _of_attributes(result.attrs)
         yield from _of_measures(result)
 
@@ -116,6 +112,6 @@ def _of_scaling(scaling: xarray.Dataset) -> Iterator[str]:
         of = scaling.isel(model=place)
         yield from _of_attributes({name: of[name].item() for name in ("model", "architecture", "backend")})
     for name in dict.fromkeys(scaling["measure"].values.tolist()):
-        yield from MEASURES[name].cites
+        yield from MEASURES[name].cites if name in MEASURES else [f"% no citation is known for the measure {name}"]
     yield SCHEDULES  # the paper whose claims are put to the test
     yield BOOTSTRAP

@@ -1,11 +1,15 @@
-"""Where a result may be written: asked before any work is done. Knows paths; knows no format."""
+"""Where a result may be written, asked before any work is done; and written whole or not at all. Knows paths; no format."""
 
+import hashlib
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from layerscope.errors import UsageError
+from layerscope.errors import FileError, UsageError
 
-__all__ = ["new_file", "writable"]
+__all__ = ["new_file", "replace_whole", "writable"]
 
 
 def writable(path: Path, *inputs: object) -> Path:
@@ -39,3 +43,56 @@ def new_file(path: Path, overwrite: bool, *inputs: object) -> Path:
     if writable(path, *inputs).exists() and not overwrite:
         raise UsageError(f"{path} exists already: give --overwrite to replace it, or another --output")
     return path
+
+
+@contextmanager
+def replace_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write; put it in the place of `path` when the block ends without an error.
+
+    The temporary file is beside `path` and named after this machine and process, so that the next writer removes those that
+    killed processes of this machine left, and no others.
+
+    Raises
+    ------
+    FileError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     target = Path(folder) / "scores.json"
+    ...     with replace_whole(target) as partial:
+    ...         size = partial.write_text("{}")
+    ...     [entry.name for entry in Path(folder).iterdir()]
+    ['scores.json']
+    """
+    machine = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+    mine = f".{path.name}.{machine}."
+    partial = path.with_name(f"{mine}{os.getpid()}.part")
+    try:
+        _remove_left_behind(path.parent, mine)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # its folder may be gone; an error of the block is the one to report
+            partial.unlink(missing_ok=True)
+
+
+def _remove_left_behind(folder: Path, mine: str) -> None:
+    for name in os.listdir(folder):
+        process = name.removeprefix(mine).removesuffix(".part")
+        if name == f"{mine}{process}.part" and process.isdecimal() and not _is_alive(int(process)):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

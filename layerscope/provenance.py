@@ -45,5 +45,5 @@ def nested(text: str) -> object:
     """
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return text

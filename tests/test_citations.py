@@ -13,7 +13,7 @@ from layerscope import citations
 from layerscope.citations import entries
 from layerscope.errors import FileError
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from tests.measures.captures import capture, walk
 from tests.store.captures import layout, write_capture
 
@@ -144,8 +144,8 @@ def test_a_sweep_cites_schedules_tasks_and_its_drift(tmp_path):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "text.nc").write_text("no file of ours")
-    with pytest.raises(FileError, match="is no LayerScope file"):
+    with pytest.raises(FileError, match="no LayerScope file"):
         ls.cite(tmp_path / "text.nc")
     xr.Dataset({"cka": ("layer", [1.0])}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
-    with pytest.raises(FileError, match="does not say which version wrote it"):
+    with pytest.raises(FileError, match="it lacks layerscope_version"):
         ls.cite(tmp_path / "foreign.nc")

@@ -61,8 +61,8 @@ def analyze(
 ) -> None:
     """Parse, call, print."""
     from layerscope.measures.derived import is_derived
-    from layerscope.measures.files import write_result
     from layerscope.outputs import new_file
+    from layerscope.results import write_result
 
     running: dict[str, Any] = {
         "limit": limit,

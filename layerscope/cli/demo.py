@@ -35,9 +35,9 @@ def demo(
     from layerscope.cache import cache_folder
     from layerscope.capturing.capture import capture
     from layerscope.measures.analysis import analyze
-    from layerscope.measures.files import write_result
     from layerscope.models.loading import load_model
     from layerscope.models.packaged import fetch
+    from layerscope.results import write_result
     from layerscope.structure.selection import segment_measure
 
     folder = output or cache_folder("demo")

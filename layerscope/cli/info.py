@@ -28,14 +28,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
-    from layerscope.evaluation.journal import holds_a_journal, journal_of
-
-    if holds_a_journal(file):
-        facts = _journal(file)
-    elif not file.exists() and journal_of(file).exists():
-        facts = _journal(journal_of(file))
-    else:
-        facts = _results(file) if file.suffix == ".nc" else _capture(file)
+    facts = _facts(file)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -45,11 +38,27 @@ def info(
         typer.echo(f"{name:<{width}}  {value}")
 
 
+def _facts(file: Path) -> dict[str, Any]:
+    from layerscope.evaluation.journal import holds_a_journal, journal_of
+    from layerscope.results import KINDS, kind_of
+
+    if holds_a_journal(file):
+        return _journal(file)
+    if not file.exists() and journal_of(file).exists():
+        return _journal(journal_of(file))
+    kind = kind_of(file)
+    if kind in KINDS:
+        return _results(file, kind)
+    return _results(file, "analysis") if kind is None and file.suffix == ".nc" else _capture(file)
+
+
 def _spread(facts: dict[str, Any]) -> dict[str, Any]:
     """Put what is written as JSON into lines of its own, for people to read."""
+    from layerscope.provenance import nested
+
     lines: dict[str, Any] = {}
     for name, value in facts.items():
-        inner = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+        inner = nested(value) if isinstance(value, str) and value.startswith("{") else value
         if isinstance(inner, dict):
             lines |= {f"{name}.{key}": _listed(part) for key, part in inner.items()}
         else:
@@ -76,7 +85,7 @@ def _journal(path: Path) -> dict[str, Any]:
         "complete": False,
         "finished_batches": found.finished,
         "settings": found.settings,
-        "go_on": f"give layerscope sweep --resume with the same settings and --output {path.name.removesuffix('.journal')}",
+        "go_on": f"give layerscope sweep --resume with the same settings and --output {str(path).removesuffix('.journal')}",
     }
 
 
@@ -102,26 +111,16 @@ def _capture(path: Path) -> dict[str, Any]:
     }
 
 
-def _results(path: Path) -> dict[str, Any]:
-    from layerscope.evaluation.sweep_file import holds_a_sweep, read_sweep
-    from layerscope.measures.files import read_analysis
-    from layerscope.store.schema import plain_attributes
-    from layerscope.structure.scaling_file import holds_a_scaling, read_scaling
-    from layerscope.structure.training import holds_a_training, read_training
+def _results(path: Path, kind: str) -> dict[str, Any]:
+    from layerscope.results import read_result
+    from layerscope.store.filecheck import plain_value
 
-    kinds = {
-        "sweep": (holds_a_sweep, read_sweep),
-        "training": (holds_a_training, read_training),
-        "scaling": (holds_a_scaling, read_scaling),
-    }
-    kind = next((name for name, (holds_one, _) in kinds.items() if holds_one(path)), "analysis")
-    read = kinds[kind][1] if kind in kinds else read_analysis
-    result = read(path)
+    result = read_result(path, kind)
     return {
         "file": str(path),
         "kind": kind,
         "complete": True,  # these are written whole or not at all
         **{str(name): size for name, size in result.sizes.items()},
         "variables": ", ".join(map(str, result.data_vars)),
-        **plain_attributes({str(name): value for name, value in result.attrs.items()}),
+        **{str(name): plain_value(value) for name, value in result.attrs.items()},
     }

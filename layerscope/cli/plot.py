@@ -130,12 +130,10 @@ def plot(
 
 
 def _kind_for(file: Path) -> Plot:
-    from layerscope.evaluation.sweep_file import holds_a_sweep
-    from layerscope.structure.scaling_file import holds_a_scaling
-    from layerscope.structure.training import holds_a_training
+    from layerscope.results import kind_of
 
-    holders = {Plot.sweep: holds_a_sweep, Plot.training: holds_a_training, Plot.scaling: holds_a_scaling}
-    return next((kind for kind, holds_one in holders.items() if holds_one(file)), Plot.heatmap)
+    kind = kind_of(file)
+    return Plot(kind) if kind in ("sweep", "training", "scaling") else Plot.heatmap
 
 
 def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +150,7 @@ def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
-    from layerscope.measures.files import read_analysis
+    from layerscope.results import read_analysis
     from layerscope.structure.selection import similarity_of, within_chance
 
     result = read_analysis(file)
@@ -186,21 +184,21 @@ def _segments(result: "Dataset", options: Mapping[str, Any]) -> "Segmentation | 
 
 def _of_training(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
-    from layerscope.structure.training import read_training
+    from layerscope.results import read_training
 
     return figures.training(read_training(file), width=width)
 
 
 def _of_scaling(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
-    from layerscope.structure.scaling_file import read_scaling
+    from layerscope.results import read_scaling
 
     return figures.scaling(read_scaling(file), **options, width=width)
 
 
 def _of_sweep(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
-    from layerscope.evaluation.sweep_file import read_sweep
+    from layerscope.results import read_sweep
 
     draw = getattr(figures, kind)
     figure: Figure = draw(read_sweep(file), **options, width=width)

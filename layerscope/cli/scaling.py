@@ -29,8 +29,8 @@ def scaling(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parse, call, print."""
-    from layerscope.measures.files import write_result
     from layerscope.outputs import new_file
+    from layerscope.results import write_result
     from layerscope.structure.scaling import scaling as run
     from layerscope.structure.scaling_words import as_dict, as_lines
 

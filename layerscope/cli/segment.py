@@ -27,7 +27,7 @@ def segment(
 ) -> None:
     """Parse, call, print."""
     from layerscope.cli.numbers import segment_count
-    from layerscope.measures.files import read_analysis
+    from layerscope.results import read_analysis
     from layerscope.structure.clustering import agreement, segment_agglomerative
     from layerscope.structure.selection import segment_measure, similarity_of
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from layerscope.cache import cache_folder
-from layerscope.errors import FileError
+from layerscope.outputs import replace_whole
 
 __all__ = ["default_file", "of_texts", "write_text"]
 
@@ -37,10 +37,5 @@ def write_text(text: str, path: Path) -> None:
     FileError
         When it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replace_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error

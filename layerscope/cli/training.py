@@ -35,8 +35,8 @@ def training(
 ) -> None:
     """Parse, call, print."""
     from layerscope.cli.numbers import whole_numbers
-    from layerscope.measures.files import write_result
     from layerscope.outputs import new_file
+    from layerscope.results import write_result
     from layerscope.structure.training import over_training
 
     target = new_file(output or captures[0].parent / "training.nc", overwrite, *captures)

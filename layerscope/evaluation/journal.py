@@ -1,14 +1,18 @@
 """What a sweep has finished so far, kept so that it can go on after any interruption.
 
 A small database beside the output, one entry a (task, batch, run), each written whole or not at all. It disappears when the
-output is complete. Knows arrays; knows no model.
+output is complete. Every entry has a checksum of what it is of and what it holds, and the settings row holds the sum of all
+checksums, so that an entry that was changed, added or removed by something else is noticed before anything uses it. Knows
+arrays; knows no model.
 """
 
+import hashlib
 import io
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +21,19 @@ from typing import Any
 import numpy as np
 
 from layerscope.errors import FileError
+from layerscope.store.hdf5 import require_regular_file
 from layerscope.store.locking import connect
 
-__all__ = ["Journal", "JournalFacts", "discard", "first_difference", "holds_a_journal", "journal_of", "read_journal"]
+__all__ = [
+    "Journal",
+    "JournalFacts",
+    "discard",
+    "discard_finished",
+    "first_difference",
+    "holds_a_journal",
+    "journal_of",
+    "read_journal",
+]
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -27,10 +41,16 @@ Arrays = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
 
 _TABLES = """
-CREATE TABLE settings (text TEXT NOT NULL);
-CREATE TABLE results (task INTEGER, batch INTEGER, run INTEGER, arrays BLOB NOT NULL, PRIMARY KEY (task, batch, run));
-CREATE TABLE sums (task INTEGER, node INTEGER, batch INTEGER NOT NULL, arrays BLOB NOT NULL, PRIMARY KEY (task, node));
+CREATE TABLE settings (text TEXT NOT NULL, total TEXT NOT NULL);
+CREATE TABLE results (task INTEGER, batch INTEGER, run INTEGER, arrays BLOB NOT NULL, checksum TEXT NOT NULL,
+PRIMARY KEY (task, batch, run));
+CREATE TABLE sums (task INTEGER, node INTEGER, batch INTEGER NOT NULL, arrays BLOB NOT NULL, checksum TEXT NOT NULL,
+PRIMARY KEY (task, node))
 """
+_STATEMENTS = [statement.strip() for statement in _TABLES.split(";")]
+
+_BYTES = 16  # of a checksum
+_MODULUS: int = 2 ** (8 * _BYTES)
 
 
 class Journal:
@@ -51,30 +71,30 @@ class Journal:
     Raises
     ------
     FileError
-        When the file is no journal, or cannot be written.
+        When the file is no journal, is damaged, or cannot be written.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path = path
-        try:
-            self._database = connect(path, timeout=1, isolation_level=None)
+        if path.exists():
+            require_regular_file(path, "journal of a sweep")
+        with ExitStack() as held, _translated(path):
+            self._database = held.enter_context(closing(connect(path, timeout=1, isolation_level=None)))
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             # Entries go to a log that is synced now and then: a kill loses none, a power cut at most the last few.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute("BEGIN IMMEDIATE")
-            if not self._database.execute("SELECT name FROM sqlite_master WHERE name = 'sums'").fetchone():
-                for statement in _TABLES.split(";"):
-                    self._database.execute(statement)
-                self._database.execute("INSERT INTO settings VALUES (?)", (json.dumps(dict(settings)),))
+            if not self._database.execute("SELECT name FROM sqlite_master").fetchone():
+                self._begin(json.dumps(dict(settings)))
             self._database.execute("COMMIT")
-            text = self._database.execute("SELECT text FROM settings").fetchone()[0]
-        except sqlite3.Error as error:
-            raise FileError(
-                f"{path}: the journal of this sweep cannot be used ({error}): is another sweep writing it?\n"
-                "Wait for that one, or begin anew with --overwrite."
-            ) from error
-        self.settings: dict[str, Any] = json.loads(text)
+            self.settings, self._total = _checked(path, self._database)
+            self._closing = held.pop_all()
+
+    def _begin(self, text: str) -> None:
+        for statement in _STATEMENTS:
+            self._database.execute(statement)
+        self._database.execute("INSERT INTO settings VALUES (?, ?)", (text, _total_text(_checksum(text.encode()))))
 
     def __enter__(self) -> "Journal":
         return self
@@ -82,21 +102,23 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
+        self._closing.close()
 
     def finished(self, task: int, batch: int) -> set[int]:
         """Return the runs that are finished for a batch."""
-        rows = self._database.execute("SELECT run FROM results WHERE task = ? AND batch = ?", (task, batch))
-        return {run for (run,) in rows}
+        with _translated(self._path):
+            rows = self._database.execute("SELECT run FROM results WHERE task = ? AND batch = ?", (task, batch))
+            return {run for (run,) in rows}
 
     def add(self, task: int, batch: int, run: int, arrays: Arrays, sums: Mapping[int, Arrays]) -> None:
         """Write one run of one batch, and add what nodes of the prefix tree have to add to the sums of their task.
 
         A node that was walked for the same batch before, by a sweep that was interrupted, adds nothing again.
         """
-        with closing(self._database.cursor()) as cursor:
+        total = self._total
+        with _translated(self._path), closing(self._database.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
-            cursor.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", (task, batch, run, _packed(arrays)))
+            total = self._put(cursor, "results", (task, batch, run), _packed(arrays), total)
             for node, more in sums.items():
                 known = cursor.execute(
                     "SELECT batch, arrays FROM sums WHERE task = ? AND node = ?", (task, node)
@@ -104,26 +126,40 @@ class Journal:
                 if known is not None and known[0] >= batch:
                     continue
                 before = _unpacked(known[1]) if known else {name: np.zeros_like(value) for name, value in more.items()}
-                total = {name: np.asarray(before[name] + value) for name, value in more.items()}
-                cursor.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", (task, node, batch, _packed(total)))
+                summed = {name: np.asarray(before[name] + value) for name, value in more.items()}
+                total = self._put(cursor, "sums", (task, node, batch), _packed(summed), total)
+            cursor.execute("UPDATE settings SET total = ?", (_total_text(total),))
             cursor.execute("COMMIT")
+        self._total = total
+
+    def _put(self, cursor: sqlite3.Cursor, table: str, numbers: tuple[int, int, int], packed: bytes, total: int) -> int:
+        """Write an entry in place of the one under its key, if any; return the sum of all checksums after that."""
+        where = "task = ? AND batch = ? AND run = ?" if table == "results" else "task = ? AND node = ?"
+        key = numbers if table == "results" else numbers[:2]
+        before = cursor.execute(f"SELECT checksum FROM {table} WHERE {where}", key).fetchone()
+        replaced = int(before[0], 16) if before else 0
+        checksum = _entry_checksum(table, numbers, packed)
+        cursor.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?)", (*numbers, packed, f"{checksum:x}"))
+        return (total + checksum - replaced) % _MODULUS
 
     def results(self, task: int, run: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Give each batch of one run."""
-        rows = self._database.execute(
-            "SELECT batch, arrays FROM results WHERE task = ? AND run = ? ORDER BY batch", (task, run)
-        )
+        with _translated(self._path):
+            rows = self._database.execute(
+                "SELECT batch, arrays FROM results WHERE task = ? AND run = ? ORDER BY batch", (task, run)
+            ).fetchall()
         for batch, arrays in rows:
             yield batch, _unpacked(arrays)
 
     def sums(self, task: int) -> dict[int, dict[str, np.ndarray]]:
         """Return the sums of all nodes of a task."""
-        rows = self._database.execute("SELECT node, arrays FROM sums WHERE task = ?", (task,))
+        with _translated(self._path):
+            rows = self._database.execute("SELECT node, arrays FROM sums WHERE task = ?", (task,)).fetchall()
         return {node: _unpacked(arrays) for node, arrays in rows}
 
     def remove(self) -> None:
         """Close the journal and delete it: the output is complete."""
-        self._database.close()
+        self._closing.close()
         discard(self._path)
 
 
@@ -156,7 +192,7 @@ def journal_of(target: Path) -> Path:
 
 def holds_a_journal(path: Path) -> bool:
     """Tell whether a file is a journal, or at least a database."""
-    if not path.is_file():
+    if not path.is_file() or not os.access(path, os.R_OK):
         return False
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
@@ -168,19 +204,13 @@ def read_journal(path: Path) -> JournalFacts:
     Raises
     ------
     FileError
-        A sweep is writing it just now; it is no journal.
+        A sweep is writing it just now; it is no journal, or a damaged one.
     """
-    with closing(connect(path, timeout=0)) as database:
-        try:
-            settings = json.loads(database.execute("SELECT text FROM settings").fetchone()[0])
-            counts = dict(database.execute("SELECT task, COUNT(*) FROM results GROUP BY task").fetchall())
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise FileError(f"{path}: a sweep is writing here just now: wait for it") from error
-            raise FileError(f"{path} is no journal of a sweep ({error})") from error
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-            raise FileError(f"{path} is no journal of a sweep, or a damaged one ({error})") from error
-    return JournalFacts(settings, {name: counts.get(task, 0) for task, name in enumerate(settings["tasks"])})
+    require_regular_file(path, "journal of a sweep")
+    with _translated(path, reading=True), closing(connect(path, timeout=0)) as database:
+        settings, _ = _checked(path, database)
+        counts = dict(database.execute("SELECT task, COUNT(*) FROM results GROUP BY task").fetchall())
+    return JournalFacts(settings, {name: counts.get(task, 0) for task, name in enumerate(settings.get("tasks", []))})
 
 
 def discard(path: Path) -> None:
@@ -192,15 +222,27 @@ def discard(path: Path) -> None:
         When a sweep is writing it just now.
     """
     if path.exists():
+        require_regular_file(path, "journal of a sweep")
         with closing(connect(path, timeout=1, isolation_level=None)) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                raise FileError(f"{path}: another sweep is writing here ({error}): wait for it, or stop it") from error
+                if "locked" in str(error):
+                    raise FileError(
+                        f"{path}: another sweep is writing here ({error}): wait for it, or stop it"
+                    ) from error
             except sqlite3.DatabaseError:
                 pass  # no journal, or a damaged one: nobody's
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def discard_finished(path: Path) -> None:
+    """Delete the journal of a sweep whose output is complete, killed before it could; a sweep that still runs does so itself."""
+    try:
+        discard(path)
+    except FileError:
+        return
 
 
 def first_difference(before: Settings, now: Settings) -> str | None:
@@ -220,6 +262,76 @@ def first_difference(before: Settings, now: Settings) -> str | None:
 def _short(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+_OF_THE_DISK = ("disk", "unable to open", "readonly")  # words of SQLite's messages
+
+
+@contextmanager
+def _translated(path: Path, *, reading: bool = False) -> Iterator[None]:
+    """Turn errors of the database into a FileError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "locked" in str(error) or "busy" in str(error):
+            said = (
+                f"{path}: a sweep is writing here just now: wait for it"
+                if reading
+                else (
+                    f"{path}: the journal of this sweep cannot be used ({error}): is another sweep writing it?\n"
+                    "Wait for that one, or begin anew with --overwrite."
+                )
+            )
+        elif isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _OF_THE_DISK):
+            said = f"{path} cannot be used ({error})\nsee to the disk, and go on with --resume"
+        else:
+            said = f"{path} is no journal of a sweep, or a damaged one ({error})\nbegin anew with --overwrite"
+        raise FileError(said) from error
+
+
+def _checked(path: Path, database: sqlite3.Connection) -> tuple[dict[str, Any], int]:
+    """Return the settings and the sum of all checksums, after comparing every entry with its own.
+
+    Raises
+    ------
+    FileError
+        Other tables than a journal's, or contents that do not match their checksums.
+    """
+    tables = {
+        " ".join(str(sql).split()) for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")
+    }
+    if tables != {" ".join(statement.split()) for statement in _STATEMENTS}:
+        if not any(sql.startswith("CREATE TABLE sums") for sql in tables):
+            raise FileError(f"{path} is no journal of a sweep: it has other tables")
+        raise FileError(f"{path} was begun by a version that wrote no checksums\nbegin anew with --overwrite")
+    rows = database.execute("SELECT text, total FROM settings").fetchall()
+    trouble = "its settings are missing" if len(rows) != 1 else _trouble(database, *rows[0])
+    if trouble:
+        raise FileError(f"{path} is damaged: {trouble}\nbegin anew with --overwrite")
+    settings: dict[str, Any] = json.loads(rows[0][0])
+    return settings, int(rows[0][1], 16)
+
+
+def _trouble(database: sqlite3.Connection, text: Any, total: Any) -> str | None:
+    found = _checksum(str(text).encode())
+    for table, numbers in (("results", "task, batch, run"), ("sums", "task, node, batch")):
+        for *key, arrays, checksum in database.execute(f"SELECT {numbers}, arrays, checksum FROM {table}"):
+            if not isinstance(arrays, bytes) or f"{_entry_checksum(table, tuple(key), arrays):x}" != checksum:
+                return f"an entry of {table} does not match its checksum"
+            found += int(checksum, 16)
+    return None if _total_text(found % _MODULUS) == total else "entries or settings were changed, added or removed"
+
+
+def _checksum(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=_BYTES).digest())
+
+
+def _entry_checksum(table: str, numbers: tuple[Any, ...], packed: bytes) -> int:
+    return _checksum(f"{table} {numbers} ".encode() + packed)
+
+
+def _total_text(total: int) -> str:
+    return f"{total:x}"
 
 
 def _packed(arrays: Arrays) -> bytes:

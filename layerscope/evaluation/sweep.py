@@ -13,22 +13,21 @@ import numpy as np
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import MOST_DRAWS, LayerScopeError, UsageError, at_least
+from layerscope.errors import MOST_DRAWS, FileError, LayerScopeError, UsageError, at_least
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.exams import check_names, load_exam, versions
-from layerscope.evaluation.journal import Journal, discard, first_difference, journal_of
+from layerscope.evaluation.journal import Journal, discard, discard_finished, first_difference, journal_of
 from layerscope.evaluation.latency import seconds_per_token
 from layerscope.evaluation.runs import plan_runs
-from layerscope.evaluation.sweep_file import read_sweep
 from layerscope.evaluation.sweeping import Sweeping
 from layerscope.evaluation.table import sweep_table
 from layerscope.evaluation.tasks import TASKS
-from layerscope.measures.files import write_result
 from layerscope.models.loading import identify, load_model
 from layerscope.models.model import Model
 from layerscope.models.vocabulary import require_vocabulary_head
 from layerscope.outputs import new_file, writable
-from layerscope.provenance import provenance
+from layerscope.provenance import nested, provenance
+from layerscope.results import read_sweep, write_result
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
 from layerscope.version import __version__
@@ -139,17 +138,19 @@ def sweep(
     statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency_tokens": timed}
     if target is not None and target.exists() and resume and not isinstance(model, Model):
         known = {"dtype": dtype, "tasks": tasks, "limit": limit, "batch_tokens": batch_tokens, **statistics}
-        before = _done_before(target, model, known, planned)
-        if before is not None:
-            return before
+        complete = _done_before(target, model, known, planned)
+        if complete is not None:
+            discard_finished(journal_of(target))
+            return complete
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
     runs = planned(model.depth)
     exams = [load_exam(name, model, limit, include_path) for name in tasks]
     settings = _settings(model, exams, runs, limit, batch_tokens) | statistics
     if target is not None and target.exists() and resume:
-        done = read_sweep(target)
-        _refuse_other(target, json.loads(done.attrs["settings"]), settings)
+        done, before = _finished(target)
+        _refuse_other(target, before, settings)
+        discard_finished(journal_of(target))
         return done
     with _journal(target, settings, resume) as journal:
         Sweeping(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
@@ -197,23 +198,31 @@ def _target(path: Path, model: object, resume: bool, overwrite: bool) -> Path:
 
 
 def _done_before(
-    target: Path, model: str | os.PathLike[str], known: Mapping[str, Any], planned: Callable[[int], list[Spec]]
+    target: Path, model: str | os.PathLike[str], known: dict[str, Any], planned: Callable[[int], list[Spec]]
 ) -> xarray.Dataset | None:
     """Find that a file is complete, and the one asked for, before the model is loaded; None leaves it to what comes after.
 
     The same weights come with the same tokenizer and depth, and the same version with the same built-in examples. Data of
     other tasks may have changed: those are read again.
     """
-    done = read_sweep(target)
-    before = json.loads(done.attrs["settings"])
-    if done.attrs["layerscope_version"] != __version__ or not set(before["tasks"]) <= set(TASKS):
+    done, before = _finished(target)
+    if done.attrs.get("layerscope_version") != __version__ or not set(before.get("tasks", "?")) <= set(TASKS):
         return None
     who = identify(model)
     # The weights last: to tell them, all of their files are read.
-    if before != before | known | {"model": who.name} or before["weights"] != who.fingerprint():
+    if before != before | known | {"model": who.name} or before.get("weights") != who.fingerprint():
         return None
-    runs = [str(run) for run in planned(int(done.attrs["num_blocks"]))]
-    return done if runs == before["runs"] else None
+    runs = [str(run) for run in planned(int(done.attrs.get("num_blocks", 0)))]
+    return done if runs == before.get("runs") else None
+
+
+def _finished(target: Path) -> tuple[xarray.Dataset, dict[str, Any]]:
+    """Read a finished sweep and the settings that it was made with."""
+    done = read_sweep(target)
+    settings = nested(str(done.attrs.get("settings", "")))
+    if not isinstance(settings, dict):
+        raise FileError(f"{target} does not say what settings it was made with\nbegin anew with --overwrite")
+    return done, settings
 
 
 @contextmanager

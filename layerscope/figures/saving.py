@@ -10,8 +10,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from layerscope.arguments import checked
-from layerscope.errors import FileError, UsageError
+from layerscope.errors import UsageError
 from layerscope.figures.style import applied
+from layerscope.outputs import replace_whole
 
 __all__ = ["FORMATS", "save"]
 
@@ -54,13 +55,6 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise UsageError(f"{target}: the folder {target.parent} does not exist: make it first")
     kind = target.suffix.lower()
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with applied():
-            figure.savefig(beside, format=kind[1:], metadata=FORMATS[kind])
-        os.replace(beside, target)
-    except OSError as error:
-        raise FileError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with replace_whole(target) as partial, applied():
+        figure.savefig(partial, format=kind[1:], metadata=FORMATS[kind])
     return target

@@ -45,7 +45,13 @@ class ChunkTable:
 
 
 def chunk_table(dataset: h5py.Dataset) -> ChunkTable | None:
-    """Return where a dataset's rows lie, or None if they do not lie plainly there: packed, elsewhere, otherwise cut."""
+    """Return where a dataset's rows lie, or None if they do not lie plainly there: packed, elsewhere, otherwise cut.
+
+    Raises
+    ------
+    ValueError
+        Chunks overlap or lie beyond the end of the file: it is damaged.
+    """
     single = dataset.ndim == 2
     cut = dataset.chunks is not None and dataset.chunks[1:] in ((dataset.shape[-1],), (1, dataset.shape[-1]))
     if not cut or dataset.id.get_create_plist().get_nfilters() or dataset.file.userblock_size:
@@ -59,7 +65,11 @@ def chunk_table(dataset: h5py.Dataset) -> ChunkTable | None:
     dataset.id.chunk_iter(note)
     if (address < 0).any():
         return None
-    return ChunkTable(tokens, dataset.shape[-1] * dataset.id.get_type().get_size(), address)
+    row_bytes = dataset.shape[-1] * dataset.id.get_type().get_size()
+    starts = np.append(np.sort(address, axis=None), dataset.file.id.get_filesize())
+    if (np.diff(starts) < tokens * row_bytes).any():
+        raise ValueError("chunks overlap or lie beyond the end of the file")
+    return ChunkTable(tokens, row_bytes, address)
 
 
 def stretches(row: Int[np.ndarray, " token"], chunk_tokens: int) -> Iterator[tuple[int, int]]:

@@ -4,10 +4,9 @@ Every way of opening a capture comes through here, so that a file that is missin
 refused in one place with the same words.
 """
 
-import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +15,33 @@ from typing import Any
 import h5py
 import numpy as np
 
-from layerscope.errors import FileError, missing_file
+from layerscope.errors import FileError
 from layerscope.store.bfloat16 import stored_dtype
+from layerscope.store.checksums import commit_record, header_checksum, index_checksum
+from layerscope.store.filecheck import plain_value
+from layerscope.store.hdf5 import open_hdf5
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import (
+    CAPTURE,
     CHAR_END,
+    CHECKSUM,
     COMMITTED,
     COMPLETE,
     FEATURE,
     FINAL_NORM,
     HIDDEN,
+    INDEX_CHECKSUM,
     LAYER,
     LAYER_NAME,
-    REQUIRED,
     SEQUENCE,
     SEQUENCE_ID,
+    SEQUENCE_INDEX,
     SETTINGS,
     TOKEN,
-    TOKEN_ID,
-    VERSION,
     Attribute,
 )
 
-__all__ = ["CaptureHeader", "opened", "read_header", "require_complete"]
+__all__ = ["CaptureHeader", "opened", "read_header", "require_complete", "require_sound_index"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class CaptureHeader:
         What a resumed capture must agree in; empty in files that were not written by a capture.
     file_bytes
         Size of the file.
+    checksum
+        Of the header, compared; None in files of versions that wrote none, and of other programs.
     """
 
     path: Path
@@ -73,6 +78,7 @@ class CaptureHeader:
     committed_rows: int
     settings: dict[str, Setting]
     file_bytes: int
+    checksum: str | None = None
 
     @property
     def fraction(self) -> float:
@@ -109,88 +115,80 @@ def require_complete(header: CaptureHeader) -> None:
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Open a file for reading, sure that it is a capture; turn what HDF5 says of damage into a FileError."""
-    path = Path(path)
-    _require_hdf5(path)
-    with _translated(path):
-        try:  # neither kept out by a capture that is writing nor in its way: what is read only ever changes in place
-            file = h5py.File(path, "r", locking=False)
-        except OSError:  # HDF5 allows one way of locking in a process, and this one has the file open in the usual way
-            file = h5py.File(path, "r")
-    with file, _translated(path):
-        missing = [name for name in REQUIRED if not isinstance(file.get(name), h5py.Dataset)]
-        missing += [name for name in (VERSION, COMPLETE) if name not in file.attrs]
-        if missing:
-            raise FileError(
-                f"{path} is no LayerScope capture: it lacks {', '.join(missing)}\n"
-                "give a file made by layerscope capture"
-            )
+    """Open a file for reading, sure that it is a capture; translate every error of HDF5 inside.
+
+    Raises
+    ------
+    FileError
+        The file is missing, damaged, or no capture.
+    """
+    with open_hdf5(path, CAPTURE) as file:
         yield file
 
 
-def _require_hdf5(path: Path) -> None:
-    if not path.exists():
-        raise FileError(missing_file(path))
-    if path.is_dir():
-        raise FileError(f"{path} is a directory\ngive a capture file")
-    if not os.access(path, os.R_OK):
-        raise FileError(f"{path} cannot be read: permission denied")
-    if not h5py.is_hdf5(path):
-        what = "is no HDF5 file" if path.stat().st_size else "is empty"
-        raise FileError(f"{path} {what}, so no LayerScope capture\ngive a file made by layerscope capture")
+def require_sound_index(path: str | os.PathLike[str], file: h5py.File) -> None:
+    """Refuse a capture whose tokens, texts or layers are not those that were written.
 
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Say in our words what a damaged file raises: in HDF5 (OSError, RuntimeError), h5py (KeyError), JSON (ValueError)."""
-    try:
-        yield
-    except BlockingIOError as error:
-        raise FileError(f"{path} is being written by another program\nwait for it") from error
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
-            raise FileError(f"{path} cannot be read: permission denied") from error
-        what = "is truncated" if "truncated" in str(error) else "is damaged"
-        raise FileError(f"{path} {what} ({_brief(error)})\ncapture it again with --overwrite") from error
-
-
-def _brief(error: Exception) -> str:
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    inner = text[text.find("(") + 1 : text.rfind(")")] if "(" in text else text
-    return inner or type(error).__name__
+    Raises
+    ------
+    FileError
+        They do not match their checksum; without one, a row belongs to no sequence.
+    """
+    stored = file[TOKEN].attrs.get(INDEX_CHECKSUM) if TOKEN in file else None
+    if stored is not None and stored != index_checksum(file):
+        raise _damaged(path, "its tokens or texts do not match their checksum")
+    numbers = file[SEQUENCE_INDEX]
+    if len(numbers) and not (numbers[...].min() >= 0 and numbers[...].max() < len(file[SEQUENCE_ID])):
+        raise _damaged(path, "rows belong to sequences that it does not have")
 
 
 def _header(path: Path, file: h5py.File) -> CaptureHeader:
-    hidden, attributes = file[HIDDEN], {name: _plain(value) for name, value in file.attrs.items()}
+    hidden, attributes = file[HIDDEN], {name: plain_value(value) for name, value in file.attrs.items()}
     dtype = stored_dtype(hidden)
-    layer, names = file[LAYER][...], file[LAYER_NAME].asstr()[...]
-    if hidden.ndim != 3 or dtype is None or hidden.shape[:2] != (len(file[TOKEN_ID]), len(layer)):
-        raise FileError(
-            f"{path} is no LayerScope capture: hidden is {hidden.dtype} {hidden.shape}, "
-            "expected floats (token, layer, feature)"
-        )
-    tokens, layers, width = hidden.shape
-    complete = attributes.pop(COMPLETE) == 1
+    if dtype is None:
+        raise _damaged(path, f"hidden is {hidden.dtype}, which no capture stores")
     private = file[TOKEN].attrs if TOKEN in file else {}
-    committed = int(private[COMMITTED][0]) if COMMITTED in private else 0
+    settings = private.get(SETTINGS, "{}")
+    complete = attributes.pop(COMPLETE)
+    checksum = _checked(path, file, attributes, settings)
+    rows = _committed(path, private, checksum, complete == 1, len(hidden))
+    tokens, layers, width = hidden.shape
+    names = file[LAYER_NAME].asstr()[...].tolist()
     return CaptureHeader(
         path=path,
-        attributes={**attributes, COMPLETE: int(complete)},
+        attributes={**attributes, COMPLETE: int(complete == 1)},
         sizes={TOKEN: tokens, LAYER: layers, FEATURE: width, SEQUENCE: len(file[SEQUENCE_ID])},
         layout=CaptureLayout(
-            tuple(layer.tolist()), tuple(names.tolist()), width, dtype, FINAL_NORM in file, CHAR_END in file
+            tuple(file[LAYER][...].tolist()), tuple(names), width, dtype, FINAL_NORM in file, CHAR_END in file
         ),
-        complete=complete,
-        committed_rows=tokens if complete else committed,
-        settings=json.loads(private[SETTINGS]) if SETTINGS in private else {},
+        complete=complete == 1,
+        committed_rows=rows,
+        settings=json.loads(settings),
         file_bytes=path.stat().st_size,
+        checksum=checksum,
     )
 
 
-def _plain(value: Any) -> Attribute:
-    """Return an attribute as Python's own; netCDF writers keep a single number as an array of one."""
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, np.ndarray | np.generic):
-        return value.item() if value.size == 1 else str(value.tolist())
-    return value if isinstance(value, str | int | float) else str(value)
+def _checked(path: Path, file: h5py.File, attributes: Mapping[str, Attribute], settings: str) -> str | None:
+    """Return the header's checksum after comparing it; None in files that have none."""
+    private = file[TOKEN].attrs if TOKEN in file else {}
+    if CHECKSUM not in private:
+        return None
+    stored = str(private[CHECKSUM])
+    if stored != header_checksum(file, attributes, settings, str(private.get(INDEX_CHECKSUM))):
+        raise _damaged(path, "its header does not match its checksum")
+    return stored
+
+
+def _committed(path: Path, private: Mapping[str, Any], checksum: str | None, complete: bool, tokens: int) -> int:
+    """Return how many rows are safely in the file, after comparing the count with its checksum."""
+    record = np.asarray(private.get(COMMITTED, [0, 0])).reshape(-1).tolist()
+    if checksum is None:
+        return tokens if complete else int(record[0])
+    if record != commit_record(checksum, *record[:2]).tolist() or (complete and record[0] != tokens):
+        raise _damaged(path, "its count of committed rows does not match its checksum")
+    return int(record[0])
+
+
+def _damaged(path: str | os.PathLike[str], what: str) -> FileError:
+    return FileError(f"{path} is damaged: {what}\n{CAPTURE.remedy}")

@@ -16,11 +16,13 @@ import torch
 
 from layerscope.errors import CaptureError
 from layerscope.store.bfloat16 import file_type
+from layerscope.store.checksums import commit_record, header_checksum, index_checksum, placement_checksum
 from layerscope.store.index import SequenceIndex
 from layerscope.store.locking import open_lockable
 from layerscope.store.schema import (
     CHAR_END,
     CHAR_START,
+    CHECKSUM,
     COMMITTED,
     COMPLETE,
     COORDINATES,
@@ -28,9 +30,11 @@ from layerscope.store.schema import (
     FILE_ATTRIBUTES,
     FINAL_NORM,
     HIDDEN,
+    INDEX_CHECKSUM,
     INDEX_DTYPES,
     LAYER,
     LAYER_NAME,
+    PLACEMENT_CHECKSUM,
     POSITION,
     SEQUENCE,
     SEQUENCE_ID,
@@ -148,8 +152,18 @@ def lay_out(
         for name, value in plain_attributes(attributes).items():
             file.attrs[name] = value
         file.attrs[COMPLETE] = np.int64(0)
-        file[TOKEN].attrs[COMMITTED] = np.zeros(2, np.int64)
-        file[TOKEN].attrs[SETTINGS] = json.dumps(dict(settings), sort_keys=True)
+        _write_private(file, plain_attributes(attributes), json.dumps(dict(settings), sort_keys=True))
+
+
+def _write_private(file: h5py.File, attributes: Mapping[str, Attribute], settings: str) -> None:
+    """Write what only a resumed capture needs, and the checksums of everything before."""
+    index = index_checksum(file)
+    checksum = header_checksum(file, attributes, settings, index)
+    private = file[TOKEN].attrs
+    private[COMMITTED] = commit_record(checksum, 0, 0)
+    private[SETTINGS] = settings
+    private[CHECKSUM], private[INDEX_CHECKSUM] = checksum, index
+    private[PLACEMENT_CHECKSUM] = placement_checksum(file)
 
 
 def _write_dimensions(file: h5py.File, layout: CaptureLayout, index: SequenceIndex) -> None:

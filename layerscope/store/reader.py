@@ -6,7 +6,9 @@ import xarray
 
 import layerscope.accessor  # noqa: F401 - makes ds.layerscope known
 from layerscope.arguments import checked
-from layerscope.store.header import read_header, require_complete
+from layerscope.store.hdf5 import open_dataset
+from layerscope.store.header import opened, read_header, require_complete, require_sound_index
+from layerscope.store.schema import CAPTURE
 
 __all__ = ["open_capture"]
 
@@ -39,4 +41,6 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
     header = read_header(path)
     if not allow_incomplete:
         require_complete(header)
-    return xarray.open_dataset(path, engine="h5netcdf")
+    with opened(path) as file:
+        require_sound_index(path, file)
+    return open_dataset(path, CAPTURE)

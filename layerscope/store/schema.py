@@ -18,8 +18,8 @@ A capture file is an HDF5 file that xarray opens without LayerScope::
 
 The attribute ``coordinates`` of the first two names what labels their axes.
 
-What only ``--resume`` needs, the committed rows and the settings, stands as attributes of the dimension scale
-``token``: there neither xarray nor netCDF4 shows it, and the attributes of the file remain those of the contract.
+What only ``--resume`` needs, the committed rows, the settings and the checksums, is kept in attributes of the dimension
+scale ``token``: there neither xarray nor netCDF4 shows it, and the attributes of the file remain those of the contract.
 This module knows nothing of files being open.
 """
 
@@ -28,9 +28,13 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from layerscope.store.filecheck import FileSchema, Holds, Variable
+
 __all__ = [
+    "CAPTURE",
     "CHAR_END",
     "CHAR_START",
+    "CHECKSUM",
     "COMMITTED",
     "COMPLETE",
     "COORDINATES",
@@ -38,11 +42,12 @@ __all__ = [
     "FILE_ATTRIBUTES",
     "FINAL_NORM",
     "HIDDEN",
+    "INDEX_CHECKSUM",
     "INDEX_DTYPES",
     "LAYER",
     "LAYER_NAME",
+    "PLACEMENT_CHECKSUM",
     "POSITION",
-    "REQUIRED",
     "SEQUENCE",
     "SEQUENCE_ID",
     "SEQUENCE_INDEX",
@@ -67,9 +72,6 @@ LAYER_NAME = "layer_name"
 SEQUENCE_INDEX, POSITION, TOKEN_ID = "sequence_index", "position", "token_id"
 SEQUENCE_ID, SEQUENCE_LENGTH = "sequence_id", "sequence_length"
 CHAR_START, CHAR_END, TEXT_HASH = "char_start", "char_end", "text_hash"
-
-REQUIRED = (HIDDEN, LAYER, LAYER_NAME, SEQUENCE_INDEX, POSITION, TOKEN_ID, SEQUENCE_ID, SEQUENCE_LENGTH)
-"""The datasets without which a file is no capture."""
 
 INDEX_DTYPES: dict[str, np.dtype[np.signedinteger]] = {
     SEQUENCE_INDEX: np.dtype("<i8"),
@@ -112,7 +114,35 @@ FILE_ATTRIBUTES = (
 """The attributes every capture file has; `COMPLETE` is the writer's own, the others are given to it."""
 
 COMMITTED, SETTINGS = "committed", "settings"
-"""Attributes of the dimension scale ``token``: rows safely written, with the sum of their numbers; settings as JSON."""
+"""Attributes of the dimension scale ``token``: rows safely written, the sum of their numbers and a checksum of the two;
+settings as JSON."""
+CHECKSUM, INDEX_CHECKSUM, PLACEMENT_CHECKSUM = "checksum", "index_checksum", "placement_checksum"
+"""More of them: see `layerscope.store.checksums`."""
+
+CAPTURE = FileSchema(
+    kind="LayerScope capture",
+    command="capture",
+    remedy="capture it again with --overwrite",
+    variables={
+        HIDDEN: Variable((TOKEN, LAYER, FEATURE), Holds.FLOAT, required=True),
+        LAYER: Variable((LAYER,), Holds.INTEGER, required=True),
+        LAYER_NAME: Variable((LAYER,), Holds.TEXT, required=True),
+        SEQUENCE_INDEX: Variable((TOKEN,), Holds.INTEGER, required=True),
+        POSITION: Variable((TOKEN,), Holds.INTEGER, required=True),
+        TOKEN_ID: Variable((TOKEN,), Holds.INTEGER, required=True),
+        SEQUENCE_ID: Variable((SEQUENCE,), Holds.TEXT, required=True),
+        SEQUENCE_LENGTH: Variable((SEQUENCE,), Holds.INTEGER, required=True),
+        FINAL_NORM: Variable((TOKEN, FEATURE), Holds.FLOAT),
+        CHAR_START: Variable((TOKEN,), Holds.INTEGER),
+        CHAR_END: Variable((TOKEN,), Holds.INTEGER),
+        TEXT_HASH: Variable((SEQUENCE,), Holds.INTEGER),
+    },
+    attributes=dict.fromkeys(FILE_ATTRIBUTES, str)
+    | dict.fromkeys(("num_blocks", "parameters", "truncated_sequences", "skipped_texts", COMPLETE), int),
+    required_attributes=(VERSION, COMPLETE),
+    variable_attributes={SETTINGS: str, CHECKSUM: str, INDEX_CHECKSUM: str, PLACEMENT_CHECKSUM: str},
+)
+"""What a capture file must contain before anything reads it."""
 
 _CHUNK_TOKENS = 256
 _CHUNK_BYTES = 4 * 2**20

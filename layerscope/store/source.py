@@ -5,6 +5,7 @@ own conversion of bfloat16. A Dataset is read exactly as it stands, through xarr
 """
 
 import os
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -16,9 +17,11 @@ from jaxtyping import Float, Int
 from layerscope.errors import FileError
 from layerscope.store.bfloat16 import read_raw
 from layerscope.store.fetching import RowFetcher
-from layerscope.store.header import opened, read_header, require_complete
+from layerscope.store.hdf5 import translate_errors
+from layerscope.store.header import opened, read_header, require_complete, require_sound_index
 from layerscope.store.locking import open_lockable
 from layerscope.store.schema import (
+    CAPTURE,
     CHAR_END,
     CHAR_START,
     FEATURE,
@@ -120,12 +123,16 @@ class CaptureSource:
         self.dtype = torch.promote_types(self._stored, torch.float32)
         self.precision = _precision(self._stored, self.attrs)
         with opened(path) as file:
+            require_sound_index(path, file)
             self.sequence_index = file[SEQUENCE_INDEX][...]
             self.position = file[POSITION][...]
             self.token_id = file[TOKEN_ID][...]
-        self._file = open_lockable(path, "r")
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._fetcher = RowFetcher.of(self._file[HIDDEN], self._descriptor)
+        with ExitStack() as held, translate_errors(path, CAPTURE.remedy):
+            self._file = held.enter_context(open_lockable(path, "r"))
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            held.callback(os.close, self._descriptor)
+            self._fetcher = RowFetcher.of(self._file[HIDDEN], self._descriptor)
+            self._held = held.pop_all()
 
     def read(
         self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
@@ -142,19 +149,15 @@ class CaptureSource:
         rows = torch.empty(shape, dtype=self.dtype) if out is None else out
         if not rows.numel():
             return rows
-        try:
+        if not self._file:
+            raise ValueError(f"{self.name} is closed")
+        with translate_errors(self.name, CAPTURE.remedy, f"rows {start} to {stop} cannot be read"):
             self._fill(rows, start)
-        except OSError as error:
-            raise FileError(
-                f"{self.name}: rows {start} to {stop} cannot be read ({error})\ncapture it again"
-            ) from error
         return rows
 
     def close(self) -> None:
         """Close the file."""
-        if self._file:
-            self._file.close()
-            os.close(self._descriptor)
+        self._held.close()
 
     def __enter__(self) -> "CaptureSource":
         return self
@@ -165,8 +168,6 @@ class CaptureSource:
         self.close()
 
     def _fill(self, rows: Float[torch.Tensor, "token layer feature"], start: int) -> None:
-        if not self._file:
-            raise ValueError(f"{self.name} is closed")
         if self._fetcher is not None:
             self._fetcher.fetch(start, rows)
         else:  # saved again by another program, packed perhaps: HDF5 knows how to read it
@@ -176,10 +177,11 @@ class CaptureSource:
 
     def spans(self) -> Spans | None:
         """Return where all rows stand in their texts; see `StateSource.spans`."""
-        if CHAR_END not in self._file:
+        if not {CHAR_START, CHAR_END, TEXT_HASH} <= set(self._file):
             return None
-        start, end, hashes = (self._file[name][...] for name in (CHAR_START, CHAR_END, TEXT_HASH))
-        return Spans(start, end, self._file[SEQUENCE_ID].asstr()[...].tolist(), hashes)
+        with translate_errors(self.name, CAPTURE.remedy):
+            start, end, hashes = (self._file[name][...] for name in (CHAR_START, CHAR_END, TEXT_HASH))
+            return Spans(start, end, self._file[SEQUENCE_ID].asstr()[...].tolist(), hashes)
 
 
 class DatasetSource:
@@ -210,6 +212,11 @@ class DatasetSource:
         _check_dataset(dataset)
         self.name = "dataset"
         self._dataset = dataset
+        with translate_errors(self.name, CAPTURE.remedy, of=OSError):  # other errors are of who computed the Dataset
+            self._label(dataset)
+
+    def _label(self, dataset: xarray.Dataset) -> None:
+        """Read everything but the states."""
         self._hidden = dataset[HIDDEN].transpose(TOKEN, LAYER, FEATURE)
         self.layer = dataset[LAYER].to_numpy().astype(np.int64)
         self.layer_name = [str(name) for name in dataset[LAYER_NAME].to_numpy()]
@@ -227,7 +234,8 @@ class DatasetSource:
     ) -> Float[torch.Tensor, "token layer feature"]:
         """Return the rows from `start` up to `stop`; see `StateSource.read`."""
         start, stop = _bounded(start, stop, self._hidden.sizes[TOKEN])
-        numbers = self._hidden.isel({TOKEN: slice(start, stop)}).to_numpy()
+        with translate_errors(self.name, CAPTURE.remedy, f"rows {start} to {stop} cannot be read", OSError):
+            numbers = self._hidden.isel({TOKEN: slice(start, stop)}).to_numpy()
         wide = numbers.astype(np.float64 if self.dtype == torch.float64 else np.float32, copy=out is None)
         rows = torch.from_numpy(np.ascontiguousarray(wide))
         return rows if out is None else out.copy_(rows)

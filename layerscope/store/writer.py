@@ -42,21 +42,26 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from layerscope.errors import CaptureError
+from layerscope.errors import CaptureError, FileError
 from layerscope.states import StateRows
+from layerscope.store.checksums import commit_record, placement_checksum
 from layerscope.store.failures import told
 from layerscope.store.finite import all_finite, check_finite
-from layerscope.store.header import read_header
+from layerscope.store.hdf5 import open_dataset
+from layerscope.store.header import opened, read_header, require_sound_index
 from layerscope.store.index import SequenceIndex
 from layerscope.store.layout import CaptureLayout, Setting, lay_out
 from layerscope.store.locking import open_lockable
 from layerscope.store.placing import RowPlacer
 from layerscope.store.resume import check_index
 from layerscope.store.schema import (
+    CAPTURE,
+    CHECKSUM,
     COMMITTED,
     COMPLETE,
     FINAL_NORM,
     HIDDEN,
+    PLACEMENT_CHECKSUM,
     POSITION,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
@@ -90,21 +95,24 @@ class CaptureWriter:
         header = read_header(path)
         if header.complete:
             raise CaptureError(f"{path} is complete already: nothing to resume")
+        self._checksum = header.checksum or ""
         self.path = path
         self.layout = header.layout
         self.settings = header.settings
         self.tokens = header.sizes[TOKEN]
         self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
-        with ExitStack() as opened, told(path, "open"):
-            self._file = opened.enter_context(open_lockable(path, "r+", libver="earliest"))
+        record = np.zeros(3, np.int64)
+        with ExitStack() as held, told(path, "open"):
+            self._file = held.enter_context(open_lockable(path, "r+", libver="earliest"))
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            opened.callback(os.close, self._descriptor)
+            held.callback(os.close, self._descriptor)
             self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())
-            self._committed.read(self._written)
+            self._committed.read(record)
+            self._written[:] = record[:2]
             self._hidden = RowPlacer(self._file[HIDDEN], self._descriptor)
             self._final_norm = RowPlacer(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
             self._index = {name: _mapped(path, self._file[name]) for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID)}
-            self._opened = opened.pop_all()
+            self._opened = held.pop_all()
         self.committed_rows = int(self._written[0])
 
     @classmethod
@@ -160,6 +168,7 @@ class CaptureWriter:
         FileError
             The file is missing, truncated, or no capture that can be resumed.
         """
+        _require_resumable(target.path)
         writer = cls(target.path)
         try:
             check_index(writer._file, index, writer.path)
@@ -199,7 +208,7 @@ class CaptureWriter:
     def commit(self) -> None:
         """Count all rows written so far as safely written: a resumed capture goes on after them."""
         with told(self.path, "write"):
-            self._committed.write(self._written)
+            self._committed.write(commit_record(self._checksum, *self._written.tolist()))
             self._file.flush()
         self.committed_rows = int(self._written[0])
 
@@ -259,6 +268,18 @@ class CaptureWriter:
 
     def _sequence_id(self, sequence: int) -> str:
         return str(self._file[SEQUENCE_ID].asstr()[sequence])
+
+
+def _require_resumable(path: Path) -> None:
+    """Refuse to go on in a file whose index or chunks are not those that were laid out."""
+    with opened(path) as file:
+        private = file[TOKEN].attrs if TOKEN in file else {}
+        if CHECKSUM not in private:
+            raise FileError(f"{path} was begun by a version that wrote no checksums\nstart anew with --overwrite")
+        require_sound_index(path, file)
+        if private.get(PLACEMENT_CHECKSUM) != placement_checksum(file):
+            raise FileError(f"{path} is damaged: its states are not where they were laid out\n{CAPTURE.remedy}")
+    open_dataset(path, CAPTURE).close()  # what xarray cannot open is not worth finishing
 
 
 def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:

@@ -15,8 +15,8 @@ import xarray as xr
 
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError
-from layerscope.measures.files import read_analysis
 from layerscope.progress import progress as progress_bar
+from layerscope.results import read_analysis
 from layerscope.structure.readings import Key, Member, Reading, members_of, readings_of
 from layerscope.structure.scaling_layout import SEGMENTS, Cut, lay_out
 from layerscope.structure.segmentation import segment

@@ -18,14 +18,13 @@ from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.files import holds, read_result
 from layerscope.measures.record import Kind
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
 from layerscope.store.source import StateSource, open_source
 from layerscope.version import __version__
 
-__all__ = ["holds_a_training", "over_training", "read_training", "step_of"]
+__all__ = ["over_training", "step_of"]
 
 Capture = str | os.PathLike[str] | xarray.Dataset
 
@@ -101,23 +100,6 @@ def over_training(
     options = {"align": "tokens", "measures": [measure], **options}
     compared = _compared(captures, options, progress)
     return _labelled(sources, np.sort(found), measure, compared)
-
-
-@checked
-def read_training(path: str | os.PathLike[str]) -> xarray.Dataset:
-    """Read a result of `over_training` that was written to a file, into memory.
-
-    Raises
-    ------
-    FileError
-        When it is missing, truncated or something else.
-    """
-    return read_result(path, "training", "training", dimension="checkpoint", mark="step")
-
-
-def holds_a_training(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a result over training; one that cannot be read is not, and its reader will say why."""
-    return holds(path, "checkpoint", "step")
 
 
 def step_of(model: str) -> int | None:

@@ -3,7 +3,7 @@
 import pytest
 import xarray
 
-from layerscope.measures.files import read_analysis
+from layerscope.results import read_analysis
 from tests.cli.test_commands import run
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer

@@ -8,7 +8,7 @@ import pytest
 from layerscope.evaluation import sweeping
 from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.sweep import sweep
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from tests.cli.test_commands import run
 from tests.figures.sweeps import specs, synthetic
 
@@ -39,6 +39,8 @@ def test_of_a_journal_how_far_the_sweep_came_and_how_to_go_on(interrupted: Path)
         assert facts["finished_batches"] == {"builtin:cloze": 2}
         assert facts["settings"]["limit"] == 2
         assert facts["go_on"] == "give layerscope sweep --resume with the same settings and --output s.nc"
+    facts = json.loads(run("info", interrupted / "s.nc", "--json").stdout)
+    assert facts["go_on"].endswith(f"--output {interrupted / 's.nc'}"), "the path as it was given"
     lines = run("info", "s.nc.journal", cwd=interrupted).stdout
     assert "settings.runs                   identity, skip:0, skip:1, reverse:0, reverse:1\n" in lines
     assert "finished_batches.builtin:cloze  2\n" in lines
@@ -51,6 +53,11 @@ def test_a_journal_can_be_read_while_nothing_is_lost(interrupted: Path, tiny_fol
         "--output", "s.nc", cwd=interrupted,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "s.nc"
+    again = ("sweep", tiny_folder, "--task", "builtin:cloze", "--variants", "skip,reverse", "--limit", 2, "--resume")
+    with Journal(interrupted / "s.nc.journal", {}):  # as a kill between renaming and removing leaves it
+        pass
+    run(*again, "--output", "s.nc", cwd=interrupted)
+    assert not (interrupted / "s.nc.journal").exists()
 
 
 def test_a_journal_that_is_being_written_is_said_to_be(interrupted: Path) -> None:

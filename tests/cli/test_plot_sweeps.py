@@ -3,7 +3,7 @@
 import pytest
 import xarray
 
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from tests.cli.test_commands import run
 from tests.figures.sweeps import specs, synthetic
 

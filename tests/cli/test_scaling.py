@@ -5,7 +5,7 @@ import json
 import pytest
 
 import layerscope as ls
-from layerscope.measures.files import write_result
+from layerscope.results import write_result
 from tests.cli.test_commands import run
 from tests.structure.analyses import analysis
 
@@ -54,7 +54,7 @@ REFUSED = [
     (2, ["small.nc", "medium.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (2, ["small.nc", "medium.nc", "--output", "small.nc"], "exists already"),
     (1, ["small.nc", "none.nc"], "none.nc: there is no such file"),
-    (1, ["small.nc", "cut.nc"], "cut.nc is no analysis file, or a truncated one"),
+    (1, ["small.nc", "cut.nc"], "cut.nc is truncated"),
     (1, ["small.nc", "small.nc"], "small.nc is a second analysis of small"),
     (1, ["small.nc", "other.nc"], "other was analysed by cka, small by cosine"),
     (1, ["small.nc", "other.nc", "--measure", "cosine"], "other was analysed by cka, small by cosine"),

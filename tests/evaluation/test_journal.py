@@ -1,12 +1,15 @@
 """Finished work is kept whole or not at all."""
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from layerscope.errors import FileError
-from layerscope.evaluation.journal import Journal, discard, first_difference
+from layerscope.evaluation.journal import Journal, discard, discard_finished, first_difference, read_journal
 
 
 def arrays(value: float) -> dict[str, np.ndarray]:
@@ -71,3 +74,73 @@ def test_differences_in_words() -> None:
     assert first_difference({"a": 1}, {"a": 1}) is None
     assert first_difference({"a": 1, "tasks": ["x", "y"]}, {"a": 1, "tasks": ["x"]}) == "tasks was x, y and is now x"
     assert first_difference({"a": None}, {"a": 3}) == "a was None and is now 3"
+
+
+CHANGES = {
+    "batch": "UPDATE results SET batch = batch + 10",
+    "batches in another order": "UPDATE results SET batch = 9 - batch WHERE run = 0",
+    "run": "UPDATE results SET run = 7 WHERE run = 1",
+    "task": "UPDATE results SET task = 1",
+    "arrays": "UPDATE results SET arrays = (SELECT arrays FROM results WHERE run = 1) WHERE run = 0",
+    "type of the arrays": "UPDATE results SET arrays = 3",
+    "an entry less": "DELETE FROM results WHERE run = 1",
+    "sums less": "DELETE FROM sums",
+    "batch of sums": "UPDATE sums SET batch = 0",
+    "an entry twice": "INSERT INTO results SELECT task, batch + 5, run, arrays, checksum FROM results WHERE run = 1",
+    "settings": "UPDATE settings SET text = '{\"seed\": 2}'",
+    "no settings": "DELETE FROM settings",
+    "settings twice": "INSERT INTO settings SELECT * FROM settings",
+    "total": "UPDATE settings SET total = '0'",
+    "another table": "CREATE TABLE other (x)",
+    "a trigger": "CREATE TRIGGER after AFTER INSERT ON results BEGIN DELETE FROM sums; END",
+    "a table less": "DROP TABLE results",
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_journal_that_was_changed_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, {"seed": 1}) as journal:
+        for batch in (0, 1):
+            journal.add(0, batch, 0, arrays(batch), {5: {"total": np.array([1.0])}})
+        journal.add(0, 0, 1, arrays(7.0), {})
+    with Journal(path, {}) as journal:
+        assert journal.finished(0, 0) == {0, 1}, "as it was written it is sound"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(CHANGES[what])
+        database.commit()
+    for opener in (lambda: Journal(path, {"seed": 1}), lambda: read_journal(path)):
+        with pytest.raises(FileError) as caught:
+            opener()
+        assert len(str(caught.value).splitlines()) <= 2
+    discard(path)
+    assert not path.exists()
+
+
+def test_a_journal_of_a_version_without_checksums_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE settings (text TEXT NOT NULL)")
+        database.execute("CREATE TABLE sums (task INTEGER, node INTEGER)")
+        database.commit()
+    with pytest.raises(FileError, match=r"wrote no checksums\nbegin anew with --overwrite"):
+        Journal(path, {})
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_devices_and_folders_are_no_journals(tmp_path: Path, make: object) -> None:
+    path = tmp_path / "journal"
+    make(path)  # type: ignore[operator]
+    for opener in (lambda: Journal(path, {}), lambda: read_journal(path), lambda: discard(path)):
+        with pytest.raises(FileError):
+            opener()
+
+
+def test_the_journal_of_a_finished_sweep_goes_unless_it_is_in_use(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, {}):
+        discard_finished(path)
+        assert path.exists()
+    path.with_name("journal-wal").write_bytes(b"of a killed one")
+    discard_finished(path)
+    assert list(tmp_path.iterdir()) == []

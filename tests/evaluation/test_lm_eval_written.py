@@ -12,9 +12,9 @@ from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.lm_eval_exam import LmEvalWrittenExam
 from layerscope.evaluation.lm_eval_quiet import seeded
 from layerscope.evaluation.lm_eval_reader import Reader
-from layerscope.evaluation.sweep_file import read_sweep
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model
+from layerscope.results import read_sweep
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import parse_schedule
 from tests.evaluation.lm_eval_tasks import model_with_end, of_lm_eval, write_tasks

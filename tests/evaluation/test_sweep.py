@@ -20,9 +20,9 @@ from layerscope.evaluation.exam import exam_of
 from layerscope.evaluation.examples import Example, Task
 from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.journal import Journal
-from layerscope.evaluation.sweep_file import read_sweep
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.models.model import Model
+from layerscope.results import read_sweep
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import new_block_calls
 from tests.evaluation.words import CHOICES, CLOZE

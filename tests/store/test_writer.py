@@ -276,5 +276,5 @@ def test_a_file_that_is_not_laid_out_for_rows_cannot_be_resumed(tmp_path: Path) 
         file.create_dataset("hidden", data=packed, compression="gzip")
     with CaptureTarget(path) as target, SequenceIndex(target.folder) as index:
         fill(index, [10])
-        with pytest.raises(FileError, match=r"run\.h5: hidden was not laid out by a capture\nstart anew"):
+        with pytest.raises(FileError, match=r"its states are not where they were laid out\ncapture it again"):
             CaptureWriter.resume(target, index)

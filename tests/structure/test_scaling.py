@@ -6,9 +6,8 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.errors import FileError, MeasureError, UsageError
-from layerscope.measures.files import write_result
+from layerscope.results import kind_of, write_result
 from layerscope.structure.scaling import scaling
-from layerscope.structure.scaling_file import holds_a_scaling
 from layerscope.structure.scaling_words import as_dict, as_lines
 from tests.structure.analyses import DIMS, analysis
 from tests.structure.matrices import planted
@@ -142,8 +141,8 @@ def test_files_in_and_a_file_out(tmp_path):
         write_result(result, tmp_path / f"{number}.nc")
     found = ls.scaling([tmp_path / f"{number}.nc" for number in range(4)])
     write_result(found, tmp_path / "scaling.nc")
-    assert holds_a_scaling(tmp_path / "scaling.nc")
-    assert not holds_a_scaling(tmp_path / "0.nc")
+    assert kind_of(tmp_path / "scaling.nc") == "scaling"
+    assert kind_of(tmp_path / "0.nc") == "analysis"
     again = ls.open_scaling(tmp_path / "scaling.nc")
     xr.testing.assert_equal(again, found)
     xr.testing.assert_equal(xr.open_dataset(tmp_path / "scaling.nc", engine="h5netcdf").load(), found)

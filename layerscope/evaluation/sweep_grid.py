@@ -1,35 +1,12 @@
-"""Sweep files, told from other result files; and the labelled grid of their runs.
-
-Knows Datasets and files; runs no model.
-"""
-
-import os
+"""The labelled grid of the runs of a sweep. Knows Datasets; runs no model."""
 
 import pandas
 import xarray
 
 from layerscope.arguments import checked
 from layerscope.datasets import require_variables
-from layerscope.measures.files import holds, read_result
 
-__all__ = ["holds_a_sweep", "read_sweep", "sweep_grid"]
-
-
-@checked
-def read_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
-    """Read a sweep file into memory.
-
-    Raises
-    ------
-    FileError
-        When it is missing, truncated or no sweep.
-    """
-    return read_result(path, "sweep", "sweep", dimension="run", mark="schedule")
-
-
-def holds_a_sweep(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a sweep; one that cannot be read is not, and its reader will say why."""
-    return holds(path, "run", "task")
+__all__ = ["sweep_grid"]
 
 
 @checked

@@ -1,0 +1,98 @@
+"""Checksums of a capture file: of its header, of its index, of where its rows lie, and of the count of committed rows.
+
+They are written when the file is laid out, so they are the same however often the capture was interrupted. States are not
+covered: rows are written in any order, and a checksum of them would have to be kept through every kill.
+
+``checksum`` covers the contract's attributes, the settings, the shape, type and coordinates of the states, and
+``index_checksum``; that one covers every token and sequence. ``placement_checksum`` covers the addresses of the chunks: it
+matters to a capture that goes on writing there, and not to a reader, since a program may have copied the file to other
+addresses.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from layerscope.store.bfloat16 import stored_dtype
+from layerscope.store.chunks import chunk_table
+from layerscope.store.schema import (
+    CAPTURE,
+    COMPLETE,
+    FILE_ATTRIBUTES,
+    FINAL_NORM,
+    HIDDEN,
+    Attribute,
+)
+
+__all__ = ["commit_record", "header_checksum", "index_checksum", "placement_checksum"]
+
+_STATES = (HIDDEN, FINAL_NORM)
+_BLOCK = 2**18  # values read at a time
+
+
+def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settings: str, index: str) -> str:
+    """Return the checksum of what a file says of itself.
+
+    Parameters
+    ----------
+    file
+        Open for reading.
+    attributes
+        Those of the file, as plain str, int and float; only those of the contract count, without ``complete``.
+    settings
+        As stored.
+    index
+        The index checksum, as stored.
+    """
+    kept = {name: attributes.get(name) for name in FILE_ATTRIBUTES if name != COMPLETE}
+    states = {
+        name: (file[name].shape, str(stored_dtype(file[name])), str(file[name].attrs.get("coordinates")))
+        for name in _STATES
+        if name in file
+    }
+    return _checksum([json.dumps([kept, states, settings, index], sort_keys=True).encode()])
+
+
+def index_checksum(file: h5py.File) -> str:
+    """Return the checksum of all variables but the states, read block by block."""
+    return _checksum(part for name in CAPTURE.variables if name not in _STATES for part in _parts(file, name))
+
+
+def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
+    dataset = file.get(name)
+    if dataset is None:
+        return
+    yield f"{name} {dataset.shape}".encode()
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    for start in range(0, len(dataset), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        yield json.dumps(dataset.asstr()[block].tolist()).encode() if text else dataset[block].astype("<i8").tobytes()
+
+
+def placement_checksum(file: h5py.File) -> str:
+    """Return the checksum of the addresses of all chunks."""
+    tables = [chunk_table(file[name]) for name in _STATES if name in file]
+    return _checksum(b"elsewhere" if table is None else table.address.astype("<i8").tobytes() for table in tables)
+
+
+def commit_record(checksum: str, rows: int, total: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return what is stored for a commit: rows, the sum of their numbers, and a checksum of the two.
+
+    Examples
+    --------
+    >>> commit_record("", 3, 3).tolist() == commit_record("", 3, 3).tolist() != commit_record("", 3, 4).tolist()
+    True
+    """
+    digest = hashlib.blake2b(f"{checksum} {rows} {total}".encode(), digest_size=8).digest()
+    return np.array([rows, total, int.from_bytes(digest, "little", signed=True)], np.int64)
+
+
+def _checksum(parts: Iterable[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,246 @@
+"""What a file must contain before anything reads it: a schema, and the check of an open HDF5 file against it.
+
+A damaged file can ask for any amount of memory, point to other files, or hold another type under a known name. `check_file`
+looks at the structure only: it reads no data and allocates nothing. It knows no kind of file; the schemas stand with the
+readers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import h5py
+import numpy as np
+
+from layerscope.errors import FileError
+from layerscope.store.heaps import damaged_heap
+
+__all__ = ["FileSchema", "Holds", "Variable", "check_file", "plain_value"]
+
+_DEFLATE = 1032  # zlib compresses at most so many bytes to one
+_MOST_PLACES = 2**17  # pieces of data in a file whose heaps are searched: more takes longer than the file is worth
+_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
+
+
+class Holds(StrEnum):
+    """The types of a variable."""
+
+    FLOAT = "floats"
+    INTEGER = "integers"
+    NUMBER = "numbers"
+    TEXT = "text"
+
+
+_CLASSES = {
+    h5py.h5t.FLOAT: {Holds.FLOAT, Holds.NUMBER},
+    h5py.h5t.INTEGER: {Holds.INTEGER, Holds.NUMBER},
+    h5py.h5t.STRING: {Holds.TEXT},
+}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a file.
+
+    Attributes
+    ----------
+    dims
+        Its dimensions, in order.
+    holds
+        The type of its values.
+    required
+        Whether a file without it is refused.
+    """
+
+    dims: tuple[str, ...]
+    holds: Holds
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class FileSchema:
+    """What files of one kind contain.
+
+    Attributes
+    ----------
+    kind
+        What such a file is called in messages: ``analysis file``.
+    command
+        The command that writes such files.
+    remedy
+        What to do about a damaged one.
+    variables
+        By name. Other variables are allowed; their storage is checked all the same.
+    attributes
+        Types of the file's attributes, where present.
+    required_attributes
+        Those without which a file is refused.
+    variable_attributes
+        Types of attributes of any variable, where present.
+    """
+
+    kind: str
+    command: str
+    remedy: str
+    variables: Mapping[str, Variable]
+    attributes: Mapping[str, type] = field(default_factory=dict)
+    required_attributes: tuple[str, ...] = ()
+    variable_attributes: Mapping[str, type] = field(default_factory=dict)
+
+
+def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: int) -> None:
+    """Refuse a file that does not match its schema.
+
+    Parameters
+    ----------
+    path
+        For messages.
+    file
+        Open for reading.
+    schema
+        What it must contain.
+    file_bytes
+        Size of the file: no variable may be larger, compression considered.
+
+    Raises
+    ------
+    FileError
+        A variable or attribute is missing, has another type, other dimensions or no data of its own in this file.
+    """
+    missing = [name for name, one in schema.variables.items() if one.required and name not in file]
+    missing += [name for name in schema.required_attributes if name not in file.attrs]
+    if missing:
+        raise FileError(
+            f"{path} is no {schema.kind}: it lacks {', '.join(missing)}\n"
+            f"give a file made by layerscope {schema.command}"
+        )
+    trouble = _trouble(file, schema, file_bytes)
+    if trouble:
+        raise FileError(f"{path} is damaged: {trouble}\n{schema.remedy}")
+
+
+def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None:
+    """Return what is wrong with a file, in words. Attributes come last: their text is in heaps."""
+    stored: list[tuple[int, int]] = []
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            return f"{name} is a link to data elsewhere"
+        item = file[name]
+        if isinstance(item, h5py.Dataset):
+            said = _type_trouble(item, schema.variables.get(name)) or _storage_trouble(item, file_bytes)
+            if said:
+                return f"{name} {said}"
+            stored += _places(item)
+        elif name in schema.variables:
+            return f"{name} is no variable"
+    heap = damaged_heap(file.filename, stored) if len(stored) <= _MOST_PLACES else None
+    if heap is not None:
+        return f"the text at byte {heap} cannot be read"
+    said = _attribute_trouble(file, schema.attributes, file_bytes)
+    if said:
+        return f"the file's {said}"
+    for name, item in file.items():
+        said = _attribute_trouble(item, schema.variable_attributes, file_bytes)
+        if said:
+            return f"{name}: {said}"
+    return _size_trouble(file, schema.variables)
+
+
+def _places(dataset: h5py.Dataset) -> list[tuple[int, int]]:
+    """Return where in the file the data of a variable lies, as (address, bytes)."""
+    places: list[tuple[int, int]] = []
+    if dataset.id.get_create_plist().get_layout() == h5py.h5d.CHUNKED:
+        if dataset.id.get_num_chunks() > _MOST_PLACES:
+            return [(0, 0)] * (_MOST_PLACES + 1)
+        dataset.id.chunk_iter(lambda chunk: places.append((chunk.byte_offset, chunk.size)))
+    elif dataset.id.get_offset() is not None:
+        places.append((dataset.id.get_offset(), dataset.id.get_storage_size()))
+    return places
+
+
+def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_bytes: int) -> str | None:
+    for name in item.attrs:
+        attribute = item.attrs.get_id(name)
+        if attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size() > file_bytes:
+            return f"attribute {name} is larger than the file"
+        if name in types and not isinstance(plain_value(item.attrs[name]), types[name]):
+            return f"attribute {name} is not of type {types[name].__name__}"
+    return None
+
+
+def _storage_trouble(dataset: h5py.Dataset, file_bytes: int) -> str | None:
+    """Say that a variable has not all its data in this file; its data is not read."""
+    plan = dataset.id.get_create_plist()
+    # Joined captures will be virtual datasets of our own: this is the place to let those through.
+    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+        return "is stored in other files"
+    if _is_dimension_only(dataset):
+        return None
+    needed, stored = math.prod(dataset.shape) * dataset.id.get_type().get_size(), dataset.id.get_storage_size()
+    if stored > file_bytes or needed > stored * (_DEFLATE if plan.get_nfilters() else 1):
+        return f"has the shape {dataset.shape} and only {stored} bytes"
+    if plan.get_layout() == h5py.h5d.CHUNKED:
+        chunks = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        if dataset.id.get_num_chunks() != chunks:
+            return f"has {dataset.id.get_num_chunks()} of its {chunks} chunks"
+    elif plan.get_layout() == h5py.h5d.CONTIGUOUS and needed and dataset.id.get_offset() + stored > file_bytes:
+        return "lies beyond the end of the file"
+    return None
+
+
+def _is_dimension_only(dataset: h5py.Dataset) -> bool:
+    """Say whether a dataset only gives a dimension its size; it has no values, and nothing reads it."""
+    return "NAME" in dataset.attrs and np.bytes_(dataset.attrs["NAME"]).startswith(_DIMENSION)
+
+
+def _type_trouble(dataset: h5py.Dataset, variable: Variable | None) -> str | None:
+    of = dataset.id.get_type().get_class()
+    if of not in (*_CLASSES, h5py.h5t.ENUM):
+        return "holds neither numbers nor text"
+    if variable is None:
+        return None
+    if variable.holds not in _CLASSES.get(of, ()):
+        return f"has the type {dataset.dtype}, expected {variable.holds}"
+    if dataset.ndim != len(variable.dims):
+        return f"has the shape {dataset.shape}, expected ({', '.join(variable.dims)})"
+    return None
+
+
+def _size_trouble(file: h5py.File, variables: Mapping[str, Variable]) -> str | None:
+    """Say that two variables disagree in the size of a dimension that they share."""
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, variable in variables.items():
+        if name not in file:
+            continue
+        for dimension, size in zip(variable.dims, file[name].shape, strict=True):
+            first, where = sizes.setdefault(dimension, (size, name))
+            if size != first:
+                return f"{name} has {size} of {dimension}, {where} has {first}"
+    for dimension, (size, where) in sizes.items():
+        scale = file.get(dimension)
+        if isinstance(scale, h5py.Dataset) and scale.shape != (size,):
+            return f"dimension {dimension} has the shape {scale.shape}, {where} has {size}"
+    return None
+
+
+def plain_value(value: object) -> str | int | float:
+    """Return an attribute as str, int or float; netCDF writers keep a single number as an array of one.
+
+    Examples
+    --------
+    >>> plain_value(np.array([3])), plain_value(b"tiny"), plain_value(np.array([1.0, 2.0]))
+    (3, 'tiny', '[1.0, 2.0]')
+    """
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, np.ndarray | np.generic):
+        single = value.item() if value.size == 1 else value.tolist()
+        return (
+            single.decode()
+            if isinstance(single, bytes)
+            else single
+            if isinstance(single, str | int | float)
+            else str(single)
+        )
+    return value if isinstance(value, str | int | float) else str(value)
