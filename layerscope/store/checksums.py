@@ -3,10 +3,10 @@
 They are written when the file is laid out, so they are the same however often the capture was interrupted. States are not
 covered: rows are written in any order, and a checksum of them would have to be kept through every kill.
 
-``checksum`` covers the contract's attributes, the settings, the shape, type and coordinates of the states, and
-``index_checksum``; that one covers every token and sequence. ``placement_checksum`` covers the addresses of the chunks: it
-matters to a capture that goes on writing there, and not to a reader, since a program may have copied the file to other
-addresses.
+``checksum`` covers the contract's attributes, the settings, the shape and type of the states, and ``index_checksum``; that
+one covers every token and sequence. ``placement_checksum`` covers the addresses of the chunks and the attribute
+``coordinates``: it matters to a capture that goes on writing, and not to a reader, since a program may have copied the
+states to other addresses.
 """
 
 import hashlib
@@ -49,11 +49,7 @@ def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settin
         The index checksum, as stored.
     """
     kept = {name: attributes.get(name) for name in FILE_ATTRIBUTES if name != COMPLETE}
-    states = {
-        name: (file[name].shape, str(stored_dtype(file[name])), str(file[name].attrs.get("coordinates")))
-        for name in _STATES
-        if name in file
-    }
+    states = {name: (file[name].shape, str(stored_dtype(file[name]))) for name in _STATES if name in file}
     return _checksum([json.dumps([kept, states, settings, index], sort_keys=True).encode()])
 
 
@@ -74,9 +70,14 @@ def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
 
 
 def placement_checksum(file: h5py.File) -> str:
-    """Return the checksum of the addresses of all chunks."""
-    tables = [chunk_table(file[name]) for name in _STATES if name in file]
-    return _checksum(b"elsewhere" if table is None else table.address.astype("<i8").tobytes() for table in tables)
+    """Return the checksum of the addresses of all chunks, and of what labels the axes of the states."""
+    return _checksum(part for name in _STATES if name in file for part in _placement(file[name]))
+
+
+def _placement(dataset: h5py.Dataset) -> Iterator[bytes]:
+    table = chunk_table(dataset)
+    yield str(dataset.attrs.get("coordinates")).encode()
+    yield b"elsewhere" if table is None else table.address.astype("<i8").tobytes()
 
 
 def commit_record(checksum: str, rows: int, total: int) -> np.ndarray[Any, np.dtype[np.int64]]:

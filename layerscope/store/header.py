@@ -94,8 +94,15 @@ def read_header(path: str | os.PathLike[str]) -> CaptureHeader:
     FileError
         The file is missing, a directory, unreadable, truncated, or no capture.
     """
+    try:
+        return _read(Path(path))
+    except FileError:  # a commit that falls between the bytes of what is read looks like damage: look once more
+        return _read(Path(path))
+
+
+def _read(path: Path) -> CaptureHeader:
     with opened(path) as file:
-        return _header(Path(path), file)
+        return _header(path, file)
 
 
 def require_complete(header: CaptureHeader) -> None:

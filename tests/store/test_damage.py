@@ -133,7 +133,6 @@ HEADER: dict[str, Change] = {
     "settings, nested without end": attribute("settings", "[" * 20_000, of="token"),
     "checksum": attribute("checksum", "0" * 32, of="token"),
     "checksum of the index": attribute("index_checksum", "0" * 32, of="token"),
-    "coordinates": attribute("coordinates", "layer_name", of="hidden"),
     "committed rows": lambda file: file["token"].attrs.modify("committed", np.array([61, 1830, 5])),
     "an attribute less": lambda file: file.attrs.__delitem__("backend"),
 }
@@ -179,6 +178,13 @@ def test_a_resumed_capture_writes_only_where_it_laid_out_its_rows(tmp_path: Path
     assert "its states are not where they were laid out" in refusal(resume, tmp_path / "moved.h5")
     resume(path)
     assert read_header(path).complete
+
+
+def test_states_without_their_labels_are_not_finished(tmp_path: Path) -> None:
+    path = capture(tmp_path, finish=False)
+    with h5py.File(path, "r+") as file:
+        file["hidden"].attrs["coordinates"] = "layer_name"
+    assert "its states are not where they were laid out" in refusal(resume, path)
 
 
 def test_what_xarray_cannot_open_is_not_finished(tmp_path: Path) -> None:
