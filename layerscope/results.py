@@ -63,7 +63,13 @@ _MADE: dict[str, type] = {
 }
 
 
-def _schema(kind: str, command: str, variables: Mapping[str, Variable], *required_attributes: str) -> FileSchema:
+def _schema(
+    kind: str,
+    command: str,
+    variables: Mapping[str, Variable],
+    *required_attributes: str,
+    endings: Mapping[str, Variable] | None = None,
+) -> FileSchema:
     return FileSchema(
         kind=f"{kind} file",
         command=command,
@@ -74,6 +80,7 @@ def _schema(kind: str, command: str, variables: Mapping[str, Variable], *require
         | {"measure": str, "settings": str, "bootstrap": int, "alignment": str, "massive_warning": str},
         required_attributes=required_attributes,
         variable_attributes=_OF_VARIABLES,
+        endings=endings or {},
     )
 
 
@@ -141,9 +148,12 @@ _TRAINING = {
     **_variables("layer", Holds.TEXT, "layer_name"),
 }
 
+_TO = _variables("checkpoint layer", Holds.FLOAT, "_to_last _to_previous")
+_OVER_TRAINING = _TO | _with_ends(_TO)  # each after a measure
+
 KINDS: dict[str, FileSchema] = {
     "sweep": _schema("sweep", "sweep", _SWEEP),
-    "training": _schema("training", "training", _TRAINING, "measure"),
+    "training": _schema("training", "training", _TRAINING, "measure", endings=_OVER_TRAINING),
     "scaling": _schema("scaling", "scaling", _SCALING),
     "analysis": _schema("analysis", "analyze", _ANALYSIS, "provenance"),
 }

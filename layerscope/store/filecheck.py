@@ -78,6 +78,8 @@ class FileSchema:
         Those without which a file is refused.
     variable_attributes
         Types of attributes of any variable, where present.
+    endings
+        Variables that are named after something else, by the ends of their names.
     """
 
     kind: str
@@ -87,6 +89,12 @@ class FileSchema:
     attributes: Mapping[str, type] = field(default_factory=dict)
     required_attributes: tuple[str, ...] = ()
     variable_attributes: Mapping[str, type] = field(default_factory=dict)
+    endings: Mapping[str, Variable] = field(default_factory=dict)
+
+    def of(self, name: str) -> Variable | None:
+        """Return what is known of a variable: by its name, else by the end of its name."""
+        known = self.variables.get(name)
+        return known or next((one for ending, one in self.endings.items() if name.endswith(ending)), None)
 
 
 def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: int) -> None:
@@ -128,7 +136,7 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
             return f"{name} is a link to data elsewhere"
         item = file[name]
         if isinstance(item, h5py.Dataset):
-            said = _type_trouble(item, schema.variables.get(name)) or _storage_trouble(item, file_bytes)
+            said = _type_trouble(item, schema.of(name)) or _storage_trouble(item, file_bytes)
             if said:
                 return f"{name} {said}"
             stored += _places(item)
@@ -144,7 +152,7 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
         said = _attribute_trouble(item, schema.variable_attributes, file_bytes)
         if said:
             return f"{name}: {said}"
-    return _size_trouble(file, schema.variables)
+    return _size_trouble(file, schema)
 
 
 def _places(dataset: h5py.Dataset) -> list[tuple[int, int]]:
@@ -207,11 +215,12 @@ def _type_trouble(dataset: h5py.Dataset, variable: Variable | None) -> str | Non
     return None
 
 
-def _size_trouble(file: h5py.File, variables: Mapping[str, Variable]) -> str | None:
+def _size_trouble(file: h5py.File, schema: FileSchema) -> str | None:
     """Say that two variables disagree in the size of a dimension that they share."""
     sizes: dict[str, tuple[int, str]] = {}
-    for name, variable in variables.items():
-        if name not in file:
+    for name in [*(name for name in schema.variables if name in file), *file]:
+        variable = schema.of(name)
+        if variable is None:
             continue
         for dimension, size in zip(variable.dims, file[name].shape, strict=True):
             first, where = sizes.setdefault(dimension, (size, name))

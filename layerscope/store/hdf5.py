@@ -64,7 +64,7 @@ def open_dataset(path: str | os.PathLike[str], schema: FileSchema) -> xarray.Dat
         dataset = xarray.open_dataset(path, engine="h5netcdf")
         held.callback(dataset.close)
         for name, variable in dataset.variables.items():
-            wanted = schema.variables.get(str(name))
+            wanted = schema.of(str(name))
             if (wanted and wanted.dims != variable.dims) or shapes.get(str(name)) != variable.shape:
                 raise FileError(
                     f"{path} is damaged: {name} is on {', '.join(map(str, variable.dims))}\n{schema.remedy}"
