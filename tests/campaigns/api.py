@@ -24,15 +24,13 @@ import xarray as xr
 import layerscope as ls
 from layerscope.arguments import checked
 from layerscope.errors import LayerScopeError
-from layerscope.evaluation.sweep_file import read_sweep
-from layerscope.measures.files import write_result
 from layerscope.measures.statistics import Statistics
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
+from layerscope.results import read_sweep, read_training, write_result
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
 from layerscope.structure.selection import segment_measure, similarity_of
-from layerscope.structure.training import read_training
 from tests.campaigns.report import Report
 from tests.families import tiny_module
 from tests.measures.captures import capture as tiny_capture
