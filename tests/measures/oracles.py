@@ -16,6 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
+from layerscope.measures.accumulators.row_sample import row_priority
+
 Oracle = Callable[[np.ndarray, np.ndarray, list[int]], float]
 
 
@@ -68,6 +70,12 @@ def procrustes(X, Y, lengths):
     X, Y = (np.pad(Z / np.linalg.norm(Z), ((0, 0), (0, width - Z.shape[1]))) for Z in (X, Y))
     Q, _ = orthogonal_procrustes(X, Y)
     return float(np.sum((X @ Q - Y) ** 2))
+
+
+def procrustes_unnormalized(X, Y, lengths):
+    X, Y = X - X.mean(0), Y - Y.mean(0)
+    Q, _ = orthogonal_procrustes(X, Y)
+    return float(np.sqrt(np.mean(np.sum((X @ Q - Y) ** 2, axis=1))))
 
 
 def shape_angle(X, Y, lengths):
@@ -142,6 +150,25 @@ def pwcca(X, Y, lengths):
     return float(np.average(np.sqrt(square[-count:]), weights=weight))
 
 
+def pwcca_smaller(X, Y, lengths):
+    ranks = [np.linalg.matrix_rank(Z - Z.mean(0), tol=1e-9) for Z in (X, Y)]
+    return pwcca(X, Y, lengths) if ranks[0] <= ranks[1] else pwcca(Y, X, lengths)
+
+
+def linear_r2_cv(X, Y, lengths):
+    """Deal the sequences by the priority that the docs name, and let scikit-learn fit."""
+    count = min(5, len(lengths))
+    dealt = np.argsort(row_priority(np.arange(len(lengths)), 0), kind="stable")
+    fold = np.repeat(np.argsort(dealt) % count, lengths)
+    error = total = 0.0
+    for k in range(count):
+        rest, test = fold != k, fold == k
+        predicted = LinearRegression().fit(Y[rest], X[rest]).predict(Y[test])
+        error += np.sum((X[test] - predicted) ** 2)
+        total += np.sum((X[test] - X[rest].mean(0)) ** 2)
+    return float(1 - error / total)
+
+
 def linear_r2(X, Y, lengths):
     predicted = LinearRegression().fit(Y, X).predict(Y)
     return float(r2_score(X, predicted, multioutput="variance_weighted"))
@@ -206,6 +233,20 @@ def cknna(X, Y, lengths):
     return float(align(X, Y) / np.sqrt(align(X, X) * align(Y, Y)))
 
 
+def cknna_unbiased(X, Y, lengths):
+    """Mask whole kernels, as the authors' code does."""
+    X, Y = _distinct(X, Y)
+    kernels, masks = [], []
+    for Z in (X, Y):
+        mask = np.zeros((len(Z), len(Z)))
+        for token, near, _ in _nearest(Z):
+            mask[token, near] = 1
+        kernels.append(1 - cdist(Z, Z, "cosine"))
+        masks.append(mask)
+    (K, L), (M, N) = kernels, masks
+    return hsic_1(K * M * N, L * M * N) / np.sqrt(hsic_1(K * M, K * M) * hsic_1(L * N, L * N))
+
+
 def _correlations(X, Y):
     X, Y = (Z[:, np.ptp(Z, axis=0) > 0] for Z in (X, Y))
     return np.corrcoef(X, Y, rowvar=False)[: X.shape[1], X.shape[1] :]
@@ -222,6 +263,25 @@ def correlation_match_hard(X, Y, lengths):
     rows, columns = np.kron(np.eye(p), np.ones(q)), np.kron(np.ones(p), np.eye(q))
     A, b = np.concatenate([rows, columns]), np.ones(p + q)
     return float(-linprog(-C.ravel(), A_ub=A, b_ub=b, A_eq=[np.ones(p * q)], b_eq=[min(p, q)]).fun / min(p, q))
+
+
+def permutation_procrustes(X, Y, lengths):
+    """Try a matching by linear programming, then measure the distance it leaves."""
+    X, Y = ((Z - Z.mean(0)) / np.linalg.norm(Z - Z.mean(0)) for Z in (X, Y))
+    p = X.shape[1]
+    rows, columns = np.kron(np.eye(p), np.ones(p)), np.kron(np.ones(p), np.eye(p))
+    match = linprog(-(X.T @ Y).ravel(), A_eq=np.concatenate([rows, columns]), b_eq=np.ones(2 * p)).x.reshape(p, p)
+    return float(np.sum((X @ np.round(match) - Y) ** 2))
+
+
+def concentricity_difference(X, Y, lengths):
+    x, y = (np.mean([1 - cosine_distance(token, Z.mean(0)) for token in Z]) for Z in (X, Y))
+    return float(abs(x - y))
+
+
+def matrix_entropy_sequence(X, Y, lengths):
+    shares = (svdvals(states) ** 2 for states in _sequences(Y, lengths))
+    return float(np.mean([entropy(each) for each in shares]))
 
 
 def magnitude_difference(X, Y, lengths):
@@ -299,6 +359,15 @@ def alpha_req(X, Y, lengths):
     return -float(linregress(np.log(rank[kept]), np.log(values[kept])).slope)
 
 
+def alpha_req_weighted(X, Y, lengths):
+    n, p = Y.shape
+    m = min(n - 1, p)
+    first, last = min(11, 1 + m // 10), min(500, max(2, -(-m // 2)))
+    rank, values = np.arange(1, m + 1), _spectrum(Y)[:m]
+    kept = (rank >= first) & (rank <= last) & (values > 1e-13 * values[0])
+    return -float(np.polyfit(np.log(rank[kept]), np.log(values[kept]), 1, w=1 / np.sqrt(rank[kept]))[0])
+
+
 def isoscore(X, Y, lengths):
     """Follow the steps of Rudman et al. 2022, algorithm 1."""
     n = Y.shape[1]
@@ -321,6 +390,12 @@ def two_nn(X, Y, lengths):
     n, kept = len(different), int(0.9 * len(different))
     height = np.log(n) - np.log(n - np.arange(1, kept + 1))
     return float(np.linalg.lstsq(np.log(ratio[:kept])[:, None], height)[0][0])
+
+
+def mle_dimension(X, Y, lengths):
+    different = np.array(sorted(set(map(tuple, Y))))
+    distance = np.sort(squareform(pdist(different)), axis=1)[:, 1:11]
+    return float(1 / np.mean([np.log(row[9] / row[j]) for row in distance for j in range(9)]))
 
 
 def curvature(X, Y, lengths):
@@ -356,11 +431,16 @@ ORACLES: dict[str, Oracle] = {
         cca_r2,
         svcca,
         pwcca,
+        pwcca_smaller,
+        linear_r2_cv,
         linear_r2,
         eigenspace_overlap,
         cknna,
         correlation_match_soft,
         correlation_match_hard,
+        permutation_procrustes,
+        concentricity_difference,
+        matrix_entropy_sequence,
         magnitude_difference,
         uniformity_difference,
         angular_distance,
@@ -374,9 +454,13 @@ ORACLES: dict[str, Oracle] = {
         stable_rank,
         matrix_entropy,
         alpha_req,
+        alpha_req_weighted,
         isoscore,
         anisotropy,
         two_nn,
+        mle_dimension,
+        cknna_unbiased,
+        procrustes_unnormalized,
         curvature,
     )
 } | {

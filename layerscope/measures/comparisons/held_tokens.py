@@ -33,14 +33,21 @@ class HeldTokens:
         Their layers.
     precision
         The machine epsilon with which the states are known.
+    sequence_index
+        The sequence that each token belongs to.
     """
 
     def __init__(
-        self, sides: Sequence[Float[torch.Tensor, "token _layer _feature"]], axes: Sequence[Axis], precision: float
+        self,
+        sides: Sequence[Float[torch.Tensor, "token _layer _feature"]],
+        axes: Sequence[Axis],
+        precision: float,
+        sequence_index: Int[np.ndarray, " token"],
     ) -> None:
         self.sides = sides
         self.axes = axes
         self.precision = precision
+        self.sequence_index = sequence_index
         self._prepared: dict[Callable[..., Any], Any] = {}
 
     def __len__(self) -> int:
@@ -65,7 +72,9 @@ class HeldTokens:
 
     def select(self, rows: Int[np.ndarray, " chosen"]) -> "HeldTokens":
         """Return some of the tokens, nothing prepared."""
-        return HeldTokens([states[torch.from_numpy(rows)] for states in self.sides], self.axes, self.precision)
+        chosen = torch.from_numpy(rows)
+        sides = [states[chosen] for states in self.sides]
+        return HeldTokens(sides, self.axes, self.precision, self.sequence_index[rows])
 
     def once(self, prepare: Callable[["HeldTokens"], _Prepared]) -> _Prepared:
         """Prepare something of all layers together, or return what was prepared before."""

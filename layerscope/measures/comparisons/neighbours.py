@@ -4,6 +4,7 @@ Block by block of tokens, every layer's similarities are computed once, its neig
 compared; nothing of size tokens² is held. This module knows tokens held; it knows no labels and no files.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from layerscope.measures.comparisons.held_tokens import HeldTokens
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 
-__all__ = ["NEIGHBOURS", "NEIGHBOUR_SCORES", "Neighbours", "neighbour_scores"]
+__all__ = ["NEIGHBOURS", "NEIGHBOUR_SCORES", "NearestTokens", "Neighbours", "nearest_tokens", "neighbour_scores"]
 
 NEIGHBOURS = 10
 NEIGHBOUR_SCORES = ("knn_jaccard", "mutual_knn", "rank_similarity", "second_order_cosine", "cknna")
@@ -28,8 +29,8 @@ Scores = dict[str, Float[np.ndarray, "layer layer_other"]]
 class Neighbours(Comparison):
     """One of the scores that `neighbour_scores` gives together."""
 
-    def __init__(self) -> None:
-        super().__init__("nearest neighbours by cosine", neighbours=NEIGHBOURS)
+    def __init__(self, words: str = "nearest neighbours by cosine") -> None:
+        super().__init__(words, neighbours=NEIGHBOURS)
         self.prepare = neighbour_scores
 
     def facts(self, held: HeldTokens) -> dict[str, int | float | str]:
@@ -92,15 +93,9 @@ def neighbour_scores(held: HeldTokens) -> Scores:
     Undefined
         For fewer tokens than make a choice of neighbours, and states that have no direction.
     """
-    different = "" if len(held.distinct) == len(held) else "different "
-    held = held.distinct
-    if len(held) < NEIGHBOURS + 2:
-        raise Undefined(f"{len(held)} {different}tokens leave no choice of {NEIGHBOURS} neighbours")
-    units = [_unit(held, side) for side in range(len(held.sides))]
+    held = _choice(held)
     sums: dict[str, torch.Tensor] = {}
-    rows = max(1, _BLOCK_BYTES // (8 * max(held.shape) * len(held)))
-    for start in range(0, len(held), rows):
-        blocks = [_Block.of(unit, start, min(start + rows, len(held))) for unit in units]
+    for blocks in _blocks(held):
         for name, values in _scores(blocks[0], blocks[-1]).items():
             sums[name] = sums[name] + values if name in sums else values
     aligned, own, own_other = (sums.pop(name) for name in ("aligned", "own", "own_other"))
@@ -109,6 +104,45 @@ def neighbour_scores(held: HeldTokens) -> Scores:
             raise Undefined("its tokens are all equally alike", axis.describe(index))
     means = {name: (values / len(held)).numpy() for name, values in sums.items()}
     return means | {"cknna": (aligned / (own[:, None] * own_other).sqrt()).numpy()}
+
+
+@dataclass(frozen=True)
+class NearestTokens:
+    """The neighbours of all tokens at one layer.
+
+    Attributes
+    ----------
+    nearest, similarity
+        Their numbers, and the cosines with them.
+    """
+
+    nearest: Int[torch.Tensor, "token neighbour"]
+    similarity: Float[torch.Tensor, "token neighbour"]
+
+
+def nearest_tokens(held: HeldTokens) -> list[list[NearestTokens]]:
+    """Find the neighbours of all different tokens, for each layer of each side; refuse as `neighbour_scores` does."""
+    held = _choice(held)
+    parts = [[(block.nearest, block.own()) for block in blocks] for blocks in _blocks(held)]
+    sides = [[torch.cat(found, dim=1) for found in zip(*side, strict=True)] for side in zip(*parts, strict=True)]
+    return [[NearestTokens(*layer) for layer in zip(*side, strict=True)] for side in sides]
+
+
+def _choice(held: HeldTokens) -> HeldTokens:
+    """Return the different tokens, if they are more than a token's neighbours."""
+    different = "" if len(held.distinct) == len(held) else "different "
+    held = held.distinct
+    if len(held) < NEIGHBOURS + 2:
+        raise Undefined(f"{len(held)} {different}tokens leave no choice of {NEIGHBOURS} neighbours")
+    return held
+
+
+def _blocks(held: HeldTokens) -> Iterator[list[_Block]]:
+    """Give all tokens block by block, as each side sees them."""
+    units = [_unit(held, side) for side in range(len(held.sides))]
+    rows = max(1, _BLOCK_BYTES // (8 * max(held.shape) * len(held)))
+    for start in range(0, len(held), rows):
+        yield [_Block.of(unit, start, min(start + rows, len(held))) for unit in units]
 
 
 def _unit(held: HeldTokens, side: int) -> Float[torch.Tensor, "layer token feature"]:

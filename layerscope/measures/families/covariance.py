@@ -17,12 +17,13 @@ from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
-from layerscope.measures.kernels.clouds import Cloud, procrustes_distance, shape_angle
+from layerscope.measures.kernels.clouds import Cloud, procrustes_distance, rotation_distance, shape_angle
 from layerscope.measures.kernels.gram import GramSums
 from layerscope.measures.kernels.rounding import Noise
 from layerscope.measures.kernels.spectra import (
     Spectrum,
     alpha_req,
+    alpha_req_weighted,
     effective_rank,
     fit_ranks,
     isoscore,
@@ -36,10 +37,19 @@ from layerscope.states import StateRows
 
 __all__ = ["Covariance"]
 
-PAIRWISE = frozenset({"cka_biased", "procrustes", "shape_angle"})
+PAIRWISE = frozenset({"cka_biased", "procrustes", "procrustes_unnormalized", "shape_angle"})
 SPECTRAL: dict[str, Callable[[Spectrum], float]] = {
     kernel.__name__: kernel
-    for kernel in (participation_ratio, effective_rank, rankme, stable_rank, matrix_entropy, alpha_req, isoscore)
+    for kernel in (
+        participation_ratio,
+        effective_rank,
+        rankme,
+        stable_rank,
+        matrix_entropy,
+        alpha_req,
+        alpha_req_weighted,
+        isoscore,
+    )
 }
 
 
@@ -122,7 +132,7 @@ class Covariance(Family):
         """Pick one of the measures that were read off the spectra together."""
         which = self.spectral.index(name)
         values = [np.array(found)[:, which] for found in self.spectra]
-        if name == "alpha_req":
+        if name.startswith("alpha_req"):
             for axis, suffix in zip(self.axes, ("", "_other"), strict=False):
                 first, last = fit_ranks(min(axis.width, tokens - 1))
                 chosen |= {f"fit_from{suffix}": first, f"fit_to{suffix}": last}
@@ -199,11 +209,14 @@ class Covariance(Family):
         sums = self.sums
         assert sums is not None
         size = _SIZES[name]
-        own = [[size(sums.within(layer, side)) for layer in range(len(axis))] for side, axis in enumerate(self.axes)]
+        own = [
+            [size(sums.within(layer, side) / sums.count) for layer in range(len(axis))]
+            for side, axis in enumerate(self.axes)
+        ]
         compare = _COMPARISONS[name]
         return all_pairs(
             (len(self.study.first), len(self.study.other)),
-            lambda layer, other: compare(sums.between(layer, other), own[0][layer], own[-1][other]),
+            lambda layer, other: compare(sums.between(layer, other) / sums.count, own[0][layer], own[-1][other]),
             MEASURES[name].self_value if len(self.axes) == 1 else None,
         )
 
@@ -213,11 +226,13 @@ class Covariance(Family):
         if name == "cka_biased":
             aligned: np.ndarray = self._aligned(states, np.zeros(len(states[0]), np.int64), np.ones((1, 1)))[0]
             return aligned
+        tokens, compare = len(states[0]), _COMPARISONS[name]
         clouds = [[Cloud(hidden[:, layer]) for layer in range(hidden.shape[1])] for hidden in states]
+        own = [[cloud.size / tokens for cloud in side] for side in clouds]
         return all_pairs(
             (len(clouds[0]), len(clouds[-1])),
-            lambda layer, other: _COMPARISONS[name](
-                clouds[0][layer].cross(clouds[-1][other]), clouds[0][layer].size, clouds[-1][other].size
+            lambda layer, other: compare(
+                clouds[0][layer].cross(clouds[-1][other]) / tokens, own[0][layer], own[-1][other]
             ),
             MEASURES[name].self_value if len(states) == 1 else None,
         )
@@ -258,10 +273,12 @@ def _norm(covariance: torch.Tensor) -> float:
 _SIZES: dict[str, Callable[[torch.Tensor], float]] = {
     "cka_biased": _norm,
     "procrustes": _trace,
+    "procrustes_unnormalized": _trace,
     "shape_angle": _trace,
 }
 _COMPARISONS: dict[str, Callable[[torch.Tensor, float, float], float]] = {
     "cka_biased": _aligned_features,
     "procrustes": procrustes_distance,
+    "procrustes_unnormalized": rotation_distance,
     "shape_angle": shape_angle,
 }

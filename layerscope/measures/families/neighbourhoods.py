@@ -1,8 +1,10 @@
-"""Of how many dimensions a layer's tokens look when each is seen with its two nearest neighbours.
+"""Of how many dimensions a layer's tokens look when each is seen with its nearest neighbours.
 
 Quadratic in tokens, so on the rows held: all up to 4,096, else a seeded sample. This module knows rows; it knows no labels and
 no files.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,27 +18,28 @@ from layerscope.measures.kernels.rounding import distinct_rows
 from layerscope.measures.study import Estimate
 from layerscope.states import StateRows
 
-__all__ = ["Neighbourhoods", "nearest_two", "two_nn"]
+__all__ = ["DIMENSIONS", "Neighbourhoods", "mle_dimension", "nearest", "two_nn"]
 
 _DISCARDED = 0.1
+_NEAREST = 10
 
 
-def nearest_two(states: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, "token 2"]:
-    """Compute the distances of each token to its nearest and its second nearest other token.
+def nearest(states: Float[np.ndarray, "token feature"], count: int) -> Float[np.ndarray, "token neighbour"]:
+    """Compute the distances of each token to its nearest other tokens, ascending.
 
     Which they are is found by scikit-learn; the distances, which it takes from differences of large products, are then
     computed from the states themselves.
 
     Examples
     --------
-    >>> nearest_two(np.array([[0.0], [1.0], [3.0]]))
+    >>> nearest(np.array([[0.0], [1.0], [3.0]]), 2)
     array([[1., 3.],
            [1., 2.],
            [2., 3.]])
     """
-    search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(states)
-    nearest = search.kneighbors(return_distance=False)
-    apart = [np.linalg.norm(states - states[nearest[:, which]], axis=1) for which in range(2)]
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(states)
+    found = search.kneighbors(return_distance=False)
+    apart = [np.linalg.norm(states - states[found[:, which]], axis=1) for which in range(count)]
     return np.sort(np.stack(apart, axis=1), axis=1)
 
 
@@ -58,18 +61,56 @@ def two_nn(states: Float[np.ndarray, "token feature"]) -> float:
     >>> round(two_nn(plane), 1)
     2.0
     """
-    different = states[distinct_rows(torch.from_numpy(states))]
-    tokens = len(different)
-    if tokens < 3:
-        raise MeasureError(
-            f"two_nn needs at least 3 different states, got {tokens}: capture more texts, or leave the measure out"
-        )
-    nearest, second = nearest_two(different - different.mean(0)).T
-    ratio = np.log(np.sort(second / nearest))[: int(tokens * (1 - _DISCARDED))]
+    distance = _apart(states, 2, "two_nn")
+    tokens = len(distance)
+    ratio = np.log(np.sort(distance[:, 1] / distance[:, 0]))[: int(tokens * (1 - _DISCARDED))]
     if not ratio.any():
         raise MeasureError("two_nn has no meaning where all nearest neighbours are equally far; leave it out")
     height = -np.log1p(-np.arange(1, len(ratio) + 1) / tokens)
     return float(ratio @ height / (ratio @ ratio))
+
+
+def mle_dimension(states: Float[np.ndarray, "token feature"]) -> float:
+    r"""Compute the maximum-likelihood intrinsic dimension of Levina and Bickel from the ten nearest neighbours.
+
+    With $T_j$ the distance of a token to its j-th nearest neighbour and k = 10 it is the inverse of the mean, over tokens and
+    over j < k, of $\ln(T_k/T_j)$: inverses are averaged, as MacKay and Ghahramani correct it. Tokens whose states are equal
+    count as one.
+
+    Raises
+    ------
+    MeasureError
+        For fewer than eleven different states, and where all ten neighbours are equally far.
+
+    Examples
+    --------
+    >>> plane = np.random.default_rng(0).uniform(size=(2000, 2)) @ np.array([[1.0, 0, 2], [0, 1, 1]])
+    >>> round(mle_dimension(plane), 1)
+    2.0
+    """
+    distance = _apart(states, _NEAREST, "mle_dimension")
+    mean = float(np.log(distance[:, -1:] / distance[:, :-1]).mean())
+    if not mean:
+        raise MeasureError("mle_dimension has no meaning where all nearest neighbours are equally far; leave it out")
+    return 1 / mean
+
+
+def _apart(states: Float[np.ndarray, "token feature"], count: int, name: str) -> Float[np.ndarray, "token neighbour"]:
+    """Compute the distances to the nearest different states."""
+    different = states[distinct_rows(torch.from_numpy(states))]
+    tokens = len(different)
+    if tokens <= count:
+        raise MeasureError(
+            f"{name} needs at least {count + 1} different states, got {tokens}: capture more texts, or leave the measure out"
+        )
+    return nearest(different - different.mean(0), count)
+
+
+DIMENSIONS: dict[str, tuple[Callable[[Float[np.ndarray, "token feature"]], float], str]] = {
+    "two_nn": (two_nn, "two"),
+    "mle_dimension": (mle_dimension, "ten"),
+}
+"""The family's measures, and how many neighbours each looks at, in words."""
 
 
 class Neighbourhoods(Family):
@@ -82,9 +123,9 @@ class Neighbourhoods(Family):
         """Add nothing."""
 
     def estimate(self, name: str) -> Estimate:
-        """Compute the intrinsic dimension."""
+        """Compute one of the intrinsic dimensions."""
         sides = range(len(self.study.axes))
-        values = [self._dimensions(side, np.arange(self.sample.kept)) for side in sides]
+        values = [self._dimensions(name, side, np.arange(self.sample.kept)) for side in sides]
         chosen: dict[str, int | float | str] = {}
         where = "all tokens"
         if not self.sample.complete:
@@ -93,20 +134,20 @@ class Neighbourhoods(Family):
         return Estimate.of_layers(
             values,
             self.sample.kept,
-            f"distances to the two nearest neighbours of {where}",
+            f"distances to the {DIMENSIONS[name][1]} nearest neighbours of {where}",
             chosen | (halves.chosen if halves else {}),
-            replicates=[self._replicates(side, halves) for side in sides] if halves else [],
+            replicates=[self._replicates(name, side, halves) for side in sides] if halves else [],
             resampling=halves.resampling if halves else None,
         )
 
-    def _replicates(self, side: int, halves: HalfSamples) -> Float[np.ndarray, "replicate layer"]:
-        return np.stack([self._dimensions(side, rows) for rows in halves.rows()])
+    def _replicates(self, name: str, side: int, halves: HalfSamples) -> Float[np.ndarray, "replicate layer"]:
+        return np.stack([self._dimensions(name, side, rows) for rows in halves.rows()])
 
-    def _dimensions(self, side: int, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " layer"]:
+    def _dimensions(self, name: str, side: int, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " layer"]:
         """Compute the dimension of each layer on some of the rows held."""
         axis, hidden = self.study.axes[side], self.sample.settled(side).numpy()
         found = np.empty(len(axis))
         for layer in range(len(axis)):
             with axis.naming(layer):
-                found[layer] = two_nn(hidden[rows, layer].astype(np.float64))
+                found[layer] = DIMENSIONS[name][0](hidden[rows, layer].astype(np.float64))
         return found

@@ -13,6 +13,7 @@ from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons.comparison import Comparison, Pairs
+from layerscope.measures.comparisons.cross_validation import CrossValidatedPrediction
 from layerscope.measures.comparisons.dissimilarities import (
     KENDALL_TOKENS,
     Vectors,
@@ -24,6 +25,7 @@ from layerscope.measures.comparisons.dissimilarities import (
 )
 from layerscope.measures.comparisons.held_tokens import HeldTokens
 from layerscope.measures.comparisons.kernel_alignment import WIDTH, DistanceCorrelation, GaussianAlignment
+from layerscope.measures.comparisons.neighbour_kernels import NeighbourKernels
 from layerscope.measures.comparisons.neighbours import NEIGHBOUR_SCORES, Neighbours
 from layerscope.measures.families.family import Family
 from layerscope.measures.families.half_samples import HalfSamples
@@ -37,8 +39,16 @@ from layerscope.measures.kernels.canonical import (
     linear_r2,
     outnumbered,
     projected_correlation,
+    smaller_projected_correlation,
 )
-from layerscope.measures.kernels.features import matched_one_to_one, matched_to_best, standard_features
+from layerscope.measures.kernels.concentricity import concentricity
+from layerscope.measures.kernels.features import (
+    matched_one_to_one,
+    matched_to_best,
+    permutation_distance,
+    standard_features,
+    unit_cloud,
+)
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.kernels.uniformity import uniformity
 from layerscope.measures.study import Estimate, Study
@@ -71,13 +81,25 @@ COMPARISONS: dict[str, Comparison] = {
         centred_directions, canonical_correlation, f"{_CANONICAL} holding 99 % of the variance", check=kept_directions
     ),
     "pwcca": Pairs(centred_directions, projected_correlation, f"weighted {_CANONICAL}", check=outnumbered),
+    "pwcca_smaller": Pairs(
+        centred_directions,
+        smaller_projected_correlation,
+        f"weighted {_CANONICAL} of the smaller layer",
+        check=outnumbered,
+    ),
     "linear_r2": Pairs(
         centred_directions, linear_r2, "variance of layer predicted from layer_other", check=outnumbered
     ),
+    "linear_r2_cv": CrossValidatedPrediction(),
     "eigenspace_overlap": Pairs(directions, eigenspace_overlap, "overlap of the spans of features", check=outnumbered),
     **{name: Neighbours() for name in NEIGHBOUR_SCORES},
+    "cknna_unbiased": NeighbourKernels(),
     "correlation_match_soft": Pairs(standard_features, matched_to_best, "features with their best match"),
     "correlation_match_hard": Pairs(standard_features, matched_one_to_one, "features matched one to one"),
+    "permutation_procrustes": Pairs(
+        unit_cloud, permutation_distance, "features matched one to one, distance of the rest"
+    ),
+    "concentricity_difference": Pairs(concentricity, _difference, "difference of the mean cosine with the mean state"),
     "uniformity_difference": Pairs(uniformity, _difference, "difference of uniformity on the sphere"),
 }
 """How each of the family's measures is computed."""
@@ -127,7 +149,7 @@ class Sampled(Family):
         if len(rows) not in self._held:
             axes = self.study.axes
             states = [self.sample.settled(side) for side in range(len(axes))]
-            held = HeldTokens(states, axes, self.study.epsilon)
+            held = HeldTokens(states, axes, self.study.epsilon, self.sample.sequence_index)
             self._held[len(rows)] = held if len(rows) == len(held) else held.select(rows)
         return self._held[len(rows)]
 

@@ -24,6 +24,7 @@ __all__ = [
     "linear_r2",
     "outnumbered",
     "projected_correlation",
+    "smaller_projected_correlation",
 ]
 
 KEPT_VARIANCE = 0.99
@@ -140,6 +141,12 @@ def projected_correlation(first: Directions, second: Directions) -> float:
     turn, correlation, _ = torch.linalg.svd(_products(first, second), full_matrices=False)
     weight = (turn.double().T @ first.loading).abs().sum(1)
     return float((weight * correlation).sum() / weight.sum())
+
+
+def smaller_projected_correlation(first: Directions, second: Directions) -> float:
+    """Compute `projected_correlation` with the weights of the layer of fewer directions, of the first where both have as many."""
+    smaller, larger = (first, second) if len(first) <= len(second) else (second, first)
+    return projected_correlation(smaller, larger)
 
 
 def linear_r2(first: Directions, second: Directions) -> float:

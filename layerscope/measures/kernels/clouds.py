@@ -9,7 +9,7 @@ import math
 import torch
 from jaxtyping import Float
 
-__all__ = ["Cloud", "procrustes_distance", "shape_angle"]
+__all__ = ["Cloud", "procrustes_distance", "rotation_distance", "shape_angle"]
 
 
 class Cloud:
@@ -71,6 +71,22 @@ def procrustes_distance(cross: Float[torch.Tensor, "n m"], size: float, size_oth
     0.0
     """
     return 2 - 2 * _overlap(cross, size, size_other)
+
+
+def rotation_distance(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
+    r"""Compute $\min_{Q'Q=1}\|X_cQ-Y_c\|_F$, the distance that is left after the best rotation.
+
+    Parameters
+    ----------
+    cross, size, size_other
+        As for `procrustes_distance`. Divided by the number of tokens they give the root mean square over tokens.
+
+    Examples
+    --------
+    >>> rotation_distance(torch.eye(2, dtype=torch.float64), 2.0, 2.0)
+    0.0
+    """
+    return math.sqrt(max(0.0, size + size_other - 2 * float(torch.linalg.svdvals(cross).sum())))
 
 
 def shape_angle(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:

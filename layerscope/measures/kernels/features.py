@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from layerscope.measures.kernels.rounding import value_tolerance
 from layerscope.measures.kernels.undefined import Undefined
 
-__all__ = ["matched_one_to_one", "matched_to_best", "standard_features"]
+__all__ = ["matched_one_to_one", "matched_to_best", "permutation_distance", "standard_features", "unit_cloud"]
 
 
 def standard_features(
@@ -71,3 +71,42 @@ def matched_one_to_one(
     """
     correlation = (first.T @ second).double().numpy()
     return float(correlation[linear_sum_assignment(correlation, maximize=True)].mean())
+
+
+def unit_cloud(
+    states: Float[torch.Tensor, "token feature"], precision: float = 0.0
+) -> Float[torch.Tensor, "token feature"]:
+    """Centre states over tokens and divide them by their Frobenius norm, in float64.
+
+    Nothing is compared, so the precision is not used.
+
+    Examples
+    --------
+    >>> unit_cloud(torch.tensor([[3.0, 7.0], [1.0, 7.0]]))
+    tensor([[ 0.7071,  0.0000],
+            [-0.7071,  0.0000]], dtype=torch.float64)
+    """
+    exact = states.double()
+    deviation = exact - exact.mean(0)
+    unit: torch.Tensor = deviation / torch.linalg.matrix_norm(deviation)
+    return unit
+
+
+def permutation_distance(
+    first: Float[torch.Tensor, "token feature"], second: Float[torch.Tensor, "token feature_other"]
+) -> float:
+    r"""Compute $\min_P\|XP-Y\|_F^2$ over permutations of features; the narrower side is padded with zeros.
+
+    Parameters
+    ----------
+    first, second
+        As `unit_cloud` gives them.
+
+    Examples
+    --------
+    >>> turned = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
+    >>> abs(round(permutation_distance(unit_cloud(turned), unit_cloud(turned.flip(1))), 12))
+    0.0
+    """
+    overlap = (first.T @ second).numpy()
+    return float(2 - 2 * overlap[linear_sum_assignment(overlap, maximize=True)].sum())

@@ -15,6 +15,7 @@ from layerscope.errors import MeasureError
 __all__ = [
     "Spectrum",
     "alpha_req",
+    "alpha_req_weighted",
     "effective_rank",
     "fit_ranks",
     "isoscore",
@@ -180,14 +181,37 @@ def alpha_req(spectrum: Spectrum) -> float:
     >>> round(alpha_req(Spectrum(torch.diag(decay), 99, 40)), 12)
     1.5
     """
+    return _decay(spectrum, "alpha_req", weigh=torch.ones_like)
+
+
+def alpha_req_weighted(spectrum: Spectrum) -> float:
+    r"""Compute the exponent $\alpha$ of $\lambda_i\propto i^{-\alpha}$ as `alpha_req` does, rank i weighted by $1/i$.
+
+    Raises
+    ------
+    MeasureError
+        When fewer than two eigenvalues are left.
+
+    Examples
+    --------
+    >>> decay = torch.arange(1, 41, dtype=torch.float64) ** -1.5
+    >>> round(alpha_req_weighted(Spectrum(torch.diag(decay), 99, 40)), 12)
+    1.5
+    """
+    return _decay(spectrum, "alpha_req_weighted", weigh=torch.reciprocal)
+
+
+def _decay(spectrum: Spectrum, name: str, weigh: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """Compute minus the slope of the weighted least-squares line of log eigenvalue on log rank."""
     first, last = fit_ranks(spectrum.possible)
     values = spectrum.eigenvalues[first - 1 : last]
     values = values[values > 0]
     if len(values) < 2:
-        raise MeasureError("alpha_req has no meaning for states that spread in too few directions; leave it out")
-    rank = torch.arange(first, first + len(values), dtype=torch.float64).log()
-    rank = rank - rank.mean()
-    return -float(rank @ values.log() / rank.square().sum())
+        raise MeasureError(f"{name} has no meaning for states that spread in too few directions; leave it out")
+    rank = torch.arange(first, first + len(values), dtype=torch.float64)
+    weight = weigh(rank)
+    log_rank = rank.log() - (weight @ rank.log()) / weight.sum()
+    return -float((weight * log_rank) @ values.log() / (weight @ log_rank.square()))
 
 
 def _entropy(shares: Float[torch.Tensor, " rank"]) -> float:

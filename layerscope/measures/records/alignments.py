@@ -1,9 +1,17 @@
 """Clouds of tokens at two layers, compared as wholes."""
 
-from math import pi
+from math import inf, pi
 
-from layerscope.measures.record import Kind, Measure
-from layerscope.measures.records.wording import ALIGNMENT, COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE
+from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.records.wording import (
+    ALIGNMENT,
+    COVARIANCE,
+    HALVES,
+    ONE_PASS,
+    ROTATIONS,
+    SHAPES,
+    SHARED_SAMPLE,
+)
 
 __all__ = ["RECORDS"]
 
@@ -85,6 +93,32 @@ RECORDS = (
         reference="Ding et al. 2021, arXiv 2108.01661",
         cites=("ding2021grounding",),
         family=COVARIANCE,
+    ),
+    Measure(
+        name="procrustes_unnormalized",
+        long_name="orthogonal Procrustes distance, not normalised",
+        definition=(
+            r"$\sqrt{\min_{Q'Q=1}\|X_cQ-Y_c\|_F^2/n}$, the root mean square over tokens of the distance that is left after the best "
+            r"rotation, both centred and neither divided by its norm, so that a growing stream counts; states of fewer features "
+            r"are padded with zeros"
+        ),
+        low=0.0,
+        high=inf,
+        symmetric=True,
+        self_value=0.0,
+        invariances=ROTATIONS | {Invariance.TRANSLATION},
+        least_tokens=2,
+        same_width=False,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory="as cka_biased, and shared with it",
+        cost="as procrustes",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs all the decompositions again",
+        reference="Schönemann 1966, Psychometrika 31; Ding et al. 2021, arXiv 2108.01661",
+        cites=("schonemann1966generalized", "ding2021grounding"),
+        family=COVARIANCE,
+        units="units of the states",
     ),
     Measure(
         name="shape_angle",

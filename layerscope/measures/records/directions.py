@@ -1,6 +1,8 @@
 """Directions that the features of two layers span over tokens, and what a linear map can make of them."""
 
+from dataclasses import replace
 from functools import partial
+from math import inf
 
 from layerscope.measures.record import Invariance
 from layerscope.measures.records.wording import HALVES, ROTATIONS, SHAPES, sampled_pair
@@ -80,8 +82,10 @@ RECORDS = (
         definition=(
             r"$\sum_i\alpha_i\rho_i/\sum_i\alpha_i$ with $\alpha_i=\sum_j|h_i\cdot x_j|$, where $h_i$ is the i-th canonical "
             r"variable of `layer` and $x_j$ its j-th feature over tokens: correlations count by how much of `layer` they carry, "
-            r"so the layers of a pair cannot be exchanged. Where correlations are equal, their weights hang on rounding. "
-            + _REFUSED
+            r"so the layers of a pair cannot be exchanged. Where `layer` has more directions than `layer_other`, the weights are "
+            r"over the shared directions only: what `layer` has beyond them does not lower the value. The code of Morcos et al. "
+            r"takes the weights of the smaller layer: that is `pwcca_smaller`. Where correlations are equal, their weights hang "
+            r"on rounding. " + _REFUSED
         ),
         symmetric=False,
         invariances=frozenset({Invariance.PERMUTATION, Invariance.SCALE, Invariance.TRANSLATION}),
@@ -92,11 +96,27 @@ RECORDS = (
         cites=("morcos2018insights",),
     ),
     _of_directions(
+        name="pwcca_smaller",
+        long_name="projection-weighted canonical correlation, weights of the smaller layer",
+        definition=(
+            r"`pwcca` with the weights of whichever layer has fewer directions, of `layer` where both have as many: the choice "
+            r"of the code of Morcos et al. For two layers of one rank it is `pwcca`. " + _REFUSED
+        ),
+        symmetric=False,
+        invariances=frozenset({Invariance.PERMUTATION, Invariance.SCALE, Invariance.TRANSLATION}),
+        least_tokens=3,
+        needs_variation=True,
+        cost="as pwcca",
+        reference="Morcos et al. 2018, arXiv 1806.05759, and its code",
+        cites=("morcos2018insights",),
+    ),
+    _of_directions(
         name="linear_r2",
         long_name="variance predicted by linear regression",
         definition=(
             r"$\|Q_Y'X_c\|_F^2/\|X_c\|_F^2$: the part of the variance of `layer` (X) that the best linear map of the features of "
-            r"`layer_other` (Y) predicts, on the tokens it is fitted to. " + _REFUSED
+            r"`layer_other` (Y) predicts, on the tokens it is fitted to: it grows with features / tokens whatever the layers. "
+            r"On other tokens it is `linear_r2_cv`. " + _REFUSED
         ),
         symmetric=False,
         invariances=SHAPES,
@@ -105,6 +125,27 @@ RECORDS = (
         cost=f"{_DECOMPOSED} in either order",
         reference="Kornblith et al. 2019, arXiv 1905.00414",
         cites=("kornblith2019similarity",),
+    ),
+    replace(
+        _of_directions(
+            name="linear_r2_cv",
+            long_name="variance predicted by linear regression, cross-validated",
+            definition=(
+                r"$1-\sum_k\|X_k-\hat X_k\|_F^2/\sum_k\|X_k-\bar x_{-k}\|_F^2$ over five folds k of whole sequences (as many "
+                r"as there are sequences where these are fewer): $\hat X_k$ is what least squares on the features of `layer_other` "
+                r"predicts of `layer` in fold k, and $\bar x_{-k}$ the mean state, both fitted to the other folds. Below 0 the mean "
+                r"predicts better. Refused where the tokens of the other folds are not more than the directions"
+            ),
+            symmetric=False,
+            invariances=SHAPES,
+            least_tokens=6,
+            needs_variation=True,
+            cost="as linear_r2, five times, in either order",
+            reference="Stone 1974, J. R. Stat. Soc. B 36; linear prediction: Kornblith et al. 2019, arXiv 1905.00414",
+            cites=("stone1974cross", "kornblith2019similarity"),
+        ),
+        low=-inf,
+        memory="the sample, five times in its own type",
     ),
     _of_directions(
         name="eigenspace_overlap",

@@ -54,6 +54,26 @@ RECORDS = (
         reference="Li et al. 2015, arXiv 1511.07543",
         cites=("li2015convergent",),
     ),
+    sampled_pair(
+        name="permutation_procrustes",
+        long_name="permutation Procrustes distance",
+        definition=(
+            r"$\min_P\|X_cP-Y_c\|_F^2$ over permutations P of features, both centred and divided by their Frobenius norm; states "
+            r"of fewer features are padded with zeros. `procrustes` allows any rotation, and is never larger"
+        ),
+        low=0.0,
+        high=2.0,
+        symmetric=True,
+        self_value=0.0,
+        invariances=_FEATURES,
+        least_tokens=2,
+        needs_variation=True,
+        memory="the sample, once more in float64",
+        cost="tokens × features² products and an assignment (features³ at worst) a pair, in float64",
+        bootstrap=_AGAIN,
+        reference="Williams et al. 2021, arXiv 2110.14739",
+        cites=("williams2021shape",),
+    ),
     Measure(
         name="magnitude_difference",
         long_name="difference in the length of the mean state",
@@ -96,5 +116,24 @@ RECORDS = (
         bootstrap=f"{HALVES}; every replicate costs a quarter of the value",
         reference="Wang & Isola 2020, arXiv 2005.10242; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020uniformity", "klabunde2023similarity"),
+    ),
+    sampled_pair(
+        name="concentricity_difference",
+        long_name="difference in concentricity",
+        definition=(
+            r"$|c(X)-c(Y)|$ with $c(X)=\frac1n\sum_t\cos(x_t,\bar x)$, the mean cosine of the tokens with their mean state"
+        ),
+        low=0.0,
+        high=2.0,
+        symmetric=True,
+        self_value=0.0,
+        invariances=ROTATIONS | {Invariance.SCALE},
+        least_tokens=1,
+        needs_variation=False,
+        memory="the sample, and one layer in float64",
+        cost="tokens × layers × features",
+        bootstrap=f"{HALVES}; free",
+        reference="Wang et al. 2022, IEEE TKDE 34; Klabunde et al. 2023, arXiv 2305.06329",
+        cites=("wang2020instability", "klabunde2023similarity"),
     ),
 )

@@ -66,6 +66,29 @@ RECORDS = (
         units="dimensions",
     ),
     per_layer(
+        name="mle_dimension",
+        long_name="intrinsic dimension by maximum likelihood",
+        definition=(
+            r"the inverse of the mean, over tokens and over $j<10$, of $\ln(T_{10}/T_j)$, with $T_j$ the distance of a token to its "
+            r"j-th nearest neighbour: the estimator of Levina and Bickel with the averages of MacKay and Ghahramani. Tokens whose "
+            r"states are equal count as one; fewer than eleven different states are refused"
+        ),
+        low=0.0,
+        high=inf,
+        invariances=SHAPES,
+        least_tokens=11,
+        needs_variation=True,
+        on_sample=True,
+        passes=ONE_PASS,
+        memory="as two_nn",
+        cost="as two_nn",
+        bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs the neighbours again, a quarter of the whole",
+        reference="Levina & Bickel 2004, NeurIPS 17; MacKay & Ghahramani 2005",
+        cites=("levina2004maximum", "mackay2005comments"),
+        family=NEIGHBOURHOODS,
+        units="dimensions",
+    ),
+    per_layer(
         name="curvature",
         long_name="curvature over positions",
         definition=(

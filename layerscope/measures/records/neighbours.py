@@ -1,6 +1,7 @@
 """The nearest neighbours of a token at one layer, and at another."""
 
 from functools import partial
+from math import inf
 
 from layerscope.measures.record import Invariance
 from layerscope.measures.records.wording import HALVES, ROTATIONS, sampled_pair
@@ -79,10 +80,26 @@ RECORDS = (
         definition=(
             r"$a(K,L)/\sqrt{a(K,K)\,a(L,L)}$ with "
             r"$a(K,L)=\sum_s\sum_{t\in N_x(s)\cap N_y(s)}(K_{st}-\bar K_s)(L_{st}-\bar L_s)$, "
-            r"where $K_{st}=\cos(x_s,x_t)$, L of the other layer, and the means are over the other tokens. " + _NEAREST
+            r"where $K_{st}=\cos(x_s,x_t)$, L of the other layer, and the means are over the other tokens: the formula of the "
+            r"paper. Its code computes something else, `cknna_unbiased`. " + _NEAREST
         ),
         low=-1.0,
         reference="Huh et al. 2024, arXiv 2405.07987",
         cites=("huh2024platonic",),
+    ),
+    _of_neighbours(
+        name="cknna_unbiased",
+        long_name="centred kernel nearest-neighbour alignment, debiased",
+        definition=(
+            r"$h(K\circ M,L\circ M)/\sqrt{h(K\circ N_x,K\circ N_x)\,h(L\circ N_y,L\circ N_y)}$, where h is the criterion "
+            r"$\mathrm{HSIC}_1$ of `cka`, $K_{st}=\cos(x_s,x_t)$, L of the other layer, and $M_{st}$ is 1 where t is in "
+            r"$N_x(s)\cap N_y(s)$ and 0 elsewhere: what the code of Huh et al. computes by default. Neighbourhood is not mutual, "
+            r"so it is not quite symmetric and has no strict bounds. " + _NEAREST
+        ),
+        low=-inf,
+        high=inf,
+        symmetric=False,
+        reference="Huh et al. 2024, arXiv 2405.07987, and its code; HSIC_1: Song et al. 2012, JMLR 13",
+        cites=("huh2024platonic", "song2012feature"),
     ),
 )

@@ -6,7 +6,18 @@ All of them share one decomposition of each layer.
 from functools import partial
 from math import inf
 
-from layerscope.measures.records.wording import COVARIANCE, HALVES, ONE_PASS, SHAPES, SHARED_SAMPLE, per_layer
+from layerscope.measures.record import Invariance
+from layerscope.measures.records.wording import (
+    COVARIANCE,
+    FREE,
+    HALVES,
+    ONE_PASS,
+    ROTATIONS,
+    SHAPES,
+    SHARED_SAMPLE,
+    WHOLE_SEQUENCES,
+    per_layer,
+)
 
 __all__ = ["RECORDS"]
 
@@ -50,7 +61,8 @@ RECORDS = (
         long_name="effective rank",
         definition=(
             r"$\exp H(\lambda/\sum_i\lambda_i)$, the entropy H in natural logarithms, of the eigenvalues of the centred "
-            r"covariance over tokens"
+            r"covariance over tokens. Roy and Vetterli define it for the matrix they are given: of the covariance it is this "
+            r"measure, of the centred states themselves it is `rankme`"
         ),
         low=1.0,
         high=inf,
@@ -96,7 +108,8 @@ RECORDS = (
         definition=(
             r"$-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the centred covariance over "
             r"tokens (those of the centred tokens' Gram matrix): the matrix-based entropy of order 1, of all tokens together. "
-            r"It is the logarithm of `effective_rank`; Skean et al. do not centre, and take one sequence at a time"
+            r"It is the logarithm of `effective_rank`. Skean et al. do not centre, and take one sequence at a time: that is "
+            r"`matrix_entropy_sequence`"
         ),
         low=0.0,
         high=inf,
@@ -114,7 +127,7 @@ RECORDS = (
             r"of the eigenvalues of the centred covariance, the largest first. With $m=\min(p,n-1)$ it is fitted to the ranks "
             r"from $\min(11,1+\lfloor m/10\rfloor)$ to $\min(500,\max(2,\lceil m/2\rceil))$, `fit_from` and `fit_to` in the "
             r"file: the largest eigenvalues follow no law, and the smallest depend on the number of tokens. Agrawal et al. "
-            r"choose a range for each network"
+            r"choose a range for each network, and their code weights the fit: that is `alpha_req_weighted`"
         ),
         low=0.0,
         high=inf,
@@ -122,6 +135,20 @@ RECORDS = (
         cost=_EIGENVALUES,
         reference="Agrawal et al. 2022, α-ReQ, NeurIPS 35",
         cites=("agrawal2022alphareq",),
+    ),
+    _of_spectrum(
+        name="alpha_req_weighted",
+        long_name="power-law exponent of the spectrum, weighted fit",
+        definition=(
+            r"`alpha_req` on the same ranks, by weighted least squares: rank i counts $1/i$, so that the large eigenvalues "
+            r"decide. It is the estimator of the code of Agrawal et al., which they take from Stringer et al."
+        ),
+        low=0.0,
+        high=inf,
+        least_tokens=3,
+        cost=_EIGENVALUES,
+        reference="Agrawal et al. 2022, α-ReQ, NeurIPS 35; Stringer et al. 2019, Nature 571",
+        cites=("agrawal2022alphareq", "stringer2019high"),
     ),
     _of_spectrum(
         name="isoscore",
@@ -136,5 +163,28 @@ RECORDS = (
         cost=_PRODUCTS,
         reference="Rudman et al. 2022, arXiv 2108.07344",
         cites=("rudman2022isoscore",),
+    ),
+    per_layer(
+        name="matrix_entropy_sequence",
+        long_name="matrix-based entropy of single sequences",
+        definition=(
+            r"mean over sequences of $-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the Gram "
+            r"matrix $XX'$ of one sequence's tokens, not centred: the matrix-based entropy of order 1. A sequence of n tokens has "
+            r"at most $\ln n$, so compare texts of like length. Sequences that are zero at a layer are left out"
+        ),
+        low=0.0,
+        high=inf,
+        invariances=ROTATIONS | {Invariance.SCALE},
+        least_tokens=1,
+        needs_variation=False,
+        on_sample=False,
+        passes=ONE_PASS,
+        memory="the rows of whole sequences up to an eighth of the budget; beyond it a seeded sample of sequences",
+        cost="sequences × layers × (their tokens² × features products, and the eigenvalues of their tokens)",
+        bootstrap=FREE,
+        reference="Skean et al. 2025, arXiv 2502.02013; Giraldo et al. 2015, arXiv 1211.2459",
+        cites=("skean2025layer", "giraldo2015measures"),
+        family=WHOLE_SEQUENCES,
+        units="nats",
     ),
 )

@@ -22,6 +22,7 @@ __all__ = [
     "SHARED_SAMPLE",
     "TRAJECTORIES",
     "UP_TO_A_SAMPLE",
+    "WHOLE_SEQUENCES",
     "per_layer",
     "sampled_pair",
 ]
@@ -48,6 +49,7 @@ SAMPLED = "layerscope.measures.families.sampled:Sampled"
 DIRECTIONS = "layerscope.measures.families.directions:Directions"
 NEIGHBOURHOODS = "layerscope.measures.families.neighbourhoods:Neighbourhoods"
 TRAJECTORIES = "layerscope.measures.families.trajectories:Trajectories"
+WHOLE_SEQUENCES = "layerscope.measures.families.whole_sequences:WholeSequences"
 
 per_layer = partial(Measure, kind=Kind.PER_LAYER, symmetric=False, self_value=None, same_width=True)
 """The record of a measure of one layer, but for what is its own."""

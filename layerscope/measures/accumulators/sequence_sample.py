@@ -1,0 +1,109 @@
+"""Whole sequences held in memory: all, or a seeded sample, whatever order, chunks and parts the rows come in.
+
+Every sequence has a priority, a hash of the seed and its number. Held are the sequences of lowest priority that fit together.
+This module knows rows, not what they are for.
+"""
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from layerscope.measures.accumulators.row_sample import row_priority
+from layerscope.states import StateRows
+
+__all__ = ["SequenceSample"]
+
+_Part = tuple[np.ndarray, list[torch.Tensor]]
+
+
+class SequenceSample:
+    """The rows of whole sequences.
+
+    Parameters
+    ----------
+    room
+        The most rows held. One sequence is held however long it is.
+    seed
+        Of the sample.
+
+    Attributes
+    ----------
+    seen
+        Numbers of the sequences that had a row.
+
+    Examples
+    --------
+    >>> sample = SequenceSample(room=3, seed=0)
+    >>> for sequence in (0, 1, 2):
+    ...     index = np.full(2, sequence)
+    ...     rows = StateRows(torch.ones(2, 1, 4), 2 * sequence + np.arange(2), index, np.arange(2), index)
+    ...     sample.update(rows, None)
+    >>> len(sample), len(sample.seen)
+    (1, 3)
+    """
+
+    def __init__(self, room: int, seed: int) -> None:
+        self.room, self.seed = room, seed
+        self.seen: set[int] = set()
+        self._limit = 2**64  # sequences of this priority or a higher one are not held
+        self._rows = 0
+        self._parts: dict[int, list[_Part]] = {}
+        self._highest: list[tuple[int, int]] = []  # a heap of (-priority, sequence)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sequence is held."""
+        return len(self._parts) == len(self.seen)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        return self._rows
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take some rows, and the same tokens' rows of the second capture where there is one."""
+        states = [part.hidden for part in (rows, other) if part is not None]
+        for sequence in np.unique(rows.sequence_index).tolist():
+            self.seen.add(sequence)
+            if self._priority(sequence) < self._limit:
+                chosen = np.flatnonzero(rows.sequence_index == sequence)
+                index = torch.from_numpy(chosen)
+                self._hold(sequence, (rows.row[chosen], [hidden[index] for hidden in states]))
+
+    def merge(self, part: "SequenceSample") -> None:
+        """Take another's rows."""
+        self.seen |= part.seen
+        self._limit = min(self._limit, part._limit)
+        for sequence, parts in part._parts.items():
+            for rows in parts:
+                self._hold(sequence, rows)
+
+    def sequences(self) -> Iterator[list[Float[torch.Tensor, "token _layer _feature"]]]:
+        """Give the states of each sequence in each capture, sequences and rows in ascending order."""
+        for sequence in sorted(self._parts):
+            parts = self._parts[sequence]
+            order = torch.from_numpy(np.argsort(np.concatenate([row for row, _ in parts])))
+            yield [torch.cat(side)[order] for side in zip(*(states for _, states in parts), strict=True)]
+
+    def _priority(self, sequence: int) -> int:
+        return int(row_priority(np.array([sequence]), self.seed)[0])
+
+    def _hold(self, sequence: int, rows: _Part) -> None:
+        """Hold some rows of a sequence, then let go of the sequences of highest priority until the rest fit."""
+        if sequence not in self._parts:
+            self._parts[sequence] = []
+            heapq.heappush(self._highest, (-self._priority(sequence), sequence))
+        self._parts[sequence].append(rows)
+        self._rows += len(rows[0])
+        while -self._highest[0][0] >= self._limit or (self._rows > self.room and len(self._parts) > 1):
+            priority, last = heapq.heappop(self._highest)
+            self._limit = min(self._limit, -priority)
+            self._rows -= sum(len(row) for row, _ in self._parts.pop(last))
+            if not self._parts:
+                break
