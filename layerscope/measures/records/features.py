@@ -62,7 +62,7 @@ RECORDS = (
             r"of fewer features are padded with zeros. `procrustes` allows any rotation, and is never larger"
         ),
         low=0.0,
-        high=2.0,
+        high=4.0,
         symmetric=True,
         self_value=0.0,
         invariances=_FEATURES,
