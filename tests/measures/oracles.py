@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from layerscope.measures.accumulators.row_sample import row_priority
+from layerscope.measures.kernels.priority import row_priority
 
 Oracle = Callable[[np.ndarray, np.ndarray, list[int]], float]
 

@@ -13,31 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from layerscope.measures.crew import crew
 from layerscope.measures.kernels.rounding import equal_rows, row_tolerance
+from layerscope.measures.kernels.priority import row_priority
 from layerscope.measures.study import EXACT_TOKENS, Study
 from layerscope.states import StateRows
 
-__all__ = ["RowSample", "row_priority"]
+__all__ = ["RowSample"]
 
 PARTS = 8
 """Into how many parts features are split where only medians are wanted."""
-
-
-def row_priority(row: Int[np.ndarray, " token"], seed: int) -> UInt64[np.ndarray, " token"]:
-    """Hash row numbers and a seed to 64 evenly spread bits (the finalizer of splitmix64).
-
-    Examples
-    --------
-    >>> bool((row_priority(np.arange(3), 0) == row_priority(np.arange(3), 0)).all())
-    True
-    """
-    with np.errstate(over="ignore"):
-        bits = row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(
-            (seed + 1) * 0xD1342543DE82EF95 % 2**64
-        )
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        bits ^= bits >> np.uint64(31)
-    return bits
 
 
 class RowSample:

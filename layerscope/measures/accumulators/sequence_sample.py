@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from layerscope.measures.accumulators.row_sample import row_priority
+from layerscope.measures.kernels.priority import row_priority
 from layerscope.states import StateRows
 
 __all__ = ["SequenceSample"]

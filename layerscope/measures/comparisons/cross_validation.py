@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from layerscope.measures.accumulators.row_sample import row_priority
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
 from layerscope.measures.comparisons.held_tokens import HeldTokens, named
 from layerscope.measures.kernels.canonical import Directions, centred_directions, outnumbered
+from layerscope.measures.kernels.priority import row_priority
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 
@@ -56,8 +56,9 @@ class CrossValidatedPrediction(Comparison):
             raise Undefined("folds are made of whole sequences and it has one")
         _refuse_outnumbered(held)
         fold = deal_folds(held.sequence_index, folds)
-        errors, totals = (sum(parts) for parts in zip(*(_errors(held, fold == k) for k in range(folds)), strict=True))
-        found: Matrix = 1 - errors / totals[:, None]
+        parts = [_errors(held, fold == number) for number in range(folds)]
+        errors, squares = np.sum([part[0] for part in parts], axis=0), np.sum([part[1] for part in parts], axis=0)
+        found: Matrix = 1 - errors / squares[:, None]
         if held.alone:
             np.fill_diagonal(found, measure.self_value)
         return found

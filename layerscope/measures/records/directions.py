@@ -132,9 +132,9 @@ RECORDS = (
             long_name="variance predicted by linear regression, cross-validated",
             definition=(
                 r"$1-\sum_k\|X_k-\hat X_k\|_F^2/\sum_k\|X_k-\bar x_{-k}\|_F^2$ over five folds k of whole sequences (as many "
-                r"as there are sequences where these are fewer): $\hat X_k$ is what least squares on the features of `layer_other` "
-                r"predicts of `layer` in fold k, and $\bar x_{-k}$ the mean state, both fitted to the other folds. Below 0 the mean "
-                r"predicts better. Refused where the tokens of the other folds are not more than the directions"
+                r"as there are sequences where these are fewer): $\hat X_k$ is what least squares on the features of "
+                r"`layer_other` predicts of `layer` in fold k, and $\bar x_{-k}$ the mean state, both fitted to the other folds. "
+                r"Below 0 the mean predicts better. Refused where the other folds have no more tokens than directions"
             ),
             symmetric=False,
             invariances=SHAPES,

@@ -169,8 +169,8 @@ RECORDS = (
         long_name="matrix-based entropy of single sequences",
         definition=(
             r"mean over sequences of $-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the Gram "
-            r"matrix $XX'$ of one sequence's tokens, not centred: the matrix-based entropy of order 1. A sequence of n tokens has "
-            r"at most $\ln n$, so compare texts of like length. Sequences that are zero at a layer are left out"
+            r"matrix $XX'$ of one sequence's tokens, not centred: the matrix-based entropy of order 1. A sequence of n tokens "
+            r"has at most $\ln n$, so compare texts of like length. Sequences that are zero at a layer are left out"
         ),
         low=0.0,
         high=inf,
