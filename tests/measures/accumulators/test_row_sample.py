@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerscope.measures.accumulators import row_sample
-from layerscope.measures.accumulators.row_sample import RowSample, row_priority
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.kernels.priority import row_priority
 from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 

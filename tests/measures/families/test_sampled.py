@@ -8,7 +8,6 @@ from scipy.spatial.distance import cdist, pdist
 from layerscope.errors import MeasureError
 from layerscope.measures import study
 from layerscope.measures.accumulators import row_sample
-from layerscope.measures.accumulators.row_sample import row_priority
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons import kernel_alignment
@@ -16,6 +15,7 @@ from layerscope.measures.families.sampled import COMPARISONS
 from layerscope.measures.kernels import canonical
 from layerscope.measures.kernels.bootstrap import deal_groups, half_masks, sequence_weights
 from layerscope.measures.kernels.distances import squared_distances
+from layerscope.measures.kernels.priority import row_priority
 from tests.measures.captures import capture, walk
 from tests.measures.oracles import ORACLES, Oracle, hsic_1
 
