@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, UInt64
 from numpy.lib.stride_tricks import sliding_window_view
 
 from layerscope.measures.crew import crew
-from layerscope.measures.kernels.rounding import equal_rows, row_tolerance
 from layerscope.measures.kernels.priority import row_priority
+from layerscope.measures.kernels.rounding import equal_rows, row_tolerance
 from layerscope.measures.study import EXACT_TOKENS, Study
 from layerscope.states import StateRows
 

@@ -84,7 +84,7 @@ def _kernels(held: HeldTokens) -> list[list[_Kernel]]:
 def _criterion(first: csr_array, second: csr_array) -> float:
     """Compute HSIC_1 of kernels that are zero on the diagonal and need not be symmetric."""
     tokens = first.shape[0]
-    trace = first.multiply(second.T).sum()
-    whole = first.sum() * second.sum() / ((tokens - 1) * (tokens - 2))
-    through = first.sum(axis=0) @ second.sum(axis=1)
-    return float(trace + whole - 2 * through / (tokens - 2)) / (tokens * (tokens - 3))
+    trace = float(first.multiply(second.T).sum())
+    whole = float(first.sum() * second.sum()) / ((tokens - 1) * (tokens - 2))
+    through = float(first.sum(axis=0) @ second.sum(axis=1))
+    return (trace + whole - 2 * through / (tokens - 2)) / (tokens * (tokens - 3))

@@ -97,10 +97,11 @@ RECORDS = (
     Measure(
         name="procrustes_unnormalized",
         long_name="orthogonal Procrustes distance, not normalised",
+        kind=Kind.PAIRWISE,
         definition=(
-            r"$\sqrt{\min_{Q'Q=1}\|X_cQ-Y_c\|_F^2/n}$, the root mean square over tokens of the distance that is left after the best "
-            r"rotation, both centred and neither divided by its norm, so that a growing stream counts; states of fewer features "
-            r"are padded with zeros"
+            r"$\sqrt{\min_{Q'Q=1}\|X_cQ-Y_c\|_F^2/n}$, the root mean square over tokens of the distance that is left after the "
+            r"best rotation, both centred and neither divided by its norm, so that a growing stream counts; states of fewer "
+            r"features are padded with zeros"
         ),
         low=0.0,
         high=inf,

@@ -69,9 +69,9 @@ RECORDS = (
         name="mle_dimension",
         long_name="intrinsic dimension by maximum likelihood",
         definition=(
-            r"the inverse of the mean, over tokens and over $j<10$, of $\ln(T_{10}/T_j)$, with $T_j$ the distance of a token to its "
-            r"j-th nearest neighbour: the estimator of Levina and Bickel with the averages of MacKay and Ghahramani. Tokens whose "
-            r"states are equal count as one; fewer than eleven different states are refused"
+            r"the inverse of the mean, over tokens and over $j<10$, of $\ln(T_{10}/T_j)$, with $T_j$ the distance of a token to "
+            r"its j-th nearest neighbour: the estimator of Levina and Bickel with the averages of MacKay and Ghahramani. Tokens "
+            r"whose states are equal count as one; fewer than eleven different states are refused"
         ),
         low=0.0,
         high=inf,
