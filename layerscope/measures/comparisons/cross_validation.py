@@ -101,13 +101,13 @@ class _Fit:
         The training and the test tokens, less the training tokens' mean.
     """
 
-    def __init__(self, found: Directions, before: Layer, after: Layer) -> None:
+    def __init__(self, found: Directions, before: Layer, after: Float[torch.Tensor, "tested feature"]) -> None:
         mean = before.mean(0, dtype=torch.float64)
         centred, tested = before.double() - mean, after.double() - mean
         self.before, self.after, self.basis = centred.to(before.dtype), tested.to(before.dtype), found.basis
         self.coordinates = (tested @ (found.loading.T / found.strength.square())).to(before.dtype)
 
-    def predict(self, target: "_Fit") -> Layer:
+    def predict(self, target: "_Fit") -> Float[torch.Tensor, "tested feature"]:
         """Predict the test tokens of a target by least squares on its training tokens."""
         predicted: torch.Tensor = self.coordinates @ (self.basis.T @ target.before)
         return predicted

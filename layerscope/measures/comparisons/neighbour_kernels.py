@@ -87,4 +87,5 @@ def _criterion(first: csr_array, second: csr_array) -> float:
     trace = float(first.multiply(second.T).sum())
     whole = float(first.sum() * second.sum()) / ((tokens - 1) * (tokens - 2))
     through = float(first.sum(axis=0) @ second.sum(axis=1))
-    return (trace + whole - 2 * through / (tokens - 2)) / (tokens * (tokens - 3))
+    criterion: float = (trace + whole - 2 * through / (tokens - 2)) / (tokens * (tokens - 3))
+    return criterion
