@@ -94,7 +94,9 @@ _ANALYSIS = {
 }
 
 _OF_TASKS = _variables(
-    "task run", Holds.FLOAT, "loss perplexity accuracy accuracy_norm normalized loss_difference"
+    "task run",
+    Holds.FLOAT,
+    "loss perplexity byte_perplexity bits_per_byte accuracy accuracy_norm normalized loss_difference",
 ) | _variables("task drift", Holds.FLOAT, "rank_correlation")
 _SWEEP = {
     **_variables("task", Holds.TEXT, "task", required=True),
@@ -109,7 +111,8 @@ _SWEEP = {
     **_variables("task run stage", Holds.FLOAT, "drift_cosine_stage drift_norm_stage variance_stage"),
     **_variables("run stage", Holds.INTEGER, "reference_state"),
     **_variables("task run example", Holds.FLOAT, "example_loss example_correct"),
-    **_variables("task example", Holds.FLOAT, "target_tokens"),
+    **_variables("task example", Holds.FLOAT, "target_tokens target_bytes"),
+    **_variables("task", Holds.TEXT, "kind"),
     **_variables("task example", Holds.TEXT, "example_id"),
     **_variables("task", Holds.NUMBER, "examples chance"),
 }

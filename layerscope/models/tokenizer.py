@@ -30,6 +30,7 @@ __all__ = ["load_tokenizer"]
 _FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _WITHOUT_CLASS = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
 _OTHER_FILES = (*_WITHOUT_CLASS, "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
+_PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that add nothing to tokenizer.json
 _AGAIN = "fetch it again"
 _TRIAL_SECONDS = 120
 _SPECIAL_TEXTS = 256  # special tokens that are tried as texts, at most
@@ -74,7 +75,7 @@ def load_tokenizer(folder: Path | str, name: str, again: str | None, options: di
     _try_out(path, name, again)
     with reading(name, again), quiet(), without_panic_text():
         written = Tokenizer.from_file(str(path))
-        tokenizer, failed = _of_its_class(folder, options)
+        tokenizer, failed = _of_its_class(folder, _class_named(config), options)
     _say_differences(tokenizer, written, name, failed)
     _say_config(config, tokenizer, written, name, again)
     return _as_written(tokenizer, written, name)
@@ -141,9 +142,19 @@ def _bounds(path: Path, signal: int | None = None) -> str:
     )
 
 
-def _of_its_class(folder: Path | str, options: dict[str, Any]) -> tuple[Any, str]:
-    """Return the tokenizer that transformers makes; where it makes none around the library's own kind, a plain one and why."""
+def _class_named(config: Path | None) -> str | None:
+    named = {} if config is None else json.loads(config.read_bytes())
+    return named.get("tokenizer_class") if isinstance(named, dict) else None
+
+
+def _of_its_class(folder: Path | str, named: str | None, options: dict[str, Any]) -> tuple[Any, str]:
+    """Return the tokenizer that transformers makes; where it makes none around the library's own kind, a plain one and why.
+
+    Where the checkpoint names the plain class, transformers may take that of the family instead; this does not.
+    """
     plain = transformers.PreTrainedTokenizerFast
+    if named in _PLAIN:
+        return plain.from_pretrained(folder, **options), ""
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         if isinstance(tokenizer, plain):

@@ -206,7 +206,7 @@ def _type_trouble(dataset: h5py.Dataset, variable: Variable | None) -> str | Non
     of = dataset.id.get_type().get_class()
     if of not in (*_CLASSES, h5py.h5t.ENUM):
         return "holds neither numbers nor text"
-    if variable is None:
+    if variable is None or _is_dimension_only(dataset):
         return None
     if variable.holds not in _CLASSES.get(of, ()):
         return f"has the type {dataset.dtype}, expected {variable.holds}"

@@ -227,7 +227,7 @@ class DatasetSource:
         self.token_id = dataset[TOKEN_ID].to_numpy()
         plain = {str(key): v.item() if isinstance(v, np.generic) else v for key, v in dataset.attrs.items()}
         self.attrs = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
-        self.precision = _precision(torch.float16 if self._hidden.dtype == np.float16 else self.dtype, self.attrs)
+        self.precision = _precision(_stored_dtype(dataset[HIDDEN]) or self.dtype, self.attrs)
 
     def read(
         self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
@@ -286,6 +286,19 @@ def _check_dataset(dataset: xarray.Dataset) -> None:
             raise FileError(f"the dataset has no {name}: select one or more")
     if dataset[HIDDEN].dtype.kind != "f":
         raise FileError(f"the dataset has hidden as {dataset[HIDDEN].dtype}, expected floats")
+
+
+def _stored_dtype(hidden: xarray.DataArray) -> torch.dtype | None:
+    """Return the type that states have in the capture they were opened from: xarray shows bfloat16 as float32."""
+    if hidden.dtype == np.float16:
+        return torch.float16
+    source = hidden.encoding.get("source")
+    if not isinstance(source, str) or not os.path.isfile(source):
+        return None
+    try:
+        return read_header(source).layout.store_dtype
+    except FileError:  # no capture of ours: its numbers are as they are shown
+        return None
 
 
 def _precision(stored: torch.dtype, attrs: dict[str, Attribute]) -> float:

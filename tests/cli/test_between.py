@@ -69,7 +69,7 @@ def test_over_training(place, tmp_path):
         (["training", "0.h5", "letters.h5"], 2, "'tiny-letters', tells no step"),
         (["training", "0.h5", "10.h5", "--steps", "1,a"], 2, "--steps '1,a': give whole numbers"),
         (["training", "0.h5", "some.txt"], 1, "some.txt is no HDF5 file"),
-        (["plot", "some.txt", "--kind", "training"], 1, "some.txt is no training file"),
+        (["plot", "some.txt", "--kind", "training"], 1, "some.txt is no HDF5 file, so no training file"),
     ],
 )
 def test_what_cannot_be_is_told_and_leaves_nothing(place, tmp_path, arguments, code, words):

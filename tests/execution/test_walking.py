@@ -2,9 +2,11 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
 
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layerscope.execution.walking import walk
@@ -15,6 +17,17 @@ STAGES = st.lists(st.integers(0, 2), min_size=1, max_size=2).map(tuple)
 MANY = st.lists(st.lists(STAGES, min_size=1, max_size=5), min_size=1, max_size=12)
 
 
+@pytest.fixture
+def only_new_garbage() -> Iterator[None]:
+    """Collect what this test makes and no more: going through all that other tests have left takes a second each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("only_new_garbage")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MANY)
 def test_one_stream_a_level_is_held(drawn: list[list[tuple[int, ...]]]) -> None:
     """However many schedules there are: those on the way to the node being run, and what its blocks give."""

@@ -187,7 +187,10 @@ def write(path: Path, module: Any, more: Mapping[str, Any] = {}, replaced: Mappi
     """
     architecture = _ARCHITECTURE.get(module.config.model_type, module.config.model_type)
     held = tensors(module) | dict(replaced)
-    named = {_full(key, architecture): value for key, value in {**keys(module), **TOKENIZER, **more}.items()}
+    splitter = {"tokenizer.ggml.pre": "qwen2"} if module.config.model_type == "qwen2" else {}  # as its class splits
+    named = {
+        _full(key, architecture): value for key, value in {**keys(module), **TOKENIZER, **splitter, **more}.items()
+    }
     held = {name: values for name, values in held.items() if values is not None}
     return write_file(path, architecture, named, held, **how)
 

@@ -95,7 +95,9 @@ def mle_dimension(states: Float[np.ndarray, "token feature"]) -> float:
     return 1 / mean
 
 
-def _apart(states: Float[np.ndarray, "token feature"], count: int, name: str) -> Float[np.ndarray, "distinct neighbour"]:
+def _apart(
+    states: Float[np.ndarray, "token feature"], count: int, name: str
+) -> Float[np.ndarray, "distinct neighbour"]:
     """Compute the distances to the nearest different states."""
     different = states[distinct_rows(torch.from_numpy(states))]
     tokens = len(different)
