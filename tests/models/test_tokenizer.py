@@ -119,6 +119,9 @@ def combination(tmp_path: Path, family: str, cls: str | None, splitter: str) -> 
     except Exception:  # a class that does not take this vocabulary
         assert len(said) == 1
         return
+    if cls in ("PreTrainedTokenizerFast", "TokenizersBackend"):  # taken as named, whatever transformers makes of it
+        assert not said
+        return
     assert len(said) <= 1
     if not same:
         assert said[0].startswith(
