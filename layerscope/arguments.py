@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 
 from layerscope.errors import UsageError, unknown_name
 
-__all__ = ["Stream", "check_fields", "checked"]
+__all__ = ["Stream", "check_fields", "checked", "checked_with"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -68,12 +68,52 @@ def checked(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
     Traceback (most recent call last):
     layerscope.errors.UsageError: unknown argument of keep 'limits': did you mean 'limit'? Known: layers, limit
     """
-    declared = signature(function)
+    return _checking(function, signature(function), (function,))
+
+
+def checked_with(
+    other: Callable[..., object], *, without: Sequence[str] = ()
+) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
+    """Check as `checked` does, and ``**options`` against the keywords of the function that they are passed on to.
+
+    Parameters
+    ----------
+    other
+        That function.
+    without
+        Keywords of it that are no option, since the caller itself gives them.
+
+    Examples
+    --------
+    >>> def draw(*, seed: int = 0, limit: int = 1) -> None: ...
+    >>> @checked_with(draw, without=["limit"])
+    ... def show(name: str, **options: Any) -> None: ...
+    >>> show("a", seed="x")
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: show: seed 'x' is a str; expected a whole number
+    >>> show("a", limit=3)
+    Traceback (most recent call last):
+    layerscope.errors.UsageError: unknown argument of show 'limit': Known: name, seed
+    """
+
+    def decorate(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        own, passed_on = signature(function), signature(other).parameters
+        left = {name: one for name, one in passed_on.items() if name not in own.parameters and name not in without}
+        keywords = [one for one in left.values() if one.kind is Parameter.KEYWORD_ONLY]
+        named = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+        return _checking(function, own.replace(parameters=[*named, *keywords]), (other, function))
+
+    return decorate
+
+
+def _checking(
+    function: Callable[_Parameters, _Result], declared: Signature, annotated: tuple[Callable[..., object], ...]
+) -> Callable[_Parameters, _Result]:
     name = function.__qualname__.removesuffix(".__init__").removesuffix(".__new__")
 
     @wraps(function)
     def checking(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
-        arguments, options = _fitting(function, name, declared, arguments, options)  # type: ignore[assignment]
+        arguments, options = _fitting(name, declared, _hints(annotated), arguments, options)  # type: ignore[assignment]
         return function(*arguments, **options)
 
     return checking
@@ -95,9 +135,9 @@ def check_fields(record: object) -> None:
 
 
 def _fitting(
-    function: Callable[..., object],
     name: str,
     declared: Signature,
+    hints: Mapping[str, Any],
     arguments: tuple[Any, ...],
     options: dict[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -106,7 +146,6 @@ def _fitting(
         call = declared.bind(*arguments, **options)
     except TypeError as error:
         raise _unbound(name, declared, options, error) from None
-    hints = _hints(function)
     for argument, value in call.arguments.items():
         if argument not in hints or declared.parameters[argument].kind in _VARIADIC:
             continue
@@ -126,8 +165,8 @@ def _unbound(name: str, declared: Signature, options: Mapping[str, Any], error: 
 
 
 @cache
-def _hints(function: Callable[..., object]) -> dict[str, Any]:
-    return get_type_hints(function, include_extras=True)
+def _hints(functions: tuple[Callable[..., object], ...]) -> dict[str, Any]:
+    return {name: hint for one in functions for name, hint in get_type_hints(one, include_extras=True).items()}
 
 
 class _Misfit(Exception):  # noqa: N818  # it never leaves this module

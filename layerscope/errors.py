@@ -32,7 +32,6 @@ __all__ = [
     "TextsError",
     "UsageError",
     "at_least",
-    "is_panic",
     "missing_file",
     "unknown_name",
 ]
@@ -105,11 +104,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known)}")
-
-
-def is_panic(error: BaseException) -> bool:
-    """Say whether an error is a panic of a library written in Rust, whose class is no Exception and has no public name."""
-    return type(error).__name__ == "PanicException"
 
 
 def missing_file(path: str | os.PathLike[str]) -> str:

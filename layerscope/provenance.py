@@ -6,6 +6,7 @@ No clock is read: two identical runs write identical files.
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from typing import Any
 
 from layerscope.version import __version__
 
-__all__ = ["nested", "provenance"]
+__all__ = ["moving_weights", "nested", "provenance"]
 
 _LIBRARIES = ("torch", "transformers", "numpy", "h5py", "transformer-lens", "nnsight", "scikit-learn", "xarray")
 
@@ -33,6 +34,25 @@ def provenance(**facts: Any) -> str:
     # The program by its name alone; the arguments as they were typed.
     command = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]) if sys.argv[0] else ""
     return json.dumps({"versions": versions, "host": host, "command": command} | facts, sort_keys=True)
+
+
+def moving_weights(recorded: object, now: object) -> str:
+    """Say that a file names its weights by a branch or a tag of the hub, which may have moved; nothing where it does not.
+
+    Examples
+    --------
+    >>> print(moving_weights("main", "e3a1" * 10))
+    its weights are recorded as 'main', which may have been others than those of 'e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1'
+    Start anew with --overwrite: then the commit is recorded.
+    >>> moving_weights("sha256:00ff", "sha256:ff00"), moving_weights("main", "main")
+    ('', '')
+    """
+    if not recorded or recorded == now or re.fullmatch(r"sha256:[0-9a-f]+|[0-9a-f]{40}", str(recorded)):
+        return ""
+    return (
+        f"its weights are recorded as {recorded!r}, which may have been others than those of {now!r}\n"
+        "Start anew with --overwrite: then the commit is recorded."
+    )
 
 
 def nested(text: str) -> object:

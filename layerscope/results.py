@@ -6,10 +6,12 @@ Datasets and files; it knows no measure and no task.
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import xarray
+from xarray.backends import H5NetCDFStore
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.arguments import checked
@@ -283,4 +285,7 @@ def write_result(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
         It cannot be written.
     """
     with replace_whole(Path(path)) as partial:
-        dataset.to_netcdf(partial, engine="h5netcdf", format="NETCDF4")
+        # No lock, which some file systems do not have: the temporary file is this process's own.
+        store = H5NetCDFStore.open(str(partial), mode="w", format="NETCDF4", driver_kwds={"locking": False})
+        with closing(store):
+            dataset.dump_to_store(store)

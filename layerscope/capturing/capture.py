@@ -21,7 +21,7 @@ from layerscope.states import Sink, StateRows
 from layerscope.store.finite import check_finite
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
-from layerscope.store.resume import first_difference
+from layerscope.store.resume import first_difference, refuse_other_settings
 from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
@@ -242,10 +242,7 @@ def _into_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resum
         going_on = resume and path.exists()
         if going_on:
             header = read_header(path)
-            if difference := first_difference(header.settings, request.settings):
-                raise CaptureError(
-                    f"{path}: {difference}. Resume with the same settings, or start anew with --overwrite."
-                )
+            refuse_other_settings(path, header.settings, request.settings)
             if header.complete:
                 return CaptureReport.of_complete(header)
             if sinks and header.committed_rows:

@@ -32,7 +32,8 @@ from layerscope.cli import (
     training,
 )
 from layerscope.cli.terminal import complain, end_output, give_up_output, take_any_character
-from layerscope.errors import LayerScopeError, is_panic
+from layerscope.errors import LayerScopeError
+from layerscope.panics import is_panic
 from layerscope.version import __version__
 
 __all__ = ["app", "main"]

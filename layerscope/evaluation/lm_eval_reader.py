@@ -21,6 +21,7 @@ from layerscope.execution.generation import continue_batch
 from layerscope.models.model import Model
 from layerscope.texts.batches import pad_batch
 from layerscope.texts.special_tokens import appended_tokens
+from layerscope.texts.tokenizing import shown, tokenizing
 
 __all__ = ["Pair", "Reader"]
 
@@ -131,9 +132,10 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
         self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **options: Any
     ) -> list[int]:
         """Encode a text as lm-eval does, without the tokens that the tokenizer appends: what follows would come after the end."""
-        ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
-        if self._appended and len(ids) > len(self.tokenizer.encode(string, add_special_tokens=False)):
-            ids = ids[: -len(self._appended)]
+        with tokenizing(f"a text of {self._name}, {shown(string)}"):
+            ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
+            if self._appended and len(ids) > len(self.tokenizer.encode(string, add_special_tokens=False)):
+                ids = ids[: -len(self._appended)]
         return ids[-left_truncate_len:] if left_truncate_len else ids
 
     def tok_batch_encode(
@@ -141,9 +143,10 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode a batch as lm-eval does, with `tok_encode` where the tokenizer appends tokens."""
         if not self._appended:
-            found: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
-                strings, padding_side, left_truncate_len, **options
-            )
+            with tokenizing(f"one of {len(strings)} texts of {self._name}"):
+                found: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
+                    strings, padding_side, left_truncate_len, **options
+                )
             return found
         rows = [np.array(self.tok_encode(string, left_truncate_len=left_truncate_len)) for string in strings]
         return pad_batch(rows, self.tokenizer.pad_token_id, "left")

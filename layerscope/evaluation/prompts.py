@@ -10,6 +10,7 @@ from typing import Any
 
 from layerscope.errors import TextsError
 from layerscope.texts.special_tokens import prepended_tokens
+from layerscope.texts.tokenizing import shown, tokenizing
 
 __all__ = ["Encoder", "Prompt"]
 
@@ -64,7 +65,8 @@ class Encoder:
 
     def encode(self, text: str) -> Tokens:
         """Return the ids of a text, without special tokens."""
-        return tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        with tokenizing(f"the text {shown(text)}"):
+            return tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def prompt(self, context: str, continuations: Sequence[str], name: str) -> Prompt:
         """Make the prompt of one context.

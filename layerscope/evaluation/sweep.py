@@ -26,7 +26,7 @@ from layerscope.models.loading import identify, load_model
 from layerscope.models.model import Model
 from layerscope.models.vocabulary import require_vocabulary_head
 from layerscope.outputs import new_file, writable
-from layerscope.provenance import nested, provenance
+from layerscope.provenance import moving_weights, nested, provenance
 from layerscope.results import read_sweep, write_result
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
@@ -240,8 +240,13 @@ def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> 
 
 
 def _refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    if difference := first_difference(before, now):
-        raise LayerScopeError(f"{path}: {difference}. Resume with the same settings, or begin anew with --overwrite.")
+    difference = first_difference(before, now)
+    if difference is None:
+        return
+    moving = moving_weights(before.get("weights"), now["weights"])
+    if moving and first_difference(before, {**now, "weights": before["weights"]}) is None:
+        raise LayerScopeError(f"{path}: {moving}")
+    raise LayerScopeError(f"{path}: {difference}. Resume with the same settings, or begin anew with --overwrite.")
 
 
 def _settings(

@@ -20,6 +20,7 @@ from layerscope.models.reading import quiet
 from layerscope.models.vocabulary import refuse_not_finite, require_vocabulary_head, undefined
 from layerscope.schedules.spec import ScheduleLike, as_spec
 from layerscope.texts.special_tokens import encode_open
+from layerscope.texts.tokenizing import tokenizing
 
 __all__ = ["continue_batch", "generate"]
 
@@ -94,6 +95,7 @@ def generate(
             "shorten the prompt or give a lower --max-new-tokens"
         )
     ids = torch.tensor([tokens], device=model.device)
+    model.refuse_unknown_ids(ids)
     # The library's own default draws from the first 50 tokens only.
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     options = {"max_length": len(tokens) + max_new_tokens} | sampling
@@ -103,7 +105,8 @@ def generate(
     new = found[0, len(tokens) :].tolist()
     if new[-1] in _end_ids(model):
         del new[-1]
-    text: str = model.tokenizer.decode(new)
+    with tokenizing("the tokens that were generated", f"see to the tokenizer of {model.name}"):
+        text: str = model.tokenizer.decode(new)
     return text
 
 

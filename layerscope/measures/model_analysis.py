@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray
 
-from layerscope.arguments import Stream, checked
+from layerscope.arguments import Stream, checked_with
 from layerscope.capturing.capture import into_sinks
 from layerscope.capturing.request import prepare
 from layerscope.measures.statistics import Statistics
@@ -18,7 +18,7 @@ from layerscope.models.model import Model
 __all__ = ["analyze_model"]
 
 
-@checked
+@checked_with(prepare)
 def analyze_model(
     model: Model | str | os.PathLike[str],
     texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray
 
-from layerscope.arguments import checked
+from layerscope.arguments import checked_with
 from layerscope.errors import UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import DEFAULT_MEASURES, find_measures
@@ -20,7 +20,7 @@ __all__ = ["compare", "similarity", "statistics"]
 Capture = str | os.PathLike[str] | xarray.Dataset
 
 
-@checked
+@checked_with(analyze, without=["measures"])
 def similarity(capture: Capture, measure: str = "cosine", **options: Any) -> xarray.DataArray:
     """Measure how alike the layers of a capture are.
 
@@ -62,7 +62,7 @@ def similarity(capture: Capture, measure: str = "cosine", **options: Any) -> xar
     return _matrix(analyze(capture, measures=[_of_pairs(measure)], **options), measure)
 
 
-@checked
+@checked_with(analyze, without=["measures"])
 def compare(capture: Capture, other: Capture, measure: str = "cka", **options: Any) -> xarray.DataArray:
     """Measure how alike each layer of one capture is to each of another.
 
@@ -108,7 +108,7 @@ def compare(capture: Capture, other: Capture, measure: str = "cka", **options: A
     return _matrix(result, measure).assign_attrs(paired)
 
 
-@checked
+@checked_with(analyze, without=["measures"])
 def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
     """Measure what each layer of a capture is like.
 

@@ -2,17 +2,16 @@
 
 import logging
 import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
-from layerscope.errors import ModelError, UsageError, is_panic
+from layerscope.errors import ModelError, UsageError
+from layerscope.panics import is_panic
 
-__all__ = ["quiet", "reading", "without_panic_text"]
+__all__ = ["quiet", "reading"]
 
 _SHOWN = 160  # characters of a library's message
 
@@ -59,32 +58,6 @@ def _explained(error: BaseException, again: str | None) -> str:
         return "the memory of this machine is too small for the model"
     usual = "install what it names" if isinstance(error, ImportError) else "fetch it again"
     return f"cannot be read as a model ({type(error).__name__}: {said[:_SHOWN]}); {again or usual}"
-
-
-@contextmanager
-def without_panic_text() -> Iterator[None]:
-    """Keep what Rust prints about a panic off standard error: the exception says it.
-
-    Rust writes to the file descriptor. Everything written to it meanwhile is kept and written afterwards, unless a panic
-    ends the context.
-    """
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        panicked = False
-        try:
-            yield
-        except BaseException as error:
-            panicked = is_panic(error)
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            if not panicked:
-                kept.seek(0)
-                os.write(2, kept.read())
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from layerscope.errors import ModelError
+from layerscope.errors import ModelError, TextsError
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
+from layerscope.texts.tokenizing import tokenizing
 
 __all__ = ["Encode", "first_difference", "ids_of", "ids_of_file", "prove_tokenizer"]
 
@@ -25,8 +26,9 @@ def ids_of(tokenizer: Any) -> Encode:
 
     def encode(text: str) -> list[int] | None:
         try:
-            return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
-        except Exception:  # a failure is what is compared
+            with tokenizing("a text"):
+                return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
+        except TextsError:  # a failure is what is compared
             return None
 
     return encode
@@ -39,8 +41,9 @@ def ids_of_file(written: Tokenizer) -> Encode:
 
     def encode(text: str) -> list[int] | None:
         try:
-            return list(written.encode(text).ids)
-        except Exception:  # a failure is what is compared
+            with tokenizing("a text"):
+                return list(written.encode(text).ids)
+        except TextsError:  # a failure is what is compared
             return None
 
     return encode

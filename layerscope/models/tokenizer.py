@@ -21,9 +21,10 @@ from tokenizers import Tokenizer
 
 from layerscope.errors import ModelError
 from layerscope.models import tokenizer_trial
-from layerscope.models.reading import quiet, reading, without_panic_text
+from layerscope.models.reading import quiet, reading
 from layerscope.models.token_ids import first_difference, ids_of, ids_of_file
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
+from layerscope.panics import without_panic_text
 
 __all__ = ["load_tokenizer"]
 

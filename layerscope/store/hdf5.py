@@ -16,6 +16,7 @@ import xarray
 
 from layerscope.errors import FileError, LayerScopeError, missing_file
 from layerscope.store.filecheck import FileSchema, check_file
+from layerscope.store.locking import lockable
 
 __all__ = ["open_dataset", "open_hdf5", "open_shared", "require_regular_file", "translate_errors"]
 
@@ -61,7 +62,9 @@ def open_dataset(path: str | os.PathLike[str], schema: FileSchema) -> xarray.Dat
     with open_hdf5(path, schema) as file:
         shapes = {name: file[name].shape for name in file if isinstance(file[name], h5py.Dataset)}
     with ExitStack() as held, translate_errors(path, schema.remedy):
-        dataset = xarray.open_dataset(path, engine="h5netcdf")
+        dataset = lockable(
+            lambda locking: xarray.open_dataset(path, engine="h5netcdf", driver_kwds={"locking": locking})
+        )
         held.callback(dataset.close)
         for name, variable in dataset.variables.items():
             wanted = schema.of(str(name))

@@ -10,13 +10,16 @@ import os
 import sqlite3
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import h5py
 
-__all__ = ["connect", "has_no_locks", "lock", "open_lockable"]
+__all__ = ["connect", "has_no_locks", "lock", "lockable", "open_lockable"]
+
+_Opened = TypeVar("_Opened")
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -46,12 +49,17 @@ def lock(descriptor: int, path: Path) -> None:
 
 def open_lockable(path: str | os.PathLike[str], mode: str, **options: Any) -> h5py.File:
     """Open an HDF5 file; without HDF5's own lock where the file system has none."""
+    return lockable(lambda locking: h5py.File(path, mode, locking=locking, **options))
+
+
+def lockable(opened: Callable[[bool | None], _Opened]) -> _Opened:
+    """Open a file with h5py's usual ``locking``, which is None; with False where the file system has no locks."""
     try:
-        return h5py.File(path, mode, **options)
+        return opened(None)
     except OSError as error:
         if not has_no_locks(error):
             raise
-        return h5py.File(path, mode, locking=False, **options)
+        return opened(False)
 
 
 def connect(path: Path, **options: Any) -> sqlite3.Connection:

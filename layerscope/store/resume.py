@@ -7,11 +7,12 @@ import h5py
 import numpy as np
 
 from layerscope.errors import CaptureError
+from layerscope.provenance import moving_weights
 from layerscope.store.index import IndexBlock, SequenceIndex
 from layerscope.store.layout import Setting
 from layerscope.store.schema import POSITION, SEQUENCE_ID, SEQUENCE_LENGTH, TEXT_HASH, TOKEN_ID
 
-__all__ = ["check_index", "first_difference"]
+__all__ = ["check_index", "first_difference", "refuse_other_settings"]
 
 
 def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> str | None:
@@ -44,6 +45,24 @@ def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting
         if stored[name] != wanted[name]:
             return f"stored with {name} {stored[name]!r}, asked for {wanted[name]!r}"
     return None
+
+
+def refuse_other_settings(path: Path, stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> None:
+    """Refuse to go on with a file that was begun with other settings.
+
+    Raises
+    ------
+    CaptureError
+        Names the first setting that differs; of weights, what to do where the same settings cannot be given again.
+    """
+    difference = first_difference(stored, wanted)
+    if difference is None:
+        return
+    weights = stored.get("weights")
+    same_else = first_difference(stored, {**wanted, "weights": weights}) is None
+    if same_else and (moving := moving_weights(weights, wanted["weights"])):
+        raise CaptureError(f"{path}: {moving}")
+    raise CaptureError(f"{path}: {difference}. Resume with the same settings, or start anew with --overwrite.")
 
 
 def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:

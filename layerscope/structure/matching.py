@@ -14,7 +14,7 @@ from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.kernels.bootstrap import percentiles
-from layerscope.structure.selection import is_between, pairwise_measures, require_analysis
+from layerscope.structure.selection import count_of, is_between, pairwise_measures, require_analysis
 
 __all__ = ["best_match"]
 
@@ -145,7 +145,7 @@ def _relative(
     """Divide state numbers by that of the last state, which the file may not hold."""
     last = max(1, int(numbers.max()))
     if attrs.get(f"schedule{suffix}", "identity") == "identity":  # under a schedule there are as many states as stages
-        last = max(last, int(str(attrs.get(f"num_blocks{suffix}", last))))
+        last = max(last, count_of("the analysis", attrs, f"num_blocks{suffix}") or last)
     return numbers / last
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 from layerscope.errors import MeasureError, unknown_name
 from layerscope.structure.segmentation import ASYMMETRY
 from layerscope.structure.selection import (
+    count_of,
     is_between,
     is_distance,
     pairwise_measures,
@@ -101,7 +102,7 @@ def members_of(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[Member]:
     for title, result in analyses:
         _require_whole(title, result)
         name, excluded = str(result.attrs["model"]), _excluded_first(title, result)
-        member = members.setdefault(name, _member(name, result))
+        member = members.setdefault(name, _member(title, name, result))
         if excluded in member.analyses:
             raise MeasureError(
                 f"{title} is a second analysis of {name} with --exclude-first {excluded}: give each model once"
@@ -171,7 +172,8 @@ def _require_whole(title: str, result: xr.Dataset) -> None:
     """Refuse an analysis that does not speak of all states of one model as it is."""
     if is_between(result):
         raise MeasureError(f"{title} compares two captures: scaling takes analyses of one capture each")
-    if "model" not in result.attrs or "num_blocks" not in result.attrs:
+    depth = count_of(title, result.attrs, "num_blocks")
+    if "model" not in result.attrs or depth is None:
         raise MeasureError(f"{title} does not say of which model it is: analyze a capture file")
     schedule = result.attrs.get("schedule", "identity")
     if schedule != "identity":
@@ -179,7 +181,6 @@ def _require_whole(title: str, result: xr.Dataset) -> None:
             f"{title} is of {result.attrs['model']} under {schedule}: scaling compares models as they are"
         )
     require_analysis(result, "layer", "layer_other")
-    depth = int(result.attrs["num_blocks"])
     if result["layer"].values.tolist() != list(range(depth + 1)):
         raise MeasureError(
             f"{title} holds {result.sizes['layer']} of the {depth + 1} states of {result.attrs['model']}: "
@@ -187,15 +188,16 @@ def _require_whole(title: str, result: xr.Dataset) -> None:
         )
 
 
-def _member(name: str, result: xr.Dataset) -> Member:
+def _member(title: str, name: str, result: xr.Dataset) -> Member:
     attrs = result.attrs
+    parameters = count_of(title, attrs, "parameters")
     return Member(
         name,
         str(attrs.get("architecture", "")),
         str(attrs.get("backend", "")),
         str(attrs.get("texts", "")),
         int(attrs["num_blocks"]),
-        float(attrs.get("parameters", np.nan)),
+        np.nan if parameters is None else float(parameters),
         {},
     )
 
@@ -204,7 +206,7 @@ def _excluded_first(title: str, result: xr.Dataset) -> int:
     names = pairwise_measures(result)
     if not names:
         raise MeasureError(f"{title} holds no matrix over pairs of layers: analyze again with --measures cosine")
-    return int(result[names[0]].attrs.get("excluded_first", 0))
+    return count_of(title, result[names[0]].attrs, "excluded_first", least=0) or 0
 
 
 def _spoken(excluded: dict[int, xr.Dataset]) -> str:

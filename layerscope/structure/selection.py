@@ -6,7 +6,10 @@ turns one into the other by their own ``range``; it reads the dataset alone and 
 """
 
 import re
+import reprlib
 from collections.abc import Hashable, Mapping
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +21,7 @@ from layerscope.measures.derived import DERIVED, is_derived
 from layerscope.structure.segmentation import Segmentation, segment
 
 __all__ = [
+    "count_of",
     "is_between",
     "is_distance",
     "pairwise_measures",
@@ -54,6 +58,40 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
         if f"{name}_null" in result:
             required = (*required, f"{name}_null_low", f"{name}_null_high")
     require_variables(result, "analysis: make one with layerscope analyze, or ls.analyze", expected, required=required)
+
+
+def count_of(title: str, attrs: Mapping[Any, object], name: str, least: int = 1) -> int | None:
+    """Return an attribute that counts something; None where there is no such attribute.
+
+    Parameters
+    ----------
+    title
+        What has the attributes, for messages.
+    attrs, name
+        The attributes, and which of them.
+    least
+        The lowest count that has a meaning.
+
+    Raises
+    ------
+    MeasureError
+        It is no whole number, or a lower one.
+
+    Examples
+    --------
+    >>> count_of("analysis 1", {"num_blocks": 12}, "num_blocks"), count_of("analysis 1", {}, "num_blocks")
+    (12, None)
+    >>> count_of("analysis 1", {"num_blocks": "x"}, "num_blocks")
+    Traceback (most recent call last):
+    layerscope.errors.MeasureError: analysis 1: its attribute num_blocks 'x' is no whole number of 1 or more; analyze again
+    """
+    count = attrs.get(name)
+    if count is None:
+        return None
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
+        said = " ".join(reprlib.repr(count).split())
+        raise MeasureError(f"{title}: its attribute {name} {said} is no whole number of {least} or more; analyze again")
+    return int(count)
 
 
 def pairwise_measures(result: xr.Dataset) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from layerscope.arguments import checked
+from layerscope.arguments import checked_with
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import find_measures
@@ -33,7 +33,7 @@ _CARRIED = ("architecture", "num_blocks", "backend", "schedule", "texts")
 _ALIKE = ("architecture", "num_blocks", "schedule")
 
 
-@checked
+@checked_with(analyze, without=["measures"])
 def over_training(
     captures: Sequence[Capture],
     measure: str = "cka",

@@ -6,6 +6,8 @@ text. Knows tokenizers; knows no model.
 
 from typing import Any
 
+from layerscope.texts.tokenizing import shown, tokenizing
+
 __all__ = ["appended_tokens", "encode_open", "prepended_tokens"]
 
 _PROBES = ("a", "0", "the")  # a vocabulary of whole words may lack one of them
@@ -39,7 +41,8 @@ def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _parts(tokenizer: Any, text: str) -> tuple[list[int], list[int], int]:
     """Return the ids up to what is appended, what is appended, and how many tokens stand before the text."""
-    encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
+    with tokenizing(f"the text {shown(text)}", "give another"):
+        encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
     ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
     before = added.index(0) if 0 in added else len(added)
     end = len(added) - added[::-1].index(0) if 0 in added else len(added)

@@ -15,9 +15,10 @@ from jaxtyping import Int, Int32
 from tokenizers import Encoding
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from layerscope.errors import TextsError, UsageError, at_least, is_panic
+from layerscope.errors import TextsError, UsageError, at_least
 from layerscope.texts.offsets import own_characters, read_characters, untrimmed
 from layerscope.texts.records import Text
+from layerscope.texts.tokenizing import tokenizing
 
 __all__ = ["TokenStream", "TokenizedSequence", "tokenize"]
 
@@ -107,24 +108,19 @@ class TokenStream(Iterator[TokenizedSequence]):
 
     def _call(self, texts: list[Text], max_length: int | None = None) -> BatchEncoding:
         tokenizer = self._tokenizer
-        try:
-            with untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext():
-                # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
-                return tokenizer(
-                    [text.text for text in texts],
-                    padding=False,
-                    return_attention_mask=False,
-                    return_token_type_ids=False,
-                    verbose=False,
-                    truncation=max_length is not None,
-                    max_length=max_length,
-                )
-        except BaseException as error:
-            if not isinstance(error, Exception) and not is_panic(error):
-                raise
-            which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-            raise TextsError(f"the tokenizer fails on the text {which} ({said}): leave it out") from error
+        which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
+        spans = untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext()
+        with tokenizing(f"the text {which}"), spans:
+            # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
+            return tokenizer(
+                [text.text for text in texts],
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+                truncation=max_length is not None,
+                max_length=max_length,
+            )
 
     def _refuse_unknown(self, text: Text, ids: list[int]) -> None:
         if self._vocabulary_size is not None and max(ids) >= self._vocabulary_size:

@@ -17,7 +17,8 @@ from layerscope.models.gguf.keys import unknown
 from layerscope.models.gguf.locks import alone
 from layerscope.models.gguf.vocabulary import build_tokenizer
 from layerscope.models.gguf.weights import match
-from layerscope.models.reading import quiet, reading, without_panic_text
+from layerscope.models.reading import quiet, reading
+from layerscope.panics import without_panic_text
 from layerscope.progress import progress
 
 __all__ = ["content_hash", "converted"]

@@ -1,0 +1,53 @@
+"""The boundary to the library that tokenizes: whatever it raises on a text becomes one line. Knows no tokenizer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from layerscope.errors import LayerScopeError, TextsError
+from layerscope.panics import is_panic, without_panic_text
+
+__all__ = ["shown", "tokenizing"]
+
+_SHOWN = 160  # characters of a library's message
+_BEGINNING = 40  # characters of a text in a message
+
+
+@contextmanager
+def tokenizing(what: str, remedy: str = "leave it out") -> Iterator[None]:
+    """Translate every error of a tokenizer into a TextsError, a panic of its library among them.
+
+    Parameters
+    ----------
+    what
+        What is tokenized, for the message.
+    remedy
+        What to do about it.
+
+    Examples
+    --------
+    >>> with tokenizing("the text 't1'"):
+    ...     raise ValueError("the word is unknown")
+    Traceback (most recent call last):
+    layerscope.errors.TextsError: the tokenizer fails on the text 't1' (ValueError: the word is unknown): leave it out
+    """
+    try:
+        with without_panic_text():
+            yield
+    except LayerScopeError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN]}"
+        raise TextsError(f"the tokenizer fails on {what} ({said}): {remedy}") from error
+
+
+def shown(text: str) -> str:
+    """Return the beginning of a text, quoted, for a message.
+
+    Examples
+    --------
+    >>> print(shown("the river rose"), shown("x" * 41))
+    'the river rose' 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…'
+    """
+    return repr(text if len(text) <= _BEGINNING else f"{text[:_BEGINNING]}…")
