@@ -1,5 +1,6 @@
 """Result files: any netCDF reader opens them; damaged and foreign ones are refused in two lines."""
 
+import errno
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -8,13 +9,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import xarray
 
 from layerscope.errors import FileError
 from layerscope.measures.analysis import analyze
 from layerscope.outputs import replace_whole
 from layerscope.results import kind_of, read_analysis, read_sweep, write_result
+from layerscope.store.reader import open_capture
 from tests.measures.captures import capture, walk
+from tests.store.captures import layout, write_capture
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,32 @@ def test_plain_xarray_and_plain_hdf5_read_it(analysis: xarray.Dataset, tmp_path:
     with h5py.File(path) as file:
         assert file["cosine"].dims[0][0].name == "/layer"
         assert file["cosine"].dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_takes_and_gives_results(
+    analysis: xarray.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    write_capture(tmp_path / "run.h5", torch.ones(3, 2, 4), layout(layers=2, width=4, dtype=torch.float32), lengths=[3])
+    monkeypatch.setattr(h5py.File, "__init__", refusing_locks(getattr(errno, name)))
+    path = tmp_path / "analysis.nc"
+    write_result(analysis, path)
+    assert read_analysis(path).identical(analysis)
+    with open_capture(tmp_path / "run.h5") as lazy:
+        assert (lazy["hidden"].values == 1).all()
+    with pytest.raises(OSError, match="no lock"):
+        h5py.File(path)
+
+
+def refusing_locks(number: int) -> Callable[..., None]:
+    original = h5py.File.__init__
+
+    def opening(self: h5py.File, path: str, mode: str = "r", *, locking: bool | None = None, **options: object) -> None:
+        if locking is not False and isinstance(path, str | os.PathLike):  # else h5py wraps a file that is open
+            raise OSError(number, "no lock")
+        original(self, path, mode, locking=locking, **options)
+
+    return opening
 
 
 def test_an_existing_file_is_replaced_whole(analysis: xarray.Dataset, tmp_path: Path):

@@ -4,8 +4,10 @@ A text that is to be continued keeps what goes before it and loses what ends it:
 text. Knows tokenizers; knows no model.
 """
 
+from contextlib import suppress
 from typing import Any
 
+from layerscope.errors import TextsError
 from layerscope.texts.tokenizing import shown, tokenizing
 
 __all__ = ["appended_tokens", "encode_open", "prepended_tokens"]
@@ -33,9 +35,10 @@ def appended_tokens(tokenizer: Any) -> tuple[int, ...]:
 
 def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     for probe in _PROBES:
-        ids, appended, before = _parts(tokenizer, probe)
-        if before < len(ids):
-            return tuple(ids[:before]), tuple(appended)
+        with suppress(TextsError):
+            ids, appended, before = _parts(tokenizer, probe)
+            if before < len(ids):
+                return tuple(ids[:before]), tuple(appended)
     return (), ()
 
 

@@ -5,6 +5,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 
 import layerscope as ls
+from layerscope.errors import ModelError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
@@ -146,3 +147,13 @@ def test_a_text_that_outgrows_a_border_is_computed_anew(scaling, length, monkeyp
     for _ in range(10):
         ids.append(int(logits_alone(scaling, ids)[-1].argmax()))
     assert ls.generate(model, prompt, max_new_tokens=10) == text(model, ids[length:])
+
+
+def test_a_prompt_with_a_token_that_the_model_has_no_row_for_is_refused():
+    tokenizer = word_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    model = wrap_module(tiny_module("llama"), tokenizer, name="tiny")
+    with pytest.raises(
+        ModelError, match=f"the tokenizer gave the id {VOCABULARY}, and the model's embedding has {VOCABULARY}"
+    ):
+        ls.generate(model, "w5 <image>")

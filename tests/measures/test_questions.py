@@ -101,3 +101,29 @@ def test_the_accessor_is_there_once_asked_for_and_costs_an_import_of_layerscope_
 def test_what_cannot_be_asked(question, error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         question()
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: ls.similarity(ONE, bootstrap="a"), "similarity: bootstrap 'a' is a str; expected a whole number"),
+        (
+            lambda: ls.similarity(ONE, bootstap=1),
+            "unknown argument of similarity 'bootstap': did you mean 'bootstrap'?",
+        ),
+        (
+            lambda: ls.similarity(ONE, measures=["cka"]),
+            "unknown argument of similarity 'measures': did you mean 'measure'?",
+        ),
+        (lambda: ls.statistics(ONE, other=TWO), "unknown argument of statistics 'other'"),
+        (lambda: ls.compare(ONE, TWO, align=4), "compare: align 4 is an int; expected a string"),
+        (lambda: ls.over_training([ONE, TWO], memory=None), "over_training: memory is None; expected a string or a"),
+        (lambda: ls.analyze_model("m", ["a"], limit="a"), "analyze_model: limit 'a' is a str; expected a whole number"),
+        (lambda: ls.analyze_model("m", ["a"], sinks=[]), "unknown argument of analyze_model 'sinks'"),
+        (lambda: ONE.layerscope.similarity("cka", seed="a"), "similarity: seed 'a' is a str"),
+    ],
+)
+def test_an_option_is_refused_in_the_name_of_the_function_that_was_called(ask, said):
+    with pytest.raises(UsageError) as raised:
+        ask()
+    assert str(raised.value).startswith(said)

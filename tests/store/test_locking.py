@@ -79,4 +79,4 @@ def test_hdf5_opens_without_its_lock_where_there_is_none(tmp_path, monkeypatch, 
     with open_lockable(tmp_path / "a.h5", "r") as file:
         assert list(file["x"]) == [1, 2]
     with pytest.raises(FileNotFoundError):
-        open_lockable(tmp_path / "none.h5", "r", locking=False)
+        open_lockable(tmp_path / "none.h5", "r")

@@ -9,7 +9,7 @@ import torch
 from layerscope.errors import CaptureError
 from layerscope.store import index as index_module
 from layerscope.store.index import SequenceIndex
-from layerscope.store.resume import first_difference
+from layerscope.store.resume import first_difference, refuse_other_settings
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 from tests.store.captures import layout, states, write_capture
@@ -93,3 +93,18 @@ def test_more_rows_of_the_same_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"sequence 0 has sequence_length 3, got 5"):
         resumed(path, [("text 0 ß", [0, 1, 2, 3, 4])], lambda ids: [0, 1, 2])
     assert states(3, of).shape == (3, 3, 5)
+
+
+def test_weights_that_are_recorded_as_a_branch_cannot_be_compared():
+    stored, commit = {"model": "a/b", "weights": "main", "seed": 0}, "e3a1" * 10
+    refuse_other_settings(Path("run.h5"), stored, stored)
+    with pytest.raises(CaptureError) as raised:
+        refuse_other_settings(Path("run.h5"), stored, stored | {"weights": commit})
+    assert str(raised.value) == (
+        f"run.h5: its weights are recorded as 'main', which may have been others than those of '{commit}'\n"
+        "Start anew with --overwrite: then the commit is recorded."
+    )
+    with pytest.raises(CaptureError, match="stored with weights 'main', asked for"):
+        refuse_other_settings(Path("run.h5"), stored, stored | {"weights": commit, "seed": 1})
+    with pytest.raises(CaptureError, match="stored with weights 'sha256:00ff', asked for 'sha256:ff00'"):
+        refuse_other_settings(Path("run.h5"), stored | {"weights": "sha256:00ff"}, stored | {"weights": "sha256:ff00"})

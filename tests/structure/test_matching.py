@@ -89,3 +89,10 @@ def test_what_has_no_match_is_refused():
         best_match(analyze(capture(walk(30, 3, 4)), measures=["cka"]))
     with pytest.raises(UsageError, match="unknown measure in this analysis 'procrustes'"):
         best_match(between(np.eye(3)), "procrustes")
+
+
+@pytest.mark.parametrize("value", ["x", -1, 0, float("nan"), [4], 4.5, True])
+@pytest.mark.parametrize("name", ["num_blocks", "num_blocks_other"])
+def test_a_number_of_blocks_that_is_none_is_refused_by_name(name, value):
+    with pytest.raises(MeasureError, match=f"the analysis: its attribute {name} .* is no whole number of 1 or more"):
+        best_match(between(planted([0, 1, 2], 4), **{name: value}))

@@ -204,6 +204,8 @@ def asymmetric():
     return some
 
 
+COUNTS = ("num_blocks", "parameters")
+ODD = [("x", "'x'"), (-1, "-1"), (float("nan"), "nan"), ([3], "[3]"), (True, "True"), (12.5, "12.5")]
 REFUSED = [
     (changed(1, model_other="b"), "analysis 2 compares two captures: scaling takes analyses of one capture each"),
     (changed(1, schedule="skip:2"), "analysis 2 is of medium under skip:2: scaling compares models as they are"),
@@ -219,6 +221,11 @@ REFUSED = [
     (with_nan(), "medium: 'cosine' is not finite between layers 2 and 3"),
     ([analysis("a", (1, 1, 0)), analysis("b", (1, 4, 1))], "a: 2 layers cannot be cut into 3 segments"),
     ([family()[0].drop_attrs(), family()[1]], "analysis 1 does not say of which model it is"),
+    *(
+        (changed(1, **{name: value}), f"analysis 2: its attribute {name} {said} is no whole number")
+        for name in COUNTS
+        for value, said in ODD
+    ),
 ]
 
 

@@ -1,7 +1,9 @@
 """What tokenizers put around a text, told apart from the text."""
 
 import pytest
+from tokenizers import Tokenizer, models
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from layerscope.texts.special_tokens import appended_tokens, encode_open, prepended_tokens
 from tests.tokenizers import word_tokenizer
@@ -39,3 +41,9 @@ def test_parts(template, before, after, special):
 
 def test_an_empty_text():
     assert encode_open(tokenizer(None), "") == []
+
+
+def test_a_probe_that_the_tokenizer_fails_on_is_passed_over():
+    tokenizer = Tokenizer(models.WordLevel({"the": 0, "w1": 1}, unk_token="none"))  # "a" and "0" raise an error
+    tokenizer.post_processor = TemplateProcessing(single="w1 $A", special_tokens=[("w1", 1)])
+    assert prepended_tokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer)) == (1,)
