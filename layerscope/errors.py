@@ -33,6 +33,7 @@ __all__ = [
     "UsageError",
     "at_least",
     "missing_file",
+    "two_lines",
     "unknown_name",
 ]
 
@@ -46,7 +47,7 @@ _MOST = 2**63 - 1  # what a file or a generator of random numbers takes
 class LayerScopeError(Exception):
     r"""Base of all errors that a user can mend.
 
-    Its text has two lines at most, also where a name in it has line breaks of its own.
+    Its text has two lines at most, also where a name in it has line breaks and control characters of its own.
 
     Examples
     --------
@@ -58,8 +59,7 @@ class LayerScopeError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        *first, last = super().__str__().split("\n")
-        return "\n".join([" ".join(first), last] if first else [last])
+        return two_lines(super().__str__())
 
 
 class UsageError(LayerScopeError):
@@ -90,6 +90,22 @@ class FileError(LayerScopeError):
 
 class MeasureError(LayerScopeError):
     """A measure has no meaning on these states."""
+
+
+def two_lines(message: str) -> str:
+    r"""Return a message with all of its lines but the last in one, and its control characters escaped.
+
+    Examples
+    --------
+    >>> two_lines("a\nb\x1bc.nc: there is no such file\ngive another")
+    'a b\\x1bc.nc: there is no such file\ngive another'
+    """
+    *first, last = message.split("\n")
+    return "\n".join("".join(map(_printable, line)) for line in ([" ".join(first), last] if first else [last]))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from layerscope.errors import missing_file
+from layerscope.errors import FileError, missing_file
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,14 @@ def test_what_is_there_is_said_of_what_is_not(asked, there, said, tmp_path):
     message = missing_file(tmp_path / asked)
     assert message.startswith(f"{tmp_path / asked}: there is no such file")
     assert said.format(folder=tmp_path) in message
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\x1b[31mb", "a\u2028b\vc\x85d", "a\n\n\nb"])
+def test_a_name_with_line_breaks_or_control_characters_leaves_two_lines(name):
+    for error in (
+        FileError(f"{name}.nc: there is no such file"),
+        FileError(f"{name}.nc is damaged\nmake {name}.nc again"),
+    ):
+        lines = str(error).splitlines()
+        assert 1 <= len(lines) <= 2
+        assert all(line.isprintable() for line in lines)

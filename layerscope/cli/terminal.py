@@ -6,6 +6,8 @@ import json
 import os
 import sys
 
+from layerscope.errors import two_lines
+
 __all__ = ["complain", "end_output", "give_up_output", "take_any_character"]
 
 _ESCAPED = "layerscope-escape"
@@ -47,10 +49,4 @@ def give_up_output() -> None:
 
 def complain(message: str) -> None:
     """Print an error: two lines at most, and no control characters."""
-    *first, last = message.split("\n")
-    for line in [" ".join(first), last] if first else [last]:
-        print("".join(map(_printable, line)), file=sys.stderr)
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+    print(two_lines(message), file=sys.stderr)
