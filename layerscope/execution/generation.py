@@ -73,7 +73,7 @@ def generate(
     UsageError
         An empty prompt, impossible numbers.
     ModelError
-        An encoder, or a model without a vocabulary head.
+        An encoder, a model without a vocabulary head, or a prompt with a token that the model has no row for.
     ScheduleError
         The schedule is not valid for a model of this depth.
     CaptureError
@@ -95,7 +95,6 @@ def generate(
             "shorten the prompt or give a lower --max-new-tokens"
         )
     ids = torch.tensor([tokens], device=model.device)
-    model.refuse_unknown_ids(ids)
     # The library's own default draws from the first 50 tokens only.
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     options = {"max_length": len(tokens) + max_new_tokens} | sampling
@@ -138,9 +137,12 @@ def continue_batch(
 
     Raises
     ------
+    ModelError
+        An id that the embedding has no row for.
     CaptureError
         Logits that are not finite.
     """
+    model.refuse_unknown_ids(input_ids)
     settings = GenerationConfig(eos_token_id=_end_ids(model) or None, pad_token_id=model.pad_id)
     rest = settings.update(**options)
     shortest = int(attention_mask.sum(dim=1).min())
