@@ -13,7 +13,7 @@ __all__ = ["new_file", "replace_whole", "writable"]
 
 
 def writable(path: Path, *inputs: object) -> Path:
-    """Return `path` if a file may be written there: it must be none of the inputs, of which those count that are files.
+    """Return `path` if a file may be written there: it must replace none of the inputs, nor a file in a folder that is one.
 
     Raises
     ------
@@ -27,9 +27,13 @@ def writable(path: Path, *inputs: object) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"{path}: the folder {path.parent} cannot be written: give another --output")
     for one in inputs:
-        if isinstance(one, str | os.PathLike) and os.path.exists(one) and path.exists() and path.samefile(one):
+        if isinstance(one, str | os.PathLike) and os.path.exists(one) and path.exists() and _is_part(path, Path(one)):
             raise UsageError(f"{path} exists already and is read by this very command: give another --output")
     return path
+
+
+def _is_part(path: Path, read: Path) -> bool:
+    return read.resolve() in path.resolve().parents if read.is_dir() else path.samefile(read)
 
 
 def new_file(path: Path, overwrite: bool, *inputs: object) -> Path:

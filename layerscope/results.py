@@ -6,12 +6,10 @@ Datasets and files; it knows no measure and no task.
 
 import os
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import xarray
-from xarray.backends import H5NetCDFStore
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.arguments import checked
@@ -284,8 +282,7 @@ def write_result(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
     FileError
         It cannot be written.
     """
+    # In memory first: HDF5 neither says well that a disk is full nor survives it, and some file systems have no locks.
+    content = dataset.to_netcdf(None, engine="h5netcdf", format="NETCDF4")
     with replace_whole(Path(path)) as partial:
-        # No lock, which some file systems do not have: the temporary file is this process's own.
-        store = H5NetCDFStore.open(str(partial), mode="w", format="NETCDF4", driver_kwds={"locking": False})
-        with closing(store):
-            dataset.dump_to_store(store)
+        partial.write_bytes(content)

@@ -19,10 +19,13 @@ from layerscope.models.model import Model
 from layerscope.models.reading import quiet
 from layerscope.models.vocabulary import refuse_not_finite, require_vocabulary_head, undefined
 from layerscope.schedules.spec import ScheduleLike, as_spec
+from layerscope.texts.records import Text, encodable
 from layerscope.texts.special_tokens import encode_open
 from layerscope.texts.tokenizing import tokenizing
 
 __all__ = ["continue_batch", "generate"]
+
+_COLDEST = 1e-4  # logits divided by less leave float32
 
 
 @checked
@@ -84,6 +87,9 @@ def generate(
     spec = as_spec(schedule)
     if not 0 <= temperature < math.inf:
         raise UsageError(f"temperature {temperature}: must be a number of 0 or more")
+    if 0 < temperature < _COLDEST:
+        raise UsageError(f"temperature {temperature}: give at least {_COLDEST}, or 0 for the likeliest token")
+    encodable(Text("prompt", prompt), "the prompt")
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
     tokens = encode_open(model.tokenizer, prompt)

@@ -80,6 +80,8 @@ class FileSchema:
         Types of attributes of any variable, where present.
     endings
         Variables that are named after something else, by the ends of their names.
+    as_stored
+        Whether values are read without xarray, so that packed ones would be read as they are stored.
     """
 
     kind: str
@@ -90,6 +92,7 @@ class FileSchema:
     required_attributes: tuple[str, ...] = ()
     variable_attributes: Mapping[str, type] = field(default_factory=dict)
     endings: Mapping[str, Variable] = field(default_factory=dict)
+    as_stored: bool = False
 
     def of(self, name: str) -> Variable | None:
         """Return what is known of a variable: by its name, else by the end of its name."""
@@ -150,6 +153,7 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
         return f"the file's {said}"
     for name, item in file.items():
         said = _attribute_trouble(item, schema.variable_attributes, file_bytes)
+        said = said or (_packing(item) if schema.as_stored else None)
         if said:
             return f"{name}: {said}"
     return _size_trouble(file, schema)
@@ -174,6 +178,19 @@ def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_byte
             return f"attribute {name} is larger than the file"
         if name in types and not isinstance(plain_value(item.attrs[name]), types[name]):
             return f"attribute {name} is not of type {types[name].__name__}"
+    return None
+
+
+def _packing(item: h5py.HLObject) -> str | None:
+    """Name the attribute by which xarray would read other values than are stored; NaN stands for NaN."""
+    plain = {"scale_factor": 1.0, "add_offset": 0.0}
+    for name in ("scale_factor", "add_offset", "_FillValue", "missing_value"):
+        if name in item.attrs:
+            values = np.asarray(item.attrs[name])
+            if name in plain and values.dtype.kind in "iuf" and (values == plain[name]).all():
+                continue
+            if values.dtype.kind != "f" or not np.isnan(values).all():
+                return f"attribute {name} packs or masks its values, which must be as they are stored"
     return None
 
 

@@ -68,6 +68,8 @@ def check_finite(
     position 0 (token id 0)
     use --store-dtype bfloat16
     """
+    if store_dtype is not None:
+        _refuse_too_small(rows, layer_name, sequence_id, store_dtype)
     if all_finite(rows.hidden) and (store_dtype is None or _fits(rows.hidden, store_dtype)):
         return
     trouble = rows.hidden if store_dtype is None else rows.hidden.to(store_dtype)
@@ -81,6 +83,26 @@ def check_finite(
         f"{what}: layer {layer_name[layer]}, sequence {sequence_id(int(rows.sequence_index[token]))!r}, "
         f"position {rows.position[token]} (token id {rows.token_id[token]})\n{remedy}"
     )
+
+
+def _refuse_too_small(
+    rows: StateRows, layer_name: Sequence[str], sequence_id: Callable[[int], str], dtype: torch.dtype
+) -> None:
+    """Refuse states that the storage type rounds to a few digits or to zero: their largest value is below its normal numbers."""
+    least = torch.finfo(dtype).tiny
+    if least <= torch.finfo(rows.hidden.dtype).tiny or not rows.hidden.numel():
+        return
+    largest = rows.hidden.abs().amax(dim=2)
+    small = (largest < least) & (largest > 0)
+    if small.any():
+        token, layer = (int(place) for place in small.nonzero()[0])
+        name = str(dtype).removeprefix("torch.")
+        raise CaptureError(
+            f"the largest value {largest[token, layer]:.3g} of a state is below the normal numbers of {name} (from {least:.3g}): "
+            f"layer {layer_name[layer]}, sequence {sequence_id(int(rows.sequence_index[token]))!r}, "
+            f"position {rows.position[token]}\n"
+            "use --store-dtype bfloat16"
+        )
 
 
 def _fits(states: Float[torch.Tensor, "..."], dtype: torch.dtype) -> bool:

@@ -123,6 +123,7 @@ CAPTURE = FileSchema(
     kind="LayerScope capture",
     command="capture",
     remedy="capture it again with --overwrite",
+    as_stored=True,
     variables={
         HIDDEN: Variable((TOKEN, LAYER, FEATURE), Holds.FLOAT, required=True),
         LAYER: Variable((LAYER,), Holds.INTEGER, required=True),

@@ -152,6 +152,13 @@ def segment(
     return describe_partition(similarity, matrix, starts, places)
 
 
+def _require_ascending(similarity: xr.DataArray, name: str) -> None:
+    for dimension in similarity.dims:
+        layers = similarity[dimension].to_numpy() if dimension in similarity.coords else np.arange(2)
+        if np.issubdtype(layers.dtype, np.number) and (np.diff(layers) <= 0).any():
+            raise MeasureError(f"{name}: {dimension} does not ascend: sort the layers, and keep each once")
+
+
 def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray, "layer layer"]:
     """Return the matrix as float64, checked to be a similarity between the layers of one capture.
 
@@ -176,6 +183,8 @@ def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray
             f"{name} has shape {matrix.shape}: it compares two captures or is no matrix; "
             "segments are found in the square matrix of one capture's layers"
         )
+    if isinstance(similarity, xr.DataArray):
+        _require_ascending(similarity, name)
     if not np.isfinite(matrix).all():
         row, column = (int(place) for place in np.argwhere(~np.isfinite(matrix))[0])
         numbers = layer_numbers(similarity)

@@ -4,7 +4,7 @@ Knows nothing of tokens.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from importlib import resources
 
 from layerscope.errors import TextsError, UsageError, at_least, unknown_name
@@ -117,6 +117,8 @@ def open_texts(
     ['p001', 'p002']
     """
     at_least(1, limit=limit, remedy="leave it out to take every text")
+    if isinstance(source, Mapping | Set):
+        raise UsageError(f"texts are a {type(source).__name__}, which has keys or no order: give a list of texts")
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         return TextSource(name, _reader(source, name, field), limit=limit)

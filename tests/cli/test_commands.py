@@ -211,6 +211,7 @@ WRONG_USE = [
     (["capture", "model"], "--no-such-option"),
     (["capture", "model", "--texts", "some.txt", "--output", "run.h5"], "exists already"),
     (["capture", "model", "--texts", "some.txt", "--output", "model"], "is a directory"),
+    (["capture", "model", "--texts", "some.txt", "--output", "model/config.json", "--overwrite"], _READ),
     (["capture", "model", "--texts", "some.txt", "--output", "nowhere/new.h5"], "there is no folder nowhere"),
     (["capture", "", "--texts", "some.txt", "--output", "new.h5"], "the model has no name: give a hub id"),
     (["capture", "model", "--texts", "builtin:passage", "--output", "new.h5"], "did you mean"),

@@ -5,7 +5,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 
 import layerscope as ls
-from layerscope.errors import ModelError
+from layerscope.errors import ModelError, TextsError, UsageError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
@@ -157,3 +157,15 @@ def test_a_prompt_with_a_token_that_the_model_has_no_row_for_is_refused():
         ModelError, match=f"the tokenizer gave the id {VOCABULARY}, and the model's embedding has {VOCABULARY}"
     ):
         ls.generate(model, "w5 <image>")
+
+
+def test_a_temperature_below_what_logits_can_be_divided_by_is_refused():
+    model = model_of(tiny_module("llama"))
+    with pytest.raises(UsageError, match=r"temperature 1e-40: give at least 0\.0001, or 0 for the likeliest token"):
+        ls.generate(model, "w5", temperature=1e-40)
+    assert ls.generate(model, "w5", max_new_tokens=3, temperature=1e-4) == ls.generate(model, "w5", max_new_tokens=3)
+
+
+def test_a_prompt_that_is_no_unicode_is_refused():
+    with pytest.raises(TextsError, match="the prompt"):
+        ls.generate(model_of(tiny_module("llama")), "w5 \ud800")

@@ -6,6 +6,7 @@ from gguf import GGUFEndian
 
 from layerscope.errors import ModelError
 from layerscope.models.loading import load_model
+from tests.families import tiny_module
 from tests.models import gguf_files
 
 
@@ -114,4 +115,12 @@ def test_the_other_byte_order_is_refused(tmp_path):
     module = gguf_files.model("llama")
     path = gguf_files.write(tmp_path / "m.gguf", module, endianess=GGUFEndian.BIG)
     with pytest.raises(ModelError, match=r"stored in the other byte order \(big-endian\)"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("epsilon", [-1e-5, 0.0, 1e30, float("nan")])
+def test_an_epsilon_that_no_norm_has(tmp_path, epsilon):
+    keys = {"attention.layer_norm_rms_epsilon": epsilon}
+    path = gguf_files.write(tmp_path / "m.gguf", tiny_module("llama"), keys)
+    with pytest.raises(ModelError, match=r"layer_norm_rms_epsilon = .* is no small number above 0"):
         load_model(path)

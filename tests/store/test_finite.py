@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_named(value: float, compute: torch.dtype, stored: 
     stored=st.sampled_from([torch.float16, torch.bfloat16, torch.float32]),
 )
 def test_it_is_refused_just_when_the_stored_number_is_not_finite(value: float, stored: torch.dtype) -> None:
-    hidden = torch.ones(2, 3, 1)
+    hidden = torch.ones(2, 3, 2)  # the one beside it keeps a state above the type's smallest numbers
     hidden[1, 2, 0] = value
     if np.isfinite(hidden.to(stored).double().numpy()).all():
         check(hidden, stored)
@@ -88,3 +88,19 @@ def test_it_is_refused_just_when_the_stored_number_is_not_finite(value: float, s
 def test_no_rows_are_fine() -> None:
     check(torch.zeros(0, 3, 2), torch.float16)
     assert all_finite(torch.zeros(0))
+
+
+def test_states_below_the_normal_numbers_of_the_storage_type_are_refused():
+    hidden = torch.ones(4, 3, 5)
+    hidden[2, 1] = 1e-5
+    check(hidden)
+    check(hidden, torch.bfloat16)
+    hidden[2, 1, 3] = 1e-3  # a value that fits keeps the digits of the state
+    check(hidden, torch.float16)
+    hidden[2, 1, 3] = 0
+    with pytest.raises(
+        CaptureError, match=r"largest value 1e-05 of a state is below .* float16 .*: layer block\.0, sequence"
+    ):
+        check(hidden, torch.float16)
+    hidden[2, 1] = 0
+    check(hidden, torch.float16)

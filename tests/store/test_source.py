@@ -161,3 +161,21 @@ def test_a_disk_that_gives_a_part_at_a_time(
     monkeypatch.setattr("os.preadv", lambda file, into, offset: whole(file, [into[0][:7]], offset))
     with open_source(capture[0]) as source:
         assert torch.equal(source.read(100, 300), capture[1][100:300])
+
+
+@pytest.mark.parametrize(("variable", "name"), [("hidden", "add_offset"), ("position", "scale_factor")])
+def test_values_that_xarray_would_change_are_refused(
+    capture: tuple[Path, torch.Tensor], variable: str, name: str
+) -> None:
+    with h5py.File(capture[0], "r+") as file:
+        file[variable].attrs[name] = 5.0
+    with pytest.raises(FileError, match=f"{variable}: attribute {name} packs or masks its values"):
+        open_source(capture[0])
+
+
+def test_values_that_xarray_leaves_as_they_are_are_read(capture: tuple[Path, torch.Tensor]) -> None:
+    path, expected = capture
+    with h5py.File(path, "r+") as file:
+        file["hidden"].attrs["scale_factor"], file["hidden"].attrs["_FillValue"] = 1.0, np.nan
+    with open_source(path) as source:
+        assert torch.equal(source.read(0, 9), expected[:9])

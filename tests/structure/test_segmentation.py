@@ -185,3 +185,10 @@ def test_auto_uses_the_chosen_number():
     assert found.sizes == (3, 5, 4, 6)
     assert found.labels[0] == "segment_1"
     assert segment(drift(20, 7.0), "auto").sizes == (20,)
+
+
+@pytest.mark.parametrize("layers", [[3, 2, 1, 0], [0, 1, 1, 2]])
+def test_layers_that_do_not_ascend_are_refused(layers):
+    matrix = xr.DataArray(np.eye(4), dims=("layer", "layer_other"), coords={"layer": layers, "layer_other": layers})
+    with pytest.raises(MeasureError, match="layer does not ascend: sort the layers, and keep each once"):
+        segment(matrix)

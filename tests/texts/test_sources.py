@@ -283,3 +283,9 @@ def test_elements_that_are_no_texts():
     assert message(TextsError, (text for text in [b"a"])) == "texts[0] is of type bytes, not str"
     assert message(TextsError, ["a", "\ud800"]).startswith(r"texts[1]: the text holds \ud800")
     assert message(TextsError, []) == "iterable: no text (it is empty); give at least one"
+
+
+@pytest.mark.parametrize("texts", [{"a": "one"}, {"one", "two"}])
+def test_texts_with_keys_or_without_order_are_refused(texts):
+    with pytest.raises(UsageError, match="which has keys or no order: give a list of texts"):
+        open_texts(texts)

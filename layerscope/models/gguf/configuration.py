@@ -41,6 +41,9 @@ def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
     """
     family = family_of(file)
     settings: dict[str, Any] = {name: file.own(key) for key, name in family.keys.items()} | dict(family.fixed)
+    for key, name in family.keys.items():
+        if key.endswith("epsilon") and not 0 < settings[name] < 1:
+            raise file.refused(key, "is no small number above 0")
     if file.own("block_count") > _MOST_BLOCKS:
         raise file.refused("block_count", f"is beyond {_MOST_BLOCKS}")
     for read in family.read:
