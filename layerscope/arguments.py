@@ -260,10 +260,19 @@ def _fit_items(value: Any, hint: Any, path: str) -> Any:
     if not isinstance(items, Iterable if origin is Iterable else Sequence) or isinstance(items, str | bytes):
         raise _Misfit(value, hint, path)
     items = items if isinstance(items, list | tuple) else list(items)
-    if isinstance(parts[0], type) and all(type(item) is parts[0] for item in items):
+    if _are_exactly(items, parts[0]):
         return items
     fitted = [_fit(item, parts[0], f"{path}[{place}]") for place, item in enumerate(items)]
     return tuple(fitted) if isinstance(items, tuple) else fitted
+
+
+def _are_exactly(items: Iterable[Any], hint: Any) -> bool:
+    """Tell whether all items are of a plain type, or lists and tuples of it: then nothing is left to fit."""
+    if isinstance(hint, type):
+        return all(type(item) is hint for item in items)
+    if get_origin(hint) not in (Sequence, Iterable) or not all(type(item) in (list, tuple) for item in items):
+        return False
+    return _are_exactly([part for item in items for part in item], get_args(hint)[0])
 
 
 def _describe(hint: Any, many: bool = False) -> str:

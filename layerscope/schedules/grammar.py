@@ -7,11 +7,10 @@ descend, or blocks that read the same stream; a star repeats the item, a range a
 import re
 
 from layerscope.errors import UsageError
-from layerscope.schedules.schedule import Schedule, Stage
+from layerscope.schedules.schedule import MOST_STAGES, Schedule, Stage
 
 __all__ = ["parse_explicit"]
 
-_LONGEST = 100_000  # stages; a longer schedule is a slip of the pen, and would only fill the memory
 _DIGITS = 9
 _INTEGER = re.compile("[0-9]+")
 
@@ -83,17 +82,16 @@ def parse_explicit(text: str) -> Schedule:
     >>> parse_explicit("0 3-2 (1|2)*2")
     ((0,), (3,), (2,), (1, 2), (1, 2))
     """
-    reader, stages = _Reader(text), []
+    reader, stages = _Reader(text), list[Stage]()
     while True:
-        item = _item(reader)
+        item, times = _item(reader), 1
         if reader.take("*"):
             times = reader.integer("how often to repeat")
             if times < 1:
                 raise reader.wrong_number("an item is repeated at least once")
-            if len(item) * times > _LONGEST:
-                raise reader.wrong_number(f"more than {_LONGEST:,} stages")
-            item = item * times
-        stages.extend(item)
+        if len(stages) + len(item) * times > MOST_STAGES:
+            raise reader.wrong_number(f"more than {MOST_STAGES:,} stages")
+        stages.extend(item * times)
         if reader.ended:
             return Schedule(stages)
         reader.require(" ")
@@ -111,6 +109,6 @@ def _item(reader: _Reader) -> list[Stage]:
         return [(first,)]
     last = reader.integer("the last block of the range")
     step = 1 if last >= first else -1
-    if abs(last - first) >= _LONGEST:
-        raise reader.wrong_number(f"more than {_LONGEST:,} stages")
+    if abs(last - first) >= MOST_STAGES:
+        raise reader.wrong_number(f"more than {MOST_STAGES:,} stages")
     return [(block,) for block in range(first, last + step, step)]

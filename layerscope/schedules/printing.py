@@ -29,29 +29,24 @@ def print_explicit(stages: Iterable[Stage]) -> str:
     '0-1 2*2 1 (0|1)'
     """
     runs = [(stage, len(list(equal))) for stage, equal in groupby(stages)]
-    items = []
-    while runs:
-        length = _range_length(runs)
-        (stage, times), last = runs[0], runs[length - 1][0]
-        if length > 1:
+    items, at = [], 0
+    while at < len(runs):
+        end = _range_end(runs, at)
+        (stage, times), last = runs[at], runs[end - 1][0]
+        if end - at > 1:
             items.append(f"{stage[0]}-{last[0]}")
         else:
             items.append(print_stage(stage) + (f"*{times}" if times > 1 else ""))
-        runs = runs[length:]
+        at = end
     return " ".join(items)
 
 
-def _range_length(runs: list[tuple[Stage, int]]) -> int:
-    """Return how many of the first runs make one range: single blocks, each once, rising or falling by one."""
-    blocks = []
-    for stage, times in runs:
-        if len(stage) > 1 or times > 1:
+def _range_end(runs: list[tuple[Stage, int]], start: int) -> int:
+    """Return where the range ends that begins at a run: single blocks, each once, rising or falling by one."""
+    end, step = start + 1, 0
+    while end < len(runs) and all(len(stage) == times == 1 for stage, times in runs[end - 1 : end + 1]):
+        difference = runs[end][0][0] - runs[end - 1][0][0]
+        if abs(difference) != 1 or (step and difference != step):
             break
-        blocks.append(stage[0])
-    length = min(len(blocks), 2)
-    if length < 2 or abs(blocks[1] - blocks[0]) != 1:
-        return 1
-    step = blocks[1] - blocks[0]
-    while length < len(blocks) and blocks[length] - blocks[length - 1] == step:
-        length += 1
-    return length
+        end, step = end + 1, difference
+    return end

@@ -6,7 +6,10 @@ from layerscope.arguments import checked
 from layerscope.errors import ScheduleError
 from layerscope.schedules.printing import Stage, print_explicit
 
-__all__ = ["Schedule", "Stage"]
+__all__ = ["MOST_STAGES", "Schedule", "Stage"]
+
+MOST_STAGES = 100_000
+"""Of one schedule: a longer one is a slip of the pen, and would only fill the memory."""
 
 
 class Schedule(tuple[Stage, ...]):
@@ -24,7 +27,7 @@ class Schedule(tuple[Stage, ...]):
     Raises
     ------
     ScheduleError
-        No stage at all, an empty stage, a negative block.
+        No stage at all, an empty stage, a negative block, more than 100,000 stages.
 
     Examples
     --------
@@ -46,6 +49,8 @@ class Schedule(tuple[Stage, ...]):
         schedule.depth = depth
         if not schedule:
             raise ScheduleError("a schedule needs at least one stage: nothing would run")
+        if len(schedule) > MOST_STAGES:
+            raise ScheduleError(f"the schedule has {len(schedule):,} stages, and the most is {MOST_STAGES:,}")
         for number, stage in enumerate(schedule):
             if not stage:
                 raise ScheduleError(f"stage {number} is empty: name at least one block")

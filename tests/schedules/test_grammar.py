@@ -1,6 +1,7 @@
 """The explicit form: reading and writing are inverses, and errors point at the column."""
 
 from itertools import chain
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -93,6 +94,7 @@ def test_the_contracts_own_examples(text: str, stages: list) -> None:
         ("0 x", 3, "found 'x'"),
         ("0-999999999", 3, "more than 100,000 stages"),
         ("0-9*99999", 5, "more than 100,000 stages"),
+        ("0*60000 1 0*60000", 13, "more than 100,000 stages"),
         ("0 1234567890", 3, "is too large a number"),
         ("²", 1, "found '²'"),
     ],
@@ -105,11 +107,21 @@ def test_malformed_text_points_at_the_column(text: str, column: int, what: str) 
 
 @pytest.mark.parametrize(
     ("stages", "what"),
-    [([], "at least one stage"), ([(0,), ()], "stage 1 is empty"), ([(0,), (2, -1)], "stage 1 names block -1")],
+    [([], "at least one stage"), ([(0,)] * 100_001, "100,001 stages, and the most is 100,000"), ([(0,), ()], "stage 1 is empty"), ([(0,), (2, -1)], "stage 1 names block -1")],
 )
 def test_what_is_no_schedule_is_refused(stages: list, what: str) -> None:
     with pytest.raises(ScheduleError, match=what):
         Schedule(stages)
+
+
+def test_writing_takes_time_in_proportion_to_the_stages() -> None:
+    def seconds(times: int) -> float:
+        schedule = Schedule([(block,) for block in (*range(30), 3)] * times)
+        begun = process_time()
+        assert len(print_explicit(schedule)) == 7 * times - 1
+        return process_time() - begun
+
+    assert seconds(3000) < 1  # it took 20 s where each range looked through all that follows
 
 
 def test_a_schedule_is_a_tuple() -> None:
