@@ -1,4 +1,5 @@
-"""Campaigns: long seeded trials that are run by hand, one script a subject. pytest does not collect them.
+"""Campaigns: long seeded trials that are run by hand, one module a subject. The tests run a small part of each.
 
-Each tries the command line many times and counts how it ends; `outcomes` runs and counts. See docs/design/damage.md.
+``python -m tests.campaigns.NAME --count N --seed S`` prints a table of how the trials ended, and exits with 1 where one ended
+wrongly. `report` counts, and `processes` runs command lines in processes of their own. See docs/design/damage.md.
 """

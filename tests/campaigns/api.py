@@ -1,16 +1,11 @@
 """Campaign: wrong arguments for every public function, and datasets with something missing.
 
-Each public function is called validly once, then with one argument replaced by each wrong value. A call may return, or raise a
-`LayerScopeError` of at most two lines; anything else is a fault. Run by hand::
-
-    python -m tests.campaigns.api [--only NAME]
+Each public function is called validly once, then with one argument replaced by a wrong value. A call may return, or raise a
+`LayerScopeError` of at most two lines; anything else is a fault.
 """
 
-import argparse
-import os
-import re
+import random
 import signal
-import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,14 +26,14 @@ from layerscope.results import read_sweep, read_training, write_result
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
 from layerscope.structure.selection import segment_measure, similarity_of
-from tests.campaigns.report import Report
+from tests.campaigns.report import Trial, run
 from tests.families import tiny_module
 from tests.measures.captures import capture as tiny_capture
 from tests.measures.captures import walk
 from tests.tokenizers import word_tokenizer
 
 LIMIT_S = 20
-EXPECTED = ("returned", "refused")
+RIGHT = ("returned", "refused")
 
 
 class Door(NamedTuple):
@@ -47,6 +42,14 @@ class Door(NamedTuple):
     name: str
     function: Callable[..., Any]
     valid: dict[str, Any]
+
+
+class Call(NamedTuple):
+    """A call with one wrong argument."""
+
+    door: Door
+    title: str
+    arguments: dict[str, Any]
 
 
 def wrong_values() -> dict[str, Any]:
@@ -262,7 +265,7 @@ def hurt(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
         yield f"attribute {name} is odd", dataset.assign_attrs({name: [1, 2]})
 
 
-def outcome(call: Callable[[], object]) -> tuple[str, str]:
+def ending_of(call: Callable[[], object]) -> tuple[str, str]:
     """Call, and say how it ended and in which words."""
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(LIMIT_S)
@@ -287,45 +290,36 @@ def _too_long(*_: object) -> None:
     raise TimeoutError(f"more than {LIMIT_S} s")
 
 
-def misuse(found: Door, report: Report, share: Callable[[], bool] = lambda: True) -> None:
-    """Call one function with wrong arguments, one at a time, and count how the calls end."""
-    ended, words = outcome(lambda: found.function(**found.valid))
-    report.add("returned" if ended == "returned" else "valid call failed", f"{found.name}: {words}")
-    for argument, given in found.valid.items():
-        wrong = wrong_values()
-        if isinstance(given, xr.Dataset):
-            wrong |= dict(hurt(given))
-        elif isinstance(given, list) and isinstance(given[0], xr.Dataset):
-            wrong |= {f"first {title}": [dataset, *given[1:]] for title, dataset in hurt(given[0])}
-        for title, value in wrong.items():
-            if not share():
-                continue
-            ended, words = outcome(lambda call={**found.valid, argument: value}: found.function(**call))
-            report.add(ended, f"{found.name}({argument}={title}): {words}")
-    for changed in ({"nonsense": 1}, dict.fromkeys(list(found.valid)[:1])):
-        call = (
-            {**found.valid, **changed}
-            if "nonsense" in changed
-            else {k: v for k, v in found.valid.items() if k not in changed}
-        )
-        ended, words = outcome(lambda call=call: found.function(**call))
-        report.add(ended, f"{found.name} with {changed}: {words}")
+def misuses(folder: Path) -> Iterator[Call]:
+    """All calls with wrong arguments, one at a time, and those without one and with an unknown one."""
+    for door in doors(folder):
+        yield Call(door, "all valid", door.valid)
+        for argument, given in door.valid.items():
+            for title, value in wrong_values_for(given).items():
+                yield Call(door, f"{argument}={title}", {**door.valid, argument: value})
+        yield Call(door, "nonsense=1", {**door.valid, "nonsense": 1})
+        first = next(iter(door.valid), None)
+        yield Call(door, f"no {first}", {name: value for name, value in door.valid.items() if name != first})
 
 
-def main() -> None:
-    """Run the campaign and print its counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="a pattern for the names of the functions to call")
-    only = parser.parse_args().only
-    with Report("misuse of the Python interface", EXPECTED) as total, tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        for found in doors(Path(folder)):
-            if re.search(only, found.name):
-                report = Report(found.name, EXPECTED)
-                misuse(found, report)
-                print(report, flush=True)
-                total.counts += report.counts
+def wrong_values_for(given: object) -> dict[str, Any]:
+    """Values that are wrong in the place of a right one."""
+    if isinstance(given, xr.Dataset):
+        return wrong_values() | dict(hurt(given))
+    if isinstance(given, list) and isinstance(given[0], xr.Dataset):
+        return wrong_values() | {f"first {title}": [dataset, *given[1:]] for title, dataset in hurt(given[0])}
+    return wrong_values()
+
+
+def trials(count: int, seed: int) -> Iterator[Trial]:
+    """Make so many of the calls, drawn at random."""
+    calls = list(misuses(Path.cwd()))
+    for call in random.Random(seed).sample(calls, min(count, len(calls))):
+        ending, words = ending_of(lambda call=call: call.door.function(**call.arguments))
+        if call.title == "all valid" and ending != "returned":
+            ending = "valid call failed"
+        yield Trial(call.door.name, ending, f"{call.title}: {words}")
 
 
 if __name__ == "__main__":
-    main()
+    run("misuse of the Python interface", RIGHT, trials, 5000)

@@ -1,35 +1,23 @@
 """Campaign: random argument vectors for every command.
 
-Each vector runs through ``layerscope.cli.main`` in a worker process with a time limit. It may end with exit code 0, 1, 2 or 130
-and at most two lines of errors; a traceback, "a fault of layerscope", more lines, another code or no end is a fault. Run by
-hand::
-
-    python -m tests.campaigns.arguments --vectors 3000 --seed 0
+Each may end with exit code 0, 1, 2 or 130 and at most two lines of errors; a traceback, "a fault of layerscope", more lines,
+another code or no end is a fault.
 """
 
-import argparse
-import multiprocessing
-import os
 import random
-import sys
-import tempfile
-import traceback
-import warnings
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from layerscope.cli import app, main
-from tests.campaigns.report import Report
+from layerscope.cli import app
+from tests.campaigns import processes
+from tests.campaigns.report import Trial, run
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
-EXPECTED = tuple(f"exit {code}" for code in (0, 1, 2, 130))
-LIMIT_S = 60
-
+RIGHT = processes.RIGHT
 SETUP = """
 capture model --texts some.txt --output run.h5 --spans
 capture model --texts some.txt --output final.h5 --final-norm --layers 0,2-3 --schedule 0-3
@@ -191,10 +179,8 @@ SLOW = {
 """What a vector of these commands has unless it says something else: the rest takes long, or fetches a model."""
 
 
-def prepare(folder: Path) -> None:
-    """Make a tiny model, texts, results of each kind, and damaged ones."""
-    os.chdir(folder)
-    os.environ["LAYERSCOPE_CACHE"] = str(folder / "cache")
+def prepare() -> None:
+    """Make a tiny model, texts, results of each kind, and damaged ones, in the current folder."""
     for name, family in {"model": "llama", "encoder": "bert"}.items():
         tiny_module(family).save_pretrained(name)
         word_tokenizer().save_pretrained(name)
@@ -204,11 +190,8 @@ def prepare(folder: Path) -> None:
     Path("empty").touch()
     for name in ("folder.h5", "empty_folder"):
         Path(name).mkdir()
-    worker = Worker(folder)
-    for line in filter(None, SETUP.split("\n")):
-        ended, errors = worker.outcome(line.split())
-        assert ended == "exit 0", f"{line}: {errors}"
-    worker.end()
+    for line in SETUP.strip().split("\n"):
+        processes.warm(*line.split())
     for name in ("run.h5", "run.nc"):
         Path(f"cut{name[3:]}").write_bytes(Path(name).read_bytes()[:3000])
 
@@ -250,97 +233,21 @@ def _value(draw: random.Random, name: str) -> str:
     return draw.choice(known if known and draw.random() < 0.6 else WILD)
 
 
-def run(vector: list[str]) -> int | str:
-    """Run one vector in this process; return its exit code, or the exception that came out."""
-    sys.argv = ["layerscope", *vector]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    except BaseException:
-        return traceback.format_exc()
-    return "main returned"
+def trials(count: int, seed: int) -> Iterator[Trial]:
+    """Run vectors; what they wrote over is put back after each."""
+    prepare()
+    kept = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    for vector in vectors(count, seed):
+        ending = processes.run(*vector)
+        yield Trial(_subject(vector), ending.name, f"{[word[:60] for word in vector]}: {ending.said[-400:]}")
+        for path, content in kept.items():
+            if not path.is_file() or path.stat().st_size != len(content):
+                path.write_bytes(content)
 
 
-def work(channel: Connection, other_end: Connection, folder: Path) -> None:
-    """Run vectors until there are no more; send back how each ended and what it printed as errors."""
-    other_end.close()  # so that the process ends with the one that started it
-    os.chdir(folder)
-    errors = os.open(folder / f"stderr-{os.getpid()}", os.O_RDWR | os.O_CREAT)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for target, stream in ((nowhere, 0), (nowhere, 1), (errors, 2)):
-        os.dup2(target, stream)
-    while True:
-        try:
-            vector = channel.recv()
-        except EOFError:
-            return
-        os.ftruncate(errors, 0)
-        os.lseek(errors, 0, os.SEEK_SET)
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            ended = run(vector)
-        sys.stderr.flush()
-        channel.send((ended, Path(f"/proc/self/fd/{errors}").read_text(errors="replace")))
-
-
-class Worker:
-    """A process that runs vectors, and is replaced when one takes too long or ends it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("fork")
-        self._channel, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs, self._channel, self._folder), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-
-    def outcome(self, vector: list[str]) -> tuple[str, str]:
-        """Run one vector; return how it ended and its errors."""
-        self._channel.send(vector)
-        try:
-            if not self._channel.poll(LIMIT_S):
-                raise TimeoutError
-            ended, errors = self._channel.recv()
-        except (EOFError, TimeoutError) as error:
-            self._process.kill()
-            self._start()
-            return "no end" if isinstance(error, TimeoutError) else "the process died", ""
-        said = [line for line in errors.splitlines() if not line.startswith(("note: ", "warning: "))]
-        if not isinstance(ended, int):
-            return "traceback", ended
-        if "This is a fault of layerscope" in errors or "Traceback" in errors:
-            return "fault of layerscope", errors
-        return (f"exit {ended}" if len(said) <= 2 else "more than two lines"), errors
-
-
-def main_campaign() -> None:
-    """Run the campaign and print its counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    with Report("argument vectors", EXPECTED) as report, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder)
-        worker = Worker(folder)
-        kept = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-        for vector in vectors(options.vectors, options.seed):
-            ended, errors = worker.outcome(vector)
-            report.add(ended, f"{vector}: {errors[-400:]}")
-            if ended not in EXPECTED:
-                print(f"{ended}: {[word[:60] for word in vector]}: {errors[-400:]}", flush=True)
-            for path, content in kept.items():
-                if not path.is_file() or path.stat().st_size != len(content):
-                    path.write_bytes(content)
+def _subject(vector: list[str]) -> str:
+    return vector[0] if vector[0] in typer.main.get_command(app).commands else "none"  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
-    main_campaign()
+    run("argument vectors", RIGHT, trials, 3000)

@@ -1,39 +1,100 @@
-"""Counts of a campaign's outcomes, with the first examples of each fault."""
+"""How the trials of a campaign end: counted, printed as a table; and the command line that all campaigns share."""
 
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
 
 _SHOWN = 10
 
 
+class Trial(NamedTuple):
+    """What was tried, how it ended, and an example to show where that is wrong."""
+
+    subject: str
+    ending: str
+    example: str
+
+
+Trials = Callable[[int, int], Iterator[Trial]]
+"""Makes so many trials from a seed, in the current folder."""
+
+
 class Report:
-    """Outcomes by name. Those in `expected` are fine; every other one is a fault and keeps its examples."""
+    """Trials counted by subject and ending. The endings in `right` are fine; every other one is a fault and keeps its examples."""
 
-    def __init__(self, title: str, expected: tuple[str, ...]) -> None:
+    def __init__(self, title: str, right: tuple[str, ...]) -> None:
         self.title = title
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.examples: dict[str, list[str]] = defaultdict(list)
-        self._expected = expected
+        self._right = right
 
-    def add(self, outcome: str, example: str) -> None:
-        """Count one outcome."""
-        self.counts[outcome] += 1
-        if outcome not in self._expected and len(self.examples[outcome]) < _SHOWN:
-            self.examples[outcome].append(example)
+    def add(self, trial: Trial) -> bool:
+        """Count a trial; return whether it ended rightly."""
+        self.counts[trial.subject][trial.ending] += 1
+        if trial.ending in self._right:
+            return True
+        if len(self.examples[trial.ending]) < _SHOWN:
+            self.examples[trial.ending].append(f"{trial.subject}: {trial.example}")
+        return False
+
+    @property
+    def total(self) -> Counter[str]:
+        """Trials by their ending."""
+        return sum(self.counts.values(), Counter[str]())
 
     @property
     def faults(self) -> int:
-        """How many outcomes were not expected."""
-        return sum(count for outcome, count in self.counts.items() if outcome not in self._expected)
-
-    def __enter__(self) -> "Report":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Print the counts, also those of a campaign that was interrupted."""
-        print(self, flush=True)
+        """How many trials ended wrongly."""
+        return sum(count for ending, count in self.total.items() if ending not in self._right)
 
     def __str__(self) -> str:
-        lines = [f"{self.title}: {self.counts.total():,} tried, {self.faults:,} faults"]
-        lines += [f"  {count:>7,}  {outcome}" for outcome, count in self.counts.most_common()]
-        lines += [f"  {outcome}: {example}" for outcome, examples in self.examples.items() for example in examples]
-        return "\n".join(lines)
+        total = self.total
+        endings = [ending for ending, _ in total.most_common()]
+        rows = sorted(self.counts.items()) + [("all", total)] * (len(self.counts) != 1)
+        lines = [f"{self.title}: {total.total():,} trials, {self.faults:,} faults", ""]
+        lines += [_row([self.title, "trials", *endings]), _row(["---"] * (2 + len(endings)))]
+        for subject, counts in rows:
+            lines.append(_row([subject, f"{counts.total():,}", *(f"{counts[ending]:,}" for ending in endings)]))
+        wrong = [f"{ending}: {example}" for ending, examples in self.examples.items() for example in examples]
+        return "\n".join([*lines, "", *wrong]).rstrip()
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def run(title: str, right: tuple[str, ...], trials: Trials, count: int) -> NoReturn:
+    """Run a campaign from the command line, in a temporary folder; exit with 1 where a trial ended wrongly.
+
+    Parameters
+    ----------
+    title
+        What is tried.
+    right
+        The endings that are no faults.
+    trials
+        Makes the trials.
+    count
+        How many, unless the command line says otherwise.
+    """
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--count", type=int, default=count)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    report, begun = Report(title, right), time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        os.environ |= {"LAYERSCOPE_CACHE": f"{folder}/cache", "HF_HUB_OFFLINE": "1"}
+        try:
+            for trial in trials(options.count, options.seed):
+                if not report.add(trial):
+                    print(f"{trial.ending}: {trial.subject}: {trial.example}", file=sys.stderr, flush=True)
+        finally:  # also of a campaign that was interrupted
+            print(report)
+            print(f"{time.monotonic() - begun:,.0f} s", flush=True)
+    sys.exit(1 if report.faults else 0)
