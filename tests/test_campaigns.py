@@ -62,7 +62,10 @@ def test_a_process_that_crashes_or_talks_is_a_fault():
 
 def test_a_report_counts_what_is_not_right():
     report = Report("things", ("fine",))
-    added = [report.add(Trial(subject, ending, "an example")) for subject, ending in zip("aab", ["fine", "odd", "fine"])]
+    added = [
+        report.add(Trial(subject, ending, "an example"))
+        for subject, ending in zip("aab", ["fine", "odd", "fine"], strict=True)
+    ]
     assert added == [True, False, True]
     assert report.faults == 1
     assert str(report).splitlines()[0] == "things: 3 trials, 1 faults"

@@ -46,5 +46,7 @@ def same_bytes(path: Path, other: Path) -> bool:
 
 
 def _same(one: xr.Dataset, other: xr.Dataset) -> bool:
-    attributes = [{name: value for name, value in each.attrs.items() if name not in _ELSEWHERE} for each in (one, other)]
+    attributes = [
+        {name: value for name, value in each.attrs.items() if name not in _ELSEWHERE} for each in (one, other)
+    ]
     return one.equals(other) and xr.Dataset(attrs=attributes[0]).identical(xr.Dataset(attrs=attributes[1]))

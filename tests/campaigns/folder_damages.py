@@ -74,7 +74,14 @@ def edit(name: str, changed: Callable[[Any], Any], folder: Path) -> None:
 
 
 IN_PLACE = {"pipe": pipe, "device": device, "directory": directory, "loop": loop, "huge": huge, "outside": outside}
-AS_JSON = {"deep": f'{{"a": {DEEP}}}', "not UTF-8": b'{"\xff": 1}', "a list": "[1]", "cut": '{"a": ', "empty": "", "null": "null"}
+AS_JSON = {
+    "deep": f'{{"a": {DEEP}}}',
+    "not UTF-8": b'{"\xff": 1}',
+    "a list": "[1]",
+    "cut": '{"a": ',
+    "empty": "",
+    "null": "null",
+}
 JSON_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "extra.json", INDEX)
 OTHER_FILES = (WEIGHTS, "pytorch_model.bin", "extra.bin", "merges.txt", "vocab.json", "special_tokens_map.json")
 
@@ -173,12 +180,16 @@ def _weights() -> dict[str, Case]:
 
 def _cases() -> dict[str, Case]:
     cases = {
-        f"{what} for {name}": Case("files", "sharded" if name == INDEX else "llama", lambda at, c=change, n=name: c(at / n))
+        f"{what} for {name}": Case(
+            "files", "sharded" if name == INDEX else "llama", lambda at, c=change, n=name: c(at / n)
+        )
         for name in JSON_FILES + OTHER_FILES
         for what, change in IN_PLACE.items()
     }
     cases |= {
-        f"{name} {what}": Case("JSON", "sharded" if name == INDEX else "llama", lambda at, c=text, n=name: _text(c, at / n))
+        f"{name} {what}": Case(
+            "JSON", "sharded" if name == INDEX else "llama", lambda at, c=text, n=name: _text(c, at / n)
+        )
         for name in JSON_FILES
         for what, text in AS_JSON.items()
     }
@@ -195,7 +206,9 @@ def _cases() -> dict[str, Case]:
         point = partial(edit, INDEX, partial(_point, target))
         cases[f"index to {target!r}"] = Case("indices", "sharded", point)
     shard = "model-00001-of-00002.safetensors"
-    cases |= {f"{what} for a shard": Case("indices", "sharded", lambda at, c=c: c(at / shard)) for what, c in IN_PLACE.items()}
+    cases |= {
+        f"{what} for a shard": Case("indices", "sharded", lambda at, c=c: c(at / shard)) for what, c in IN_PLACE.items()
+    }
     cases |= {f"{what} for a template": Case("files", "llama", partial(_templates, c)) for what, c in IN_PLACE.items()}
     return cases | _weights()
 

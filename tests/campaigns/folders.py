@@ -25,7 +25,13 @@ DEFINITIONS = {"tokenizer: one id for all"}
 def prepare() -> None:
     """Make the sound folders, and a capture of each."""
     Path("texts.txt").write_text("w1 w2 aaaa w3\nw5\n")
-    for name, family in {"llama": "llama", "sharded": "llama", "bin": "llama", "gpt2": "gpt2", "qwen2": "qwen2"}.items():
+    for name, family in {
+        "llama": "llama",
+        "sharded": "llama",
+        "bin": "llama",
+        "gpt2": "gpt2",
+        "qwen2": "qwen2",
+    }.items():
         module = tiny_module(family)
         module.save_pretrained(name, max_shard_size="100KB" if name == "sharded" else "1GB")
         word_tokenizer().save_pretrained(name)

@@ -26,7 +26,7 @@ Trials = Callable[[int, int], Iterator[Trial]]
 
 
 class Report:
-    """Trials counted by subject and ending. The endings in `right` are fine; every other one is a fault and keeps its examples."""
+    """Trials counted by subject and ending. All endings but those in `right` are faults, of which examples are kept."""
 
     def __init__(self, title: str, right: tuple[str, ...]) -> None:
         self.title = title

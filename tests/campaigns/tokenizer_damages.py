@@ -48,9 +48,7 @@ CHANGES: dict[str, Content] = {
     "backtracking": _split("(a+)+$"),
     "backtracking on words": _split(r"(\w+\s?)*$"),
     "no regular expression": _split("(("),
-    "prefix that aborts": _pieces(
-        vocab={"a": 0, "é": 1, "aé": 2}, merges=[["a", "é"]], continuing_subword_prefix="#"
-    ),
+    "prefix that aborts": _pieces(vocab={"a": 0, "é": 1, "aé": 2}, merges=[["a", "é"]], continuing_subword_prefix="#"),
     "prefix that panics": _pieces(continuing_subword_prefix="####"),
     "charsmap that panics": _charsmap("AAAAAA=="),
     "charsmap too short": _charsmap("AAAA"),

@@ -107,7 +107,12 @@ def test_malformed_text_points_at_the_column(text: str, column: int, what: str) 
 
 @pytest.mark.parametrize(
     ("stages", "what"),
-    [([], "at least one stage"), ([(0,)] * 100_001, "100,001 stages, and the most is 100,000"), ([(0,), ()], "stage 1 is empty"), ([(0,), (2, -1)], "stage 1 names block -1")],
+    [
+        ([], "at least one stage"),
+        ([(0,)] * 100_001, "100,001 stages, and the most is 100,000"),
+        ([(0,), ()], "stage 1 is empty"),
+        ([(0,), (2, -1)], "stage 1 names block -1"),
+    ],
 )
 def test_what_is_no_schedule_is_refused(stages: list, what: str) -> None:
     with pytest.raises(ScheduleError, match=what):
