@@ -6,7 +6,7 @@ import xarray
 
 from layerscope.errors import UsageError
 
-__all__ = ["require_variables"]
+__all__ = ["require_variables", "whole_attribute"]
 
 
 def require_variables(
@@ -49,7 +49,7 @@ def require_variables(
         return UsageError(f"the dataset {what}\nit is no {kind}")
 
     for name in required:
-        if name not in dataset.variables and name not in dataset.dims:
+        if name not in dataset.variables and (name not in dataset.dims or name in text):
             raise wrong(f"lacks {name!r}")
     for name, dims in variables.items():
         if name not in dataset.variables:
@@ -61,3 +61,23 @@ def require_variables(
             raise wrong(f"has {name!r} as {variable.dtype}, expected numbers")
         if not variable.size:
             raise wrong(f"has {name!r} without values")
+
+
+def whole_attribute(attributes: Mapping[object, object], name: str, default: int) -> int:
+    """Return an attribute that is a whole number, or the default where there is none.
+
+    Raises
+    ------
+    UsageError
+        It is something else.
+
+    Examples
+    --------
+    >>> whole_attribute({"num_blocks": 6}, "num_blocks", 0)
+    6
+    """
+    value = attributes.get(name, default)
+    try:
+        return int(str(value))
+    except ValueError:
+        raise UsageError(f"the attribute {name!r} of the dataset is {value!r}: expected a whole number") from None

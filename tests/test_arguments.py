@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import layerscope as ls
 from layerscope.arguments import Stream, checked
 from layerscope.errors import UsageError
+from layerscope.models.loading import wrap_module
 from layerscope.states import Sink
 
 
@@ -165,6 +167,10 @@ def test_every_public_function_is_checked():
         (
             lambda: ls.over_training("a.h5"),
             "over_training: captures 'a.h5' is a str; expected a list of strings, paths, or Datasets",
+        ),
+        (
+            lambda: wrap_module(torch.nn.Identity(), [], name="x"),
+            "wrap_module: tokenizer [] is a list; expected an object with get_vocab() and convert_ids_to_tokens(), or None",
         ),
         (lambda: ls.segment(np.array([["a"]])), "segment: similarity is a ndarray; expected an array of numbers"),
         (lambda: ls.variants.skip("8", 2), "skip: depth '8' is a str; expected a whole number up to 100,000"),

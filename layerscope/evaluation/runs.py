@@ -84,6 +84,8 @@ def plan_runs(
     """
     at_least(1, most=_MOST_SEEDS, seeds=seeds)
     turns = parse_numbers("loops", loops)
+    if not turns:
+        raise UsageError("loops names no number: give at least one, such as 3")
     at_least(1, loops=min(turns))
     if max(turns) > _MOST_LOOPS:
         raise UsageError(f"loops {max(turns)}: a sweep takes at most {_MOST_LOOPS}")

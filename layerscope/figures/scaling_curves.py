@@ -58,7 +58,8 @@ def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(written_ticks())
     drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()]).astype(np.float64)
-    axes.set_ylim(min(0.8, 0.9 * float(np.nanmin(drawn))), 1.25 * float(np.nanmax(reading.size_high.values)))
+    ends = [reading["size"].values, reading["size_high"].values]
+    axes.set_ylim(min(0.8, 0.9 * float(np.nanmin(drawn))), 1.25 * float(np.nanmax(ends)))
     width, height = size_of(axes)
     axes.set_xlabel(longest_fitting(["states (blocks + 1)", "states"], width))
     axes.set_ylabel(longest_fitting(["layers of the segment", "layers"], height))

@@ -115,6 +115,8 @@ def _reading(dataset: xr.Dataset, measure: str | None, exclude_first: int | None
     require_variables(
         dataset, "scaling: make one with layerscope scaling, or ls.scaling", _DIMS, required=_DIMS, text=_TEXT
     )
+    if int(dataset.states.max()) > min(dataset.sizes["layer"], dataset.sizes["layer_other"]):
+        raise UsageError("this scaling has fewer layers than its models have states: make it anew, or take all layers")
     names = dataset.measure.values.tolist()
     name = measure or ("cosine" if "cosine" in names else names[0])
     if name not in names:

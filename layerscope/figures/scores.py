@@ -124,7 +124,7 @@ class Scores:
         ]
 
 
-_TEXT = ("schedule", "variant", "task", "drift")
+_TEXT = ("schedule", "variant", "task", "drift", "kind")
 _DIMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(["drift_cosine", "drift_norm", "drift_cka"], ("task", "run")),
     **dict.fromkeys(["schedule", "variant", "start", "seed", "loops", "affected", "stages"], ("run",)),
@@ -134,7 +134,9 @@ _DIMS: dict[str, tuple[str, ...]] = {
     "reference_state": ("run", "stage"),
     "task": ("task",),
     "drift": ("drift",),
-    "chance": ("task",),
+    **dict.fromkeys(["example_loss", "example_correct"], ("task", "run", "example")),
+    **dict.fromkeys(["target_tokens", "target_bytes"], ("task", "example")),
+    **dict.fromkeys(["chance", "examples", "kind"], ("task",)),
 }
 """What figures read of a sweep, by its dimensions."""
 

@@ -27,7 +27,7 @@ from layerscope.models.config_check import check_memory, check_sizes, model_clas
 from layerscope.models.length_probe import length_dependence
 from layerscope.models.model import Model
 from layerscope.models.reading import quiet, reading
-from layerscope.models.token_ids import prove_tokenizer
+from layerscope.models.token_ids import TokenizerLike, prove_tokenizer
 from layerscope.models.tokenizer import load_tokenizer
 from layerscope.models.weight_report import check_weights
 
@@ -149,7 +149,7 @@ def identify(source: str | os.PathLike[str]) -> Identity:
 
 @checked
 def wrap_module(
-    module: torch.nn.Module, tokenizer: Any = None, *, name: str, fingerprint: Callable[[], str] = str
+    module: torch.nn.Module, tokenizer: TokenizerLike | None = None, *, name: str, fingerprint: Callable[[], str] = str
 ) -> Model:
     """Make a `Model` of a Hugging Face module that is already in memory, and prove it.
 

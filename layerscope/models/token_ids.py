@@ -4,7 +4,7 @@ Knows tokenizers; knows no file and no model: the rows of an embedding are a num
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tokenizers import Tokenizer
 
@@ -12,10 +12,24 @@ from layerscope.errors import ModelError, TextsError
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
 from layerscope.texts.tokenizing import tokenizing
 
-__all__ = ["Encode", "first_difference", "ids_of", "ids_of_file", "prove_tokenizer"]
+__all__ = ["Encode", "TokenizerLike", "first_difference", "ids_of", "ids_of_file", "prove_tokenizer"]
 
 _SAMPLE = 64  # tokens of the vocabulary that are tried as texts
 _SHOWN = 5  # ids in a message
+
+
+@runtime_checkable
+class TokenizerLike(Protocol):
+    """A tokenizer as transformers has them."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the id of each token."""
+        ...
+
+    def convert_ids_to_tokens(self, ids: int) -> str:
+        """Return the token of an id."""
+        ...
+
 
 Encode = Callable[[str], list[int] | None]
 """The ids of a text, or None where the tokenizer fails on it."""

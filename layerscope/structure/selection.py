@@ -45,7 +45,7 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
     UsageError
         A variable that is required is missing, or one stands on other dimensions than it should.
     """
-    expected: dict[str, tuple[Hashable, ...]] = {}
+    expected: dict[str, tuple[Hashable, ...]] = {name: (name,) for name in ("layer", "layer_other")}
     for name, variable in result.data_vars.items():
         if variable.dims not in (("layer",), ("layer", "layer_other")) or is_derived(name):
             continue
@@ -58,6 +58,11 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
         if f"{name}_null" in result:
             required = (*required, f"{name}_null_low", f"{name}_null_high")
     require_variables(result, "analysis: make one with layerscope analyze, or ls.analyze", expected, required=required)
+    rows, columns = (result.sizes.get(name) for name in ("layer", "layer_other"))
+    if None not in (rows, columns) and rows != columns and not is_between(result):
+        raise UsageError(
+            f"the analysis of one capture has {rows} layers against {columns}: take the same layers of both"
+        )
 
 
 def count_of(title: str, attrs: Mapping[Any, object], name: str, least: int = 1) -> int | None:

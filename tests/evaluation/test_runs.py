@@ -42,6 +42,7 @@ def test_what_is_chosen() -> None:
         ({"starts": "x"}, UsageError, "starts 'x': give numbers and ranges"),
         ({"starts": "2-1"}, UsageError, "starts '2-1'"),
         ({"seeds": 0}, UsageError, "seeds 0"),
+        ({"loops": []}, UsageError, "loops names no number"),
         ({"loops": "0"}, UsageError, "loops 0: must be 1 or more"),
         ({"loops": "1-99999"}, UsageError, "loops 99999: a sweep takes at most 1000"),
         ({"schedule": ["0-6"]}, ScheduleError, "names block 6"),

@@ -226,6 +226,18 @@ def test_one_count_is_no_map(counts, has):
     )
 
 
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        lambda sweep: sweep.drop_vars("example_loss").assign(example_loss=1.0),
+        lambda sweep: sweep.assign(target_tokens=sweep["target_tokens"].astype(str)),
+    ],
+)
+def test_examples_that_are_not_those_of_the_runs_are_refused(with_examples, hurt):
+    with pytest.raises(UsageError, match="it is no sweep"):
+        figures.loops(hurt(with_examples))
+
+
 def test_perplexity_is_refused(looped):
     with pytest.raises(UsageError, match="perplexity grows beyond any colour scale: draw quantity loss"):
         figures.loops(looped, "perplexity")

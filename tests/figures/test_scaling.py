@@ -95,6 +95,24 @@ def test_unknown_parameters_leave_the_states():
     assert_readable(figure)
 
 
+@pytest.mark.parametrize(
+    ("hurt", "words"),
+    [
+        (lambda dataset: dataset.isel(layer=slice(0, 1)), "fewer layers than its models have states"),
+        (lambda dataset: dataset.drop_vars("segment"), "lacks 'segment'"),
+    ],
+)
+def test_what_is_no_whole_scaling_is_refused(hurt, words):
+    with pytest.raises(UsageError, match=words):
+        scaling(hurt(found()))
+
+
+def test_without_intervals_the_counts_are_drawn():
+    dataset = found()
+    figure = scaling(dataset.assign(size_high=dataset["size_high"] * np.nan))
+    assert figure.axes[-2].get_ylim()[1] >= float(dataset["size"].max())
+
+
 def test_the_reading_that_is_asked_for():
     some = [
         analysis(name, (1, sum(sizes) - 2, 1), excluded=1, measures=("cka", "cosine")) for name, sizes in SIZES.items()

@@ -6,6 +6,7 @@ from layerscope.errors import MeasureError, UsageError
 from layerscope.structure.selection import (
     is_distance,
     pairwise_measures,
+    require_analysis,
     segment_measure,
     similarity_of,
     value_range,
@@ -100,3 +101,17 @@ def test_what_counts_as_a_distance():
     assert not is_distance(xr.DataArray(planted([2, 2])))
     assert not is_distance(xr.DataArray(np.zeros((2, 3))))
     assert not is_distance(xr.DataArray(np.zeros((2, 2))))
+
+
+@pytest.mark.parametrize(
+    ("hurt", "words"),
+    [
+        (lambda result: result.isel(layer_other=slice(0, 1)), "has 3 layers against 1"),
+        (lambda result: result.isel(layer=0), "has 'layer' on \\(\\), expected \\('layer',\\)"),
+    ],
+)
+def test_an_analysis_of_one_capture_has_its_layers_twice(hurt, words):
+    whole = analysis(cosine=np.eye(3)).assign_coords(layer=range(3), layer_other=range(3))
+    require_analysis(whole, "layer", "layer_other")
+    with pytest.raises(UsageError, match=words):
+        require_analysis(hurt(whole), "layer", "layer_other")
