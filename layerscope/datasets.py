@@ -6,7 +6,7 @@ import xarray
 
 from layerscope.errors import UsageError
 
-__all__ = ["require_variables", "whole_attribute"]
+__all__ = ["require_variables"]
 
 
 def require_variables(
@@ -61,23 +61,3 @@ def require_variables(
             raise wrong(f"has {name!r} as {variable.dtype}, expected numbers")
         if not variable.size:
             raise wrong(f"has {name!r} without values")
-
-
-def whole_attribute(attributes: Mapping[object, object], name: str, default: int) -> int:
-    """Return an attribute that is a whole number, or the default where there is none.
-
-    Raises
-    ------
-    UsageError
-        It is something else.
-
-    Examples
-    --------
-    >>> whole_attribute({"num_blocks": 6}, "num_blocks", 0)
-    6
-    """
-    value = attributes.get(name, default)
-    try:
-        return int(str(value))
-    except ValueError:
-        raise UsageError(f"the attribute {name!r} of the dataset is {value!r}: expected a whole number") from None

@@ -146,6 +146,7 @@ def capture(
     if output is not None and resume:
         done = _done_before(Path(output), model, texts, dtype or "float32", options)
         if done is not None:
+            CaptureTarget(output).clear()
             return done
     request = prepare(model, texts, dtype=dtype, device=device, **options)
     return into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)

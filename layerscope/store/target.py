@@ -7,6 +7,7 @@ a lock file that a killed capture left blocks nobody. On a file system without l
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -69,6 +70,12 @@ class CaptureTarget:
     ) -> None:
         self.temporary.unlink(missing_ok=True)
         self._release()
+
+    def clear(self) -> None:
+        """Remove what a killed capture has left beside its finished file; a living one keeps what is its own."""
+        if self._lock_path.exists() or self.temporary.exists():
+            with suppress(CaptureError, OSError), self:  # a folder that cannot be written keeps it, too
+                pass
 
     def adopt(self) -> None:
         """Put the finished temporary file in the target's place, in one step."""

@@ -66,7 +66,7 @@ def doors(folder: Path) -> Iterator[Door]:
     """All public functions, each with a valid call."""
     tiny, texts = model(folder), ["w1 w2 w3 w4 w5 w6", "w3 w4 w5 w1 w2"]
     ls.capture(tiny, texts, folder / "run.h5", spans=True)
-    states = tiny_capture(walk(32, 4, 3), [4] * 8, attrs={"model": "tiny@step1", "num_blocks": "3"})
+    states = tiny_capture(walk(32, 4, 3), [4] * 8, attrs={"model": "tiny@step1", "num_blocks": 3})
     later = states.assign_attrs(model="tiny@step2")
     result = ls.analyze(states, bootstrap=4, null=4)
     between = ls.analyze(states, later, measures="cka", bootstrap=4)

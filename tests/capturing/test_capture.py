@@ -256,8 +256,11 @@ def test_a_complete_capture_is_known_without_loading_the_model(tmp_path, folder_
     same = {"store_dtype": "bfloat16", "schedule": "skip:0", "layers": "0-1", "resume": True}
     with monkeypatch.context() as patch:
         patch.setattr("layerscope.capturing.request.load_model", None)
+        left = tmp_path / ".run.h5.lock"  # by a capture that was killed after its last write
+        left.touch()
         report = capture(str(folder), source, path, **same)
         assert report.already_complete
+        assert not left.exists()
         assert (report.path, report.rows) == (path, read_header(path).sizes["token"])
     with pytest.raises(CaptureError, match="stored with layers '0-1', asked for None"):
         capture(str(folder), source, path, **same | {"layers": None})
