@@ -71,14 +71,6 @@ def test_layers_that_were_not_stored_keep_their_depth():
     np.testing.assert_allclose(found["depth"], [1 / 3, 1])  # under a schedule the blocks say nothing of its stages
 
 
-def test_a_depth_that_is_no_number_is_refused():
-    result = analyze(capture(walk(40, 3, 4), [5] * 8), capture(walk(40, 4, 4), [5] * 8), measures="cka")
-    with pytest.raises(
-        UsageError, match=r"the attribute 'num_blocks' of the dataset is \[1, 2\]: expected a whole number"
-    ):
-        best_match(result.assign_attrs(num_blocks=[1, 2]), "cka")
-
-
 def test_a_deeper_copy_of_a_model_is_matched_to_itself():
     states = walk(60, 4, 6)
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
