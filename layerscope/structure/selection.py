@@ -59,7 +59,8 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
             required = (*required, f"{name}_null_low", f"{name}_null_high")
     require_variables(result, "analysis: make one with layerscope analyze, or ls.analyze", expected, required=required)
     rows, columns = (result.sizes.get(name) for name in ("layer", "layer_other"))
-    if None not in (rows, columns) and rows != columns and not is_between(result):
+    between = is_between(result) or any(variable.dims == ("layer_other",) for variable in result.data_vars.values())
+    if None not in (rows, columns) and rows != columns and not between:
         raise UsageError(
             f"the analysis of one capture has {rows} layers against {columns}: take the same layers of both"
         )

@@ -72,8 +72,13 @@ def procrustes(X, Y, lengths):
     return float(np.sum((X @ Q - Y) ** 2))
 
 
+def _padded(X, Y):
+    width = max(X.shape[1], Y.shape[1])
+    return (np.pad(Z, ((0, 0), (0, width - Z.shape[1]))) for Z in (X, Y))
+
+
 def procrustes_unnormalized(X, Y, lengths):
-    X, Y = X - X.mean(0), Y - Y.mean(0)
+    X, Y = _padded(X - X.mean(0), Y - Y.mean(0))
     Q, _ = orthogonal_procrustes(X, Y)
     return float(np.sqrt(np.mean(np.sum((X @ Q - Y) ** 2, axis=1))))
 
@@ -267,7 +272,7 @@ def correlation_match_hard(X, Y, lengths):
 
 def permutation_procrustes(X, Y, lengths):
     """Try a matching by linear programming, then measure the distance it leaves."""
-    X, Y = ((Z - Z.mean(0)) / np.linalg.norm(Z - Z.mean(0)) for Z in (X, Y))
+    X, Y = _padded(*((Z - Z.mean(0)) / np.linalg.norm(Z - Z.mean(0)) for Z in (X, Y)))
     p = X.shape[1]
     rows, columns = np.kron(np.eye(p), np.ones(p)), np.kron(np.ones(p), np.eye(p))
     match = linprog(-(X.T @ Y).ravel(), A_eq=np.concatenate([rows, columns]), b_eq=np.ones(2 * p)).x.reshape(p, p)

@@ -141,18 +141,18 @@ def test_a_panic_of_the_tokenizer_library_is_one_line(tiny_folder, monkeypatch, 
         os.write(2, b"thread '<unnamed>' panicked at src/lib.rs:1:2:\n")
         raise PanicException("index out of bounds")
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", panic)
+    monkeypatch.setattr(transformers.PreTrainedTokenizerFast, "from_pretrained", panic)
     assert "cannot be read as a model (PanicException: index out of bounds)" in refusal(tiny_folder)
     assert "panicked" not in capfd.readouterr().err
 
 
 def test_what_libraries_print_without_a_panic_is_kept(tiny_folder, monkeypatch, capfd):
-    original = transformers.AutoTokenizer.from_pretrained
+    original = transformers.PreTrainedTokenizerFast.from_pretrained
 
     def talk(*arguments, **options):
         os.write(2, b"by the way\n")
         return original(*arguments, **options)
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", talk)
+    monkeypatch.setattr(transformers.PreTrainedTokenizerFast, "from_pretrained", talk)
     ls.load_model(tiny_folder)
     assert "by the way" in capfd.readouterr().err

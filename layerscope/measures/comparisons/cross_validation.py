@@ -25,16 +25,16 @@ Layer = Float[torch.Tensor, "token feature"]
 
 
 def deal_folds(sequence: Int[np.ndarray, " token"], folds: int) -> Int[np.ndarray, " token"]:
-    """Deal whole sequences into folds, in the order of a hash of their numbers; return the fold of each token.
+    """Deal whole sequences into folds, in the order of a hash of their places; return the fold of each token.
 
     Examples
     --------
     >>> deal_folds(np.array([0, 0, 1, 2, 2, 3]), 2)
-    array([1, 1, 0, 0, 0, 1])
+    array([0, 0, 1, 1, 1, 0])
     """
     present, slot = np.unique(sequence, return_inverse=True)
     fold = np.empty(len(present), np.int64)
-    fold[np.argsort(row_priority(present, 0), kind="stable")] = np.arange(len(present)) % folds
+    fold[np.argsort(row_priority(np.arange(len(present)), 0), kind="stable")] = np.arange(len(present)) % folds
     dealt: np.ndarray = fold[slot]
     return dealt
 
@@ -89,7 +89,7 @@ def _errors(held: HeldTokens, test: Bool[np.ndarray, " token"]) -> tuple[Matrix,
 
 
 def _size(states: Layer) -> float:
-    return float(states.square().sum(dtype=torch.float64))
+    return float(states.double().square().sum())
 
 
 class _Fit:

@@ -29,6 +29,11 @@ def lowest(seed: int, size: int) -> np.ndarray:
     return np.sort(np.argsort(row_priority(np.arange(TOKENS), seed))[:size])
 
 
+def lengths_of(rows: np.ndarray) -> list[int]:
+    """Count the rows of each sequence that has some."""
+    return np.unique(np.repeat(np.arange(len(LENGTHS)), LENGTHS)[rows], return_counts=True)[1].tolist()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_beyond_the_rows_held_it_is_the_measure_of_the_seeded_sample(monkeypatch: pytest.MonkeyPatch, name: str):
     for module in (study, row_sample):
@@ -36,7 +41,7 @@ def test_beyond_the_rows_held_it_is_the_measure_of_the_seeded_sample(monkeypatch
     states = walk(TOKENS, 2, 5)
     found = analyze(capture(states, LENGTHS), measures=[name], seed=3)[name]
     kept = states[lowest(3, 40)]
-    expected = ORACLES[name](kept[:, 0], kept[:, 1], [40])
+    expected = ORACLES[name](kept[:, 0], kept[:, 1], lengths_of(lowest(3, 40)))
     assert found[0, 1].item() == pytest.approx(expected, rel=1e-9, abs=1e-10)
     assert (found.attrs["sample"], found.attrs["sample_seed"], found.attrs["tokens"]) == (40, 3, 40)
     assert found.attrs["estimator"].endswith("of a seeded sample of tokens")
@@ -86,9 +91,9 @@ def test_half_samples_are_the_measure_on_half_of_the_sequences(name: str):
     group, groups = deal_groups(np.repeat(np.arange(len(LENGTHS)), LENGTHS), 4)
     found = []
     for mask in half_masks(groups, 6, 4):
-        half = states[mask[group] > 0]
-        found.append(oracle(half[:, 0], half[:, 1], []))
-    value = ORACLES[name](states[:, 0], states[:, 1], [])
+        rows = np.flatnonzero(mask[group] > 0)
+        found.append(oracle(states[rows, 0], states[rows, 1], lengths_of(rows)))
+    value = ORACLES[name](states[:, 0], states[:, 1], LENGTHS)
     shifted = np.array(found) - np.mean(found) + value
     np.testing.assert_allclose(result[f"{name}_bootstrap"][:, 0, 1], shifted, atol=1e-6)
 
