@@ -6,7 +6,6 @@ checksums, so that an entry that was changed, added or removed by something else
 arrays; knows no model.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -21,6 +20,14 @@ from typing import Any
 import numpy as np
 
 from layerscope.errors import FileError
+from layerscope.evaluation.journal_check import (
+    MODULUS,
+    STATEMENTS,
+    check_journal,
+    checksum,
+    entry_checksum,
+    total_text,
+)
 from layerscope.store.hdf5 import require_regular_file
 from layerscope.store.locking import connect
 
@@ -39,18 +46,6 @@ _MAGIC = b"SQLite format 3\0"
 
 Arrays = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
-
-_TABLES = """
-CREATE TABLE settings (text TEXT NOT NULL, total TEXT NOT NULL);
-CREATE TABLE results (task INTEGER, batch INTEGER, run INTEGER, arrays BLOB NOT NULL, checksum TEXT NOT NULL,
-PRIMARY KEY (task, batch, run));
-CREATE TABLE sums (task INTEGER, node INTEGER, batch INTEGER NOT NULL, arrays BLOB NOT NULL, checksum TEXT NOT NULL,
-PRIMARY KEY (task, node))
-"""
-_STATEMENTS = [statement.strip() for statement in _TABLES.split(";")]
-
-_BYTES = 16  # of a checksum
-_MODULUS: int = 2 ** (8 * _BYTES)
 
 
 class Journal:
@@ -88,13 +83,13 @@ class Journal:
             if not self._database.execute("SELECT name FROM sqlite_master").fetchone():
                 self._begin(json.dumps(dict(settings)))
             self._database.execute("COMMIT")
-            self.settings, self._total = _checked(path, self._database)
+            self.settings, self._total = check_journal(path, self._database)
             self._closing = held.pop_all()
 
     def _begin(self, text: str) -> None:
-        for statement in _STATEMENTS:
+        for statement in STATEMENTS:
             self._database.execute(statement)
-        self._database.execute("INSERT INTO settings VALUES (?, ?)", (text, _total_text(_checksum(text.encode()))))
+        self._database.execute("INSERT INTO settings VALUES (?, ?)", (text, total_text(checksum(text.encode()))))
 
     def __enter__(self) -> "Journal":
         return self
@@ -128,7 +123,7 @@ class Journal:
                 before = _unpacked(known[1]) if known else {name: np.zeros_like(value) for name, value in more.items()}
                 summed = {name: np.asarray(before[name] + value) for name, value in more.items()}
                 total = self._put(cursor, "sums", (task, node, batch), _packed(summed), total)
-            cursor.execute("UPDATE settings SET total = ?", (_total_text(total),))
+            cursor.execute("UPDATE settings SET total = ?", (total_text(total),))
             cursor.execute("COMMIT")
         self._total = total
 
@@ -138,9 +133,9 @@ class Journal:
         key = numbers if table == "results" else numbers[:2]
         before = cursor.execute(f"SELECT checksum FROM {table} WHERE {where}", key).fetchone()
         replaced = int(before[0], 16) if before else 0
-        checksum = _entry_checksum(table, numbers, packed)
+        checksum = entry_checksum(table, numbers, packed)
         cursor.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?)", (*numbers, packed, f"{checksum:x}"))
-        return (total + checksum - replaced) % _MODULUS
+        return (total + checksum - replaced) % MODULUS
 
     def results(self, task: int, run: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Give each batch of one run."""
@@ -208,7 +203,7 @@ def read_journal(path: Path) -> JournalFacts:
     """
     require_regular_file(path, "journal of a sweep")
     with _translated(path, reading=True), closing(connect(path, timeout=0)) as database:
-        settings, _ = _checked(path, database)
+        settings, _ = check_journal(path, database)
         counts = dict(database.execute("SELECT task, COUNT(*) FROM results GROUP BY task").fetchall())
     return JournalFacts(settings, {name: counts.get(task, 0) for task, name in enumerate(settings.get("tasks", []))})
 
@@ -287,51 +282,6 @@ def _translated(path: Path, *, reading: bool = False) -> Iterator[None]:
         else:
             said = f"{path} is no journal of a sweep, or a damaged one ({error})\nbegin anew with --overwrite"
         raise FileError(said) from error
-
-
-def _checked(path: Path, database: sqlite3.Connection) -> tuple[dict[str, Any], int]:
-    """Return the settings and the sum of all checksums, after comparing every entry with its own.
-
-    Raises
-    ------
-    FileError
-        Other tables than a journal's, or contents that do not match their checksums.
-    """
-    tables = {
-        " ".join(str(sql).split()) for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")
-    }
-    if tables != {" ".join(statement.split()) for statement in _STATEMENTS}:
-        if not any(sql.startswith("CREATE TABLE sums") for sql in tables):
-            raise FileError(f"{path} is no journal of a sweep: it has other tables")
-        raise FileError(f"{path} was begun by a version that wrote no checksums\nbegin anew with --overwrite")
-    rows = database.execute("SELECT text, total FROM settings").fetchall()
-    trouble = "its settings are missing" if len(rows) != 1 else _trouble(database, *rows[0])
-    if trouble:
-        raise FileError(f"{path} is damaged: {trouble}\nbegin anew with --overwrite")
-    settings: dict[str, Any] = json.loads(rows[0][0])
-    return settings, int(rows[0][1], 16)
-
-
-def _trouble(database: sqlite3.Connection, text: Any, total: Any) -> str | None:
-    found = _checksum(str(text).encode())
-    for table, numbers in (("results", "task, batch, run"), ("sums", "task, node, batch")):
-        for *key, arrays, checksum in database.execute(f"SELECT {numbers}, arrays, checksum FROM {table}"):
-            if not isinstance(arrays, bytes) or f"{_entry_checksum(table, tuple(key), arrays):x}" != checksum:
-                return f"an entry of {table} does not match its checksum"
-            found += int(checksum, 16)
-    return None if _total_text(found % _MODULUS) == total else "entries or settings were changed, added or removed"
-
-
-def _checksum(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=_BYTES).digest())
-
-
-def _entry_checksum(table: str, numbers: tuple[Any, ...], packed: bytes) -> int:
-    return _checksum(f"{table} {numbers} ".encode() + packed)
-
-
-def _total_text(total: int) -> str:
-    return f"{total:x}"
 
 
 def _packed(arrays: Arrays) -> bytes:
