@@ -184,3 +184,12 @@ def test_what_dead_writers_left_is_removed_and_nothing_of_living_ones(analysis: 
     with replace_whole(mine) as partial:
         partial.touch()
     assert mine.exists()
+
+
+def test_an_attribute_that_is_no_unicode_is_refused(analysis: xarray.Dataset, tmp_path: Path):
+    path = tmp_path / "analysis.nc"
+    write_result(analysis, path)
+    with h5py.File(path, "r+") as file:
+        file["cosine"].attrs.create("long_name", b"cosin\x89", dtype=h5py.string_dtype())
+    with pytest.raises(FileError, match="cosine: attribute long_name is no text in UTF-8"):
+        read_analysis(path)

@@ -176,8 +176,15 @@ def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_byte
         attribute = item.attrs.get_id(name)
         if attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size() > file_bytes:
             return f"attribute {name} is larger than the file"
-        if name in types and not isinstance(plain_value(item.attrs[name]), types[name]):
+        if name not in types:
+            continue
+        value = plain_value(item.attrs[name])
+        if not isinstance(value, types[name]):
             return f"attribute {name} is not of type {types[name].__name__}"
+        if isinstance(value, str) and any(
+            "\ud800" <= letter <= "\udfff" for letter in value
+        ):  # as h5py gives such bytes
+            return f"attribute {name} is no text in UTF-8"
     return None
 
 
