@@ -59,8 +59,6 @@ class CrossValidatedPrediction(Comparison):
         parts = [_errors(held, fold == number) for number in range(folds)]
         errors, squares = np.sum([part[0] for part in parts], axis=0), np.sum([part[1] for part in parts], axis=0)
         found: Matrix = 1 - errors / squares[:, None]
-        if held.alone:
-            np.fill_diagonal(found, measure.self_value)
         return found
 
 
