@@ -23,7 +23,7 @@ from layerscope.errors import ModelError, TextsError
 from layerscope.evaluation.exams import load_exam
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet
+from layerscope.models.loader_errors import silence_loaders
 from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.texts.batches import pad_batch
@@ -68,7 +68,7 @@ def main() -> None:
     work = chosen.epochs * len(answers)
     with progress(chosen.task, total=work, unit="examples") as advance, ls.scheduled(model, chosen.schedule):
         train(model, answers, encoder(model), chosen, advance)
-    with quiet():
+    with silence_loaders():
         save(chosen.save, model.module, model.tokenizer, {"settings": settings, "provenance": json.loads(provenance())})
     print(f"{chosen.save}: {len(answers)} answers of {chosen.task}, {chosen.epochs} times, under {chosen.schedule}")
 

@@ -30,7 +30,7 @@ from layerscope.evaluation.table import run_columns
 from layerscope.results import write_result
 from layerscope.models.loading import DTYPES, identify, load_model, wrap_module
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet, reading
+from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
 from layerscope.models.tokenizer import load_tokenizer
 from layerscope.outputs import writable
 from layerscope.progress import Advance, progress
@@ -135,7 +135,7 @@ def classifier(chosen: argparse.Namespace, task: Task) -> Model:
     """Load an encoder with a new classifier on it, the same for the same seed."""
     who = identify(chosen.model)
     torch.manual_seed(chosen.seed)
-    with reading(who.name), quiet():
+    with translate_loader_errors(who.name), silence_loaders():
         module = transformers.AutoModelForSequenceClassification.from_pretrained(
             who.folder, revision=who.revision, num_labels=task.outputs, dtype=DTYPES[chosen.dtype]
         )

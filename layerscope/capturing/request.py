@@ -187,8 +187,8 @@ def _longest(model: Model, max_length: int | None) -> int | None:
         raise UsageError(f"--max-length {max_length}: keep 1 token or more")
     if max_length is None:
         return model.context
-    if model.longest is not None and max_length > model.longest:
-        raise CaptureError(f"--max-length {max_length}: {model.name} takes {model.longest} tokens at most")
+    if model.max_positions is not None and max_length > model.max_positions:
+        raise CaptureError(f"--max-length {max_length}: {model.name} takes {model.max_positions} tokens at most")
     if model.context is not None and max_length > model.context:
         warnings.warn(
             f"--max-length {max_length}: {model.name} is made for {model.context} tokens, and longer texts run beyond that",

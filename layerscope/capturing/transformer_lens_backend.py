@@ -24,10 +24,10 @@ from layerscope.capturing.protocol import BatchStates, Session, Wanted
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode
+from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet
 
-with quiet(), warnings.catch_warnings():  # the import silences transformers' log and adds warning filters
+with silence_loaders(), warnings.catch_warnings():  # the import silences transformers' log and adds warning filters
     from transformer_lens.model_bridge import TransformerBridge
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
@@ -112,7 +112,7 @@ def _eager_clone(module: nn.Module) -> nn.Module:
     """
     shared = {id(tensor): tensor for tensors in (module.parameters(), module.buffers()) for tensor in tensors}
     clone: Any = copy.deepcopy(module, shared).eval()
-    with quiet():  # Falcon says that it cannot switch; its bridge does without
+    with silence_loaders():  # Falcon says that it cannot switch; its bridge does without
         clone.set_attn_implementation("eager")
     eager: nn.Module = clone
     return eager

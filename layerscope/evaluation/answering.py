@@ -10,8 +10,8 @@ import numpy as np
 from layerscope.evaluation.exam import Exam
 from layerscope.evaluation.layout import Layout
 from layerscope.evaluation.scoring import PromptScores, Visit, score_batch
+from layerscope.models.logits import refuse_not_finite
 from layerscope.models.model import Model
-from layerscope.models.vocabulary import refuse_not_finite
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.tree import Node
 

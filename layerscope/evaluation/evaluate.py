@@ -17,8 +17,8 @@ from layerscope.evaluation.layout import lay_out, plan
 from layerscope.evaluation.scoring import PromptScores
 from layerscope.evaluation.written import WrittenExam
 from layerscope.models.loading import load_model
+from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
-from layerscope.models.vocabulary import require_vocabulary_head
 from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule

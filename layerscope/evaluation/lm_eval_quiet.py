@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from layerscope.models.reading import quiet
+from layerscope.models.loader_errors import silence_loaders
 
 __all__ = ["Randomness", "seeded", "silent"]
 
@@ -38,7 +38,7 @@ def silent(*, printing: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        stack.enter_context(quiet())
+        stack.enter_context(silence_loaders())
         if not printing:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))

@@ -21,7 +21,7 @@ from layerscope.execution.generation import continue_batch
 from layerscope.models.model import Model
 from layerscope.texts.batches import pad_batch
 from layerscope.texts.special_tokens import appended_tokens
-from layerscope.texts.tokenizing import shown, tokenizing
+from layerscope.texts.tokenizer_errors import quote_start, translate_tokenizer_errors
 
 __all__ = ["Pair", "Reader"]
 
@@ -132,7 +132,7 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
         self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **options: Any
     ) -> list[int]:
         """Encode a text as lm-eval does, without the tokens that the tokenizer appends: what follows would come after the end."""
-        with tokenizing(f"a text of {self._name}, {shown(string)}"):
+        with translate_tokenizer_errors(f"a text of {self._name}, {quote_start(string)}"):
             ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
             if self._appended and len(ids) > len(self.tokenizer.encode(string, add_special_tokens=False)):
                 ids = ids[: -len(self._appended)]
@@ -143,7 +143,7 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode a batch as lm-eval does, with `tok_encode` where the tokenizer appends tokens."""
         if not self._appended:
-            with tokenizing(f"one of {len(strings)} texts of {self._name}"):
+            with translate_tokenizer_errors(f"one of {len(strings)} texts of {self._name}"):
                 found: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
                     strings, padding_side, left_truncate_len, **options
                 )

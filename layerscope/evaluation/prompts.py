@@ -10,7 +10,7 @@ from typing import Any
 
 from layerscope.errors import TextsError
 from layerscope.texts.special_tokens import prepended_tokens
-from layerscope.texts.tokenizing import shown, tokenizing
+from layerscope.texts.tokenizer_errors import quote_start, translate_tokenizer_errors
 
 __all__ = ["Encoder", "Prompt"]
 
@@ -65,7 +65,7 @@ class Encoder:
 
     def encode(self, text: str) -> Tokens:
         """Return the ids of a text, without special tokens."""
-        with tokenizing(f"the text {shown(text)}"):
+        with translate_tokenizer_errors(f"the text {quote_start(text)}"):
             return tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def prompt(self, context: str, continuations: Sequence[str], name: str) -> Prompt:

@@ -23,8 +23,8 @@ from layerscope.evaluation.sweeping import Sweeping
 from layerscope.evaluation.table import sweep_table
 from layerscope.evaluation.tasks import TASKS
 from layerscope.models.loading import identify, load_model
+from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
-from layerscope.models.vocabulary import require_vocabulary_head
 from layerscope.outputs import new_file, writable
 from layerscope.provenance import moving_weights, nested, provenance
 from layerscope.results import read_sweep, write_result

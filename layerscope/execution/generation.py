@@ -14,14 +14,14 @@ from layerscope.arguments import checked
 from layerscope.errors import UsageError, at_least
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode
+from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.loading import load_model
+from layerscope.models.logits import refuse_not_finite, require_vocabulary_head, undefined_rows
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet
-from layerscope.models.vocabulary import refuse_not_finite, require_vocabulary_head, undefined
 from layerscope.schedules.spec import ScheduleLike, as_spec
-from layerscope.texts.records import Text, encodable
 from layerscope.texts.special_tokens import encode_open
-from layerscope.texts.tokenizing import tokenizing
+from layerscope.texts.text import Text, check_encodable
+from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
 __all__ = ["continue_batch", "generate"]
 
@@ -89,7 +89,7 @@ def generate(
         raise UsageError(f"temperature {temperature}: must be a number of 0 or more")
     if 0 < temperature < _COLDEST:
         raise UsageError(f"temperature {temperature}: give at least {_COLDEST}, or 0 for the likeliest token")
-    encodable(Text("prompt", prompt), "the prompt")
+    check_encodable(Text("prompt", prompt), "the prompt")
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
     tokens = encode_open(model.tokenizer, prompt)
@@ -110,7 +110,7 @@ def generate(
     new = found[0, len(tokens) :].tolist()
     if new[-1] in _end_ids(model):
         del new[-1]
-    with tokenizing("the tokens that were generated", f"see to the tokenizer of {model.name}"):
+    with translate_tokenizer_errors("the tokens that were generated", f"see to the tokenizer of {model.name}"):
         text: str = model.tokenizer.decode(new)
     return text
 
@@ -158,13 +158,13 @@ def continue_batch(
     start = input_ids.shape[1]
 
     def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        if undefined(logits).any():
+        if undefined_rows(logits).any():
             where = f"{name}, after {ids.shape[1] - start} new tokens"
             refuse_not_finite(model, where, "the score of the next token", schedule)
         return logits
 
     module: Any = model.module
-    with quiet(), eval_mode(module), _without_defaults(module), torch.no_grad():
+    with silence_loaders(), eval_mode(module), _without_defaults(module), torch.no_grad():
         found: torch.Tensor = module.generate(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -1,8 +1,7 @@
-"""The table of architectures: where a model family keeps its blocks, its norm and its head.
+"""The table of architectures: where a model family keeps its blocks, its final norm and its head.
 
-Data only. One row is one family of the Hugging Face transformers library (its ``model_type``). Nothing here is trusted:
-`layerscope.models.causal` proves the row right on the loaded weights before anything is captured. How to add a row is told
-in ``docs/extending.md``.
+Data only. One row describes one family of the transformers library (its ``model_type``). Every load checks its row on the loaded
+weights (`layerscope.models.architecture_check`). ``docs/extending.md`` explains how to add a row.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from layerscope.models.eval_mode import eval_mode
 from layerscope.models.length_dependence import LengthDependence
 from layerscope.models.model import Model, stream_out
 
-__all__ = ["length_dependence"]
+__all__ = ["measure_length_dependence"]
 
 _SHORT, _LONG = 7, 16  # tokens of the texts that are run side by side with padding
 _MOST_BORDERS = 8
@@ -28,7 +28,7 @@ _Seen = tuple[list[torch.Tensor], torch.Tensor]
 """What the model gave its blocks for the first text, and the last state of that text."""
 
 
-def length_dependence(model: Model) -> LengthDependence:
+def measure_length_dependence(model: Model) -> LengthDependence:
     """Measure which lengths may share a batch.
 
     Raises

@@ -1,7 +1,7 @@
 """Loading a model by hub id, folder or GGUF file.
 
 The weights come from safetensors where there are any, else from ``.bin`` files read with ``weights_only=True``; code that
-comes with a checkpoint is never run unless asked for. Every model is proved (`layerscope.models.causal`) before it is
+comes with a checkpoint is never run unless asked for. Every model is proved (`layerscope.models.architecture_check`) before it is
 handed out.
 """
 
@@ -20,14 +20,15 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from layerscope.arguments import checked
 from layerscope.errors import ModelError, UsageError, missing_file
-from layerscope.models import causal, gguf
+from layerscope.models import gguf
+from layerscope.models.architecture_check import check_architecture
 from layerscope.models.architectures import ARCHITECTURES, Architecture
 from layerscope.models.checkpoint import Checkpoint, folder_hash, hub_commit, open_folder, open_hub
 from layerscope.models.config_check import check_memory, check_sizes, model_class
-from layerscope.models.length_probe import length_dependence
+from layerscope.models.length_probe import measure_length_dependence
+from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
 from layerscope.models.model import Model
-from layerscope.models.reading import quiet, reading
-from layerscope.models.token_ids import TokenizerLike, prove_tokenizer
+from layerscope.models.token_ids import TokenizerLike, check_tokenizer
 from layerscope.models.tokenizer import load_tokenizer
 from layerscope.models.weight_report import check_weights
 
@@ -83,9 +84,9 @@ def load_model(
     who = identify(source)
     folder, remedy = who.folder, None
     if isinstance(folder, Path) and folder.suffix == ".gguf":
-        folder = gguf.converted(folder)
+        folder = gguf.convert(folder)
         remedy = f"delete {folder}, and it is converted again"
-    with reading(who.name, remedy), quiet():
+    with translate_loader_errors(who.name, remedy), silence_loaders():
         checkpoint = open_folder(folder) if isinstance(folder, Path) else open_hub(folder, who.revision)
         # All that is read from the hub is of one commit, though its branch may move meanwhile.
         revision = who.revision if isinstance(folder, Path) else checkpoint.folder.name
@@ -139,7 +140,7 @@ def identify(source: str | os.PathLike[str]) -> Identity:
             raise ModelError(f"{path} is not a regular file: give a .gguf file, or a folder under another name")
         if not path.exists():
             raise ModelError(missing_file(path))
-        return Identity(path.stem, path, "main", partial(gguf.content_hash, path))
+        return Identity(path.stem, path, "main", partial(gguf.file_hash, path))
     if path.is_dir():
         return Identity(path.resolve().name, path, "main", partial(folder_hash, path))
     hub_id, revision = _hub_id(source)
@@ -168,10 +169,10 @@ def wrap_module(
     """
     plain: Any = getattr(module, "_orig_mod", module)  # under torch.compile, whose graph shows no block
     model = Model(plain.eval(), tokenizer, name, _row(plain.config.model_type, name), fingerprint)
-    causal.prove(model)
+    check_architecture(model)
     if tokenizer is not None:
-        prove_tokenizer(tokenizer, model.vocabulary_size, name)
-    return replace(model, length_dependence=length_dependence(model))
+        check_tokenizer(tokenizer, model.vocabulary_size, name)
+    return replace(model, length_dependence=measure_length_dependence(model))
 
 
 def _row(family: object, name: str) -> Architecture:
@@ -221,7 +222,7 @@ def _quantization_explained(checkpoint: Checkpoint, name: str) -> Iterator[None]
             f"{name}: the weights are quantised ({checkpoint.quantization}), which transformers cannot read: give the plain model"
         )
     remedy = f"the weights are quantised ({checkpoint.quantization}): install what it needs, or give the plain model"
-    with reading(name, remedy):
+    with translate_loader_errors(name, remedy):
         yield
 
 
@@ -247,5 +248,5 @@ def _device(device: str) -> torch.device:
 
 
 def _hub_commit(hub_id: str, revision: str) -> str:
-    with reading(hub_id), quiet():
+    with translate_loader_errors(hub_id), silence_loaders():
         return hub_commit(hub_id, revision)

@@ -109,11 +109,11 @@ class Model:
     def context(self) -> int | None:
         """The longest sequence the model is made for, in tokens; None where nothing limits it (ALiBi)."""
         if self.architecture.positions is not None:
-            return self.longest
+            return self.max_positions
         return context_length(self.config)
 
     @property
-    def longest(self) -> int | None:
+    def max_positions(self) -> int | None:
         """The longest sequence the model can run: the learned positions it has; None for rotary positions and ALiBi."""
         return learned_positions(self.trunk, self.architecture)
 

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 
 from layerscope.errors import ModelError, TextsError
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
-from layerscope.texts.tokenizing import tokenizing
+from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
-__all__ = ["Encode", "TokenizerLike", "first_difference", "ids_of", "ids_of_file", "prove_tokenizer"]
+__all__ = ["Encode", "TokenizerLike", "check_tokenizer", "describe_id_difference", "encoder", "file_encoder"]
 
 _SAMPLE = 64  # tokens of the vocabulary that are tried as texts
 _SHOWN = 5  # ids in a message
@@ -35,12 +35,12 @@ Encode = Callable[[str], list[int] | None]
 """The ids of a text, or None where the tokenizer fails on it."""
 
 
-def ids_of(tokenizer: Any) -> Encode:
+def encoder(tokenizer: Any) -> Encode:
     """Return a function that gives the ids of a text, or None where the tokenizer fails on it."""
 
     def encode(text: str) -> list[int] | None:
         try:
-            with tokenizing("a text"):
+            with translate_tokenizer_errors("a text"):
                 return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
         except TextsError:  # a failure is what is compared
             return None
@@ -48,14 +48,14 @@ def ids_of(tokenizer: Any) -> Encode:
     return encode
 
 
-def ids_of_file(written: Tokenizer) -> Encode:
+def file_encoder(written: Tokenizer) -> Encode:
     """Return the like for a ``tokenizer.json`` that was read directly."""
     written.no_truncation()  # which the length of a capture decides, and no file
     written.no_padding()
 
     def encode(text: str) -> list[int] | None:
         try:
-            with tokenizing("a text"):
+            with translate_tokenizer_errors("a text"):
                 return list(written.encode(text).ids)
         except TextsError:  # a failure is what is compared
             return None
@@ -63,12 +63,12 @@ def ids_of_file(written: Tokenizer) -> Encode:
     return encode
 
 
-def first_difference(one: Encode, other: Encode, texts: Iterable[str]) -> str:
+def describe_id_difference(one: Encode, other: Encode, texts: Iterable[str]) -> str:
     """Say on which of some texts two tokenizers differ first, and what each gives; nothing where they agree.
 
     Examples
     --------
-    >>> first_difference(lambda text: [1, 2, 3], lambda text: [1, 3], ["so"])
+    >>> describe_id_difference(lambda text: [1, 2, 3], lambda text: [1, 3], ["so"])
     "(for 'so' […, 2, 3], not […, 3])"
     """
     for text in texts:
@@ -89,7 +89,7 @@ def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
     return f"[{'…, ' if start else ''}{', '.join(shown)}{', …' if start + _SHOWN < len(ids) else ''}]"
 
 
-def prove_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
+def check_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
     """Prove that a tokenizer and a model with `rows` rows of embedding fit each other.
 
     The vocabulary has more than special tokens, not every text of it is unknown, and every id that a text can give is below
@@ -106,8 +106,8 @@ def prove_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
     >>> from tokenizers import Tokenizer, models
     >>> from transformers import PreTrainedTokenizerFast
     >>> words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"so": 0, "it": 1}, unk_token="so")))
-    >>> prove_tokenizer(words, 2, "tiny")
-    >>> prove_tokenizer(words, 1, "tiny")
+    >>> check_tokenizer(words, 2, "tiny")
+    >>> check_tokenizer(words, 1, "tiny")
     Traceback (most recent call last):
         ...
     layerscope.errors.ModelError: tiny: the tokenizer gives the id 1 ('it'), and the model's embedding has 1 rows: it is the
@@ -116,7 +116,7 @@ def prove_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
     vocabulary = _ordinary(tokenizer)
     if not vocabulary:
         raise ModelError(f"{name}: the tokenizer's vocabulary is empty: give the checkpoint its own tokenizer files")
-    around = ids_of(tokenizer)("") or []  # of special tokens, those that every text gets
+    around = encoder(tokenizer)("") or []  # of special tokens, those that every text gets
     highest = max([*vocabulary.values(), *around])
     if highest >= rows:
         token = tokenizer.convert_ids_to_tokens(highest)
@@ -143,7 +143,7 @@ def _only_unknown(tokenizer: Any, vocabulary: dict[str, int]) -> bool:
     unknown = tokenizer.unk_token_id
     if unknown is None:
         return False
-    encode = ids_of(tokenizer)
+    encode = encoder(tokenizer)
     special = {unknown, *tokenizer.all_special_ids}
     sample = list(vocabulary)[:: max(1, len(vocabulary) // _SAMPLE)]
     return all(set(encode(text) or [unknown]) <= special for text in (*AWKWARD_TEXTS, *sample))

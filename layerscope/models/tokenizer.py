@@ -21,8 +21,8 @@ from tokenizers import Tokenizer
 
 from layerscope.errors import ModelError
 from layerscope.models import tokenizer_trial
-from layerscope.models.reading import quiet, reading
-from layerscope.models.token_ids import first_difference, ids_of, ids_of_file
+from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
+from layerscope.models.token_ids import describe_id_difference, encoder, file_encoder
 from layerscope.models.tokenizer_trial import AWKWARD_TEXTS
 from layerscope.panics import without_panic_text
 
@@ -69,12 +69,12 @@ def load_tokenizer(folder: Path | str, name: str, again: str | None, options: di
     UserWarning
         The class that the checkpoint names, or ``tokenizer_config.json``, says otherwise than ``tokenizer.json``.
     """
-    with reading(name, again), quiet():
+    with translate_loader_errors(name, again), silence_loaders():
         path, config = (_file(folder, file, options["revision"]) for file in (_FILE, _CONFIG))
     if path is None:
         return _without_file(folder, name, again, options)
     _try_out(path, name, again)
-    with reading(name, again), quiet(), without_panic_text():
+    with translate_loader_errors(name, again), silence_loaders(), without_panic_text():
         written = Tokenizer.from_file(str(path))
         tokenizer, failed = _of_its_class(folder, _class_named(config), options)
     _say_differences(tokenizer, written, name, failed)
@@ -97,7 +97,7 @@ def _without_file(folder: Path | str, name: str, again: str | None, options: dic
         return _file(folder, file, options["revision"]) is not None
 
     remedy = "fetch the tokenizer's files into the folder of the model"
-    with reading(name, again), quiet(), without_panic_text():
+    with translate_loader_errors(name, again), silence_loaders(), without_panic_text():
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         except Exception as error:
@@ -175,7 +175,7 @@ def _say_differences(tokenizer: Any, written: Tokenizer, name: str, failed: str)
         ]
         special = list(dict.fromkeys(special))[:_SPECIAL_TEXTS]
         texts = [*AWKWARD_TEXTS, *special, *(f"a{token} b" for token in special)]
-        difference = first_difference(ids_of(tokenizer), ids_of_file(written), texts)
+        difference = describe_id_difference(encoder(tokenizer), file_encoder(written), texts)
         said = difference and f"{type(tokenizer).__name__} of transformers gives other ids than {_FILE} {difference}"
     if said:
         warnings.warn(f"{name}: {said}; {_FILE} is what is used", stacklevel=5)
@@ -185,9 +185,9 @@ def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str
     """Say where ``tokenizer_config.json`` asks for a token at an end of every text, or for none, against ``tokenizer.json``."""
     if path is None:
         return
-    with reading(name, again):
+    with translate_loader_errors(name, again):
         asked = json.loads(path.read_bytes())
-    ids = ids_of_file(written)("a") or []
+    ids = file_encoder(written)("a") or []
     for key, token, at in (("add_bos_token", tokenizer.bos_token_id, 0), ("add_eos_token", tokenizer.eos_token_id, -1)):
         wanted = asked.get(key)
         if isinstance(wanted, bool) and token is not None and ids and (ids[at] == token) != wanted:
@@ -207,7 +207,7 @@ def _as_written(tokenizer: Any, written: Tokenizer, name: str) -> Any:
             setattr(tokenizer, role, None)
     known = [token for token in tokenizer.extra_special_tokens if written.token_to_id(str(token)) is not None]
     tokenizer.extra_special_tokens = known
-    difference = first_difference(ids_of(tokenizer), ids_of_file(written), AWKWARD_TEXTS)
+    difference = describe_id_difference(encoder(tokenizer), file_encoder(written), AWKWARD_TEXTS)
     if difference:
         raise ModelError(
             f"{name}: {type(tokenizer).__name__} gives other ids than its {_FILE} {difference}, and cannot be made to give these"

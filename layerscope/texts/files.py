@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from layerscope.errors import TextsError, UsageError, missing_file
-from layerscope.texts.records import DEFAULT_FIELD, Text, from_record
+from layerscope.texts.text import DEFAULT_FIELD, Text, text_from_record
 
 __all__ = ["KNOWN", "file_reader", "read_json_lines", "read_plain_lines"]
 
@@ -80,7 +80,7 @@ def read_json_lines(opener: Opener, name: str, field: str) -> Iterator[Text]:
         except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             raise TextsError(f"{place}: malformed JSON ({reason}); each line must be one object") from error
-        yield from_record(record, number, field, place)
+        yield text_from_record(record, number, field, place)
 
 
 def _lines(opener: Opener, name: str) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from layerscope.errors import TextsError, UsageError
-from layerscope.texts.records import DEFAULT_FIELD, Text, from_record
+from layerscope.texts.text import DEFAULT_FIELD, Text, text_from_record
 
 __all__ = ["hub_reader", "parse_hub_source"]
 
@@ -78,7 +78,7 @@ def _read_rows(rows: Iterable[Mapping[str, Any]], source: str, field: str) -> It
             return
         except Exception as error:
             raise _unreadable(f"{source}: row {number + 1}", error) from error
-        yield from_record(row, number, field, f"{source}: row {number + 1}")
+        yield text_from_record(row, number, field, f"{source}: row {number + 1}")
         number += 1
 
 

@@ -10,7 +10,7 @@ from importlib import resources
 from layerscope.errors import TextsError, UsageError, at_least, unknown_name
 from layerscope.texts.files import file_reader, read_json_lines
 from layerscope.texts.hub import hub_reader
-from layerscope.texts.records import DEFAULT_FIELD, Text, encodable
+from layerscope.texts.text import DEFAULT_FIELD, Text, check_encodable
 
 __all__ = ["BUILTIN", "Text", "TextSource", "open_texts"]
 
@@ -144,4 +144,4 @@ def _read_strings(strings: Iterable[object]) -> Iterator[Text]:
     for number, text in enumerate(strings):
         if not isinstance(text, str):
             raise TextsError(f"texts[{number}] is of type {type(text).__name__}, not str")
-        yield encodable(Text(str(number), text), f"texts[{number}]")
+        yield check_encodable(Text(str(number), text), f"texts[{number}]")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from layerscope.errors import TextsError
-from layerscope.texts.tokenizing import shown, tokenizing
+from layerscope.texts.tokenizer_errors import quote_start, translate_tokenizer_errors
 
 __all__ = ["appended_tokens", "encode_open", "prepended_tokens"]
 
@@ -44,7 +44,7 @@ def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _parts(tokenizer: Any, text: str) -> tuple[list[int], list[int], int]:
     """Return the ids up to what is appended, what is appended, and how many tokens stand before the text."""
-    with tokenizing(f"the text {shown(text)}", "give another"):
+    with translate_tokenizer_errors(f"the text {quote_start(text)}", "give another"):
         encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
     ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
     before = added.index(0) if 0 in added else len(added)

@@ -17,8 +17,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from layerscope.errors import TextsError, UsageError, at_least
 from layerscope.texts.offsets import own_characters, read_characters, untrimmed
-from layerscope.texts.records import Text
-from layerscope.texts.tokenizing import tokenizing
+from layerscope.texts.text import Text
+from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
 __all__ = ["TokenStream", "TokenizedSequence", "tokenize"]
 
@@ -110,7 +110,7 @@ class TokenStream(Iterator[TokenizedSequence]):
         tokenizer = self._tokenizer
         which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
         spans = untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext()
-        with tokenizing(f"the text {which}"), spans:
+        with translate_tokenizer_errors(f"the text {which}"), spans:
             # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
             return tokenizer(
                 [text.text for text in texts],

@@ -88,7 +88,7 @@ LEARNED = ("gpt2", "opt", "bert", "roberta", "distilbert", "electra")
 @pytest.mark.parametrize("family", LEARNED)
 def test_learned_positions_run_to_their_limit_and_not_beyond(family):
     model = tiny_model(family)
-    most = model.longest
+    most = model.max_positions
     assert most == model.context
     for tokens, runs in ((most, True), (most + 1, False)):
         ids = torch.full((1, tokens), 5)
@@ -104,7 +104,7 @@ def test_learned_positions_run_to_their_limit_and_not_beyond(family):
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in LEARNED])
 def test_no_other_family_has_a_limit(family):
     model = tiny_model(family)
-    assert model.longest is None
+    assert model.max_positions is None
     ids = torch.full((1, 80), 5)
     with torch.no_grad():
         assert model.trunk(**model.inputs(ids, torch.ones_like(ids))).last_hidden_state.isfinite().all()
@@ -120,10 +120,10 @@ def test_falcon_with_alibi_has_no_limit():
 def test_a_row_that_names_no_table_of_positions_is_refused():
     from dataclasses import replace
 
+    from layerscope.models.architecture_check import check_architecture
     from layerscope.models.architectures import ARCHITECTURES
-    from layerscope.models.causal import prove
     from layerscope.models.model import Model
 
     row = replace(ARCHITECTURES["gpt2"], positions="no_such_table")
     with pytest.raises(ModelError, match="has no attribute `no_such_table`"):
-        prove(Model(tiny_module("gpt2"), None, "tiny", row))
+        check_architecture(Model(tiny_module("gpt2"), None, "tiny", row))

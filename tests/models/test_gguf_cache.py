@@ -34,11 +34,11 @@ def _half(models: Path, name: str) -> Path:
 
 
 def test_what_a_killed_conversion_leaves_is_removed_by_the_next(models, path):
-    name = gguf.converted(path).name
+    name = gguf.convert(path).name
     shutil.rmtree(models / name)
     (models / f"{name}.lock").touch()  # whose lock ended with the process
     _half(models, f"{name}.x1.tmp")
-    folder = gguf.converted(path)
+    folder = gguf.convert(path)
     assert list(models.iterdir()) == [folder]
 
 
@@ -46,7 +46,7 @@ def test_halves_of_others_are_removed_but_not_those_of_a_living_process(models, 
     gone = [_half(models, "0123456789abcdef01234567.x1.tmp"), _half(models, "2-0123.x2.tmp")]
     living = _half(models, "2-4567.x3.tmp")
     with alone(models / "2-4567"):
-        folder = gguf.converted(path)
+        folder = gguf.convert(path)
         assert living.is_dir()
     assert not any(half.exists() for half in gone)
     assert sorted(models.iterdir()) == sorted([folder, living])
@@ -56,16 +56,16 @@ def test_two_conversions_of_one_file_at_once_are_one(models, path, monkeypatch):
     written, write = [], conversion._write
     monkeypatch.setattr(conversion, "_write", lambda *args: (written.append(args), write(*args)))
     with ThreadPoolExecutor(2) as pool:
-        folders = list(pool.map(gguf.converted, [path, path]))
+        folders = list(pool.map(gguf.convert, [path, path]))
     assert folders[0] == folders[1]
     assert len(written) == 1
     assert list(models.iterdir()) == [folders[0]]
 
 
 def test_a_conversion_that_has_lost_its_configuration_is_made_again(models, path):
-    folder = gguf.converted(path)
+    folder = gguf.convert(path)
     (folder / "config.json").unlink()
-    assert (gguf.converted(path) / "config.json").is_file()
+    assert (gguf.convert(path) / "config.json").is_file()
 
 
 def test_without_locks_a_conversion_is_made_all_the_same(models, path, monkeypatch):
@@ -74,11 +74,11 @@ def test_without_locks_a_conversion_is_made_all_the_same(models, path, monkeypat
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     other = _half(models, "2-0123.x2.tmp")
-    folder = gguf.converted(path)
+    folder = gguf.convert(path)
     assert other.is_dir()  # nobody can tell whether its process lives
     assert (folder / "config.json").is_file()
 
 
 def test_a_conversion_is_kept_under_its_version_and_the_content(models, path):
-    digest = gguf.content_hash(path).removeprefix("sha256:")
-    assert gguf.converted(path).name == f"{conversion._CONVERSION}-{digest[:24]}"
+    digest = gguf.file_hash(path).removeprefix("sha256:")
+    assert gguf.convert(path).name == f"{conversion._CONVERSION}-{digest[:24]}"

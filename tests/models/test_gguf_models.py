@@ -189,7 +189,7 @@ def test_two_conversions_are_the_same(tmp_path, monkeypatch):
     path, found = gguf_files.write(tmp_path / "m.gguf", gguf_files.model("llama")), []
     for cache in ("one", "two"):
         monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / cache))
-        folder = gguf.converted(path)
+        folder = gguf.convert(path)
         found.append({file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()})
     assert found[0] == found[1]
 

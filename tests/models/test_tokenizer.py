@@ -13,7 +13,7 @@ import layerscope as ls
 from layerscope.errors import ModelError, TextsError
 from layerscope.models import tokenizer as module
 from layerscope.models.loading import wrap_module
-from layerscope.models.token_ids import prove_tokenizer
+from layerscope.models.token_ids import check_tokenizer
 from layerscope.models.tokenizer import load_tokenizer
 from layerscope.models.tokenizer_trial import main as trial
 from tests.families import CONFIGS, FAMILIES, tiny_module
@@ -242,7 +242,7 @@ def test_files_of_older_tokenizers_load(tmp_path):
     tokenizer, more = loaded_and_said(folder)
     assert tokenizer("The river")["input_ids"] == [2, 5, 8, 3]
     assert said == more == []
-    prove_tokenizer(tokenizer, 97, "tiny")
+    check_tokenizer(tokenizer, 97, "tiny")
 
 
 def replaced(times: int, pattern: dict[str, str], content: str) -> dict:
@@ -368,7 +368,7 @@ def test_a_tokenizer_that_knows_no_text_is_refused():
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
     with pytest.raises(ModelError, match="takes every text for unknown tokens"):
-        prove_tokenizer(tokenizer, 97, "tiny")
+        check_tokenizer(tokenizer, 97, "tiny")
 
 
 def test_an_added_token_beyond_the_embedding_is_refused_unless_special():

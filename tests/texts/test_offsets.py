@@ -8,7 +8,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from transformers import PreTrainedTokenizerFast
 
 from layerscope.texts.offsets import own_characters, untrimmed
-from layerscope.texts.records import Text
+from layerscope.texts.text import Text
 from layerscope.texts.tokens import tokenize
 
 

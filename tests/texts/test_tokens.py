@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import PreTrainedTokenizerFast
 
 from layerscope.errors import TextsError, UsageError
-from layerscope.texts.records import Text
+from layerscope.texts.text import Text
 from layerscope.texts.tokens import TokenizedSequence, tokenize
 
 WORDS = {"<unk>": 0, "<s>": 1, "</s>": 2} | {word: i + 3 for i, word in enumerate(["so", "it", "goes", "on", "and"])}

@@ -1,5 +1,5 @@
 """GGUF files: converted once to an ordinary model folder, or refused by the name of what has no place in one."""
 
-from layerscope.models.gguf.conversion import content_hash, converted
+from layerscope.models.gguf.conversion import convert, file_hash
 
-__all__ = ["content_hash", "converted"]
+__all__ = ["convert", "file_hash"]

@@ -6,7 +6,7 @@ from typing import Any
 import transformers
 
 from layerscope.errors import ModelError
-from layerscope.models.gguf.families import FAMILIES, Family
+from layerscope.models.gguf.families import FAMILIES, GGUFFamily
 from layerscope.models.gguf.file import GGUFFile
 from layerscope.models.gguf.vocabulary import special_ids
 
@@ -16,7 +16,7 @@ _MOST_BLOCKS = 1000  # of which a model is laid out before its tensors are looke
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 
 
-def family_of(file: GGUFFile) -> Family:
+def family_of(file: GGUFFile) -> GGUFFamily:
     """Return the family of a file.
 
     Raises
@@ -40,12 +40,12 @@ def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
         A key is missing, or has a value that the family cannot have.
     """
     family = family_of(file)
-    settings: dict[str, Any] = {name: file.own(key) for key, name in family.keys.items()} | dict(family.fixed)
+    settings: dict[str, Any] = {name: file.get_own(key) for key, name in family.keys.items()} | dict(family.fixed)
     for key, name in family.keys.items():
         if key.endswith("epsilon") and not 0 < settings[name] < 1:
-            raise file.refused(key, "is no small number above 0")
-    if file.own("block_count") > _MOST_BLOCKS:
-        raise file.refused("block_count", f"is beyond {_MOST_BLOCKS}")
+            raise file.value_error(key, "is no small number above 0")
+    if file.get_own("block_count") > _MOST_BLOCKS:
+        raise file.value_error("block_count", f"is beyond {_MOST_BLOCKS}")
     for read in family.read:
         settings |= read(file, settings)
     for name, tensors in family.biases.items():
@@ -63,10 +63,10 @@ def has(file: GGUFFile, tensor: str) -> bool:
 
 def _rows(file: GGUFFile) -> int:
     """Return how many tokens the embedding has a row for."""
-    tokens = len(file.take("tokenizer.ggml.tokens"))
+    tokens = len(file.get("tokenizer.ggml.tokens"))
     rows = file.shape(EMBEDDING)[0] if EMBEDDING in file.tensors else tokens
     if tokens > rows:
         raise ModelError(f"{file.path}: {tokens} tokens in tokenizer.ggml.tokens, but {rows} rows in {EMBEDDING}")
-    if file.own("vocab_size", rows) not in (rows, tokens):
-        raise file.refused("vocab_size", f"is neither the {tokens} tokens of the file nor its {rows} embeddings")
+    if file.get_own("vocab_size", rows) not in (rows, tokens):
+        raise file.value_error("vocab_size", f"is neither the {tokens} tokens of the file nor its {rows} embeddings")
     return rows

@@ -12,16 +12,16 @@ from transformers import GenerationConfig, PreTrainedConfig
 from layerscope.cache import cache_folder
 from layerscope.errors import ModelError
 from layerscope.models.gguf.configuration import build_configuration
-from layerscope.models.gguf.file import GGUFFile, listed
-from layerscope.models.gguf.keys import unknown
-from layerscope.models.gguf.locks import alone
+from layerscope.models.gguf.file import GGUFFile, count_and_name
+from layerscope.models.gguf.keys import unknown_keys
+from layerscope.models.gguf.locks import folder_lock
 from layerscope.models.gguf.vocabulary import build_tokenizer
 from layerscope.models.gguf.weights import match
-from layerscope.models.reading import quiet, reading
+from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
 from layerscope.panics import without_panic_text
 from layerscope.progress import progress
 
-__all__ = ["content_hash", "converted"]
+__all__ = ["convert", "file_hash"]
 
 # Counted up whenever the same file is converted to anything else than before.
 _CONVERSION = 2
@@ -30,13 +30,13 @@ _INSTEAD = "Give the whole file, or the checkpoint that it was made of (a folder
 _UNREADABLE = "the file is damaged or cut short: fetch it again"
 
 
-def content_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """Return ``sha256:`` and the hash of the file's bytes."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def converted(path: Path) -> Path:
+def convert(path: Path) -> Path:
     """Return the folder that holds `path` converted to float32 safetensors, making it first if need be.
 
     The conversion dequantises every tensor, which takes tens of seconds; reading the folder back takes a few. The folder is
@@ -49,9 +49,9 @@ def converted(path: Path) -> Path:
         The file is not GGUF or damaged; its family, its tokenizer or any key is not known; a tensor is missing, has the wrong
         shape or has no place in the model.
     """
-    folder = cache_folder("models") / f"{_CONVERSION}-{content_hash(path).removeprefix('sha256:')[:24]}"
+    folder = cache_folder("models") / f"{_CONVERSION}-{file_hash(path).removeprefix('sha256:')[:24]}"
     if not (folder / _DONE).is_file():
-        with alone(folder):
+        with folder_lock(folder):
             _remove_halves(folder)
             if not (folder / _DONE).is_file():  # else another process made it while this one waited
                 _convert(path, folder)
@@ -65,7 +65,7 @@ def _remove_halves(folder: Path) -> None:
         if name == folder.name:
             shutil.rmtree(partial, ignore_errors=True)
             continue
-        with alone(folder.with_name(name), wait=False) as gone:
+        with folder_lock(folder.with_name(name), wait=False) as gone:
             if gone:
                 shutil.rmtree(partial, ignore_errors=True)
 
@@ -81,7 +81,7 @@ def _convert(path: Path, folder: Path) -> None:
 
 
 def _write(path: Path, folder: Path) -> None:
-    with progress(f"converting {path.name}, once"), reading(str(path), _UNREADABLE), quiet():
+    with progress(f"converting {path.name}, once"), translate_loader_errors(str(path), _UNREADABLE), silence_loaders():
         file = GGUFFile.open(path)
         config = build_configuration(file)
         with without_panic_text():
@@ -97,7 +97,7 @@ def _write(path: Path, folder: Path) -> None:
 
 def _endings(file: GGUFFile, config: PreTrainedConfig) -> GenerationConfig:
     """Return which tokens end what the model writes: of a text, of a turn, of a message."""
-    ends = [config.eos_token_id, *(file.take(f"tokenizer.ggml.{kind}_token_id", None) for kind in ("eot", "eom"))]
+    ends = [config.eos_token_id, *(file.get(f"tokenizer.ggml.{kind}_token_id", None) for kind in ("eot", "eom"))]
     ends = list(dict.fromkeys(end for end in ends if end is not None))
     return GenerationConfig(
         bos_token_id=config.bos_token_id, pad_token_id=config.pad_token_id, eos_token_id=ends or None
@@ -106,9 +106,9 @@ def _endings(file: GGUFFile, config: PreTrainedConfig) -> GenerationConfig:
 
 def _refuse(file: GGUFFile, faults: list[str]) -> None:
     """Refuse a file of which anything would be left out or made up."""
-    keys = unknown(file.left(), file.architecture)
+    keys = unknown_keys(file.unused_keys(), file.architecture)
     if keys:
-        faults = [listed(keys, "key", "not known"), *faults]
+        faults = [count_and_name(keys, "key", "not known"), *faults]
     if faults:
         remedies = [remedy for remedy in keys.values() if remedy]
         remedy = remedies[0] if remedies else _INSTEAD

@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from layerscope.models.gguf import values
+from layerscope.models.gguf import tensor_layouts
 from layerscope.models.gguf.file import GGUFFile
 from layerscope.models.gguf.rope import rope_parameters
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES", "GGUFFamily"]
 
 Settings = dict[str, Any]
 Biases = dict[str, tuple[str, ...]]
-Read = Callable[[GGUFFile, Settings], Settings]
+ReadSettings = Callable[[GGUFFile, Settings], Settings]
 
 
 @dataclass(frozen=True)
-class Family:
+class GGUFFamily:
     """One architecture of GGUF.
 
     Attributes
@@ -45,19 +45,19 @@ class Family:
     model_type: str
     keys: Mapping[str, str]
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    read: tuple[Read, ...] = ()
+    read: tuple[ReadSettings, ...] = ()
     biases: Biases = field(default_factory=dict)
     zero: tuple[str, ...] = ("attn_output.bias",)
-    changes: Mapping[str, values.Change] = field(default_factory=dict)
+    changes: Mapping[str, tensor_layouts.Change] = field(default_factory=dict)
 
 
 def _heads(file: GGUFFile, settings: Settings) -> Settings:
     """Read how many heads share their keys, and how wide a head is."""
     heads = settings["num_attention_heads"]
-    width = file.own("attention.key_length", settings["hidden_size"] // heads)
-    if file.own("attention.value_length", width) != width:
-        raise file.refused("attention.value_length", f"is not the {width} of the keys: not known here")
-    return {"num_key_value_heads": file.own("attention.head_count_kv", heads), "head_dim": width}
+    width = file.get_own("attention.key_length", settings["hidden_size"] // heads)
+    if file.get_own("attention.value_length", width) != width:
+        raise file.value_error("attention.value_length", f"is not the {width} of the keys: not known here")
+    return {"num_key_value_heads": file.get_own("attention.head_count_kv", heads), "head_dim": width}
 
 
 def _rotary(file: GGUFFile, settings: Settings) -> Settings:
@@ -66,17 +66,17 @@ def _rotary(file: GGUFFile, settings: Settings) -> Settings:
 
 def _window_everywhere(file: GGUFFile, settings: Settings) -> Settings:
     """A window makes a Mistral of a llama: every block of it looks back so far and no further."""
-    window = file.own("attention.sliding_window", 0)
+    window = file.get_own("attention.sliding_window", 0)
     return {"model_type": "mistral", "sliding_window": window} if window else {}
 
 
 def _scale_of_queries(file: GGUFFile, settings: Settings) -> Settings:
     """Gemma divides queries by the root of one number: the width of a head, but in the models of 27 billion parameters."""
-    scale = file.own("attention.scale", None)
+    scale = file.get_own("attention.scale", None)
     if scale is not None:
         number = round(1 / scale**2)
         if abs(number * scale**2 - 1) > 1e-5:
-            raise file.refused("attention.scale", "is not one over the root of a whole number")
+            raise file.value_error("attention.scale", "is not one over the root of a whole number")
         return {"query_pre_attn_scalar": number}
     largest = settings["num_hidden_layers"] == _BLOCKS_OF_27B[file.architecture]
     whole = settings["hidden_size"] // settings["num_attention_heads"]
@@ -87,11 +87,11 @@ _BLOCKS_OF_27B = {"gemma2": 46, "gemma3": 62}  # by which llama.cpp knows them
 
 
 def _windows_of_gemma2(file: GGUFFile, settings: Settings) -> Settings:
-    return _windows(file, settings, period=2) | {"sliding_window": file.own("attention.sliding_window", 4096)}
+    return _windows(file, settings, period=2) | {"sliding_window": file.get_own("attention.sliding_window", 4096)}
 
 
 def _windows_of_gemma3(file: GGUFFile, settings: Settings) -> Settings:
-    window = file.own("attention.sliding_window", 0)
+    window = file.get_own("attention.sliding_window", 0)
     if window:
         return _windows(file, settings, period=6) | {"sliding_window": window}
     everything = {"sliding_window": settings["max_position_embeddings"]}
@@ -102,11 +102,11 @@ def _windows(file: GGUFFile, settings: Settings, period: int) -> Settings:
     """Read which blocks look back through a window: all but every so many-th, or as a list says."""
     blocks = settings["num_hidden_layers"]
     key = "attention.sliding_window_pattern"
-    pattern = file.take(f"{file.architecture}.{key}", period)
+    pattern = file.get(f"{file.architecture}.{key}", period)
     if not isinstance(pattern, list):
         pattern = [pattern == 0 or block % pattern < pattern - 1 for block in range(blocks)]
     if len(pattern) != blocks:
-        raise file.refused(key, f"is not about the {blocks} blocks of the model")
+        raise file.value_error(key, f"is not about the {blocks} blocks of the model")
     return {"layer_types": ["sliding_attention" if each else "full_attention" for each in pattern]}
 
 
@@ -114,34 +114,34 @@ def _rotary_of_gemma3(file: GGUFFile, settings: Settings) -> Settings:
     """Blocks with a window have frequencies of their own, which no scaling stretches."""
     full = rope_parameters(file, settings, base=None)
     if full["rope_type"] not in ("default", "linear"):
-        raise file.refused("rope.scaling.type", "is not known for a family with two kinds of positions")
-    near = {"rope_type": "default", "rope_theta": file.own("rope.freq_base_swa", 10_000.0)}
+        raise file.value_error("rope.scaling.type", "is not known for a family with two kinds of positions")
+    near = {"rope_type": "default", "rope_theta": file.get_own("rope.freq_base_swa", 10_000.0)}
     return {"rope_parameters": {"full_attention": full, "sliding_attention": near}}
 
 
-def _soft_caps(attention: float | None, final: float | None) -> Read:
+def _soft_caps(attention: float | None, final: float | None) -> ReadSettings:
     def read(file: GGUFFile, settings: Settings) -> Settings:
         return {
-            "attn_logit_softcapping": file.own("attn_logit_softcapping", attention) or None,
-            "final_logit_softcapping": file.own("final_logit_softcapping", final) or None,
+            "attn_logit_softcapping": file.get_own("attn_logit_softcapping", attention) or None,
+            "final_logit_softcapping": file.get_own("final_logit_softcapping", final) or None,
         }
 
     return read
 
 
 def _alibi_of_bloom(file: GGUFFile, settings: Settings) -> Settings:
-    if file.own("attention.max_alibi_bias", 8.0) != 8:
-        raise file.refused("attention.max_alibi_bias", "is not the 8 of BLOOM")
-    if file.own("attention.head_count_kv", settings["n_head"]) != settings["n_head"]:
-        raise file.refused("attention.head_count_kv", "is not the number of heads")
-    if file.own("feed_forward_length", 4 * settings["hidden_size"]) != 4 * settings["hidden_size"]:
-        raise file.refused("feed_forward_length", "is not four times embedding_length")
+    if file.get_own("attention.max_alibi_bias", 8.0) != 8:
+        raise file.value_error("attention.max_alibi_bias", "is not the 8 of BLOOM")
+    if file.get_own("attention.head_count_kv", settings["n_head"]) != settings["n_head"]:
+        raise file.value_error("attention.head_count_kv", "is not the number of heads")
+    if file.get_own("feed_forward_length", 4 * settings["hidden_size"]) != 4 * settings["hidden_size"]:
+        raise file.value_error("feed_forward_length", "is not four times embedding_length")
     return {}
 
 
 def _sharing_of_falcon(file: GGUFFile, settings: Settings) -> Settings:
     """One head of keys is the older decoder; several are the newer, with one norm in front or two."""
-    shared = file.own("attention.head_count_kv", 1)
+    shared = file.get_own("attention.head_count_kv", 1)
     settings = settings | {"head_dim": settings["hidden_size"] // settings["num_attention_heads"]}
     newer = shared > 1
     norms = 2 if "blk.0.attn_norm_2.weight" in file.tensors else 1
@@ -161,35 +161,35 @@ _MLP_BIAS: Biases = {"mlp_bias": ("ffn_gate.bias", "ffn_up.bias", "ffn_down.bias
 _GEMMA = {"hidden_activation": "gelu_pytorch_tanh", "use_bidirectional_attention": None}
 
 FAMILIES = {
-    "llama": Family(
+    "llama": GGUFFamily(
         "llama",
         _GATED,
         {"hidden_act": "silu"},
         (_heads, _rotary, _window_everywhere),
         _ATTENTION_BIAS | _MLP_BIAS,
-        changes={"attn_q.*": values.halves_of_queries, "attn_k.*": values.halves_of_keys},
+        changes={"attn_q.*": tensor_layouts.unpair_queries, "attn_k.*": tensor_layouts.unpair_keys},
     ),
-    "qwen2": Family("qwen2", _GATED, {"hidden_act": "silu", "use_sliding_window": False}, (_heads, _rotary)),
-    "qwen3": Family(
+    "qwen2": GGUFFamily("qwen2", _GATED, {"hidden_act": "silu", "use_sliding_window": False}, (_heads, _rotary)),
+    "qwen3": GGUFFamily(
         "qwen3", _GATED, {"hidden_act": "silu", "use_sliding_window": False}, (_heads, _rotary), _ATTENTION_BIAS
     ),
-    "gemma2": Family(
+    "gemma2": GGUFFamily(
         "gemma2",
         _GATED,
         _GEMMA,
         (_heads, _rotary, _windows_of_gemma2, _scale_of_queries, _soft_caps(50.0, 30.0)),
         _ATTENTION_BIAS,
-        changes={"*norm.weight": values.less_one},
+        changes={"*norm.weight": tensor_layouts.subtract_one},
     ),
-    "gemma3": Family(
+    "gemma3": GGUFFamily(
         "gemma3_text",
         _GATED,
         _GEMMA | {"use_bidirectional_attention": False},
         (_heads, _rotary_of_gemma3, _windows_of_gemma3, _scale_of_queries, _soft_caps(None, None)),
         _ATTENTION_BIAS,
-        changes={"*norm.weight": values.less_one},
+        changes={"*norm.weight": tensor_layouts.subtract_one},
     ),
-    "gpt2": Family(
+    "gpt2": GGUFFamily(
         "gpt2",
         {
             "context_length": "n_positions",
@@ -201,10 +201,10 @@ FAMILIES = {
         },
         {"activation_function": "gelu_new"},
         changes=dict.fromkeys(
-            ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight"), values.turned
+            ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight"), tensor_layouts.transpose
         ),
     ),
-    "bloom": Family(
+    "bloom": GGUFFamily(
         "bloom",
         {
             "context_length": "seq_length",
@@ -215,13 +215,13 @@ FAMILIES = {
         },
         {"apply_residual_connection_post_layernorm": False},
         (_alibi_of_bloom,),
-        changes={"attn_qkv.*": values.head_by_head},
+        changes={"attn_qkv.*": tensor_layouts.interleave_heads},
     ),
-    "falcon": Family(
+    "falcon": GGUFFamily(
         "falcon",
         _SIZES | {"feed_forward_length": "ffn_hidden_size", "attention.layer_norm_epsilon": "layer_norm_epsilon"},
         {"alibi": False, "bias": False, "multi_query": True, "parallel_attn": True, "activation": "gelu"},
         (_sharing_of_falcon,),
-        changes={"attn_qkv.*": values.group_by_group},
+        changes={"attn_qkv.*": tensor_layouts.interleave_groups},
     ),
 }

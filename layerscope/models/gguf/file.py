@@ -13,7 +13,7 @@ from gguf.quants import dequantize
 
 from layerscope.errors import ModelError
 
-__all__ = ["GGUFFile", "listed"]
+__all__ = ["GGUFFile", "count_and_name"]
 
 _MAGIC = b"GGUF"
 _SHOWN = 5  # names in a message, at most
@@ -39,9 +39,9 @@ class GGUFFile:
         self.path = path
         self.tensors = tensors
         self._keys = keys
-        self.read: set[str] = set()
+        self.tensors_read: set[str] = set()
         self._asked: set[str] = set()
-        self.architecture = str(self.take("general.architecture"))
+        self.architecture = str(self.get("general.architecture"))
 
     @classmethod
     def open(cls, path: Path) -> "GGUFFile":
@@ -63,7 +63,7 @@ class GGUFFile:
         keys = {name: field.contents() for name, field in reader.fields.items()}
         return cls(path, keys, {tensor.name: tensor for tensor in reader.tensors})
 
-    def take(self, key: str, default: Any = _REQUIRED) -> Any:
+    def get(self, key: str, default: Any = _REQUIRED) -> Any:
         """Return the value of a key, and count the key as applied.
 
         Raises
@@ -77,27 +77,27 @@ class GGUFFile:
             raise ModelError(f"{self.path}: lacks the key {key}, without which the model cannot be built")
         return value
 
-    def own(self, key: str, default: Any = _REQUIRED) -> Any:
-        """Return the value of a key of the model family: `take` with the architecture's name in front.
+    def get_own(self, key: str, default: Any = _REQUIRED) -> Any:
+        """Return the value of a key of the model family: `get` with the architecture's name in front.
 
         Raises
         ------
         ModelError
             There is no such key and no default, or its value differs from block to block.
         """
-        value = self.take(f"{self.architecture}.{key}", default)
+        value = self.get(f"{self.architecture}.{key}", default)
         if not isinstance(value, list):
             return value
         if len(set(value)) != 1:
-            raise self.refused(key, "differs from block to block")
+            raise self.value_error(key, "differs from block to block")
         return value[0]
 
-    def refused(self, key: str, why: str) -> ModelError:
+    def value_error(self, key: str, why: str) -> ModelError:
         """Make the error for a key of the model family whose value the model cannot have."""
         name = f"{self.architecture}.{key}"
         return ModelError(f"{self.path}: the key {name} = {self._keys.get(name)} {why}")
 
-    def left(self) -> dict[str, Any]:
+    def unused_keys(self) -> dict[str, Any]:
         """Return the keys that nothing has asked for, with their values."""
         return {key: value for key, value in self._keys.items() if key not in self._asked}
 
@@ -107,18 +107,18 @@ class GGUFFile:
 
     def values(self, tensor: str) -> np.ndarray:
         """Return a tensor as float32."""
-        self.read.add(tensor)
+        self.tensors_read.add(tensor)
         found = self.tensors[tensor]
         values: np.ndarray = dequantize(found.data, found.tensor_type)
         return values.astype(np.float32, copy=False).reshape(self.shape(tensor))
 
 
-def listed(found: Iterable[str], what: str, how: str) -> str:
+def count_and_name(found: Iterable[str], what: str, how: str) -> str:
     """Say how many there are of something, and name the first few.
 
     Examples
     --------
-    >>> listed((f"blk.{block}.attn_q.bias" for block in range(9)), "tensor", "missing")
+    >>> count_and_name((f"blk.{block}.attn_q.bias" for block in range(9)), "tensor", "missing")
     '9 tensors missing (blk.0.attn_q.bias, blk.1.attn_q.bias, blk.2.attn_q.bias, blk.3.attn_q.bias, blk.4.attn_q.bias, …)'
     """
     found = sorted(found)

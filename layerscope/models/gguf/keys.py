@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-__all__ = ["WITHOUT_EFFECT", "WithoutEffect", "unknown"]
+__all__ = ["WITHOUT_EFFECT", "WithoutEffect", "unknown_keys"]
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ WITHOUT_EFFECT = (
 )
 
 
-def unknown(keys: Mapping[str, Any], family: str) -> dict[str, str]:
+def unknown_keys(keys: Mapping[str, Any], family: str) -> dict[str, str]:
     """Return the keys that have no row, or not with their value: each with what to do about it, if anything.
 
     Examples
     --------
-    >>> unknown({"general.name": "a model", "llama.expert_count": 8, "split.count": 2}, "llama")
+    >>> unknown_keys({"general.name": "a model", "llama.expert_count": 8, "split.count": 2}, "llama")
     {'llama.expert_count = 8': '', 'split.count = 2': 'Join its parts first (llama-gguf-split --merge).'}
     """
     found = {}

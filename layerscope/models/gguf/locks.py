@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["alone"]
+__all__ = ["folder_lock"]
 
 
 @contextmanager
-def alone(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+def folder_lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     """Keep other processes from making a folder; the lock is a file beside it, removed at the end.
 
     Parameters

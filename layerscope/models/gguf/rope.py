@@ -30,16 +30,16 @@ def rope_parameters(file: GGUFFile, sizes: Mapping[str, Any], base: float | None
     ModelError
         Rotary positions that cover a part of each head, or a scaling that is not known.
     """
-    if file.own("rope.dimension_count", sizes["head_dim"]) != sizes["head_dim"]:
-        raise file.refused("rope.dimension_count", f"is not the {sizes['head_dim']} of each head: not known here")
-    theta = file.own("rope.freq_base") if base is None else file.own("rope.freq_base", base)
-    factor = file.own("rope.scaling.factor", file.own("rope.scale_linear", 1.0)) or 1.0
+    if file.get_own("rope.dimension_count", sizes["head_dim"]) != sizes["head_dim"]:
+        raise file.value_error("rope.dimension_count", f"is not the {sizes['head_dim']} of each head: not known here")
+    theta = file.get_own("rope.freq_base") if base is None else file.get_own("rope.freq_base", base)
+    factor = file.get_own("rope.scaling.factor", file.get_own("rope.scale_linear", 1.0)) or 1.0
     for key, value in (("rope.freq_base", theta), ("rope.scaling.factor", factor)):
         if not 0 < value < math.inf:
-            raise file.refused(key, "is no number above 0")
-    kind = file.own("rope.scaling.type", "linear")
+            raise file.value_error(key, "is no number above 0")
+    kind = file.get_own("rope.scaling.type", "linear")
     if kind not in _SCALINGS:
-        raise file.refused("rope.scaling.type", f"is not known (known: {', '.join(_SCALINGS)})")
+        raise file.value_error("rope.scaling.type", f"is not known (known: {', '.join(_SCALINGS)})")
     if kind in _SCALES_ANYWAY and _SHARED in file.tensors:
         return {"rope_theta": theta} | _stretched(file, sizes, kind, factor)
     return {"rope_theta": theta} | _SCALINGS[kind](file, sizes, factor)
@@ -58,27 +58,27 @@ def _yarn(file: GGUFFile, sizes: Mapping[str, Any], factor: float) -> dict[str, 
     found = {
         "rope_type": "yarn",
         "factor": float(factor),
-        "original_max_position_embeddings": file.own(
+        "original_max_position_embeddings": file.get_own(
             "rope.scaling.original_context_length", sizes["max_position_embeddings"]
         ),
-        "beta_fast": file.own("rope.scaling.yarn_beta_fast", 32.0),
-        "beta_slow": file.own("rope.scaling.yarn_beta_slow", 1.0),
+        "beta_fast": file.get_own("rope.scaling.yarn_beta_fast", 32.0),
+        "beta_slow": file.get_own("rope.scaling.yarn_beta_slow", 1.0),
     }
     usual = 1 + math.log(max(factor, 1)) / 10
-    of_all = file.own("rope.scaling.attn_factor", 1.0) * usual
-    return found | {"attention_factor": float(file.own("rope.scaling.yarn_attn_factor", of_all))}
+    of_all = file.get_own("rope.scaling.attn_factor", 1.0) * usual
+    return found | {"attention_factor": float(file.get_own("rope.scaling.yarn_attn_factor", of_all))}
 
 
 def _longrope(file: GGUFFile, sizes: Mapping[str, Any], factor: float) -> dict[str, Any]:
     if factor != 1:
-        raise file.refused("rope.scaling.factor", "beside factors for each frequency is not known here")
-    limit = file.own("rope.scaling.original_context_length", sizes["max_position_embeddings"])
+        raise file.value_error("rope.scaling.factor", "beside factors for each frequency is not known here")
+    limit = file.get_own("rope.scaling.original_context_length", sizes["max_position_embeddings"])
     return {
         "rope_type": "longrope",
         "factor": 1.0,
         "short_factor": _factors(file, _SHORT, sizes),
         "long_factor": _factors(file, _LONG, sizes),
-        "attention_factor": float(file.own("rope.scaling.attn_factor", 1.0)),
+        "attention_factor": float(file.get_own("rope.scaling.attn_factor", 1.0)),
         "original_max_position_embeddings": limit,
     }
 

@@ -15,7 +15,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
 from layerscope.errors import ModelError
-from layerscope.models.gguf.file import GGUFFile, listed
+from layerscope.models.gguf.file import GGUFFile, count_and_name
 from layerscope.models.gguf.splitters import SPLITTERS, normalizer, pre_tokenizer
 
 __all__ = ["build_tokenizer", "special_ids"]
@@ -57,7 +57,7 @@ def build_tokenizer(file: GGUFFile) -> transformers.PreTrainedTokenizerBase:
     ModelError
         The kind of tokenizer or its splitter is not known, a key is missing, or the tokens contradict each other.
     """
-    kind = file.take("tokenizer.ggml.model")
+    kind = file.get("tokenizer.ggml.model")
     if kind not in _KINDS:
         raise ModelError(f"{file.path}: tokenizer.ggml.model = {kind!r} is not known (known: {', '.join(_KINDS)})")
     tokens = _tokens(file, kind)
@@ -69,7 +69,7 @@ def build_tokenizer(file: GGUFFile) -> transformers.PreTrainedTokenizerBase:
     wrapped = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
     )
-    wrapped.chat_template = file.take("tokenizer.chat_template", None)
+    wrapped.chat_template = file.get("tokenizer.chat_template", None)
     return wrapped
 
 
@@ -81,11 +81,11 @@ def special_ids(file: GGUFFile) -> dict[str, int]:
     ModelError
         An id is beyond the tokens.
     """
-    count = len(file.take("tokenizer.ggml.tokens"))
-    older = _SENTENCEPIECE_IDS if file.take("tokenizer.ggml.model") == "llama" else {}
+    count = len(file.get("tokenizer.ggml.tokens"))
+    older = _SENTENCEPIECE_IDS if file.get("tokenizer.ggml.model") == "llama" else {}
     found = {}
     for name, key in _SPECIAL.items():
-        number = file.take(key, older.get(name))
+        number = file.get(key, older.get(name))
         if number is not None and not 0 <= number < count:
             raise ModelError(f"{file.path}: {key} = {number} is beyond the {count} tokens of the file")
         if number is not None:
@@ -104,15 +104,15 @@ _SENTENCEPIECE_IDS = {"unk_token": 0, "bos_token": 1, "eos_token": 2}
 
 
 def _tokens(file: GGUFFile, kind: str) -> _Tokens:
-    texts = [text or f"[EMPTY_{number}]" for number, text in enumerate(file.take("tokenizer.ggml.tokens"))]
+    texts = [text or f"[EMPTY_{number}]" for number, text in enumerate(file.get("tokenizer.ggml.tokens"))]
     if kind == "llama":  # whose runs of spaces stand in the file as themselves, not as the vocabulary spells them
         texts = [text if text.strip(" ") else _SPACE * len(text) for text in texts]
-    kinds = file.take("tokenizer.ggml.token_type", [int(_Kind.NORMAL)] * len(texts))
+    kinds = file.get("tokenizer.ggml.token_type", [int(_Kind.NORMAL)] * len(texts))
     if len(kinds) != len(texts):
         raise ModelError(f"{file.path}: tokenizer.ggml.token_type has {len(kinds)} of {len(texts)} tokens")
     if repeated := [text for text, count in Counter(texts).items() if count > 1]:
         raise ModelError(
-            f"{file.path}: tokenizer.ggml.tokens: {listed(map(repr, repeated), 'token', 'more than once')}"
+            f"{file.path}: tokenizer.ggml.tokens: {count_and_name(map(repr, repeated), 'token', 'more than once')}"
         )
     return _Tokens(texts, list(kinds))
 
@@ -123,17 +123,17 @@ def _added(texts: list[str], *, special: bool) -> list[AddedToken]:
 
 def _byte_level(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
     """Pairs of bytes; returns the tokenizer, and whether a text begins with the begin token unless the file says."""
-    pre = file.take("tokenizer.ggml.pre", None)
+    pre = file.get("tokenizer.ggml.pre", None)
     splitter = SPLITTERS.get(pre or _UNSAID)
     if splitter is None:
         raise ModelError(
             f"{file.path}: tokenizer.ggml.pre = {pre!r} names a splitter that is not known, so texts would be split wrongly "
             f"(known: {', '.join(SPLITTERS)})"
         )
-    if file.take("tokenizer.ggml.add_space_prefix", False):
+    if file.get("tokenizer.ggml.add_space_prefix", False):
         raise ModelError(f"{file.path}: tokenizer.ggml.add_space_prefix = True is not known for byte-level tokens")
-    file.take("tokenizer.ggml.scores", None)  # pairs are merged in the order of the merges, whatever the scores
-    merges = [tuple(merge.split(" ", 1)) for merge in file.take("tokenizer.ggml.merges")]
+    file.get("tokenizer.ggml.scores", None)  # pairs are merged in the order of the merges, whatever the scores
+    merges = [tuple(merge.split(" ", 1)) for merge in file.get("tokenizer.ggml.merges")]
     tokenizer = Tokenizer(models.BPE(vocab=tokens.ids, merges=merges, ignore_merges=splitter.whole))
     if splitter.nfc:
         tokenizer.normalizer = normalizer(splitter)
@@ -175,7 +175,7 @@ def _splitter_matters(tokenizer: Tokenizer) -> bool:
 
 def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
     """Pairs of characters with bytes for what has no token; returns as `_byte_level` does."""
-    if (pre := file.take("tokenizer.ggml.pre", "default")) != "default":
+    if (pre := file.get("tokenizer.ggml.pre", "default")) != "default":
         raise ModelError(f"{file.path}: tokenizer.ggml.pre = {pre!r} is not known for SentencePiece tokens")
     unknown = tokens.texts[special_ids(file)["unk_token"]]
     pairs = models.BPE(
@@ -184,7 +184,7 @@ def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
     tokenizer = Tokenizer(pairs)
     spaced = normalizers.Replace(" ", _SPACE)
     spoken: list[decoders.Decoder] = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    if file.take("tokenizer.ggml.add_space_prefix", True):
+    if file.get("tokenizer.ggml.add_space_prefix", True):
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaced])
         spoken.append(decoders.Strip(" ", 1, 0))
     else:
@@ -199,8 +199,8 @@ def _merges(file: GGUFFile, tokens: _Tokens) -> list[tuple[str, str]]:
     Those of the file where it lists them. Else every token is made of any two others: user-defined tokens come first, in
     the order of the file, as SentencePiece takes them out of the text beforehand; the others by their scores.
     """
-    listed = file.take("tokenizer.ggml.merges", None)
-    scores = file.take("tokenizer.ggml.scores", None)
+    listed = file.get("tokenizer.ggml.merges", None)
+    scores = file.get("tokenizer.ggml.scores", None)
     if listed is not None:
         return [tuple(merge.split(" ", 1)) for merge in listed]
     if scores is None or len(scores) != len(tokens.texts):
@@ -238,7 +238,7 @@ def _add_ends(file: GGUFFile, tokenizer: Tokenizer, special: dict[str, str], beg
 
 
 def _end(file: GGUFFile, key: str, token: Any, default: bool) -> list[str]:
-    if not file.take(key, default):
+    if not file.get(key, default):
         return []
     if token is None:
         raise ModelError(f"{file.path}: {key} asks for a token that the file does not name")

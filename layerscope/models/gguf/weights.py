@@ -9,10 +9,10 @@ import torch
 import transformers
 from gguf import MODEL_ARCH_NAMES, TensorNameMap, get_tensor_name_map
 
-from layerscope.models.gguf import values
+from layerscope.models.gguf import tensor_layouts
 from layerscope.models.gguf.configuration import family_of, has
-from layerscope.models.gguf.families import Family
-from layerscope.models.gguf.file import GGUFFile, listed
+from layerscope.models.gguf.families import GGUFFamily
+from layerscope.models.gguf.file import GGUFFile, count_and_name
 
 __all__ = ["Match", "match"]
 
@@ -72,7 +72,7 @@ def _tensor(weight: str, prefix: str, known: TensorNameMap) -> str:
 
 def _missing(file: GGUFFile, tensors: dict[str, str]) -> list[str]:
     absent = [tensor for tensor in tensors.values() if tensor not in file.tensors and not _is_zero(file, tensor)]
-    return [listed(absent, "tensor", "missing")] if absent else []
+    return [count_and_name(absent, "tensor", "missing")] if absent else []
 
 
 def _is_zero(file: GGUFFile, tensor: str) -> bool:
@@ -86,20 +86,20 @@ def _misshapen(file: GGUFFile, shapes: dict[str, tuple[int, ...]], tensors: dict
     wrong = [
         f"{tensors[weight]} {shape} for {shapes[weight]}" for weight, shape in stored.items() if shape != shapes[weight]
     ]
-    return [listed(wrong, "tensor", "of the wrong shape")] if wrong else []
+    return [count_and_name(wrong, "tensor", "of the wrong shape")] if wrong else []
 
 
 def _stored(file: GGUFFile, tensor: str) -> tuple[int, ...]:
     """Return the shape that a tensor has once it is brought back."""
-    turned = _change(family_of(file), tensor) is values.turned
+    turned = _change(family_of(file), tensor) is tensor_layouts.transpose
     return file.shape(tensor)[::-1] if turned else file.shape(tensor)
 
 
 def _left(file: GGUFFile, config: Any, tensors: dict[str, str]) -> list[str]:
-    left = set(file.tensors) - set(tensors.values()) - file.read
-    return [listed(left, "tensor", f"without a place in {config.model_type}")] if left else []
+    left = set(file.tensors) - set(tensors.values()) - file.tensors_read
+    return [count_and_name(left, "tensor", f"without a place in {config.model_type}")] if left else []
 
 
-def _change(family: Family, tensor: str) -> Any:
+def _change(family: GGUFFamily, tensor: str) -> Any:
     kind = tensor.split(".", 2)[-1] if tensor.startswith("blk.") else tensor
     return next((change for pattern, change in family.changes.items() if fnmatchcase(kind, pattern)), None)

@@ -8,8 +8,8 @@ import transformers as tf
 from torch import nn
 
 from layerscope.errors import ModelError
+from layerscope.models.architecture_check import check_architecture
 from layerscope.models.architectures import ARCHITECTURES
-from layerscope.models.causal import prove
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_module
@@ -25,7 +25,7 @@ def model_with(family: str, module: nn.Module | None = None, **facts: object) ->
 
 def refusal(model: Model) -> str:
     with pytest.raises(ModelError) as error:
-        prove(model)
+        check_architecture(model)
     return str(error.value)
 
 
@@ -78,9 +78,9 @@ def test_variants_within_a_family_are_proved(variant):
 def test_the_model_is_left_as_it_was():
     module = tiny_module("gpt2").train()
     before = [(name, sorted(vars(part)), part.training) for name, part in module.named_modules()]
-    prove(Model(module, None, "tiny", ARCHITECTURES["gpt2"]))
+    check_architecture(Model(module, None, "tiny", ARCHITECTURES["gpt2"]))
     with pytest.raises(ModelError):
-        prove(Model(module, None, "tiny", replace(ARCHITECTURES["gpt2"], causal=False)))
+        check_architecture(Model(module, None, "tiny", replace(ARCHITECTURES["gpt2"], causal=False)))
     assert before == [(name, sorted(vars(part)), part.training) for name, part in module.named_modules()]
     hooks = [hooks for part in module.modules() for name, hooks in vars(part).items() if "hooks" in name]
     assert not any(hooks)
@@ -131,7 +131,7 @@ def test_a_list_that_names_a_block_twice():
     module = tiny_module("llama")
     module.model.part = nn.ModuleList([*module.model.layers, module.model.layers[0]])
     # `children` names a module once, so this is the list as it should be.
-    prove(model_with("llama", module, blocks="part"))
+    check_architecture(model_with("llama", module, blocks="part"))
 
 
 @pytest.mark.parametrize("family", ["llama", "bloom", "falcon", "bert"])
@@ -239,21 +239,21 @@ def test_blocks_whose_weights_are_zero_load(family, blocks):
     for block in blocks:
         for parameter in model.blocks[block].parameters():
             parameter.data.zero_()
-    prove(model)
+    check_architecture(model)
 
 
 def test_blocks_that_pass_the_stream_on_load():
     module = tiny_module("llama")
     for block in range(DEPTH):
         module.model.layers[block] = Passing()
-    prove(model_with("llama", module))
+    check_architecture(model_with("llama", module))
 
 
 @pytest.mark.parametrize("part", ["lm_head", "model.norm", "model.embed_tokens"])
 def test_a_part_whose_weights_are_zero_loads(part):
     module = tiny_module("llama")
     module.get_submodule(part).weight.data.zero_()
-    prove(model_with("llama", module))
+    check_architecture(model_with("llama", module))
 
 
 class Twice(nn.Module):
@@ -286,7 +286,7 @@ def test_an_encoder_without_attention_loads_and_a_causal_one_does_not(family):
     for name, parameter in module.named_parameters():
         if "attention" in name:
             parameter.data.zero_()
-    prove(model_with(family, module))
+    check_architecture(model_with(family, module))
 
 
 # Compiled and quantised models
@@ -394,7 +394,7 @@ def test_weights_that_are_not_finite(family, parameter, value, kind, dtype):
 def test_a_parameter_without_values_is_no_harm():
     module = tiny_module("llama")
     module.model.empty = nn.Parameter(torch.empty(0))
-    prove(model_with("llama", module))
+    check_architecture(model_with("llama", module))
 
 
 @pytest.mark.parametrize(
@@ -410,5 +410,5 @@ def test_finite_weights_that_overflow_are_left_to_the_capture(family, weights):
         weight = module.base_model.get_parameter(name).data
         weight.div_(weight.abs().max()).mul_(60_000)
     model = model_with(family, module)
-    prove(model)
+    check_architecture(model)
     assert not model.trunk(torch.arange(5, 12)[None]).last_hidden_state.isfinite().all()

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from layerscope.errors import CaptureError, ModelError
 from layerscope.models.model import Model
 
-__all__ = ["refuse_not_finite", "require_vocabulary_head", "undefined"]
+__all__ = ["refuse_not_finite", "require_vocabulary_head", "undefined_rows"]
 
 
 def require_vocabulary_head(model: Model) -> None:
@@ -55,7 +55,7 @@ def _refuse_head(model: Model, what: str) -> NoReturn:
     )
 
 
-def undefined(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torch.Tensor, " *rows"]:
+def undefined_rows(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torch.Tensor, " *rows"]:
     """Return which rows of logits give no probabilities: NaN or +Inf anywhere, or -Inf everywhere.
 
     A single -Inf is a probability of 0, with which some models mask rows that fill up their vocabulary.
@@ -63,7 +63,7 @@ def undefined(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torch.Ten
     Examples
     --------
     >>> inf, nan = float("inf"), float("nan")
-    >>> undefined(torch.tensor([[0.0, -inf], [0.0, nan], [inf, 0.0], [-inf, -inf]])).tolist()
+    >>> undefined_rows(torch.tensor([[0.0, -inf], [0.0, nan], [inf, 0.0], [-inf, -inf]])).tolist()
     [False, True, True, True]
     """
     return ~logits.float().logsumexp(dim=-1).isfinite()

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from layerscope.errors import LayerScopeError, TextsError
 from layerscope.panics import is_panic, without_panic_text
 
-__all__ = ["shown", "tokenizing"]
+__all__ = ["quote_start", "translate_tokenizer_errors"]
 
 _SHOWN = 160  # characters of a library's message
 _BEGINNING = 40  # characters of a text in a message
 
 
 @contextmanager
-def tokenizing(what: str, remedy: str = "leave it out") -> Iterator[None]:
+def translate_tokenizer_errors(what: str, remedy: str = "leave it out") -> Iterator[None]:
     """Translate every error of a tokenizer into a TextsError, a panic of its library among them.
 
     Parameters
@@ -25,7 +25,7 @@ def tokenizing(what: str, remedy: str = "leave it out") -> Iterator[None]:
 
     Examples
     --------
-    >>> with tokenizing("the text 't1'"):
+    >>> with translate_tokenizer_errors("the text 't1'"):
     ...     raise ValueError("the word is unknown")
     Traceback (most recent call last):
     layerscope.errors.TextsError: the tokenizer fails on the text 't1' (ValueError: the word is unknown): leave it out
@@ -42,12 +42,12 @@ def tokenizing(what: str, remedy: str = "leave it out") -> Iterator[None]:
         raise TextsError(f"the tokenizer fails on {what} ({said}): {remedy}") from error
 
 
-def shown(text: str) -> str:
+def quote_start(text: str) -> str:
     """Return the beginning of a text, quoted, for a message.
 
     Examples
     --------
-    >>> print(shown("the river rose"), shown("x" * 41))
+    >>> print(quote_start("the river rose"), quote_start("x" * 41))
     'the river rose' 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…'
     """
     return repr(text if len(text) <= _BEGINNING else f"{text[:_BEGINNING]}…")

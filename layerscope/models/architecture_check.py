@@ -28,7 +28,7 @@ from layerscope.models.eval_mode import eval_mode
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.models.module_check import check_module, quantised_part
 
-__all__ = ["prove"]
+__all__ = ["check_architecture"]
 
 _TOKENS = 7
 _CHANGED = 3  # the token that is changed, with tokens before and after it
@@ -49,7 +49,7 @@ class _Trace:
         return [stream_in(*self.calls[0]), *map(stream_out, self.outputs)]
 
 
-def prove(model: Model) -> None:
+def check_architecture(model: Model) -> None:
     """Prove the model's row of the architecture table.
 
     Raises
@@ -58,20 +58,20 @@ def prove(model: Model) -> None:
         When the module fails `check_module`, a part is missing, or one of the six facts does not hold.
     """
     check_module(model.module, model.name)
-    _prove_parts(model)
+    _check_parts(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
     with eval_mode(model.module), torch.no_grad():
         trace, output = _traced(model, ids)
-        _prove_chain(model, trace)
-        _prove_end(model, trace)
-        _prove_reach(model, ids, trace)
-        _prove_replay(model, ids, trace, output)
-        _prove_links(model, ids, trace)
+        _check_chain(model, trace)
+        _check_end(model, trace)
+        _check_reach(model, ids, trace)
+        _check_replay(model, ids, trace, output)
+        _check_links(model, ids, trace)
 
 
-def _prove_parts(model: Model) -> None:
+def _check_parts(model: Model) -> None:
     try:
-        blocks, _, _ = model.blocks, model.final_norm, model.longest
+        blocks, _, _ = model.blocks, model.final_norm, model.max_positions
     except AttributeError as error:
         _fail(model, str(error))
     if not blocks:
@@ -124,7 +124,7 @@ def _at_end(trace: _Trace, _: nn.Module, __: tuple[Any, ...], output: Any) -> No
     trace.trunk.append(output[0])
 
 
-def _prove_chain(model: Model, trace: _Trace) -> None:
+def _check_chain(model: Model, trace: _Trace) -> None:
     if sorted(trace.order) != list(range(model.depth)):
         _fail(model, f"one forward pass ran {len(trace.order)} blocks, the table lists {model.depth}")
     if trace.order != list(range(model.depth)):
@@ -151,7 +151,7 @@ def _prove_chain(model: Model, trace: _Trace) -> None:
             )
 
 
-def _prove_end(model: Model, trace: _Trace) -> None:
+def _check_end(model: Model, trace: _Trace) -> None:
     last, norm = trace.states[-1], model.architecture.final_norm
     if norm is None:
         if not _same_bits(trace.trunk[0], last):
@@ -164,7 +164,7 @@ def _prove_end(model: Model, trace: _Trace) -> None:
             _fail(model, f"{norm} does not return a tensor of the shape of a state")
 
 
-def _prove_reach(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
+def _check_reach(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     if not trace.states[-1].isfinite().all():
         return  # finite weights that overflow in half precision: the capture will say where
     changed = ids.clone()
@@ -190,13 +190,13 @@ def _moved(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return moved
 
 
-def _prove_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.Tensor) -> None:
+def _check_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.Tensor) -> None:
     with _hooks(_replace(model.blocks[-1], _replay(model, trace))):
         if not _same_bits(_forward(model, ids), output):
             _fail(model, "replaying the blocks from state 0 does not give the model's own output")
 
 
-def _prove_links(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
+def _check_links(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     """Prove that each block reads what the one before it gives, whatever that is: equal values alone may be chance."""
     given = [_changed(state) for state in trace.states[1:]]
     with _hooks(*map(_replace, model.blocks, given)):
@@ -204,7 +204,7 @@ def _prove_links(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     for index in range(1, model.depth):
         if not _same_bits(stream_in(*changed.calls[index]), given[index - 1]):
             _fail(model, f"block {index} does not read what block {index - 1} gives, once that is changed")
-    _prove_end(model, changed)
+    _check_end(model, changed)
 
 
 def _replay(model: Model, trace: _Trace) -> torch.Tensor:

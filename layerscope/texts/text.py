@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from layerscope.errors import TextsError
 
-__all__ = ["Text", "encodable", "from_record", "kind_of"]
+__all__ = ["Text", "check_encodable", "json_type", "text_from_record"]
 
 DEFAULT_FIELD = "text"
 
@@ -30,18 +30,18 @@ class Text(NamedTuple):
     text: str
 
 
-def kind_of(value: object) -> str:
+def json_type(value: object) -> str:
     """Say in words what a JSON value is.
 
     Examples
     --------
-    >>> kind_of(3), kind_of(None), kind_of(b"")
+    >>> json_type(3), json_type(None), json_type(b"")
     ('a number', 'null', 'a bytes')
     """
     return "null" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
-def encodable(text: Text, place: str) -> Text:
+def check_encodable(text: Text, place: str) -> Text:
     """Return `text` if neither tokenizers nor files will choke on it.
 
     Raises
@@ -52,7 +52,7 @@ def encodable(text: Text, place: str) -> Text:
 
     Examples
     --------
-    >>> encodable(Text("7", "plain"), "a.jsonl: line 8").text
+    >>> check_encodable(Text("7", "plain"), "a.jsonl: line 8").text
     'plain'
     """
     for part, value in zip(Text._fields, text, strict=True):
@@ -68,7 +68,7 @@ def encodable(text: Text, place: str) -> Text:
     return text
 
 
-def from_record(record: object, number: int, field: str, place: str) -> Text:
+def text_from_record(record: object, number: int, field: str, place: str) -> Text:
     """Take the text and the id out of one record.
 
     Parameters
@@ -89,13 +89,13 @@ def from_record(record: object, number: int, field: str, place: str) -> Text:
 
     Examples
     --------
-    >>> from_record({"id": 12, "text": "plain"}, 0, "text", "a.jsonl: line 1")
+    >>> text_from_record({"id": 12, "text": "plain"}, 0, "text", "a.jsonl: line 1")
     Text(id='12', text='plain')
-    >>> from_record({"body": "plain"}, 0, "body", "a.jsonl: line 1")
+    >>> text_from_record({"body": "plain"}, 0, "body", "a.jsonl: line 1")
     Text(id='0', text='plain')
     """
     if not isinstance(record, Mapping):
-        raise TextsError(f'{place}: {kind_of(record)}, not an object; each line must read like {{"{field}": "..."}}')
+        raise TextsError(f'{place}: {json_type(record)}, not an object; each line must read like {{"{field}": "..."}}')
     if field not in record:
         present = ", ".join(map(repr, record)) or "none"
         raise TextsError(
@@ -103,10 +103,10 @@ def from_record(record: object, number: int, field: str, place: str) -> Text:
         )
     text = record[field]
     if not isinstance(text, str):
-        raise TextsError(f"{place}: field {field!r} is {kind_of(text)}, not a string")
+        raise TextsError(f"{place}: field {field!r} is {json_type(text)}, not a string")
     given = record.get("id")
     if given is None:
         given = str(number)
     elif isinstance(given, bool) or not isinstance(given, str | int | float):
-        raise TextsError(f"{place}: field 'id' is {kind_of(given)}, not a string or a number")
-    return encodable(Text(str(given), text), place)
+        raise TextsError(f"{place}: field 'id' is {json_type(given)}, not a string or a number")
+    return check_encodable(Text(str(given), text), place)

@@ -11,13 +11,13 @@ from transformers.utils import logging as transformers_logging
 from layerscope.errors import ModelError, UsageError
 from layerscope.panics import is_panic
 
-__all__ = ["quiet", "reading"]
+__all__ = ["silence_loaders", "translate_loader_errors"]
 
 _SHOWN = 160  # characters of a library's message
 
 
 @contextmanager
-def reading(name: str, again: str | None = None) -> Iterator[None]:
+def translate_loader_errors(name: str, again: str | None = None) -> Iterator[None]:
     """Translate every error of a library that reads a checkpoint into a ModelError.
 
     The readers of safetensors, pickle, GGUF and tokenizers share no base class of error, so every exception is translated
@@ -61,7 +61,7 @@ def _explained(error: BaseException, again: str | None) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_loaders() -> Iterator[None]:
     """Keep the library's progress bars and advice off the terminal while it loads."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub_level = hub_logging.get_verbosity()

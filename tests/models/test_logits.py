@@ -8,8 +8,8 @@ from torch import nn
 import layerscope as ls
 from layerscope.errors import CaptureError, ModelError
 from layerscope.models.loading import wrap_module
+from layerscope.models.logits import require_vocabulary_head, undefined_rows
 from layerscope.models.model import Model
-from layerscope.models.vocabulary import require_vocabulary_head, undefined
 from tests.families import VOCABULARY, tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -102,5 +102,5 @@ def test_a_masked_part_of_the_vocabulary_is_no_fault():
 def test_undefined_rows():
     inf, nan = torch.inf, torch.nan
     rows = torch.tensor([[0.0, 3e38], [-inf, 1.0], [nan, 1.0], [1.0, inf], [-inf, -inf], [-inf, inf]])
-    assert undefined(rows).tolist() == [False, False, True, True, True, True]
-    assert undefined(rows.reshape(3, 2, 2)).shape == (3, 2)
+    assert undefined_rows(rows).tolist() == [False, False, True, True, True, True]
+    assert undefined_rows(rows.reshape(3, 2, 2)).shape == (3, 2)
