@@ -8,7 +8,7 @@ import pytest
 
 from layerscope.models import gguf
 from layerscope.models.gguf import conversion
-from layerscope.models.gguf.locks import alone
+from layerscope.models.gguf.locks import folder_lock
 from tests.models import gguf_files
 
 
@@ -45,7 +45,7 @@ def test_what_a_killed_conversion_leaves_is_removed_by_the_next(models, path):
 def test_halves_of_others_are_removed_but_not_those_of_a_living_process(models, path):
     gone = [_half(models, "0123456789abcdef01234567.x1.tmp"), _half(models, "2-0123.x2.tmp")]
     living = _half(models, "2-4567.x3.tmp")
-    with alone(models / "2-4567"):
+    with folder_lock(models / "2-4567"):
         folder = gguf.convert(path)
         assert living.is_dir()
     assert not any(half.exists() for half in gone)
