@@ -33,8 +33,8 @@ import xarray as xr
 from matplotlib.lines import Line2D
 
 import layerscope as ls
-from layerscope.figures.brackets import draw_boxes
-from layerscope.figures.grids import set_value_axis
+from layerscope.figures.parts.segments import draw_boxes
+from layerscope.figures.parts.axes import set_value_axis
 from resampling import one_number, with_draws
 from shelf import Findings, keep, keep_table, made, matrices, panels, say
 

@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 
 import layerscope as ls
-from layerscope.figures.grids import set_value_axis, share_values
-from layerscope.figures.runs import RANGE_VARIANTS
+from layerscope.figures.parts.axes import set_value_axis, share_values
+from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
 from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores, tasks_of, without_score
 from shelf import Findings, as_called, keep, keep_table, made, say
 

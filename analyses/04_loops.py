@@ -30,10 +30,10 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from layerscope.figures.loop_counts import best_loops, loop_map
-from layerscope.figures.keys import band_entry, key_entry, level_entry
-from layerscope.figures.marks import FULL, LOOKS, Look, draw_level, draw_points
-from layerscope.figures.style import GREY
+from layerscope.figures.data.loop_map import best_loops, loop_map
+from layerscope.figures.parts.legend import band_entry, legend_entry, level_entry
+from layerscope.figures.parts.markers import FULL, LOOKS, Look, draw_level, draw_points
+from layerscope.figures.parts.style import GREY
 from resampling import ends, one_number, task_scores, tasks_of, weights
 from shelf import Findings, keep, keep_table, made, panels, say
 
@@ -139,7 +139,7 @@ keep_table(table, NAME)
 
 # %%
 looks = dict(zip(lines, (LOOKS["parallel"], LOOKS["looped_parallel"], Look("scale", GREY, "D")), strict=True))
-key = [*(key_entry(look, name) for name, look in looks.items()), band_entry("95 % interval"), level_entry(FULL)]
+key = [*(legend_entry(look, name) for name, look in looks.items()), band_entry("95 % interval"), level_entry(FULL)]
 with panels(key=key) as (figure, (axes,)):
     for name, values in lines.items():
         low, high = ends(values)

@@ -30,9 +30,9 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.evaluation.redrawn import example_values
-from layerscope.figures.grids import set_value_axis
-from layerscope.figures.keys import band_entry, key_entry, level_entry
-from layerscope.figures.marks import CHANCE, FULL, draw_level, draw_points, task_looks
+from layerscope.figures.parts.axes import set_value_axis
+from layerscope.figures.parts.legend import band_entry, legend_entry, level_entry
+from layerscope.figures.parts.markers import CHANCE, FULL, draw_level, draw_points, task_looks
 from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of, tasks_of, weights
 from shelf import DATA, MADE, Findings, keep, keep_table, made, model_name, panels, say
 
@@ -81,7 +81,7 @@ def draw(group: str, along: str, across: str, name: str):
     curves = groups[group]
     looks = task_looks(list(curves))
     levels = {0.0: CHANCE, 1.0: FULL} if group == "score" else {0.0: FULL}
-    key = [*map(key_entry, looks.values()), band_entry("95 % interval"), *map(level_entry, levels.values())]
+    key = [*map(legend_entry, looks.values()), band_entry("95 % interval"), *map(level_entry, levels.values())]
     with panels(key=key) as (figure, (axes,)):
         for model, one in curves.items():
             (low, high), along_it = ends(one.value), one[along].values.astype(float)

@@ -31,9 +31,9 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from layerscope.figures.grids import set_value_axis
-from layerscope.figures.keys import key_entry
-from layerscope.figures.marks import LOOKS
+from layerscope.figures.parts.axes import set_value_axis
+from layerscope.figures.parts.legend import legend_entry
+from layerscope.figures.parts.markers import LOOKS
 from resampling import one_number, over_tasks, runs_of, tasks_of, with_draws
 from shelf import Findings, keep, keep_table, made, matrices, panels, say
 
@@ -133,7 +133,7 @@ def staged(name: str, begin: int) -> dict[str, np.ndarray]:
 
 lines, table = {name: staged(name, start) for name in analyses}, []
 titles = ("variance, all tokens", "variance, first token left out", "drift, 1 − cosine")
-key = [key_entry(LOOKS[name]) for name in analyses]
+key = [legend_entry(LOOKS[name]) for name in analyses]
 with panels(titles, key, "double", height=0.72) as (figure, places):
     for panel, (axes, title) in enumerate(zip(places, titles, strict=True)):
         for number, (name, look) in enumerate((name, LOOKS[name]) for name in analyses):

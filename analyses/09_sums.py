@@ -35,8 +35,8 @@ import pandas as pd
 from matplotlib.patches import Patch
 
 import layerscope as ls
-from layerscope.figures.marks import LOOKS
-from layerscope.figures.style import MISSING, SMALL
+from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.style import MISSING, SMALL
 from layerscope.schedules.spec import parse_spec
 from resampling import one_number, weights
 from shelf import DATA, Findings, keep, keep_table, made, panels, say

@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 
 import layerscope as ls
-from layerscope.figures.grids import set_value_axis
-from layerscope.figures.keys import band_entry, bar_entry, key_entry, level_entry
-from layerscope.figures.marks import CHANCE, FULL, LOOKS, draw_level
+from layerscope.figures.parts.axes import set_value_axis
+from layerscope.figures.parts.legend import band_entry, bar_entry, legend_entry, level_entry
+from layerscope.figures.parts.markers import CHANCE, FULL, LOOKS, draw_level
 from resampling import (
     better_than_guessing,
     ends,
@@ -79,7 +79,7 @@ STYLES = {1: "--", 2: "-", 3: ":"}
 rows, key = [], []
 for variant, count in SHOWN:
     look = LOOKS[variant]
-    key.append(key_entry(look, f"{look.name} ×{count}" if count > 1 else look.name))
+    key.append(legend_entry(look, f"{look.name} ×{count}" if count > 1 else look.name))
     key[-1].set_linestyle(STYLES[count])
 key += [band_entry("95 % interval, left"), bar_entry("right"), level_entry(FULL), level_entry(CHANCE)]
 with panels(("", ""), key, "double") as (figure, places):

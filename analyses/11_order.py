@@ -32,10 +32,10 @@ import pandas as pd
 
 import layerscope as ls
 from layerscope.evaluation.redrawn import example_values
-from layerscope.figures.grids import set_ticks_across
-from layerscope.figures.keys import bar_entry, key_entry
-from layerscope.figures.marks import LOOKS
-from layerscope.figures.style import GREY, SMALL
+from layerscope.figures.parts.axes import set_ticks_across
+from layerscope.figures.parts.legend import bar_entry, legend_entry
+from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.style import GREY, SMALL
 from resampling import better_than_guessing, one_number, runs_of, task_scores, tasks_of, weights, without_score
 from shelf import Findings, as_called, keep, keep_table, made, panels, say, sink_writer
 
@@ -92,7 +92,7 @@ for task, variant in product(listed, VARIANTS[1:]):
     rows.append(row | dict(zip(("of skip", "low", "high"), one_number(relative[task, variant]), strict=True)))
 low, high = (f([row[end] for row in rows]) for f, end in ((np.nanmin, "low"), (np.nanmax, "high")))
 frame = float(np.clip(0.9 * low, 0.1, 0.9)), float(np.clip(1.1 * high, 1.1, 30))
-key = [*(key_entry(LOOKS[variant], joined=False) for variant in VARIANTS[1:]), bar_entry("95 % interval")]
+key = [*(legend_entry(LOOKS[variant], joined=False) for variant in VARIANTS[1:]), bar_entry("95 % interval")]
 with panels(key=key, height=0.14 * len(tasks) + 0.1) as (figure, (axes,)):
     for number, row in enumerate(rows):
         task, variant = divmod(number, len(VARIANTS) - 1)

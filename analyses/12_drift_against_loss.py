@@ -30,7 +30,7 @@ from sklearn.isotonic import IsotonicRegression
 
 import layerscope as ls
 from layerscope.evaluation.intervals import correlation
-from layerscope.figures.runs import RANGE_VARIANTS
+from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
 from resampling import ends, known_mean, one_number, tasks_of, weights
 from shelf import Findings, as_called, keep, keep_table, made, say
 

@@ -30,10 +30,10 @@ import xarray as xr
 from matplotlib.ticker import LogLocator, NullLocator
 
 import layerscope as ls
-from layerscope.figures.grids import set_value_axis
-from layerscope.figures.keys import band_entry, bar_entry, key_entry, level_entry
-from layerscope.figures.marks import FULL, LOOKS, draw_level, draw_points
-from layerscope.figures.style import SHADE
+from layerscope.figures.parts.axes import set_value_axis
+from layerscope.figures.parts.legend import band_entry, bar_entry, legend_entry, level_entry
+from layerscope.figures.parts.markers import FULL, LOOKS, draw_level, draw_points
+from layerscope.figures.parts.style import SHADE
 from resampling import ends, one_number, over_tasks, runs_of, tasks_of
 from shelf import Findings, keep, keep_table, made, panels, say, sink_writer
 from slide_window import CHANGES, windows, written_out
@@ -63,7 +63,7 @@ say(
 
 # %%
 rows = []
-key = [*(key_entry(LOOKS[change]) for change in CHANGES), bar_entry("95 % interval"), level_entry(FULL)]
+key = [*(legend_entry(LOOKS[change]) for change in CHANGES), bar_entry("95 % interval"), level_entry(FULL)]
 key.append(band_entry(f"block {writer} is among them"))
 with panels(("", ""), key, "double") as (figure, (left, right)):
     for axes, words in ((left, "loss increase (nats per token)"), (right, "largest |x| in any state")):

@@ -20,10 +20,10 @@ from IPython.display import Markdown, display
 
 import layerscope as ls
 from layerscope.cache import cache_root
-from layerscope.figures.canvas import Figure, place_axes
-from layerscope.figures.cells import draw_bar, draw_cells, scale_of
-from layerscope.figures.grids import make_grid
-from layerscope.figures.style import applied, inches, styled
+from layerscope.figures.parts.figure import Figure, place_axes
+from layerscope.figures.parts.matrix import draw_colour_bar, draw_cells, scale_of
+from layerscope.figures.parts.grid import make_grid
+from layerscope.figures.parts.style import applied, inches, styled
 
 DATA = "benchmarks" if os.environ.get("LAYERSCOPE_DATA") else "builtin"
 MADE = Path(os.environ.get("LAYERSCOPE_MADE") or cache_root() / "analyses" / DATA)
@@ -148,5 +148,5 @@ def matrices(rows: dict[str, list[xr.DataArray]], titles: list[str], below: str 
             axes.tick_params(labelleft=column == 0, labelbottom=last)
             axes.set(xlabel=below if last else "", ylabel="" if column else f"{name}: state")
             places.append(axes)
-    draw_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, tall), scale, "similarity", "vertical")
+    draw_colour_bar(figure, place_axes(figure, 6.3, 0.2, 0.08, tall), scale, "similarity", "vertical")
     return figure, places

@@ -15,8 +15,8 @@ from pathlib import Path
 import xarray as xr
 from PIL import Image
 
-from layerscope.figures.matrices import heatmap
-from layerscope.figures.profiles import profile
+from layerscope.figures.kinds.heatmap import heatmap
+from layerscope.figures.kinds.profile import profile
 from layerscope.figures.saving import save
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.record import Kind

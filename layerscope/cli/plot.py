@@ -169,7 +169,7 @@ def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str)
 def _segments(result: "Dataset", options: Mapping[str, Any]) -> "Segmentation | None":
     """Return the segments to draw: those asked for, or three where nothing was asked and there are three to find."""
     from layerscope.cli.numbers import segment_count
-    from layerscope.figures.cells import compares_two
+    from layerscope.figures.parts.matrix import compares_two
     from layerscope.structure.selection import segment_measure
 
     segments, measure = options.get("segments", "3"), options.get("measure", "cosine")

@@ -15,7 +15,7 @@ sweep: `sweep`, `tasks`, `single`, `loops`, `drift`, `stages`, `latency`.
 - `latency`: score or loss against sequential stages;
 - `save`: write any of them as PDF, SVG or PNG.
 
-Every figure is a `layerscope.figures.canvas.Figure`, a matplotlib figure that shows itself in a notebook, opens no
+Every figure is a `layerscope.figures.parts.figure.Figure`, a matplotlib figure that shows itself in a notebook, opens no
 window and looks the same whatever the user's own matplotlib settings. Nothing here knows models, torch or captures.
 matplotlib loads on first use.
 """
@@ -28,33 +28,34 @@ from typing import TYPE_CHECKING, Any
 from layerscope.arguments import checked
 
 if TYPE_CHECKING:
-    from layerscope.figures.blocks import single
-    from layerscope.figures.drifts import drift
-    from layerscope.figures.latencies import latency
-    from layerscope.figures.loop_maps import loops
-    from layerscope.figures.matches import match
-    from layerscope.figures.matrices import heatmap
-    from layerscope.figures.panels import panel
-    from layerscope.figures.profiles import profile
-    from layerscope.figures.scalings import scaling
-    from layerscope.figures.stage_curves import stages
-    from layerscope.figures.sweeps import sweep, tasks
-    from layerscope.figures.trainings import training
+    from layerscope.figures.kinds.drift import drift
+    from layerscope.figures.kinds.heatmap import heatmap
+    from layerscope.figures.kinds.latency import latency
+    from layerscope.figures.kinds.loops import loops
+    from layerscope.figures.kinds.match import match
+    from layerscope.figures.kinds.panel import panel
+    from layerscope.figures.kinds.profile import profile
+    from layerscope.figures.kinds.scaling import scaling
+    from layerscope.figures.kinds.single import single
+    from layerscope.figures.kinds.stages import stages
+    from layerscope.figures.kinds.sweep import sweep
+    from layerscope.figures.kinds.tasks import tasks
+    from layerscope.figures.kinds.training import training
 
 _HOME = {
-    "drift": "layerscope.figures.drifts",
-    "heatmap": "layerscope.figures.matrices",
-    "latency": "layerscope.figures.latencies",
-    "loops": "layerscope.figures.loop_maps",
-    "match": "layerscope.figures.matches",
-    "panel": "layerscope.figures.panels",
-    "profile": "layerscope.figures.profiles",
-    "scaling": "layerscope.figures.scalings",
-    "single": "layerscope.figures.blocks",
-    "stages": "layerscope.figures.stage_curves",
-    "sweep": "layerscope.figures.sweeps",
-    "tasks": "layerscope.figures.sweeps",
-    "training": "layerscope.figures.trainings",
+    "drift": "layerscope.figures.kinds.drift",
+    "heatmap": "layerscope.figures.kinds.heatmap",
+    "latency": "layerscope.figures.kinds.latency",
+    "loops": "layerscope.figures.kinds.loops",
+    "match": "layerscope.figures.kinds.match",
+    "panel": "layerscope.figures.kinds.panel",
+    "profile": "layerscope.figures.kinds.profile",
+    "scaling": "layerscope.figures.kinds.scaling",
+    "single": "layerscope.figures.kinds.single",
+    "stages": "layerscope.figures.kinds.stages",
+    "sweep": "layerscope.figures.kinds.sweep",
+    "tasks": "layerscope.figures.kinds.tasks",
+    "training": "layerscope.figures.kinds.training",
 }
 
 __all__ = [

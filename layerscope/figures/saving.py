@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
-from layerscope.figures.style import applied
+from layerscope.figures.parts.style import applied
 from layerscope.outputs import replace_whole
 
 __all__ = ["FORMATS", "save"]

@@ -13,9 +13,9 @@ from sklearn.isotonic import isotonic_regression
 
 from layerscope import figures
 from layerscope.errors import UsageError
-from layerscope.figures.brackets import spread
-from layerscope.figures.canvas import Figure
-from layerscope.figures.cells import scale_of, tick_places
+from layerscope.figures.parts.figure import Figure
+from layerscope.figures.parts.matrix import scale_of, tick_positions
+from layerscope.figures.parts.segments import spread
 from layerscope.structure.segmentation import segment
 from tests.figures.drawing import assert_readable, between_two, drawn, labelled, words
 from tests.structure.matrices import planted, published
@@ -218,7 +218,7 @@ def test_scale_can_be_set():
 @given(st.integers(0, 40), st.integers(1, 300), st.integers(2, 14))
 def test_ticks_are_few_evenly_spaced_and_round(first, count, most):
     numbers = np.arange(first, first + count)
-    places = tick_places(numbers, most)
+    places = tick_positions(numbers, most)
     assert 1 <= len(places) <= most
     assert places[0] >= 0
     assert places[-1] < count
@@ -230,14 +230,14 @@ def test_ticks_are_few_evenly_spaced_and_round(first, count, most):
 
 def test_ticks_of_common_depths_end_on_the_last_layer():
     for states in (7, 13, 19, 25, 29, 31, 33, 41, 49, 81):
-        places = tick_places(np.arange(states), 9)
+        places = tick_positions(np.arange(states), 9)
         assert places[-1] == states - 1
         assert len(places) >= 5
 
 
 def test_ticks_of_scattered_states_are_within_them():
     numbers = np.array([0, *range(5, 40, 3)])
-    assert tick_places(numbers, 5) == [0, 3, 6, 9, 12]
+    assert tick_positions(numbers, 5) == [0, 3, 6, 9, 12]
 
 
 @settings(max_examples=100, deadline=None)

@@ -5,7 +5,7 @@ from matplotlib.collections import PolyCollection
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
 from layerscope.evaluation.intervals import drawn
-from layerscope.figures.loop_counts import best_loops, loop_map
+from layerscope.figures.data.loop_map import best_loops, loop_map
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import specs, synthetic
 from tests.figures.test_sweeps import key

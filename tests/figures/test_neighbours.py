@@ -7,7 +7,7 @@ from matplotlib.collections import PathCollection, PolyCollection
 
 from layerscope import figures
 from layerscope.errors import UsageError
-from layerscope.figures.neighbours import with_neighbours
+from layerscope.figures.data.adjacent_layers import with_adjacent_layers
 from layerscope.structure.segmentation import segment
 from layerscope.structure.selection import within_chance
 from tests.figures.drawing import assert_readable, labelled, statistics, words
@@ -35,7 +35,7 @@ def analysis(sizes, statistic=True):
 
 def test_a_curve_takes_each_layer_with_the_one_before():
     result = analysis([2, 3])
-    curves = with_neighbours(result)
+    curves = with_adjacent_layers(result)
     for name in ("cka", "cka_low", "cka_null", "cka_ceiling"):
         assert curves[name].dims == ("layer",)
         np.testing.assert_array_equal(curves[name][1:], np.diagonal(result[name].values, -1))
@@ -52,7 +52,7 @@ def test_between_two_captures_it_takes_the_layer_of_the_same_number():
         {"layer": [0, 2, 5], "layer_other": [1, 2, 3, 5]},
         {"alignment": "tokens"},
     )
-    curves = with_neighbours(result)
+    curves = with_adjacent_layers(result)
     np.testing.assert_array_equal(curves["cka"], [np.nan, 5.0, 11.0])
     np.testing.assert_array_equal(curves["cka_null"], [np.nan, 0.05, 0.11])
     assert curves["cka"].attrs["long_name"] == "cka, the same layer of both captures"
@@ -60,7 +60,7 @@ def test_between_two_captures_it_takes_the_layer_of_the_same_number():
 
 def test_matrices_held_against_nothing_stay_matrices():
     result = analysis([2, 3]).drop_vars(["cka_null", "cka_ceiling"])
-    assert with_neighbours(result)["cka"].dims == DIMS
+    assert with_adjacent_layers(result)["cka"].dims == DIMS
 
 
 @pytest.mark.parametrize("width", ["single", "double"])

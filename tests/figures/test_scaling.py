@@ -5,7 +5,7 @@ from matplotlib.patches import Rectangle
 
 import layerscope as ls
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.scalings import scaling
+from layerscope.figures.kinds.scaling import scaling
 from tests.figures.drawing import assert_readable, labelled, words
 from tests.structure.analyses import analysis
 from tests.structure.matrices import planted

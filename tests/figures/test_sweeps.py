@@ -8,12 +8,12 @@ from matplotlib.colors import to_hex
 
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.grids import make_grid
-from layerscope.figures.keys import key_entry, level_entry
-from layerscope.figures.marks import LOOKS, Look, task_looks
-from layerscope.figures.runs import RANGE_VARIANTS
-from layerscope.figures.scores import scores
-from layerscope.figures.style import applied
+from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
+from layerscope.figures.data.sweep_scores import scores
+from layerscope.figures.parts.grid import make_grid
+from layerscope.figures.parts.legend import legend_entry, level_entry
+from layerscope.figures.parts.markers import LOOKS, Look, task_looks
+from layerscope.figures.parts.style import applied
 from layerscope.schedules.spec import VARIANTS
 from tests.figures.drawing import assert_readable, drawn, words
 from tests.figures.sweeps import TASKS, specs, synthetic
@@ -353,7 +353,7 @@ def test_tasks_of_one_short_name_keep_the_whole():
 @pytest.mark.parametrize("lengths", [[1], [3, 30, 5], [12] * 7, [9, 14, 7, 12, 8, 16, 10, 6], list(range(1, 15))])
 def test_keys_of_any_names_are_read_row_by_row_and_never_overlap(lengths, across):
     names = [f"{number}{'x' * length}" for number, length in enumerate(lengths)]
-    entries = [key_entry(Look(name, "#000000", "o")) for name in names]
+    entries = [legend_entry(Look(name, "#000000", "o")) for name in names]
     with applied():
         figure = make_grid(across, [""], [entries, [level_entry("another group")]]).figure
     assert_readable(figure)

@@ -10,12 +10,13 @@ import xarray as xr
 
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
-from layerscope.figures.canvas import Figure
-from layerscope.figures.grids import make_grid, set_value_axis, set_whole_axis
-from layerscope.figures.keys import key_entry
-from layerscope.figures.marks import LOOKS, Look, draw_points
-from layerscope.figures.scores import column, depth_of, tasks_of
-from layerscope.figures.style import inches, styled
+from layerscope.figures.data.sweep_scores import column, depth_of, tasks_of
+from layerscope.figures.parts.axes import set_value_axis, set_whole_axis
+from layerscope.figures.parts.figure import Figure
+from layerscope.figures.parts.grid import make_grid
+from layerscope.figures.parts.legend import legend_entry
+from layerscope.figures.parts.markers import LOOKS, Look, draw_points
+from layerscope.figures.parts.style import inches, styled
 
 __all__ = ["stages"]
 
@@ -65,7 +66,7 @@ def stages(
 
     Examples
     --------
-    >>> from layerscope.figures.example import example_sweep
+    >>> from layerscope.figures.data.example import example_sweep
     >>> figure = stages(example_sweep(), ["skip:0"])
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['variance over tokens', 'drift (1 − cosine)']
@@ -76,7 +77,7 @@ def stages(
         raise MeasureError(f"the sweep holds nothing of each stage for {name}: draw another --task, or sweep again")
     runs = _chosen(dataset, [schedule] if isinstance(schedule, str) else list(schedule))
     looks = _looks(dataset, runs)
-    grid = make_grid(inches(width), [_PANELS[panel] for panel in panels], [[*map(key_entry, looks)]], shared=False)
+    grid = make_grid(inches(width), [_PANELS[panel] for panel in panels], [[*map(legend_entry, looks)]], shared=False)
     states = dataset["reference_state"].transpose("run", "stage").values
     for axes, panel in zip(grid.places, panels, strict=True):
         values = dataset[panel].sel(task=name).transpose("run", "stage").values.astype(np.float64)

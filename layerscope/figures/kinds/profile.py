@@ -14,12 +14,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
-from layerscope.figures.brackets import segment_names
-from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, wrapped
-from layerscope.figures.cells import tick_places
-from layerscope.figures.keys import draw_key, key_height
-from layerscope.figures.neighbours import with_neighbours
-from layerscope.figures.style import BAND, FIRST, GREY, SECOND, SHADE, TEXT, inches, styled
+from layerscope.figures.data.adjacent_layers import with_adjacent_layers
+from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, place_axes, wrapped
+from layerscope.figures.parts.legend import draw_legend, legend_height
+from layerscope.figures.parts.matrix import tick_positions
+from layerscope.figures.parts.segments import segment_names
+from layerscope.figures.parts.style import BAND, FIRST, GREY, SECOND, SHADE, TEXT, inches, styled
 from layerscope.measures.derived import is_derived
 from layerscope.structure.segmentation import Segmentation
 from layerscope.structure.selection import require_analysis
@@ -79,7 +79,7 @@ def profile(result: xr.Dataset, segments: Segmentation | None = None, *, width: 
     ['log', 'linear']
     """
     require_analysis(result, "layer")
-    result = with_neighbours(result)
+    result = with_adjacent_layers(result)
     names = statistics_of(result)
     if not names:
         raise UsageError("the analysis holds no statistic over layers: analyze again with --measures norm,variance")
@@ -129,12 +129,12 @@ def _arrange(across: float, titles: list[str], key: list[list[Line2D | Patch]]) 
     side = room - _LEFT - _RIGHT
     tall = side * _HEIGHT
     lines = [wrapped(title, TEXT, side) for title in titles]
-    tops, below = [], key_height(key, across - _LEFT - _RIGHT)
+    tops, below = [], legend_height(key, across - _LEFT - _RIGHT)
     for first in range(0, len(lines), in_a_row):
         tops.append(below + _TITLE + _LINE_APART * max(len(words) for words in lines[first : first + in_a_row]))
         below = tops[-1] + tall + _DOWN
     figure = Figure(figsize=(across, below - _DOWN + _BELOW))
-    draw_key(figure, key, _LEFT, across - _LEFT - _RIGHT)
+    draw_legend(figure, key, _LEFT, across - _LEFT - _RIGHT)
     places = []
     for index, words in enumerate(lines):
         row, column = divmod(index, in_a_row)
@@ -151,7 +151,7 @@ def _draw(axes: Axes, result: xr.Dataset, name: str) -> None:
         if f"{name}{suffix}" not in result:
             continue
         layer, values = _numbers(result, dimension), np.asarray(result[f"{name}{suffix}"], dtype=np.float64)
-        sparse = len(layer) * _MARKER_APART <= size_of(axes)[0]
+        sparse = len(layer) * _MARKER_APART <= axes_size(axes)[0]
         axes.plot(layer, values, color=colour, linestyle=style, marker="o" if sparse else "", markeredgewidth=0.0)
         shown.append(values)
         bounds = [result.get(f"{name}{suffix}{bound}") for bound in ("_low", "_high")]
@@ -197,10 +197,10 @@ def _finish(axes: Axes, result: xr.Dataset, last: bool) -> None:
     layer = _numbers(result, "layer")
     if "layer_other" in result.dims and len(_numbers(result, "layer_other")) > len(layer):
         layer = _numbers(result, "layer_other")
-    width, _ = size_of(axes)
+    width, _ = axes_size(axes)
     margin = max(0.5, 0.02 * float(layer[-1] - layer[0]))
     axes.set_xlim(float(layer[0]) - margin, float(layer[-1]) + margin)
-    places = tick_places(layer, most=max(2, int(width / 0.25)))
+    places = tick_positions(layer, most=max(2, int(width / 0.25)))
     axes.set_xticks([int(layer[place]) for place in places])
     axes.spines[["top", "right"]].set_visible(False)
     if last:

@@ -13,9 +13,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from layerscope.errors import UsageError
-from layerscope.figures.style import FONT, TEXT, applied
+from layerscope.figures.parts.style import FONT, TEXT, applied
 
-__all__ = ["Figure", "figure_of", "longest_fitting", "place_axes", "size_of", "text_width", "wrapped"]
+__all__ = ["Figure", "axes_size", "figure_of", "longest_fitting", "place_axes", "text_width", "wrapped"]
 
 _NOTEBOOK_DPI = 200
 _OVERHANG = 0.1  # inches that the name of an axis may be longer than the axis
@@ -49,7 +49,7 @@ def place_axes(figure: MatplotlibFigure, left: float, top: float, width: float, 
     return figure.add_axes((left / across, 1.0 - (top + height) / down, width / across, height / down))
 
 
-def size_of(axes: Axes) -> tuple[float, float]:
+def axes_size(axes: Axes) -> tuple[float, float]:
     """Return the width and height of axes in inches, as they are after `apply_aspect`."""
     place, (across, down) = axes.get_position(), figure_of(axes).get_size_inches()
     return float(place.width * across), float(place.height * down)

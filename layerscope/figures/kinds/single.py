@@ -9,14 +9,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from layerscope.arguments import checked
-from layerscope.figures.canvas import Figure
-from layerscope.figures.curves import draw_curve, draw_levels, remarks_of
-from layerscope.figures.grids import make_grid, set_value_axis, set_whole_axis, share_values
-from layerscope.figures.keys import key_entry, level_entry
-from layerscope.figures.marks import CHANCE, FULL, LOOKS, MARKER, task_looks
-from layerscope.figures.runs import curves
-from layerscope.figures.scores import depth_of, scores
-from layerscope.figures.style import inches, styled
+from layerscope.figures.data.sweep_curves import curves
+from layerscope.figures.data.sweep_scores import depth_of, scores
+from layerscope.figures.parts.axes import set_value_axis, set_whole_axis, share_values
+from layerscope.figures.parts.curves import draw_curve, draw_levels, note_entries
+from layerscope.figures.parts.figure import Figure
+from layerscope.figures.parts.grid import make_grid
+from layerscope.figures.parts.legend import legend_entry, level_entry
+from layerscope.figures.parts.markers import CHANCE, FULL, LOOKS, MARKER, task_looks
+from layerscope.figures.parts.style import inches, styled
 
 __all__ = ["single"]
 
@@ -35,7 +36,7 @@ def single(
 
     A panel a task. A dropped block stands at its number, an exchange between the numbers of its two blocks. The full
     model is a broken level, chance a dotted one; bars are intervals, hollow markers those where accuracy is not above
-    chance, as in `layerscope.figures.sweeps.sweep`. Panels share their scale where the quantity is a share of answers;
+    chance, as in `layerscope.figures.kinds.sweep.sweep`. Panels share their scale where the quantity is a share of answers;
     losses stand each on its own. Where the first block outweighs all others, ``loss_difference`` shows these too: its
     axis is linear to 0.1 nats and logarithmic beyond.
 
@@ -44,7 +45,7 @@ def single(
     dataset
         A sweep with runs of drop, of swap or of both.
     quantity
-        As for `layerscope.figures.sweeps.sweep`.
+        As for `layerscope.figures.kinds.sweep.sweep`.
     task
         One task; all by default.
     width
@@ -53,11 +54,11 @@ def single(
     Raises
     ------
     UsageError, MeasureError
-        As `layerscope.figures.sweeps.sweep`; the sweep holds no run of drop or swap.
+        As `layerscope.figures.kinds.sweep.sweep`; the sweep holds no run of drop or swap.
 
     Examples
     --------
-    >>> from layerscope.figures.example import example_sweep
+    >>> from layerscope.figures.data.example import example_sweep
     >>> figure = single(example_sweep())
     >>> figure.axes[0].get_xlabel()
     'block (swap: between the two)'
@@ -68,8 +69,8 @@ def single(
     kind, everything = found[0].quantity, [curve for of_task in drawn for curve in of_task]
     shown = [name for name in _VARIANTS if any(curve.variant == name for curve in everything)]
     levels = [FULL, *([CHANCE] if any(of_task.chance is not None for of_task in found) else [])]
-    entries = [*(key_entry(LOOKS[name]) for name in shown), *map(level_entry, levels)]
-    groups: list[list[Line2D | Patch]] = [[*entries], remarks_of(everything, found[0])]
+    entries = [*(legend_entry(LOOKS[name]) for name in shown), *map(level_entry, levels)]
+    groups: list[list[Line2D | Patch]] = [[*entries], note_entries(everything, found[0])]
     alone, across = len(names) == 1, inches(width)
     titles = [""] if alone else [look.name for look in task_looks(names).values()]
     grid = make_grid(

@@ -12,19 +12,19 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
-from layerscope.figures.brackets import check_segments, draw_boxes, draw_brackets, names_width
-from layerscope.figures.canvas import Figure, figure_of, longest_fitting, place_axes, size_of, wrapped
-from layerscope.figures.cells import (
+from layerscope.figures.parts.figure import Figure, axes_size, figure_of, longest_fitting, place_axes, wrapped
+from layerscope.figures.parts.matrix import (
     Scale,
     compares_two,
-    draw_bar,
     draw_cells,
+    draw_colour_bar,
     draw_dots,
     layer_axis_names,
-    name_of,
+    measure_name,
     scale_of,
 )
-from layerscope.figures.style import TEXT, inches, styled
+from layerscope.figures.parts.segments import check_segments, draw_boxes, draw_brackets, names_width
+from layerscope.figures.parts.style import TEXT, inches, styled
 from layerscope.structure.segmentation import Matrix, Segmentation, layer_numbers
 
 __all__ = ["heatmap"]
@@ -67,14 +67,14 @@ def heatmap(
     title
         Above the matrix; none by default, as a paper has captions.
     low, high
-        Ends of the colour scale; see `layerscope.figures.cells.scale_of` for the default.
+        Ends of the colour scale; see `layerscope.figures.parts.matrix.scale_of` for the default.
     axes
         Draw into these axes of a figure of yours, without a colour bar; leave an inch at their right for the names of
         segments.
 
     Returns
     -------
-    layerscope.figures.canvas.Figure
+    layerscope.figures.parts.figure.Figure
         Or, with `axes`, the figure they belong to.
 
     Raises
@@ -105,7 +105,7 @@ def heatmap(
     side, tall = cell * columns, cell * rows
     top = _TOP if title is None else _TITLE
     bar_width = max(side, _SHORTEST_BAR)
-    name = wrapped(name_of(matrix), TEXT, bar_width)
+    name = wrapped(measure_name(matrix), TEXT, bar_width)
     name += wrapped(_DOTTED, TEXT, bar_width) if dotted.any() else []
     below = _BAR_BELOW + (len(name) - 1) * _LINE_APART
     figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + below))
@@ -114,7 +114,7 @@ def heatmap(
     if title is not None:
         axes.set_title(title, pad=4.0)
     bar = place_axes(figure, _LEFT, top + tall + _BELOW, bar_width, _BAR)
-    draw_bar(figure, bar, scale, "\n".join(name))
+    draw_colour_bar(figure, bar, scale, "\n".join(name))
     return figure
 
 
@@ -125,7 +125,7 @@ def _fill(
     draw_cells(axes, matrix, scale)
     axes.apply_aspect()
     draw_dots(axes, matrix, scale, dotted)
-    width, height = size_of(axes)
+    width, height = axes_size(axes)
     axes.set_xlabel(longest_fitting(layer_axis_names(matrix, 1, two), width))
     axes.set_ylabel(longest_fitting(layer_axis_names(matrix, 0, two), height))
     if segments is not None:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from layerscope.arguments import checked
 from layerscope.datasets import require_variables
 from layerscope.errors import UsageError
-from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of, text_width, wrapped
-from layerscope.figures.cells import Scale, draw_bar, name_of
-from layerscope.figures.style import SMALL, TEXT, colours, inches, styled
+from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, place_axes, text_width, wrapped
+from layerscope.figures.parts.matrix import Scale, draw_colour_bar, measure_name
+from layerscope.figures.parts.style import SMALL, TEXT, colours, inches, styled
 
 __all__ = ["training"]
 
@@ -79,11 +79,11 @@ def training(result: xr.Dataset, *, width: str | float = "double") -> Figure:
         if side_by_side and place:
             axes.tick_params(labelleft=False)
         else:
-            names = [name_of(next(iter(panels.values()))).partition(", with itself")[0], measure.replace("_", " ")]
-            axes.set_ylabel(longest_fitting(names, size_of(axes)[1]))
+            names = [measure_name(next(iter(panels.values()))).partition(", with itself")[0], measure.replace("_", " ")]
+            axes.set_ylabel(longest_fitting(names, axes_size(axes)[1]))
         if side_by_side or place == len(places) - 1:
             axes.set_xlabel("step of training")
-    draw_bar(figure, bar, scale, "layer", "vertical")
+    draw_colour_bar(figure, bar, scale, "layer", "vertical")
     return figure
 
 
@@ -129,7 +129,7 @@ def _ends(panels: list[xr.DataArray]) -> tuple[float, float]:
 def _mark_steps(axes: Axes, steps: np.ndarray) -> None:
     """Label as many checkpoints with their steps as there is room for, the last one always."""
     names = [str(step) for step in steps]
-    room = size_of(axes)[0] / max(1, len(names) - 1 + 0.1)
+    room = axes_size(axes)[0] / max(1, len(names) - 1 + 0.1)
     every = max(1, int(np.ceil((max(text_width(name, SMALL) for name in names) + _TICK_APART) / room)))
     places = list(range(len(names) - 1, -1, -every))[::-1]
     axes.set_xlim(-0.05 * max(1, len(names) - 1), 1.05 * max(1, len(names) - 1))

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, unknown_name
-from layerscope.figures.canvas import Figure
-from layerscope.figures.grids import make_grid, set_ticks_across, set_value_axis
-from layerscope.figures.keys import hollow_entry, key_entry, level_entry, sizes_of
-from layerscope.figures.marks import FULL, LOOKS, draw_level, draw_markers, size_by_affected, task_looks
-from layerscope.figures.scores import Scores, column, scores
-from layerscope.figures.style import inches, styled
+from layerscope.figures.data.sweep_scores import Scores, column, scores
+from layerscope.figures.parts.axes import set_ticks_across, set_value_axis
+from layerscope.figures.parts.figure import Figure
+from layerscope.figures.parts.grid import make_grid
+from layerscope.figures.parts.legend import hollow_entry, legend_entry, level_entry, size_entries
+from layerscope.figures.parts.markers import FULL, LOOKS, draw_level, draw_markers, size_by_affected, task_looks
+from layerscope.figures.parts.style import inches, styled
 
 __all__ = ["DRIFTS", "drift"]
 
@@ -62,7 +63,7 @@ def drift(
 
     Examples
     --------
-    >>> from layerscope.figures.example import example_sweep
+    >>> from layerscope.figures.data.example import example_sweep
     >>> figure = drift(example_sweep())
     >>> figure.axes[0].get_xlabel()
     'drift of the last state (1 − cosine)'
@@ -80,8 +81,8 @@ def drift(
     sizes = size_by_affected(affected.astype(np.float64), int(affected.max()))
     hollow = any(of_task.above is not None and (of_task.above[1:] == 0).any() for of_task in found)
     groups = [
-        [*(key_entry(LOOKS[name], joined=False) for name in shown), level_entry(FULL)],
-        [*sizes_of(affected), *([hollow_entry(False)] if hollow else [])],
+        [*(legend_entry(LOOKS[name], joined=False) for name in shown), level_entry(FULL)],
+        [*size_entries(affected), *([hollow_entry(False)] if hollow else [])],
     ]
     alone = len(names) == 1
     titles = [_title(dataset, look.name, name, drift, alone) for name, look in task_looks(names).items()]

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
-from layerscope.figures.style import GREY
+from layerscope.figures.parts.style import GREY
 
 __all__ = [
     "CHANCE",

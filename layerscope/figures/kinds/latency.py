@@ -11,14 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from layerscope.arguments import checked
-from layerscope.figures.canvas import Figure
-from layerscope.figures.curves import draw_curve, draw_levels, entries_of, remarks_of
-from layerscope.figures.grids import make_grid, set_ticks_across, set_value_axis, set_whole_axis, share_values
-from layerscope.figures.keys import sizes_of
-from layerscope.figures.marks import LOOKS, draw_markers, size_by_affected
-from layerscope.figures.runs import Curve, curves
-from layerscope.figures.scores import Scores, column, depth_of, scores
-from layerscope.figures.style import inches, styled
+from layerscope.figures.data.sweep_curves import Curve, curves
+from layerscope.figures.data.sweep_scores import Scores, column, depth_of, scores
+from layerscope.figures.parts.axes import set_ticks_across, set_value_axis, set_whole_axis, share_values
+from layerscope.figures.parts.curves import curve_entries, draw_curve, draw_levels, note_entries
+from layerscope.figures.parts.figure import Figure
+from layerscope.figures.parts.grid import make_grid
+from layerscope.figures.parts.legend import size_entries
+from layerscope.figures.parts.markers import LOOKS, draw_markers, size_by_affected
+from layerscope.figures.parts.style import inches, styled
 
 __all__ = ["latency"]
 
@@ -41,7 +42,7 @@ def latency(
 
     A stage is what must wait for what was before. Drawn are the variants that need fewer: skip, parallel and looped
     parallel; the others have as many stages as the full model, which is a diamond. Markers grow with the number of
-    affected blocks, M; bars and hollow markers as in `layerscope.figures.sweeps.sweep`. Points above each other take
+    affected blocks, M; bars and hollow markers as in `layerscope.figures.kinds.sweep.sweep`. Points above each other take
     equally long.
 
     Parameters
@@ -49,18 +50,18 @@ def latency(
     dataset
         A sweep; the second panel needs its ``seconds_per_token`` of each run (NaN where not measured).
     quantity, task, loops
-        As for `layerscope.figures.sweeps.sweep`.
+        As for `layerscope.figures.kinds.sweep.sweep`.
     width
         ``double``, ``single`` or inches.
 
     Raises
     ------
     UsageError, MeasureError
-        As `layerscope.figures.sweeps.sweep`; the sweep holds none of these variants.
+        As `layerscope.figures.kinds.sweep.sweep`; the sweep holds none of these variants.
 
     Examples
     --------
-    >>> from layerscope.figures.example import example_sweep
+    >>> from layerscope.figures.data.example import example_sweep
     >>> figure = latency(example_sweep(), "loss")
     >>> figure.axes[0].get_xlabel()
     'sequential stages'
@@ -70,8 +71,12 @@ def latency(
     times = _milliseconds(dataset)
     across = inches(width)
     most = max(int(curve.affected.max()) for curve in drawn)
-    sizes = sizes_of(np.concatenate([curve.affected for curve in drawn]))
-    groups: list[list[Line2D | Patch]] = [[*entries_of(drawn, found, marked=True)], [*sizes], remarks_of(drawn, found)]
+    sizes = size_entries(np.concatenate([curve.affected for curve in drawn]))
+    groups: list[list[Line2D | Patch]] = [
+        [*curve_entries(drawn, found, marked=True)],
+        [*sizes],
+        note_entries(drawn, found),
+    ]
     titles = [""] if times is None else ["counted", "measured"]
     height = 0.8 if across < _WIDE or times is not None else 0.5
     grid = make_grid(across, titles, groups, height=height)

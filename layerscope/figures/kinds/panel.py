@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from layerscope.arguments import checked
 from layerscope.datasets import require_variables
 from layerscope.errors import UsageError
-from layerscope.figures.brackets import check_segments, draw_boxes
-from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
-from layerscope.figures.cells import compares_two, draw_bar, draw_cells, layer_axis_names, scale_of
-from layerscope.figures.style import GREY, SMALL, TEXT, inches, styled
+from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, place_axes
+from layerscope.figures.parts.matrix import compares_two, draw_cells, draw_colour_bar, layer_axis_names, scale_of
+from layerscope.figures.parts.segments import check_segments, draw_boxes
+from layerscope.figures.parts.style import GREY, SMALL, TEXT, inches, styled
 from layerscope.structure.segmentation import Segmentation
 
 __all__ = ["panel"]
@@ -85,7 +85,7 @@ def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: st
         if segments is not None:
             draw_boxes(places[index], segments)
     _name_axes(places, in_a_row, some, two)
-    draw_bar(figure, bar, scale, "cosine" + (f", {_excluded_words(excluded)}" if excluded else ""), "vertical")
+    draw_colour_bar(figure, bar, scale, "cosine" + (f", {_excluded_words(excluded)}" if excluded else ""), "vertical")
     return figure
 
 
@@ -129,7 +129,7 @@ def _title(axes: Axes, letter: str, name: str, remark: str) -> None:
 def _name_axes(places: list[Axes], in_a_row: int, matrix: xr.DataArray, two: bool) -> None:
     """Name rows at the left and columns at the bottom; matrices further in need no numbers of their own."""
     for index, axes in enumerate(places):
-        width, height = size_of(axes)
+        width, height = axes_size(axes)
         if index % in_a_row == 0:
             axes.set_ylabel(longest_fitting(layer_axis_names(matrix, 0, two), height))
         else:

@@ -10,8 +10,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Stroke
 
 from layerscope.errors import UsageError
-from layerscope.figures.canvas import text_width
-from layerscope.figures.style import GREY, LINE, SMALL
+from layerscope.figures.parts.figure import text_width
+from layerscope.figures.parts.style import GREY, LINE, SMALL
 from layerscope.structure.segmentation import Segmentation
 
 __all__ = ["check_segments", "draw_boxes", "draw_brackets", "names_width", "segment_names", "spread"]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from layerscope.errors import MeasureError
 from layerscope.evaluation import intervals
 from layerscope.evaluation.redrawn import redrawn_scores
-from layerscope.figures.scores import Scores, column, scores
+from layerscope.figures.data.sweep_scores import Scores, column, scores
 
 __all__ = ["LoopMap", "Proportion", "best_loops", "loop_map"]
 
@@ -79,11 +79,11 @@ def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> Loo
     Raises
     ------
     UsageError, MeasureError
-        As `layerscope.figures.loop_maps.loops`.
+        As `layerscope.figures.kinds.loops.loops`.
 
     Examples
     --------
-    >>> from layerscope.figures.example import example_sweep
+    >>> from layerscope.figures.data.example import example_sweep
     >>> found = loop_map(example_sweep(), "loss")
     >>> found.values.tolist(), found.best.tolist(), found.proportion.loops_a_block
     ([[3.5], [3.0]], [3.0], 1.0)

@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.scores import Scores, column
+from layerscope.figures.data.sweep_scores import Scores, column
 from layerscope.schedules.spec import VARIANTS
 
 __all__ = ["RANGE_VARIANTS", "Curve", "chosen_loops", "curves"]

@@ -12,23 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from layerscope.figures.brackets import spread
-from layerscope.figures.canvas import size_of, text_width
-from layerscope.figures.marks import EDGE, LOOKS, MARKER, Look, level_style, marker_size, size_by_affected
-from layerscope.figures.style import GREY, LINE, SHADE, SMALL
+from layerscope.figures.parts.figure import axes_size, text_width
+from layerscope.figures.parts.markers import EDGE, LOOKS, MARKER, Look, level_style, marker_size, size_by_affected
+from layerscope.figures.parts.segments import spread
+from layerscope.figures.parts.style import GREY, LINE, SHADE, SMALL
 
 __all__ = [
     "band_entry",
     "bar_entry",
     "draw_end_labels",
-    "draw_key",
+    "draw_legend",
     "end_labels_width",
     "filled_entry",
     "hollow_entry",
-    "key_entry",
-    "key_height",
+    "legend_entry",
+    "legend_height",
     "level_entry",
-    "sizes_of",
+    "size_entries",
 ]
 
 _SAMPLE, _WORDS_FROM, _AFTER = 0.20, 0.27, 0.16  # inches: a key's sample, where its words begin, what follows them
@@ -39,7 +39,7 @@ _SAME = 0.02  # inches: heights nearer to each other are told apart by no eye
 _POINTS = 72.0
 
 
-def key_entry(look: Look, name: str | None = None, joined: bool = True) -> Line2D:
+def legend_entry(look: Look, name: str | None = None, joined: bool = True) -> Line2D:
     """Return what stands for a look in a key."""
     return Line2D(
         [],
@@ -62,7 +62,7 @@ def level_entry(kind: str, marked: bool = False) -> Line2D:
     return entry
 
 
-def sizes_of(affected: Int[np.ndarray, " run"]) -> list[Line2D]:
+def size_entries(affected: Int[np.ndarray, " run"]) -> list[Line2D]:
     """Return what stands for sizes of markers in a key: the least, a middle and the greatest number of affected blocks."""
     counts = np.unique(affected[affected > 0])
     if not counts.size:
@@ -130,13 +130,13 @@ def _columns(names: Sequence[str], room: float) -> int:
     return 1
 
 
-def key_height(groups: Sequence[Sequence[Line2D | Patch]], room: float) -> float:
+def legend_height(groups: Sequence[Sequence[Line2D | Patch]], room: float) -> float:
     """Return the inches a key takes at the top of a figure of which it may use `room` inches across."""
     rows = [-(-len(entries) // _columns(_names(entries), room)) for entries in groups if entries]
     return _KEY_TOP + _KEY_ROW * sum(rows) + _KEY_BELOW if rows else 0.0
 
 
-def draw_key(
+def draw_legend(
     figure: Figure, groups: Sequence[Sequence[Line2D | Patch]], left: float, room: float, top: float = 0.0
 ) -> None:
     """Draw a key `top` inches down a figure, `left` inches in, to be read row by row, each group in rows of its own."""
@@ -187,7 +187,7 @@ def draw_end_labels(axes: Axes, entries: Sequence[Line2D], lines: Sequence[Float
     lines
         Their points, across and up, from left to right; one point at the right for a level.
     """
-    width, height = size_of(axes)
+    width, height = axes_size(axes)
     to_axes = axes.transScale + axes.transLimits
     paths = [np.clip(to_axes.transform(points), 0.0, 1.0) for points in lines]
     longest = max(map(len, paths))

@@ -15,12 +15,12 @@ from matplotlib.patheffects import Normal, Stroke
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
-from layerscope.figures.canvas import Figure, longest_fitting, place_axes, wrapped
-from layerscope.figures.cells import Scale, are_bright, draw_bar, draw_cells, scale_of
-from layerscope.figures.keys import bar_entry, draw_key, key_height
-from layerscope.figures.loop_counts import LoopMap, Proportion, loop_map
-from layerscope.figures.scores import Quantity, depth_of, quantity_of
-from layerscope.figures.style import GREY, LINE, TEXT, inches, styled
+from layerscope.figures.data.loop_map import LoopMap, Proportion, loop_map
+from layerscope.figures.data.sweep_scores import Quantity, depth_of, quantity_of
+from layerscope.figures.parts.figure import Figure, longest_fitting, place_axes, wrapped
+from layerscope.figures.parts.legend import bar_entry, draw_legend, legend_height
+from layerscope.figures.parts.matrix import Scale, are_bright, draw_cells, draw_colour_bar, scale_of
+from layerscope.figures.parts.style import GREY, LINE, TEXT, inches, styled
 
 __all__ = ["loops"]
 
@@ -68,7 +68,7 @@ def loops(
     Bright is good: a high score or a low loss. A dot marks the best number of loops for each M, the least of several
     equally good; where all are equal there is none. A bar through it goes over its 95 % interval, and a broken line is
     the best proportion of loops to M, with its own, where the sweep holds its examples: both come from drawing the
-    examples again (see `layerscope.figures.loop_counts.loop_map`). Crosses stand where accuracy is not above chance.
+    examples again (see `layerscope.figures.data.loop_map.loop_map`). Crosses stand where accuracy is not above chance.
     `parallel` counts as one loop.
 
     Parameters
@@ -76,7 +76,7 @@ def loops(
     dataset
         A sweep with several loop counts, as from ``--variants looped_parallel --loops 1-28``.
     quantity
-        As for `layerscope.figures.sweeps.sweep`, but not ``perplexity``, which grows beyond any colour scale.
+        As for `layerscope.figures.kinds.sweep.sweep`, but not ``perplexity``, which grows beyond any colour scale.
     task
         One task; all by default.
     width
@@ -85,11 +85,11 @@ def loops(
     Raises
     ------
     UsageError, MeasureError
-        As `layerscope.figures.sweeps.sweep`; perplexity; the sweep holds fewer than two loop counts.
+        As `layerscope.figures.kinds.sweep.sweep`; perplexity; the sweep holds fewer than two loop counts.
 
     Examples
     --------
-    >>> from layerscope.figures.example import example_sweep
+    >>> from layerscope.figures.data.example import example_sweep
     >>> figure = loops(example_sweep(), "loss")
     >>> figure.axes[0].get_ylabel()
     'loops'
@@ -100,10 +100,10 @@ def loops(
     side = across - _LEFT - _RIGHT
     tall = side * (_HEIGHT if across < _WIDE else _WIDE_HEIGHT)
     groups = _key(found)
-    top = max(_TOP, key_height(groups, side))
+    top = max(_TOP, legend_height(groups, side))
     name = wrapped(found.found.names[0], TEXT, side)
     figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + _BAR_BELOW + (len(name) - 1) * _LINE_APART))
-    draw_key(figure, groups, _LEFT, side)
+    draw_legend(figure, groups, _LEFT, side)
     axes = place_axes(figure, _LEFT, top, side, tall)
     matrix = _matrix(found)
     scale = _draw_map(axes, matrix, found.found.quantity)
@@ -113,7 +113,7 @@ def loops(
     names = [f"number of affected blocks, M (of {depth})", f"affected blocks, M (of {depth})", "M"]
     axes.set_xlabel(longest_fitting(names, side))
     axes.set_ylabel("loops")
-    draw_bar(figure, place_axes(figure, _LEFT, top + tall + _BELOW, side, _BAR), scale, "\n".join(name))
+    draw_colour_bar(figure, place_axes(figure, _LEFT, top + tall + _BELOW, side, _BAR), scale, "\n".join(name))
     return figure
 
 

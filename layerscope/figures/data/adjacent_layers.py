@@ -9,10 +9,10 @@ import xarray as xr
 from layerscope.measures.derived import DERIVED
 from layerscope.structure.selection import is_between, pairwise_measures
 
-__all__ = ["with_neighbours"]
+__all__ = ["with_adjacent_layers"]
 
 
-def with_neighbours(result: xr.Dataset) -> xr.Dataset:
+def with_adjacent_layers(result: xr.Dataset) -> xr.Dataset:
     """Turn those matrices of an analysis with chance or split-half reliability into variables over ``layer``.
 
     Of one capture, layer l gets the value with the layer before it, the first NaN; between two captures, with the layer of the
@@ -22,7 +22,7 @@ def with_neighbours(result: xr.Dataset) -> xr.Dataset:
     --------
     >>> dims = ("layer", "layer_other")
     >>> result = xr.Dataset({"cka": (dims, [[1.0, 0.8], [0.8, 1.0]]), "cka_null": (dims, [[0.1, 0.2], [0.2, 0.1]])})
-    >>> with_neighbours(result)["cka_null"].values
+    >>> with_adjacent_layers(result)["cka_null"].values
     array([nan, 0.2])
     """
     rows, columns, words = _places(result)

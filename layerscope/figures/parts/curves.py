@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from layerscope.figures.keys import band_entry, bar_entry, filled_entry, hollow_entry, key_entry, level_entry
-from layerscope.figures.marks import CHANCE, FULL, LOOKS, MARKER, Look, draw_level, draw_points
-from layerscope.figures.runs import RANGE_VARIANTS, Curve
-from layerscope.figures.scores import Scores
+from layerscope.figures.data.sweep_curves import RANGE_VARIANTS, Curve
+from layerscope.figures.data.sweep_scores import Scores
+from layerscope.figures.parts.legend import band_entry, bar_entry, filled_entry, hollow_entry, legend_entry, level_entry
+from layerscope.figures.parts.markers import CHANCE, FULL, LOOKS, MARKER, Look, draw_level, draw_points
 
-__all__ = ["asides", "draw_curve", "draw_levels", "entries_of", "look_of", "remarks_of"]
+__all__ = ["curve_entries", "curve_look", "draw_curve", "draw_levels", "note_entries", "side_offsets"]
 
 _ASIDE = 0.07  # of the distance between two points
 _STEP = 2  # from one M to the next, all starts run
@@ -33,7 +33,7 @@ def draw_curve(
         axes,
         along,
         curve.values,
-        look or look_of(curve),
+        look or curve_look(curve),
         curve.above,
         low=curve.low if bars else None,
         high=curve.high if bars else None,
@@ -48,19 +48,19 @@ def draw_levels(axes: Axes, found: Scores) -> None:
         draw_level(axes, value, kind)
 
 
-def entries_of(drawn: list[Curve], found: Scores, *, marked: bool = False) -> list[Line2D]:
+def curve_entries(drawn: list[Curve], found: Scores, *, marked: bool = False) -> list[Line2D]:
     """Return what a key has of some curves and of the levels among them; `marked` as in `level_entry`."""
     levels = [level_entry(FULL, marked), *([] if found.chance is None else [level_entry(CHANCE)])]
-    return [*(key_entry(look_of(curve)) for curve in drawn), *levels]
+    return [*(legend_entry(curve_look(curve)) for curve in drawn), *levels]
 
 
-def look_of(curve: Curve) -> Look:
+def curve_look(curve: Curve) -> Look:
     """Return how a curve looks; looped parallel says how often it loops."""
     look = LOOKS[curve.variant]
     return Look(f"{look.name} ×{curve.loops}", look.colour, look.marker) if curve.loops > 0 else look
 
 
-def asides(drawn: list[Curve], count: int) -> Float[np.ndarray, " line"]:
+def side_offsets(drawn: list[Curve], count: int) -> Float[np.ndarray, " line"]:
     """Return how far each of several lines is set aside across, so that bars at one M do not hide each other."""
     if all(curve.bars != "interval" for curve in drawn):
         return np.zeros(count)
@@ -69,7 +69,7 @@ def asides(drawn: list[Curve], count: int) -> Float[np.ndarray, " line"]:
     return (np.arange(count) - (count - 1) / 2) * _ASIDE * apart
 
 
-def remarks_of(drawn: list[Curve], found: Scores) -> list[Line2D | Patch]:
+def note_entries(drawn: list[Curve], found: Scores) -> list[Line2D | Patch]:
     """Return what a key must say of bands, bars and hollow markers, as far as there are any."""
     remarks: list[Line2D | Patch] = []
     seeds = max((curve.seeds for curve in drawn if curve.bars == "seeds"), default=0)

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from layerscope.arguments import checked
 from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
-from layerscope.figures.brackets import draw_boxes
-from layerscope.figures.canvas import Figure, place_axes, wrapped
-from layerscope.figures.cells import draw_bar, draw_cells, scale_of
-from layerscope.figures.keys import draw_key, key_height
-from layerscope.figures.scaling_curves import draw_counts, draw_shares, entries
-from layerscope.figures.style import SMALL, TEXT, applied, inches
+from layerscope.figures.parts.figure import Figure, place_axes, wrapped
+from layerscope.figures.parts.legend import draw_legend, legend_height
+from layerscope.figures.parts.matrix import draw_cells, draw_colour_bar, scale_of
+from layerscope.figures.parts.scaling_curves import draw_counts, draw_shares, entries
+from layerscope.figures.parts.segments import draw_boxes
+from layerscope.figures.parts.style import SMALL, TEXT, applied, inches
 from layerscope.structure.segmentation import describe_partition
 
 __all__ = ["scaling"]
@@ -80,14 +80,14 @@ def scaling(
         across = inches(width)
         key = entries(reading)
         room = across - _LEFT - _RIGHT
-        figure, places, bar, plots, key_top = _arrange(across, _titles(reading), key_height([key], room))
+        figure, places, bar, plots, key_top = _arrange(across, _titles(reading), legend_height([key], room))
         scale = scale_of(matrices)
         for place, (axes, matrix) in enumerate(zip(places, matrices, strict=True)):
             draw_cells(axes, matrix, scale)
             draw_boxes(axes, describe_partition(matrix, np.asarray(matrix), _starts(reading, place)))
         places[0].set_ylabel("layer")
-        draw_bar(figure, bar, scale, "\n".join(wrapped(_name(reading), TEXT, room)))
-        draw_key(figure, [key], _LEFT, room, top=key_top)
+        draw_colour_bar(figure, bar, scale, "\n".join(wrapped(_name(reading), TEXT, room)))
+        draw_legend(figure, [key], _LEFT, room, top=key_top)
         for axes, draw in zip(plots, (draw_counts, draw_shares), strict=True):
             axes.spines[["top", "right"]].set_visible(False)
             draw(axes, reading)

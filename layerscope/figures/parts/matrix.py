@@ -18,21 +18,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from layerscope.errors import UsageError
-from layerscope.figures.canvas import size_of
-from layerscope.figures.style import LINE, TEXT, colours
+from layerscope.figures.parts.figure import axes_size
+from layerscope.figures.parts.style import LINE, TEXT, colours
 from layerscope.measures.catalogue import MEASURES
 from layerscope.structure.selection import is_distance, value_range
 
 __all__ = [
     "Scale",
     "compares_two",
-    "draw_bar",
     "draw_cells",
+    "draw_colour_bar",
     "draw_dots",
     "layer_axis_names",
-    "name_of",
+    "measure_name",
     "scale_of",
-    "tick_places",
+    "tick_positions",
 ]
 
 _STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 100, 200, 500)
@@ -113,7 +113,7 @@ def draw_cells(axes: Axes, matrix: xr.DataArray, scale: Scale) -> None:
     little lower than its own top, else it would show in the seam below the cell above.
     """
     rows, columns = matrix.shape
-    width, height = size_of(axes)
+    width, height = axes_size(axes)
     top, left = (corner.ravel() - 0.5 for corner in np.mgrid[:rows, :columns])
     bottom, right = np.minimum(top + 1.5, rows - 0.5), np.minimum(left + 1.5, columns - 0.5)
     edge, lower = left + 1.0, np.where(top > 0, top + _LOWER, top)  # above the first row there is no seam
@@ -129,14 +129,14 @@ def draw_cells(axes: Axes, matrix: xr.DataArray, scale: Scale) -> None:
     axes.set_ylim(rows - 0.5, -0.5)
     for axis, dimension, length in ((axes.xaxis, 1, width), (axes.yaxis, 0, height)):
         numbers = _numbers(matrix, dimension)
-        places = tick_places(numbers, most=max(2, int(length / _TICK_APART)))
+        places = tick_positions(numbers, most=max(2, int(length / _TICK_APART)))
         axis.set_ticks(places, labels=[str(numbers[place]) for place in places])
 
 
 def draw_dots(axes: Axes, matrix: xr.DataArray, scale: Scale, dotted: Bool[np.ndarray, "layer layer_other"]) -> None:
     """Put a dot on some cells, dark on bright ones and bright on dark ones."""
     rows, columns = np.nonzero(dotted)
-    width, _ = size_of(axes)
+    width, _ = axes_size(axes)
     across = _DOT * width / matrix.shape[1] * 72.0  # points
     inks = np.where(are_bright(matrix, scale)[rows, columns], "black", "white")
     axes.scatter(columns, rows, s=across**2, c=inks, linewidths=0.0)
@@ -148,12 +148,12 @@ def are_bright(matrix: xr.DataArray, scale: Scale) -> Bool[np.ndarray, "row colu
     return np.asarray(fills[..., :3] @ _LUMINANCE > 0.5)
 
 
-def draw_bar(
+def draw_colour_bar(
     figure: Figure, axes: Axes, scale: Scale, name: str, orientation: Literal["horizontal", "vertical"] = "horizontal"
 ) -> None:
     """Draw the colour bar of a scale into axes of its own and name it."""
     mappable = ScalarMappable(scale.norm(), colours(scale.distance))
-    width, height = size_of(axes)
+    width, height = axes_size(axes)
     length, apart = (width, 0.3) if orientation == "horizontal" else (height, 0.2)
     bar = figure.colorbar(mappable, cax=axes, orientation=orientation, extend=scale.beyond, extendfrac=_ARROW / length)
     bar.locator = MaxNLocator(nbins=max(2, min(8, int(length / apart))), steps=[1, 2, 5, 10])
@@ -164,7 +164,7 @@ def draw_bar(
         bar.solids.set(rasterized=False, edgecolor="face")
 
 
-def tick_places(numbers: np.ndarray, most: int) -> list[int]:
+def tick_positions(numbers: np.ndarray, most: int) -> list[int]:
     """Choose at most `most` places to label among layers with these numbers.
 
     Where the layers follow on each other, at multiples of a step, preferring one that ends on the last layer;
@@ -172,9 +172,9 @@ def tick_places(numbers: np.ndarray, most: int) -> list[int]:
 
     Examples
     --------
-    >>> tick_places(np.arange(31), 8), tick_places(np.arange(33), 9)
+    >>> tick_positions(np.arange(31), 8), tick_positions(np.arange(33), 9)
     ([0, 5, 10, 15, 20, 25, 30], [0, 4, 8, 12, 16, 20, 24, 28, 32])
-    >>> tick_places(np.array([0, 5, 6, 7, 30]), 9)
+    >>> tick_positions(np.array([0, 5, 6, 7, 30]), 9)
     [0, 1, 2, 3, 4]
     """
     count = len(numbers)
@@ -212,7 +212,7 @@ def layer_axis_names(matrix: xr.DataArray, dimension: int, two: bool) -> list[st
     return [f"layer{whose}{hint}", f"layer{whose}", "layer"]
 
 
-def name_of(matrix: xr.DataArray) -> str:
+def measure_name(matrix: xr.DataArray) -> str:
     """Return what the measure calls itself, to stand at the colour bar."""
     return str(matrix.attrs.get("long_name") or matrix.name or "similarity")
 

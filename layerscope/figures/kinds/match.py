@@ -8,9 +8,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
-from layerscope.figures.canvas import Figure, longest_fitting, place_axes, size_of
-from layerscope.figures.cells import name_of
-from layerscope.figures.style import BAND, FIRST, GREY, LINE, SECOND, inches, styled
+from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, place_axes
+from layerscope.figures.parts.matrix import measure_name
+from layerscope.figures.parts.style import BAND, FIRST, GREY, LINE, SECOND, inches, styled
 from layerscope.structure.matching import best_match
 
 __all__ = ["match"]
@@ -64,7 +64,7 @@ def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "sin
     values = place_axes(figure, _LEFT, top + tall + _BETWEEN, side, low)
     _draw_depths(depths, found)
     _draw_line(values, found, "best_value")
-    _name_axes(depths, values, found, name_of(result[measure]))
+    _name_axes(depths, values, found, measure_name(result[measure]))
     return figure
 
 
@@ -105,7 +105,7 @@ def _name_axes(depths: Axes, values: Axes, found: xr.Dataset, measured: str) -> 
         axes.set_xticks(_ROUND)
     depths.set_yticks(_ROUND)
     depths.tick_params(labelbottom=False)
-    width, tall = size_of(depths)
+    width, tall = axes_size(depths)
     depths.set_ylabel(longest_fitting([f"relative depth in {models[1]}", "relative depth, second"], tall))
     values.set_xlabel(longest_fitting([f"relative depth in {models[0]}", "relative depth, first"], width))
-    values.set_ylabel(longest_fitting([measured, str(found.attrs["measure"]).replace("_", " ")], size_of(values)[1]))
+    values.set_ylabel(longest_fitting([measured, str(found.attrs["measure"]).replace("_", " ")], axes_size(values)[1]))

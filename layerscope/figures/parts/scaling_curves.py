@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from layerscope.figures.canvas import longest_fitting, size_of
-from layerscope.figures.grids import written_ticks
-from layerscope.figures.keys import bar_entry, key_entry
-from layerscope.figures.marks import EDGE, MARKER, Look, marker_size
-from layerscope.figures.style import FIRST, GREY, SECOND
+from layerscope.figures.parts.axes import number_ticks
+from layerscope.figures.parts.figure import axes_size, longest_fitting
+from layerscope.figures.parts.legend import bar_entry, legend_entry
+from layerscope.figures.parts.markers import EDGE, MARKER, Look, marker_size
+from layerscope.figures.parts.style import FIRST, GREY, SECOND
 
 __all__ = ["draw_counts", "draw_shares", "entries"]
 
@@ -35,7 +35,7 @@ _TICK_APART = 0.3  # inches
 def entries(reading: xr.Dataset) -> list[Line2D | Patch]:
     """Return a key: each segment with the form that is supported, and what the bars are."""
     forms = dict(zip(reading.segment.values.tolist(), reading.supported.values.tolist(), strict=True))
-    named = [key_entry(look, f"{look.name}: {forms[name]}") for name, look in _LOOKS.items()]
+    named = [legend_entry(look, f"{look.name}: {forms[name]}") for name, look in _LOOKS.items()]
     return [*named, bar_entry("95 % interval over texts")]
 
 
@@ -56,11 +56,11 @@ def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
             _draw_segment(axes, name, states, of, "size", along, _predicted(of, along))
     axes.yaxis.set_major_locator(LogLocator(subs=_ROUND, numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(written_ticks())
+    axes.yaxis.set_major_formatter(number_ticks())
     drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()]).astype(np.float64)
     ends = [reading["size"].values, reading["size_high"].values]
     axes.set_ylim(min(0.8, 0.9 * float(np.nanmin(drawn))), 1.25 * float(np.nanmax(ends)))
-    width, height = size_of(axes)
+    width, height = axes_size(axes)
     axes.set_xlabel(longest_fitting(["states (blocks + 1)", "states"], width))
     axes.set_ylabel(longest_fitting(["layers of the segment", "layers"], height))
 
@@ -78,8 +78,8 @@ def draw_shares(axes: Axes, reading: xr.Dataset) -> None:
         )
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(written_ticks())
-    width, height = size_of(axes)
+    axes.yaxis.set_major_formatter(number_ticks())
+    width, height = axes_size(axes)
     axes.set_xlabel("parameters" if known else longest_fitting(["states (blocks + 1)", "states"], width))
     axes.set_ylabel(longest_fitting(["proportion of the states", "proportion"], height))
 
@@ -154,7 +154,7 @@ def _set_size_axis(axes: Axes, values: Float[np.ndarray, " model"], whole: bool)
 def _apart(axes: Axes, values: Float[np.ndarray, " value"]) -> list[float]:
     """Keep those values whose ticks stand far enough from the one before; the last always."""
     low, high = np.log(axes.get_xlim())
-    places = size_of(axes)[0] * (np.log(values) - low) / (high - low)
+    places = axes_size(axes)[0] * (np.log(values) - low) / (high - low)
     kept = [len(values) - 1]
     for index in range(len(values) - 2, -1, -1):
         if places[kept[-1]] - places[index] >= _TICK_APART:

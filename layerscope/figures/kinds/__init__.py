@@ -1,0 +1,1 @@
+"""One module a figure kind, named after it: the function that draws it."""
