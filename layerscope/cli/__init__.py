@@ -9,6 +9,7 @@ import errno
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -16,55 +17,47 @@ import typer
 # typer carries its own copy of click, and names its exceptions nowhere else.
 from typer._click.exceptions import ClickException, UsageError
 
-from layerscope.cli import (
-    analyze,
-    capture,
-    cite,
-    demo,
-    evaluate,
-    generate,
-    info,
-    listing,
-    plot,
-    scaling,
-    segment,
-    sweep,
-    training,
-)
+from layerscope.cli.analyze import analyze
+from layerscope.cli.capture import capture
+from layerscope.cli.cite import cite
+from layerscope.cli.demo import demo
+from layerscope.cli.evaluate import evaluate
+from layerscope.cli.generate import generate
+from layerscope.cli.info import info
+from layerscope.cli.listing import listing
+from layerscope.cli.plot import plot
+from layerscope.cli.scaling import scaling
+from layerscope.cli.segment import segment
+from layerscope.cli.sweep import sweep
 from layerscope.cli.terminal import complain, end_output, give_up_output, take_any_character
+from layerscope.cli.training import training
 from layerscope.errors import LayerScopeError
 from layerscope.panics import is_panic
 from layerscope.version import __version__
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
 _INTERRUPTED = 130
 
 app = typer.Typer(
     name="layerscope",
-    help="Look between the layers of a transformer: capture states, measure how alike layers are, run them in another order.",
+    help="Capture the hidden states of a transformer, measure how alike its layers are, and run them in another order.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (
-    capture,
-    analyze,
-    segment,
-    scaling,
-    training,
-    evaluate,
-    sweep,
-    generate,
-    plot,
-    listing,
-    info,
-    cite,
-    demo,
-):
-    _command.register(app)
+# The command's docstring is its help.
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Capture and measure": {"capture": capture, "analyze": analyze, "segment": segment, "demo": demo},
+    "Interventions": {"generate": generate, "evaluate": evaluate, "sweep": sweep},
+    "Across models": {"scaling": scaling, "training": training},
+    "Files": {"plot": plot, "info": info, "cite": cite, "list": listing},
+}
+for _group, _commands in COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_group)(_command)
 
 
 def _print_version(asked: bool) -> bool:
@@ -80,7 +73,7 @@ def _options(
     version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_print_version),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    """Take what is meant for the command line as a whole."""
+    """Global options."""
 
 
 def main() -> None:

@@ -9,28 +9,7 @@ import typer
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["register", "warnings_of"]
-
-_EXAMPLE = """
-Measure how alike the layers of a capture are, or those of two captures of the same texts. Two models of different
-tokenizers are compared where their tokens end at the same character, if both were captured with --spans.
-
-Example: layerscope analyze run.h5 --measures cosine,cka,variance --bootstrap 200 --output run.nc
-
-Example: layerscope analyze small.h5 large.h5 --measures cka,procrustes --align spans --output between.nc
-
-With --texts the first argument is a model: it is run, measured as it runs, and no state is stored. What needs several passes
-over the states (cka, cosine_centered) is then of a sample of 4,096 tokens where there are more.
-
-Example: layerscope analyze EleutherAI/pythia-12b --texts stories.txt --dtype bfloat16 --bootstrap 200 --output pythia-12b.nc
-
-Example: layerscope analyze run.h5 --exclude-first 1 --measures cka --null 200 --ceiling 10 --output chance.nc
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("analyze", help=_EXAMPLE)(analyze)
+__all__ = ["analyze", "warnings_of"]
 
 
 def analyze(
@@ -59,7 +38,21 @@ def analyze(
     output: Annotated[Path | None, typer.Option(help="The analysis file (the capture's name with .nc).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """Measure how alike layers are, within one capture or between two.
+
+    Two models with different tokenizers are compared where tokens of both end at
+    the same character. Capture both with --spans.
+
+    Example: layerscope analyze run.h5 --measures cosine,cka --output run.nc
+
+    Example: layerscope analyze small.h5 large.h5 --output between.nc
+
+    With --texts the first argument is a model. It is measured while it runs, and
+    no state is stored. Measures that need several passes over the states (cka,
+    cosine_centered) then use a sample of 4,096 tokens.
+
+    Example: layerscope analyze EleutherAI/pythia-70m --texts stories.txt
+    """
     from layerscope.measures.derived import is_derived
     from layerscope.outputs import new_file
     from layerscope.results import write_result

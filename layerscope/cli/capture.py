@@ -5,18 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Capture the hidden states of every layer into an HDF5 file that xarray opens.
-
-Example: layerscope capture EleutherAI/pythia-70m --texts stories.jsonl --store-dtype bfloat16 --output run.h5
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("capture", help=_EXAMPLE)(capture)
+__all__ = ["capture"]
 
 
 def capture(
@@ -46,7 +35,12 @@ def capture(
     seed: Annotated[int, typer.Option(help="Seed of --tokens sample:K.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
-    """Parse, call, print."""
+    """Save the hidden states of every layer to an HDF5 file.
+
+    The file opens in xarray. An interrupted capture continues with --resume.
+
+    Example: layerscope capture EleutherAI/pythia-70m --output run.h5
+    """
     from layerscope.capturing.capture import capture as run
 
     report = run(

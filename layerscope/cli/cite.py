@@ -5,22 +5,14 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Print BibTeX for exactly the measures, models and methods of a capture, an analysis, a sweep or a training file.
-
-Example: layerscope cite run.nc > used.bib
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("cite", help=_EXAMPLE)(cite)
+__all__ = ["cite"]
 
 
 def cite(file: Annotated[Path, typer.Argument(help="A file that LayerScope made.")]) -> None:
-    """Parse, call, print."""
+    """Print BibTeX for the measures, model and methods behind a file.
+
+    Example: layerscope cite run.nc
+    """
     from layerscope.citing import cite as run
 
     typer.echo(run(file), nl=False)

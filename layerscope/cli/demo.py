@@ -9,18 +9,7 @@ import typer
 if TYPE_CHECKING:
     from layerscope.structure.segmentation import Segmentation
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Capture, measure, segment and draw a real 30-block model on the built-in passages.
-
-Example: layerscope demo
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("demo", help=_EXAMPLE)(demo)
+__all__ = ["demo"]
 
 
 def demo(
@@ -30,7 +19,10 @@ def demo(
     output: Annotated[Path | None, typer.Option(help="Folder of the files (cache/demo).")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many passages.")] = None,
 ) -> None:
-    """Parse, call, print."""
+    """Capture, measure, segment and draw a real 30-block model.
+
+    Example: layerscope demo
+    """
     from layerscope import figures
     from layerscope.cache import cache_folder
     from layerscope.capturing.capture import capture

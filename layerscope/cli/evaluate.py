@@ -5,18 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Score a model on a task while its layers run skipped, reversed, in parallel or as you write them.
-
-Example: layerscope evaluate EleutherAI/pythia-70m --task builtin:cloze --schedule skip:2
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("evaluate", help=_EXAMPLE)(evaluate)
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -32,7 +21,10 @@ def evaluate(
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
-    """Parse, call, print."""
+    """Score a model on a task under a layer schedule.
+
+    Example: layerscope evaluate EleutherAI/pythia-70m --task builtin:cloze
+    """
     import json
 
     from layerscope.cli.target import write_text

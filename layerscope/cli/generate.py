@@ -4,18 +4,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Let a model go on with a text while its layers run in another order.
-
-Example: layerscope generate EleutherAI/pythia-70m --schedule reverse:2 "The river rose in the night"
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("generate", help=_EXAMPLE)(generate)
+__all__ = ["generate"]
 
 
 def generate(
@@ -32,7 +21,10 @@ def generate(
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
-    """Parse, call, print."""
+    """Generate text under a layer schedule.
+
+    Example: layerscope generate EleutherAI/pythia-70m "Hello" --schedule skip:2
+    """
     from layerscope.execution.generation import generate as run
 
     text = run(

@@ -6,28 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["info"]
 
 _SHOWN = 8  # items of a list
-
-_EXAMPLE = """
-Say what a capture, analysis, sweep or training file holds, and whether it is whole. Of what was interrupted it says how far
-it came and how to go on.
-
-Example: layerscope info run.h5
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("info", help=_EXAMPLE)(info)
 
 
 def info(
     file: Annotated[Path, typer.Argument(help="A capture, an analysis, a sweep or what training made.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """Describe a file, and say whether it is complete.
+
+    Of an unfinished file, print how far it came and how to resume.
+
+    Example: layerscope info run.h5
+    """
     facts = _facts(file)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))

@@ -7,13 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-List the model families and backends, the measures, the schedules by name, or the built-in tasks.
-
-Example: layerscope list measures
-"""
+__all__ = ["listing"]
 
 
 class Catalogue(StrEnum):
@@ -25,16 +19,14 @@ class Catalogue(StrEnum):
     tasks = "tasks"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("list", help=_EXAMPLE)(listing)
-
-
 def listing(
     what: Annotated[Catalogue, typer.Argument(help="models, measures, variants or tasks.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """List models, measures, schedule variants or tasks.
+
+    Example: layerscope list measures
+    """
     catalogues: dict[Catalogue, Callable[[], Sequence[Mapping[str, str | int]]]] = {
         Catalogue.models: _models,
         Catalogue.measures: _measures,

@@ -13,18 +13,7 @@ if TYPE_CHECKING:
 
     from layerscope.structure.segmentation import Segmentation
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Draw an analysis: a heatmap with its segments, the four similarities side by side, the statistics along the layers, or
-between two captures the best match of each layer. Draw what layerscope training made.
-Draw what layerscope scaling made: the heatmaps of several models, and how many layers their segments have.
-Draw a sweep: all variants together, task by task, single blocks, loops, drift against loss, stages, or latency.
-
-Example: layerscope plot run.nc --kind heatmap --measure cosine --output figure.pdf
-
-Example: layerscope plot sweep.nc --kind sweep --quantity loss --output figure.pdf
-"""
+__all__ = ["plot"]
 
 
 class Plot(StrEnum):
@@ -71,11 +60,6 @@ _ANALYSES = (Plot.heatmap, Plot.panel, Plot.profile, Plot.match)
 _NARROW = (Plot.heatmap, Plot.match, Plot.loops)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("plot", help=_EXAMPLE)(plot)
-
-
 def plot(
     file: Annotated[Path, typer.Argument(help="An analysis, a sweep, or what scaling or training made.")],
     kind: Annotated[Plot | None, typer.Option(help="What to draw (heatmap; sweep; scaling; training).")] = None,
@@ -104,7 +88,12 @@ def plot(
     output: Annotated[Path | None, typer.Option(help="A .pdf, .svg or .png (the file's name, .pdf).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """Draw a figure of an analysis, a scaling, a training or a sweep.
+
+    Example: layerscope plot run.nc --kind heatmap --output figure.pdf
+
+    Example: layerscope plot sweep.nc --quantity loss --output sweep.pdf
+    """
     from layerscope import figures
     from layerscope.outputs import new_file
 

@@ -6,19 +6,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Compare the beginning, middle and ending layers of models: how many, what share, which curve they follow across sizes.
-Takes analyses with a bootstrap, of two models or more; those with --exclude-first 0 and 1 of one model go together.
-
-Example: layerscope scaling small.nc medium.nc large.nc --output scaling.nc
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("scaling", help=_EXAMPLE)(scaling)
+__all__ = ["scaling"]
 
 
 def scaling(
@@ -28,7 +16,13 @@ def scaling(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """Compare the beginning, middle and ending layers of several models.
+
+    Give one analysis a model, made with --bootstrap. Analyses of one model with
+    --exclude-first 0 and 1 are combined.
+
+    Example: layerscope scaling small.nc large.nc --output scaling.nc
+    """
     from layerscope.outputs import new_file
     from layerscope.results import write_result
     from layerscope.structure.scaling import scaling as run

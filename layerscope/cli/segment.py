@@ -5,18 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Find the beginning, middle and ending layers: the best cut of a similarity matrix into contiguous segments.
-
-Example: layerscope segment run.nc --measure cosine --json
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("segment", help=_EXAMPLE)(segment)
+__all__ = ["segment"]
 
 
 def segment(
@@ -25,7 +14,12 @@ def segment(
     segments: Annotated[str, typer.Option(help="How many segments, or auto.")] = "3",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """Find the beginning, middle and ending layers of an analysis.
+
+    The result is the best cut of a similarity matrix into contiguous segments.
+
+    Example: layerscope segment run.nc --measure cosine
+    """
     from layerscope.cli.numbers import segment_count
     from layerscope.results import read_analysis
     from layerscope.structure.clustering import agreement, segment_agglomerative

@@ -8,18 +8,7 @@ import typer
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Run a model under many schedules at once, score it on tasks, and measure its drift from the full model.
-
-Example: layerscope sweep EleutherAI/pythia-70m --task builtin:cloze --variants skip,reverse --output sweep.nc
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("sweep", help=_EXAMPLE)(sweep)
+__all__ = ["sweep"]
 
 
 def sweep(
@@ -48,7 +37,12 @@ def sweep(
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
-    """Parse, call, print."""
+    """Score a model and its drift under many layer schedules.
+
+    An interrupted sweep continues with --resume.
+
+    Example: layerscope sweep EleutherAI/pythia-70m --task builtin:cloze
+    """
     from layerscope.cli.numbers import scores_by_name
     from layerscope.cli.target import default_file
     from layerscope.evaluation.sweep import sweep as run

@@ -5,19 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
-
-_EXAMPLE = """
-Measure how each layer comes to what it ends as: how alike it is to itself in the last checkpoint and in the one before.
-Give captures of checkpoints of one model, on the same texts; the step is read from the model's name, as in @step1000.
-
-Example: layerscope training step0.h5 step512.h5 step143000.h5 --measure cka --output training.nc
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("training", help=_EXAMPLE)(training)
+__all__ = ["training"]
 
 
 def training(
@@ -33,7 +21,13 @@ def training(
     output: Annotated[Path | None, typer.Option(help="The file (training.nc beside the first capture).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Parse, call, print."""
+    """Follow each layer through the checkpoints of a training run.
+
+    Give captures of several checkpoints on the same texts. The step is read from
+    the model's name, such as @step1000, unless --steps gives it.
+
+    Example: layerscope training step0.h5 step512.h5 --steps 0,512
+    """
     from layerscope.cli.numbers import whole_numbers
     from layerscope.outputs import new_file
     from layerscope.results import write_result
