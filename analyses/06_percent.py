@@ -29,7 +29,7 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from layerscope.evaluation.redrawn import example_values
+from layerscope.evaluation.bootstrap import example_values
 from layerscope.figures.parts.axes import set_value_axis
 from layerscope.figures.parts.legend import band_entry, legend_entry, level_entry
 from layerscope.figures.parts.markers import CHANCE, FULL, draw_level, draw_points, task_looks

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 import layerscope as ls
-from layerscope.evaluation.redrawn import example_values
+from layerscope.evaluation.bootstrap import example_values
 from layerscope.figures.parts.axes import set_ticks_across
 from layerscope.figures.parts.legend import bar_entry, legend_entry
 from layerscope.figures.parts.markers import LOOKS

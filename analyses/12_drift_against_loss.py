@@ -29,7 +29,7 @@ import pandas as pd
 from sklearn.isotonic import IsotonicRegression
 
 import layerscope as ls
-from layerscope.evaluation.intervals import correlation
+from layerscope.evaluation.bootstrap import correlation
 from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
 from resampling import ends, known_mean, one_number, tasks_of, weights
 from shelf import Findings, as_called, keep, keep_table, made, say

@@ -20,7 +20,7 @@ import torch
 import layerscope as ls
 from finetuning import Encode, checked, options_of_training, settings_of, train
 from layerscope.errors import ModelError, TextsError
-from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.load_task import load_task
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.models.loader_errors import silence_loaders
@@ -75,8 +75,8 @@ def main() -> None:
 
 def right_answers(chosen: argparse.Namespace, model: Model) -> list[Answer]:
     """Return the right answer to each question of a task."""
-    exam = load_exam(chosen.task, model, chosen.limit, chosen.include_path)
-    places = [exam.right(question) for question in exam.questions]
+    exam = load_task(chosen.task, model, chosen.limit, chosen.include_path)
+    places = [exam.right(question) for question in exam.items]
     if exam.kind == "rolling" or not all(places):
         raise TextsError(f"{chosen.task}: not every example has a right answer to be learned; give a task that has")
     right = [(exam.prompts[prompt], number) for ((prompt, number),) in places]

@@ -25,8 +25,8 @@ from finetuning import Encode, checked, options_of_training, settings_of, train
 from glue import TASKS, Example, Task, read_examples
 from layerscope.errors import LayerScopeError, ModelError, unknown_name
 from layerscope.evaluation.journal import first_difference
-from layerscope.evaluation.runs import plan_runs
-from layerscope.evaluation.table import run_columns
+from layerscope.evaluation.sweep_plan import plan_runs
+from layerscope.evaluation.sweep_dataset import run_columns
 from layerscope.results import write_result
 from layerscope.models.loading import DTYPES, identify, load_model, wrap_module
 from layerscope.models.model import Model

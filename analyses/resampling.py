@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 import xarray as xr
 
-from layerscope.evaluation.intervals import drawn, interval
-from layerscope.evaluation.redrawn import redrawn_scores
+from layerscope.evaluation.bootstrap import drawn, interval
+from layerscope.evaluation.bootstrap import resampled_scores
 
 DRAWS = 1000
 RUN = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]  # what says of a run which it is
@@ -23,7 +23,7 @@ def weights(name: str, count: int) -> np.ndarray:
 
 def task_scores(sweep: xr.Dataset, task: str) -> dict[str, np.ndarray]:
     """Return loss, normalized and the like of one task with their draws: ``[1 + draw, run]``."""
-    return redrawn_scores(sweep, task, weights(task, int(sweep.examples.sel(task=task))))
+    return resampled_scores(sweep, task, weights(task, int(sweep.examples.sel(task=task))))
 
 
 def over_tasks(sweep: xr.Dataset, quantity: str, tasks: list[str]) -> np.ndarray:

@@ -15,9 +15,9 @@ import numpy as np
 import xarray as xr
 
 from layerscope import variants
-from layerscope.evaluation.evaluate import answer
-from layerscope.evaluation.exam import judge
-from layerscope.evaluation.exams import load_exam
+from layerscope.evaluation.task_scoring import score_task
+from layerscope.evaluation.example_scores import score_examples
+from layerscope.evaluation.load_task import load_task
 from layerscope.results import write_result
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model, stream_in, stream_out
@@ -46,16 +46,16 @@ def scaled(model: Model, blocks: range, scale: float) -> Iterator[None]:
 
 def scores(model: Model, task: str, limit: int | None, include_path: Path | None) -> xr.Dataset:
     """Return the loss of every example of a task under every start and scale."""
-    exam = load_exam(task, model, limit, include_path)
+    exam = load_task(task, model, limit, include_path)
     starts = list(variants.starts(model.depth))
-    loss = np.zeros((len(starts), len(SCALES), len(exam.questions)))
+    loss = np.zeros((len(starts), len(SCALES), len(exam.items)))
     for row, start in enumerate(starts):
         schedule, blocks = variants.parallel(model.depth, start), variants.affected(model.depth, start)
         for column, scale in enumerate(SCALES):
             with scaled(model, blocks, scale):
-                (answers,) = answer(model, exam, [schedule])
-            loss[row, column] = judge(exam, answers).loss
-    full = judge(exam, answer(model, exam, [variants.identity(model.depth)])[0]).loss
+                (answers,) = score_task(model, exam, [schedule])
+            loss[row, column] = score_examples(exam, answers).loss
+    full = score_examples(exam, score_task(model, exam, [variants.identity(model.depth)])[0]).loss
     return xr.Dataset(
         {
             "example_loss": (("start", "scale", "example"), loss),

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import layerscope as ls
-from layerscope.evaluation.tasks import load_task
+from layerscope.evaluation.tasks.builtin import builtin_task
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
 from layerscope.cli.target import write_text
@@ -27,7 +27,7 @@ def schedules(depth: int) -> list[str]:
 
 def answers(model: Model, limit: int | None) -> list[dict[str, object]]:
     """Return what the model writes after each question, a line at most, with what would be right."""
-    examples, written = load_task("builtin:arithmetic", limit).examples, []
+    examples, written = builtin_task("builtin:arithmetic", limit).examples, []
     specs = schedules(model.depth)
     with progress("writing", total=len(specs) * len(examples), unit="answers") as advance:
         for spec in specs:

@@ -24,11 +24,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from layerscope.evaluation.evaluate import answer
-from layerscope.evaluation.exam import Exam, judge
-from layerscope.evaluation.exams import load_exam
-from layerscope.evaluation.layout import plan
-from layerscope.evaluation.runs import plan_runs
+from layerscope.evaluation.example_scores import score_examples
+from layerscope.evaluation.load_task import load_task
+from layerscope.evaluation.prompt_batches import plan
+from layerscope.evaluation.sweep_plan import plan_runs
+from layerscope.evaluation.task_scoring import score_task
+from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import load_model
 from layerscope.models.model import Model
@@ -80,18 +81,20 @@ def distinct(model: Model, **options: Any) -> list[Schedule]:
     return list(dict.fromkeys(run.schedule(model.depth) for run in plan_runs(model.depth, **options)))
 
 
-def against_alone(name: str, model: Model, exam: Exam, schedules: Sequence[Schedule]) -> None:
+def against_alone(name: str, model: Model, exam: TokenizedTask, schedules: Sequence[Schedule]) -> None:
     """Time the tree against one schedule after another, through the same scorer."""
     losses: dict[str, np.ndarray] = {}
 
     def together() -> None:
-        losses["tree"] = np.array([judge(exam, given).loss for given in answer(model, exam, schedules, BATCH_TOKENS)])
+        losses["tree"] = np.array(
+            [score_examples(exam, given).loss for given in score_task(model, exam, schedules, BATCH_TOKENS)]
+        )
 
     def one_by_one() -> None:
-        given = [answer(model, exam, [schedule], BATCH_TOKENS)[0] for schedule in schedules]
-        losses["alone"] = np.array([judge(exam, answers).loss for answers in given])
+        given = [score_task(model, exam, [schedule], BATCH_TOKENS)[0] for schedule in schedules]
+        losses["alone"] = np.array([score_examples(exam, answers).loss for answers in given])
 
-    answer(model, exam, schedules[:2], BATCH_TOKENS)  # warm
+    score_task(model, exam, schedules[:2], BATCH_TOKENS)  # warm
     with counted(model) as calls:
         tree = spent(together)
         tree_calls, calls[0] = calls[0], 0
@@ -103,7 +106,7 @@ def against_alone(name: str, model: Model, exam: Exam, schedules: Sequence[Sched
     assert tree_calls == expected, (tree_calls, expected)
     assert np.array_equal(losses["tree"], losses["alone"]), "the results differ"
     print(
-        f"{name}: {len(schedules)} schedules, {len(exam.questions)} examples in {batches} batch(es); block calls {tree_calls:,} "
+        f"{name}: {len(schedules)} schedules, {len(exam.items)} examples in {batches} batch(es); block calls {tree_calls:,} "
         f"(exactly the prefix tree's) against {alone_calls:,}, {alone_calls / tree_calls:.2f} times fewer; "
         f"{tree.against(alone)}; losses equal bit for bit; "
         f"peak memory {peak / 1e6:,.0f} MB"
@@ -151,8 +154,8 @@ def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
         theirs: list[dict[str, float]] = []
 
         def together() -> None:
-            exam = load_exam("lm-eval:layerscope_benchmark", model, limit, folder)
-            ours.extend(exam.grade(given).metrics for given in answer(model, exam, schedules, BATCH_TOKENS))
+            exam = load_task("lm-eval:layerscope_benchmark", model, limit, folder)
+            ours.extend(exam.grade(given).metrics for given in score_task(model, exam, schedules, BATCH_TOKENS))
 
         # What a caller with many schedules would spare, too: the index of all tasks, and a listing of the machine a call.
         manager = TaskManager(include_path=str(folder), include_defaults=False)
@@ -188,10 +191,10 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(fetch("smollm2-135m"))
     if options.only in (None, "paper"):
-        exam = load_exam("builtin:cloze", model, options.limit)
+        exam = load_task("builtin:cloze", model, options.limit)
         against_alone("the paper's sweep", model, exam, distinct(model))
     if options.only in (None, "loops"):
-        exam = load_exam("builtin:cloze", model, options.loop_limit)
+        exam = load_task("builtin:cloze", model, options.loop_limit)
         against_alone(
             "its loop counts",
             model,

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 from layerscope.cli import app
-from layerscope.evaluation.runs import plan_runs
+from layerscope.evaluation.sweep_plan import plan_runs
 from tests.cli.test_commands import run
 from tests.evaluation.test_local_tasks import arc_here
 from tests.families import tiny_module

@@ -32,13 +32,13 @@ def info(
 
 
 def _facts(file: Path) -> dict[str, Any]:
-    from layerscope.evaluation.journal import holds_a_journal, journal_of
+    from layerscope.evaluation.journal import is_journal, journal_path
     from layerscope.results import KINDS, kind_of
 
-    if holds_a_journal(file):
+    if is_journal(file):
         return _journal(file)
-    if not file.exists() and journal_of(file).exists():
-        return _journal(journal_of(file))
+    if not file.exists() and journal_path(file).exists():
+        return _journal(journal_path(file))
     kind = kind_of(file)
     if kind in KINDS:
         return _results(file, kind)

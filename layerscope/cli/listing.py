@@ -92,7 +92,7 @@ def _variants() -> list[dict[str, str]]:
 
 
 def _tasks() -> list[dict[str, str | int]]:
-    from layerscope.evaluation.tasks import TASKS
+    from layerscope.evaluation.tasks.builtin import TASKS
 
     return [
         {"task": name, "kind": task.kind, "examples": task.count, "summary": task.summary}

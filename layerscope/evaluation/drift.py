@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from layerscope.evaluation.layout import Layout
+from layerscope.evaluation.prompt_batches import PromptBatch
 from layerscope.execution.taps import Stream
 from layerscope.measures.kernels.gram import GramSums
 from layerscope.schedules.alignment import reference_states
@@ -86,7 +86,7 @@ class DriftMeter:
         Of the nodes walked since it was last emptied.
     """
 
-    def __init__(self, layout: Layout, root: Node, schedules: Mapping[int, Schedule], depth: int) -> None:
+    def __init__(self, layout: PromptBatch, root: Node, schedules: Mapping[int, Schedule], depth: int) -> None:
         self._layout, self._depth = layout, depth
         self._references = {run: reference_states(schedule, depth) for run, schedule in schedules.items()}
         self._wanted: dict[Node, set[int]] = defaultdict(set)

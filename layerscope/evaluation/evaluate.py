@@ -2,20 +2,18 @@
 
 import json
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from layerscope.arguments import checked
 from layerscope.errors import at_least
-from layerscope.evaluation.answering import answer_batch
-from layerscope.evaluation.exam import Answers, Exam, judge
-from layerscope.evaluation.exams import check_names, load_exam, versions
-from layerscope.evaluation.intervals import perplexities
-from layerscope.evaluation.layout import lay_out, plan
-from layerscope.evaluation.scoring import PromptScores
-from layerscope.evaluation.written import WrittenExam
+from layerscope.evaluation.example_scores import score_examples
+from layerscope.evaluation.generation_task import GenerationTask
+from layerscope.evaluation.load_task import check_names, load_task, versions
+from layerscope.evaluation.task_scores import perplexities
+from layerscope.evaluation.task_scoring import score_task
+from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.loading import load_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
@@ -23,9 +21,8 @@ from layerscope.progress import progress
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, as_spec
-from layerscope.schedules.tree import prefix_tree
 
-__all__ = ["answer", "evaluate"]
+__all__ = ["evaluate"]
 
 
 @checked
@@ -85,12 +82,12 @@ def evaluate(
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
     stages = spec.schedule(model.depth)
-    exam = load_exam(task, model, limit, include_path)
+    exam = load_task(task, model, limit, include_path)
     return {
         "model": model.name,
         "task": exam.name,
         "schedule": str(spec),
-        "examples": len(exam.questions),
+        "examples": len(exam.items),
         "metrics": _metrics(model, exam, stages, batch_tokens),
         "provenance": json.loads(
             provenance(weights=model.fingerprint(), schedule_blocks=str(stages), **versions([task]))
@@ -98,30 +95,14 @@ def evaluate(
     }
 
 
-def answer(model: Model, exam: Exam, schedules: Sequence[Schedule], batch_tokens: int = 2048) -> list[Answers]:
-    """Let a model answer an exam under each of some schedules, their common beginnings run once."""
-    given = [Answers.empty(exam) for _ in schedules]
-    root, dependence = prefix_tree(schedules), model.length_dependence
-    with progress("evaluating", total=len(exam.prompts), unit="prompts") as advance:
-        for batch in plan(exam.prompts, batch_tokens, dependence):
-
-            def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
-                given[run].take(batch, scores.log_likelihood, scores.greedy)
-
-            layout = lay_out(exam.prompts, exam.gold, batch, model.pad_id, dependence)
-            answer_batch(model, exam, layout, root, dict(enumerate(schedules)), finished)
-            advance(len(batch))
-    return given
-
-
-def _metrics(model: Model, exam: Exam, schedule: Schedule, batch_tokens: int) -> dict[str, float]:
-    if isinstance(exam, WrittenExam):
-        with progress("writing", total=len(exam.questions), unit="answers") as advance:
-            grades = exam.sit(model, schedule, advance)
+def _metrics(model: Model, exam: TokenizedTask, schedule: Schedule, batch_tokens: int) -> dict[str, float]:
+    if isinstance(exam, GenerationTask):
+        with progress("writing", total=len(exam.items), unit="answers") as advance:
+            grades = exam.run(model, schedule, advance)
         metrics = {"accuracy": float(grades.accuracy.mean())}
     else:
-        answers = answer(model, exam, [schedule], batch_tokens)[0]
-        judgement, grades = judge(exam, answers), exam.grade(answers)
+        answers = score_task(model, exam, [schedule], batch_tokens)[0]
+        judgement, grades = score_examples(exam, answers), exam.grade(answers)
         sizes = [None if size is None else size.mean() for size in exam.sizes]
         metrics = {
             "loss": float(judgement.loss.mean()),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from layerscope.errors import FileError
-from layerscope.evaluation.journal_check import (
+from layerscope.evaluation.journal_format import (
     MODULUS,
     STATEMENTS,
     check_journal,
@@ -33,12 +33,12 @@ from layerscope.store.locking import connect
 
 __all__ = [
     "Journal",
-    "JournalFacts",
+    "JournalSummary",
     "discard",
     "discard_finished",
     "first_difference",
-    "holds_a_journal",
-    "journal_of",
+    "is_journal",
+    "journal_path",
     "read_journal",
 ]
 
@@ -159,7 +159,7 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class JournalFacts:
+class JournalSummary:
     """What a journal says of the sweep it belongs to.
 
     Attributes
@@ -174,18 +174,18 @@ class JournalFacts:
     finished: dict[str, int]
 
 
-def journal_of(target: Path) -> Path:
+def journal_path(target: Path) -> Path:
     """Return where the journal of a sweep stands: beside its output.
 
     Examples
     --------
-    >>> journal_of(Path("sweep.nc")).name
+    >>> journal_path(Path("sweep.nc")).name
     'sweep.nc.journal'
     """
     return target.with_name(target.name + ".journal")
 
 
-def holds_a_journal(path: Path) -> bool:
+def is_journal(path: Path) -> bool:
     """Tell whether a file is a journal, or at least a database."""
     if not path.is_file() or not os.access(path, os.R_OK):
         return False
@@ -193,7 +193,7 @@ def holds_a_journal(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def read_journal(path: Path) -> JournalFacts:
+def read_journal(path: Path) -> JournalSummary:
     """Read what a journal says of its sweep, without going on with it.
 
     Raises
@@ -205,7 +205,7 @@ def read_journal(path: Path) -> JournalFacts:
     with _translated(path, reading=True), closing(connect(path, timeout=0)) as database:
         settings, _ = check_journal(path, database)
         counts = dict(database.execute("SELECT task, COUNT(*) FROM results GROUP BY task").fetchall())
-    return JournalFacts(settings, {name: counts.get(task, 0) for task, name in enumerate(settings.get("tasks", []))})
+    return JournalSummary(settings, {name: counts.get(task, 0) for task, name in enumerate(settings.get("tasks", []))})
 
 
 def discard(path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from layerscope.capturing.keeping import recording_nothing
-from layerscope.evaluation.layout import Layout
+from layerscope.evaluation.prompt_batches import PromptBatch
 from layerscope.execution.passes import Pass, logits, record, record_apart, record_forked
 from layerscope.execution.taps import Stream
 from layerscope.execution.walking import walk
@@ -44,7 +44,7 @@ class PromptScores:
 
 def score_batch(
     model: Model,
-    layout: Layout,
+    layout: PromptBatch,
     root: Node,
     finished: Callable[[int, PromptScores, float], None],
     visit: Visit = lambda node, stream: None,
@@ -84,7 +84,7 @@ def score_batch(
         walk(root, prepared.start, prepared.call, at)
 
 
-def _prepared(model: Model, layout: Layout) -> Pass:
+def _prepared(model: Model, layout: PromptBatch) -> Pass:
     if len(layout.texts) > 1:
         return record_apart(model, layout.texts)
     if layout.branches is not None:
@@ -92,7 +92,7 @@ def _prepared(model: Model, layout: Layout) -> Pass:
     return record(model, *layout.texts[0])
 
 
-def _scores(model: Model, layout: Layout, stream: Stream) -> PromptScores:
+def _scores(model: Model, layout: PromptBatch, stream: Stream) -> PromptScores:
     # Continuations of one context begin at the same place: its logits are computed once.
     places, which = torch.unique(layout.places, return_inverse=True)
     states = stream[0, places.to(stream.device)]

@@ -14,14 +14,14 @@ import xarray
 
 from layerscope.arguments import checked
 from layerscope.errors import MOST_DRAWS, FileError, LayerScopeError, UsageError, at_least
-from layerscope.evaluation.exam import Exam
-from layerscope.evaluation.exams import check_names, load_exam, versions
-from layerscope.evaluation.journal import Journal, discard, discard_finished, first_difference, journal_of
+from layerscope.evaluation.journal import Journal, discard, discard_finished, first_difference, journal_path
 from layerscope.evaluation.latency import seconds_per_token
-from layerscope.evaluation.runs import plan_runs
-from layerscope.evaluation.sweeping import Sweeping
-from layerscope.evaluation.table import sweep_table
-from layerscope.evaluation.tasks import TASKS
+from layerscope.evaluation.load_task import check_names, load_task, versions
+from layerscope.evaluation.sweep_dataset import build_sweep_dataset
+from layerscope.evaluation.sweep_plan import plan_runs
+from layerscope.evaluation.sweep_runner import SweepRunner
+from layerscope.evaluation.tasks.builtin import TASKS
+from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.loading import identify, load_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
@@ -140,25 +140,27 @@ def sweep(
         known = {"dtype": dtype, "tasks": tasks, "limit": limit, "batch_tokens": batch_tokens, **statistics}
         complete = _done_before(target, model, known, planned)
         if complete is not None:
-            discard_finished(journal_of(target))
+            discard_finished(journal_path(target))
             return complete
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
     runs = planned(model.depth)
-    exams = [load_exam(name, model, limit, include_path) for name in tasks]
+    exams = [load_task(name, model, limit, include_path) for name in tasks]
     settings = _settings(model, exams, runs, limit, batch_tokens) | statistics
     if target is not None and target.exists() and resume:
         done, before = _finished(target)
         _refuse_other(target, before, settings)
-        discard_finished(journal_of(target))
+        discard_finished(journal_path(target))
         return done
     with _journal(target, settings, resume) as journal:
-        Sweeping(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
+        SweepRunner(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
         facts = {
             "settings": json.dumps(settings),
             "provenance": provenance(weights=settings["weights"], **statistics, **versions(tasks)),
         }
-        result = sweep_table(model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {})
+        result = build_sweep_dataset(
+            model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {}
+        )
         if timed:
             result = result.assign(_timed(model, runs, timed))
         if target is not None:
@@ -190,7 +192,7 @@ def _target(path: Path, model: object, resume: bool, overwrite: bool) -> Path:
     if resume:
         return writable(path, model)
     new_file(path, overwrite, model)
-    if journal_of(path).exists() and not overwrite:
+    if journal_path(path).exists() and not overwrite:
         raise UsageError(
             f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"
         )
@@ -231,7 +233,7 @@ def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> 
         if target is None:
             path = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
         else:
-            path = journal_of(target)
+            path = journal_path(target)
             if not resume:
                 discard(path)
         with Journal(path, settings) as journal:
@@ -250,7 +252,7 @@ def _refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any])
 
 
 def _settings(
-    model: Model, exams: list[Exam], runs: list[Spec], limit: int | None, batch_tokens: int
+    model: Model, exams: list[TokenizedTask], runs: list[Spec], limit: int | None, batch_tokens: int
 ) -> dict[str, Any]:
     return {
         "model": model.name,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from layerscope.evaluation import sweeping
 from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.sweep import sweep
 from layerscope.results import write_result

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from layerscope.evaluation.tasks import TASKS, load_task
+from layerscope.evaluation.tasks.builtin import TASKS, builtin_task
 from layerscope.measures.catalogue import MEASURES
 from layerscope.schedules.spec import VARIANTS, parse_spec
 from tests.cli.test_commands import run
@@ -34,7 +34,7 @@ def test_tasks():
     rows = json.loads(run("list", "tasks", "--json").stdout)
     assert [row["task"] for row in rows] == list(TASKS)
     for row in rows:
-        task = load_task(row["task"])
+        task = builtin_task(row["task"])
         assert row == {
             "task": task.name,
             "kind": task.kind,

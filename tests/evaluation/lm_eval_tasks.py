@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-from layerscope.evaluation.lm_eval_quiet import silent
+from layerscope.evaluation.lm_eval.isolation import silent
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerscope.evaluation.drift import DriftMeter
-from layerscope.evaluation.layout import lay_out
+from layerscope.evaluation.prompt_batches import build_batch
 from layerscope.evaluation.prompts import Prompt
 from layerscope.evaluation.scoring import score_batch
 from layerscope.execution.scheduled import scheduled
@@ -55,7 +55,7 @@ def song(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize(("prompts", "gold"), [(WHOLE, [0, 0, 0]), (FORKED, [0, 1])], ids=["whole", "forked"])
 def test_drift_of_every_run(prompts: list[Prompt], gold: list[int]) -> None:
     model = tiny_model("llama")
-    layout, root = lay_out(prompts, gold, tuple(range(len(prompts))), 0), prefix_tree(SCHEDULES)
+    layout, root = build_batch(prompts, gold, tuple(range(len(prompts))), 0), prefix_tree(SCHEDULES)
     meter = DriftMeter(layout, root, dict(enumerate(SCHEDULES)), DEPTH)
     held, checked = [], []
 
@@ -92,7 +92,7 @@ def test_drift_of_every_run(prompts: list[Prompt], gold: list[int]) -> None:
 
 def test_the_full_model_does_not_drift() -> None:
     model, root = tiny_model("gpt2"), prefix_tree(SCHEDULES[:1])
-    layout = lay_out(WHOLE, [0, 0, 0], (0, 1, 2), 0)
+    layout = build_batch(WHOLE, [0, 0, 0], (0, 1, 2), 0)
     meter = DriftMeter(layout, root, {0: SCHEDULES[0]}, DEPTH)
     found = []
     score_batch(model, layout, root, lambda run, *_: found.append(meter.finished(run)), meter.visit)

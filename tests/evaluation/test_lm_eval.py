@@ -9,11 +9,12 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 
 from layerscope.errors import CaptureError
-from layerscope.evaluation.evaluate import answer, evaluate
-from layerscope.evaluation.exam import judge
-from layerscope.evaluation.exams import load_exam
-from layerscope.evaluation.lm_eval_reader import Reader
+from layerscope.evaluation.evaluate import evaluate
+from layerscope.evaluation.example_scores import score_examples
+from layerscope.evaluation.lm_eval.model import Reader
+from layerscope.evaluation.load_task import load_task
 from layerscope.evaluation.sweep import sweep
+from layerscope.evaluation.task_scoring import score_task
 from layerscope.models.model import Model
 from layerscope.schedules.spec import parse_schedule
 from tests.evaluation.lm_eval_tasks import DEFINITIONS, EXAMPLES, define, model_with_end, of_lm_eval, write_tasks
@@ -97,11 +98,11 @@ def test_contexts_too_long_lose_their_beginning_as_in_lm_eval(model: Model, fold
 @pytest.mark.parametrize("task", PLAIN)
 def test_examples_are_judged_as_lm_eval_judges_them(model: Model, folder: Path, task: str) -> None:
     _, schedule = parse_schedule("skip:0", DEPTH)
-    exam = load_exam(f"lm-eval:{task}", model, None, folder)
-    judgement = judge(exam, answer(model, exam, [schedule])[0])
+    exam = load_task(f"lm-eval:{task}", model, None, folder)
+    judgement = score_examples(exam, score_task(model, exam, [schedule])[0])
     samples = of_lm_eval(model, task, folder, "skip:0")["samples"]
     assert not exam.graded
-    assert [question.id for question in exam.questions] == [str(sample["doc_id"]) for sample in samples]
+    assert [question.id for question in exam.items] == [str(sample["doc_id"]) for sample in samples]
     assert judgement.accuracy.tolist() == [sample["acc"] for sample in samples]
     if task == "tiny_question":
         assert judgement.accuracy_norm.tolist() == [sample["acc_bytes"] for sample in samples]
@@ -113,8 +114,8 @@ def test_examples_are_judged_as_lm_eval_judges_them(model: Model, folder: Path, 
 
 @pytest.mark.parametrize("task", ["tiny_several_right", "tiny_own_results"])
 def test_where_one_choice_is_not_all_lm_eval_says_what_is_right(model: Model, folder: Path, task: str) -> None:
-    exam = load_exam(f"lm-eval:{task}", model, None, folder)
-    judgement = judge(exam, answer(model, exam, [parse_schedule("identity", DEPTH)[1]])[0])
+    exam = load_task(f"lm-eval:{task}", model, None, folder)
+    judgement = score_examples(exam, score_task(model, exam, [parse_schedule("identity", DEPTH)[1]])[0])
     samples = of_lm_eval(model, task, folder)["samples"]
     assert exam.graded
     assert judgement.accuracy.tolist() == [sample["acc"] for sample in samples]
@@ -124,8 +125,8 @@ def test_where_one_choice_is_not_all_lm_eval_says_what_is_right(model: Model, fo
 
 def test_right_answers_are_where_the_task_puts_them(model: Model, folder: Path) -> None:
     def targets(task: str) -> list[list[str]]:
-        exam = load_exam(f"lm-eval:{task}", model, 4, folder)
-        right = [exam.right(question) for question in exam.questions]
+        exam = load_task(f"lm-eval:{task}", model, 4, folder)
+        right = [exam.right(question) for question in exam.items]
         return [
             [model.tokenizer.decode(exam.prompts[prompt].continuations[number]) for prompt, number in places]
             for places in right
@@ -142,31 +143,31 @@ def test_right_answers_are_where_the_task_puts_them(model: Model, folder: Path) 
 
 
 def test_choices_of_one_context_share_its_prompt(model: Model, folder: Path) -> None:
-    exam = load_exam("lm-eval:tiny_question", model, None, folder)
+    exam = load_task("lm-eval:tiny_question", model, None, folder)
     contexts = [prompt.context for prompt in exam.prompts]
-    for question in exam.questions:
+    for question in exam.items:
         (prompt,) = {prompt for prompt, _ in question.choices}
         assert len(exam.prompts[prompt].continuations) == len(question.choices) == len(question.byte_lengths)
     # Beside it stand the same choices without their context, for the mutual information.
-    assert len(exam.prompts) == 2 * len(exam.questions)
-    assert contexts[1::2] == [(model.tokenizer.eos_token_id,)] * len(exam.questions)
-    assert exam.chance == pytest.approx(np.mean([1 / len(question.choices) for question in exam.questions]))
+    assert len(exam.prompts) == 2 * len(exam.items)
+    assert contexts[1::2] == [(model.tokenizer.eos_token_id,)] * len(exam.items)
+    assert exam.chance == pytest.approx(np.mean([1 / len(question.choices) for question in exam.items]))
 
 
 def test_choices_of_different_contexts_are_one_question(model: Model, folder: Path) -> None:
-    exam = load_exam("lm-eval:tiny_blank", model, None, folder)
-    assert [len({prompt for prompt, _ in question.choices}) for question in exam.questions] == [2] * EXAMPLES
+    exam = load_task("lm-eval:tiny_blank", model, None, folder)
+    assert [len({prompt for prompt, _ in question.choices}) for question in exam.items] == [2] * EXAMPLES
     assert exam.kind == "choice"
     assert exam.chance == 0.5
 
 
 def test_a_digest_names_what_is_asked(model: Model, folder: Path, tmp_path: Path) -> None:
-    digests = [load_exam(f"lm-eval:{task}", model, None, folder).digest for task in TASKS]
+    digests = [load_task(f"lm-eval:{task}", model, None, folder).digest for task in TASKS]
     assert len(set(digests)) == len(digests)
-    assert digests == [load_exam(f"lm-eval:{task}", model, None, folder).digest for task in TASKS]
+    assert digests == [load_task(f"lm-eval:{task}", model, None, folder).digest for task in TASKS]
     _, text = DEFINITIONS["tiny_sum"]
     define(tmp_path, "tiny_sum", folder.parent / "sum.jsonl", text.replace("max_gen_toks: 9", "max_gen_toks: 8"))
-    assert load_exam("lm-eval:tiny_sum", model, None, tmp_path).digest not in digests
+    assert load_task("lm-eval:tiny_sum", model, None, tmp_path).digest not in digests
 
 
 @pytest.mark.real
@@ -200,8 +201,8 @@ def test_an_end_that_the_tokenizer_appends_changes_nothing(folder: Path, task: s
 
 
 def test_perplexities_of_whole_texts_are_a_token_and_a_byte(model: Model, folder: Path) -> None:
-    exam = load_exam("lm-eval:tiny_page", model, None, folder)
-    nats = judge(exam, answer(model, exam, [parse_schedule("identity", DEPTH)[1]])[0]).nats
+    exam = load_task("lm-eval:tiny_page", model, None, folder)
+    nats = score_examples(exam, score_task(model, exam, [parse_schedule("identity", DEPTH)[1]])[0]).nats
     found = evaluate(model, "lm-eval:tiny_page", include_path=folder)["metrics"]
     assert found["perplexity"] == pytest.approx(np.exp(nats.sum() / exam.target_tokens.sum()))
     assert found["perplexity"] < 1e6
@@ -226,7 +227,7 @@ def test_defaults_of_a_checkpoint_change_no_answer(folder: Path) -> None:
 
 
 def written(model: Model, folder: Path) -> list[str]:
-    exam: Any = load_exam("lm-eval:tiny_sum", model, None, folder)
+    exam: Any = load_task("lm-eval:tiny_sum", model, None, folder)
     return exam.reader.write(exam.task.requests, lambda answers: None)
 
 
@@ -240,7 +241,7 @@ def test_answers_that_are_no_numbers_are_refused(folder: Path) -> None:
 def test_answers_do_not_depend_on_the_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = scaled_model("longrope", monkeypatch)
     made.tokenizer.eos_token = "w94"
-    exam: Any = load_exam("lm-eval:tiny_sum", made, None, folder)
+    exam: Any = load_task("lm-eval:tiny_sum", made, None, folder)
     one, other = (
         Reader(made, exam.name, together).write(exam.task.requests, lambda answers: None) for together in (1, 16)
     )

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from layerscope.errors import LayerScopeError, TextsError, UsageError
-from layerscope.evaluation import lm_eval_names
 from layerscope.evaluation.evaluate import evaluate
-from layerscope.evaluation.exams import load_exam
-from layerscope.evaluation.lm_eval_names import find_definition
-from layerscope.evaluation.lm_eval_quiet import silent
+from layerscope.evaluation.lm_eval.index import find_definition
+from layerscope.evaluation.lm_eval.isolation import silent
+from layerscope.evaluation.load_task import load_task
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 from tests.evaluation.lm_eval_tasks import DEFINITIONS, define, model_with_end, write_tasks
@@ -43,18 +42,18 @@ def said(error: pytest.ExceptionInfo[LayerScopeError]) -> str:
 
 def test_an_unknown_task_is_refused_with_the_nearest_name(model: Model, folder: Path) -> None:
     with pytest.raises(UsageError) as error:
-        load_exam("lm-eval:lambada_opnai", model)
+        load_task("lm-eval:lambada_opnai", model)
     assert said(error) == (
         "unknown task 'lm-eval:lambada_opnai': did you mean 'lm-eval:lambada_openai'? `lm-eval ls tasks` lists them all; "
         "--include-path DIR adds your own"
     )
     with pytest.raises(UsageError, match=f"did you mean 'lm-eval:tiny_sum'.*{folder.name} does not define it either"):
-        load_exam("lm-eval:tiny_sun", model, None, folder)
+        load_task("lm-eval:tiny_sun", model, None, folder)
 
 
 def test_a_group_or_tag_is_refused_with_its_members(model: Model) -> None:
     with pytest.raises(UsageError) as error:
-        load_exam("lm-eval:mmlu", model)
+        load_task("lm-eval:mmlu", model)
     assert said(error) == (
         "'lm-eval:mmlu' is a group of several lm-eval tasks, and a task is scored by itself: give its tasks one by one, as in "
         "--task lm-eval:mmlu_humanities --task lm-eval:mmlu_other"
@@ -62,7 +61,7 @@ def test_a_group_or_tag_is_refused_with_its_members(model: Model) -> None:
     with pytest.raises(
         UsageError, match=r"'lm-eval:ai2_arc' is a tag of several lm-eval tasks.*--task lm-eval:arc_easy"
     ):
-        load_exam("lm-eval:ai2_arc", model)
+        load_task("lm-eval:ai2_arc", model)
 
 
 def test_names_are_found_where_lm_evals_own_index_finds_them() -> None:
@@ -88,18 +87,18 @@ def test_own_definitions_come_before_lm_evals(folder: Path, tmp_path: Path) -> N
 
 def test_a_folder_that_is_not_there_is_refused(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--include-path .*nowhere: there is no such folder"):
-        load_exam("lm-eval:tiny_sum", model, None, tmp_path / "nowhere")
+        load_task("lm-eval:tiny_sum", model, None, tmp_path / "nowhere")
 
 
 def test_without_lm_eval_the_extra_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(UsageError, match=r"pip install 'layerscope\[bench\]'"):
-        load_exam("lm-eval:lambada_openai", model)
+        load_task("lm-eval:lambada_openai", model)
 
 
 def test_a_limit_is_at_least_one(model: Model, folder: Path) -> None:
     with pytest.raises(UsageError, match="limit 0: must be 1 or more"):
-        load_exam("lm-eval:tiny_sum", model, 0, folder)
+        load_task("lm-eval:tiny_sum", model, 0, folder)
 
 
 # Data and definitions
@@ -107,7 +106,7 @@ def test_a_limit_is_at_least_one(model: Model, folder: Path) -> None:
 
 def test_data_out_of_reach_are_refused_with_what_supplies_them(model: Model) -> None:
     with pytest.raises(TextsError) as error:
-        load_exam("lm-eval:lambada_openai", model)
+        load_task("lm-eval:lambada_openai", model)
     text = said(error)
     assert "lm-eval:lambada_openai: its data cannot be had" in text
     assert "EleutherAI/lambada_openai" in text
@@ -119,7 +118,7 @@ def test_data_out_of_reach_are_refused_with_what_supplies_them(model: Model) -> 
 def test_a_missing_data_file_is_named(model: Model, tmp_path: Path) -> None:
     define(tmp_path, "lost", tmp_path / "lost.jsonl", DEFINITIONS["tiny_sum"][1])
     with pytest.raises(TextsError, match=r"lm-eval:lost: its data cannot be had \(.*lost\.jsonl"):
-        load_exam("lm-eval:lost", model, None, tmp_path)
+        load_task("lm-eval:lost", model, None, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_definitions_that_cannot_be_run_are_refused(
     assert change[0] in text
     define(tmp_path, "wrong", folder.parent / "sum.jsonl", text.replace(*change))
     with pytest.raises(TextsError, match=message) as error:
-        load_exam("lm-eval:wrong", model, None, tmp_path)
+        load_task("lm-eval:wrong", model, None, tmp_path)
     said(error)
 
 
@@ -157,10 +156,10 @@ def test_a_continuation_without_tokens_or_room_is_refused(model: Model, folder: 
     data = folder.parent / "page.jsonl"
     define(tmp_path, "empty", data, text.replace("doc_to_target: \"{{' ' +", "doc_to_target: \"{{'' if 1 else"))
     with pytest.raises(TextsError, match="lm-eval:empty 0: the continuation '' gives no token after its context"):
-        load_exam("lm-eval:empty", model, None, tmp_path)
+        load_task("lm-eval:empty", model, None, tmp_path)
     define(tmp_path, "long", data, text.replace("[-3:]", "").replace("[:-3]", "[:1]"))
     with pytest.raises(TextsError, match="a continuation alone is longer than the 64 tokens tiny takes"):
-        load_exam("lm-eval:long", model, None, tmp_path)
+        load_task("lm-eval:long", model, None, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -182,12 +181,12 @@ def test_a_right_answer_that_is_no_choice_is_refused(
     text = DEFINITIONS["tiny_question"][1].replace("num_fewshot: 2\nfewshot_split: test\n", "")
     define(tmp_path, "wrong", data, text.replace("doc_to_target: right", f"doc_to_target: {target}"))
     with pytest.raises(TextsError) as error:
-        load_exam("lm-eval:wrong", model, None, tmp_path)
+        load_task("lm-eval:wrong", model, None, tmp_path)
     assert said(error) == (
         f"lm-eval:wrong 2: its right answer, {said_as}, is none of its {len(lines[2]['options'])} choices.\n"
         "Mend the data, or leave the example out (process_docs) in a definition of your own (--include-path)."
     )
-    assert len(load_exam("lm-eval:wrong", model, 2, tmp_path).questions) == 2
+    assert len(load_task("lm-eval:wrong", model, 2, tmp_path).items) == 2
 
 
 @pytest.mark.parametrize("limit", [None, 1, 2])
@@ -222,13 +221,13 @@ def test_a_metric_that_cannot_grade_an_answer_is_found_before_the_model_writes(
     with pytest.raises(
         TextsError, match=r"lm-eval:wrong: its metrics \(.*\) cannot grade an answer \(KeyError: 'nothing'"
     ):
-        load_exam("lm-eval:wrong", model, None, tmp_path)
+        load_task("lm-eval:wrong", model, None, tmp_path)
 
 
 def test_a_tokenizer_without_ends_is_refused(folder: Path) -> None:
     bare = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
     with pytest.raises(TextsError, match="the tokenizer of tiny has no token that begins or ends a text"):
-        load_exam("lm-eval:tiny_sum", bare, None, folder)
+        load_task("lm-eval:tiny_sum", bare, None, folder)
 
 
 # Left as it was
@@ -254,6 +253,6 @@ def test_nothing_is_left_behind(folder: Path, capfd: pytest.CaptureFixture[str],
 
 
 def test_importing_layerscope_imports_no_lm_eval() -> None:
-    code = "import sys, layerscope.evaluation.exams, layerscope.evaluation.sweep; print('lm_eval' in sys.modules)"
+    code = "import sys, layerscope.evaluation.load_task, layerscope.evaluation.sweep; print('lm_eval' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -7,11 +7,11 @@ import pytest
 
 import layerscope as ls
 from layerscope.errors import LayerScopeError
-from layerscope.evaluation.exam import Grades
-from layerscope.evaluation.exams import load_exam
-from layerscope.evaluation.lm_eval_exam import LmEvalWrittenExam
-from layerscope.evaluation.lm_eval_quiet import seeded
-from layerscope.evaluation.lm_eval_reader import Reader
+from layerscope.evaluation.continuation_scores import TaskMetrics
+from layerscope.evaluation.lm_eval.isolation import seeded
+from layerscope.evaluation.lm_eval.model import Reader
+from layerscope.evaluation.lm_eval.tokenization import LmEvalGenerationTask
+from layerscope.evaluation.load_task import load_task
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model
 from layerscope.results import read_sweep
@@ -36,8 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("together", [1, 5])
 @pytest.mark.parametrize("schedule", ["identity", "looped_parallel:0:loops=2"])
 def test_writes_what_lm_eval_writes(model: Model, folder: Path, schedule: str, together: int) -> None:
-    exam = load_exam("lm-eval:tiny_sum", model, None, folder)
-    assert isinstance(exam, LmEvalWrittenExam)
+    exam = load_task("lm-eval:tiny_sum", model, None, folder)
+    assert isinstance(exam, LmEvalGenerationTask)
     done: list[int] = []
     reader = Reader(model, exam.name, together)
     with scheduled(model, schedule):
@@ -51,15 +51,15 @@ def test_writes_what_lm_eval_writes(model: Model, folder: Path, schedule: str, t
 
 
 def test_samples_as_lm_eval_samples(model: Model, folder: Path) -> None:
-    exam = load_exam("lm-eval:tiny_vote", model, None, folder)
-    assert isinstance(exam, LmEvalWrittenExam)
-    assert len(exam.task.requests) == 2 * len(exam.questions)
-    grades = exam.sit(model, parse_schedule("skip:0", DEPTH)[1])
+    exam = load_task("lm-eval:tiny_vote", model, None, folder)
+    assert isinstance(exam, LmEvalGenerationTask)
+    assert len(exam.task.requests) == 2 * len(exam.items)
+    grades = exam.run(model, parse_schedule("skip:0", DEPTH)[1])
     found = of_lm_eval(model, "tiny_vote", folder, "skip:0", together=16)
     with scheduled(model, "skip:0"), seeded():
         texts = exam.reader.write(exam.task.requests, lambda answers: None)
     assert texts == [text for sample in found["samples"] for text in sample["resps"][0]]
-    assert len(set(texts)) > len(exam.questions)
+    assert len(set(texts)) > len(exam.items)
     assert grades.metrics == {"exact_match": pytest.approx(found["results"]["exact_match,vote"])}
 
 
@@ -88,16 +88,16 @@ def test_an_interrupted_sweep_writes_nothing_twice(
     model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, **OPTIONS)
-    sit = LmEvalWrittenExam.sit
+    sit = LmEvalGenerationTask.sit
     sat: list[Schedule] = []
 
-    def interrupted(exam: LmEvalWrittenExam, model: Model, schedule: Schedule, *rest: object) -> Grades:
+    def interrupted(exam: LmEvalGenerationTask, model: Model, schedule: Schedule, *rest: object) -> TaskMetrics:
         sat.append(schedule)
         if len(sat) == 3:
             raise KeyboardInterrupt
         return sit(exam, model, schedule, *rest)
 
-    monkeypatch.setattr(LmEvalWrittenExam, "sit", interrupted)
+    monkeypatch.setattr(LmEvalGenerationTask, "sit", interrupted)
     output = tmp_path / "s.nc"
     with pytest.raises(KeyboardInterrupt):
         ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, output=output, **OPTIONS)
@@ -109,9 +109,9 @@ def test_an_interrupted_sweep_writes_nothing_twice(
 
 
 def test_grades_are_of_each_example(model: Model, folder: Path) -> None:
-    exam = load_exam("lm-eval:tiny_sum", model, None, folder)
-    assert isinstance(exam, LmEvalWrittenExam)
-    grades = exam.sit(model, parse_schedule("identity", DEPTH)[1])
+    exam = load_task("lm-eval:tiny_sum", model, None, folder)
+    assert isinstance(exam, LmEvalGenerationTask)
+    grades = exam.run(model, parse_schedule("identity", DEPTH)[1])
     samples = of_lm_eval(model, "tiny_sum", folder, together=16)["samples"]
     assert grades.accuracy.tolist() == [sample["exact_match"] for sample in samples if sample["filter"] == "first"]
     assert set(grades.metrics) == {"exact_match", "exact_match,first", "exact_match,with_six"}

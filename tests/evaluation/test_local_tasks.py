@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 from layerscope.errors import TextsError
-from layerscope.evaluation.lm_eval_loading import Asked, load_asked
+from layerscope.evaluation.lm_eval.loading import LmEvalTask, load_lm_eval_task
 
 TASKS = Path(__file__).parent.parent.parent / "analyses" / "tasks"
 
@@ -22,8 +22,8 @@ PASSAGES: Rows = [
 CHOICES = [["1", "2", "3"], ["A", "B", "C", "D", "E"]]
 QUESTIONS = [("Which is it?", labels, [f"it's the {n}th" for n in labels], labels[-1]) for labels in CHOICES]
 STORIES: Rows = [{"activity_label": "Baking", "ctx": "She opens the oven. She", "label": 1, "endings": list("wxyz")}]
-GAPS: Rows = [{"sentence": "Ann saw Bea so _ waved _ twice.", "option1": "Ann", "option2": "Bea", "answer": "2"}]
-SUMS: Rows = [{"question": f"What is {n} and 1?", "answer": f"It is {n + 1}.\n#### {n + 1}"} for n in range(8)]
+GAPS: Rows = [{"sentence": "Ann saw Bea so _ waved _ twice.", "option1": "Ann", "option2": "Bea", "score_task": "2"}]
+SUMS: Rows = [{"question": f"What is {n} and 1?", "score_task": f"It is {n + 1}.\n#### {n + 1}"} for n in range(8)]
 
 
 def arc_here() -> Rows:
@@ -72,7 +72,7 @@ def write(path: Path, rows: Rows, packed: bool) -> None:
     path.write_bytes(content)
 
 
-def asked_of(asked: Asked) -> list[tuple[Any, ...]]:
+def asked_of(asked: LmEvalTask) -> list[tuple[Any, ...]]:
     return [(request.request_type, request.args, request.doc_id) for request in asked.requests]
 
 
@@ -93,10 +93,10 @@ def test_asks_what_lm_eval_asks(
     if own == "gsm8k":
         write(tmp_path / "gsm8k/train.jsonl", SUMS, packed)
     monkeypatch.setenv("LAYERSCOPE_DATA", str(tmp_path))
-    local = load_asked(f"local_{own}", None, TASKS)
+    local = load_lm_eval_task(f"local_{own}", None, TASKS)
     hub = {name: datasets.Dataset.from_list(there) for name in {split, "train"}}
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: hub)
-    reference = load_asked(theirs, None, None)
+    reference = load_lm_eval_task(theirs, None, None)
     assert asked_of(local) == asked_of(reference)
     graded = {"metric_list", "num_fewshot", "generation_kwargs", "filter_list", "output_type", "repeats"}
     mine, yours = (asked.task.config.to_dict() for asked in (local, reference))
@@ -114,10 +114,10 @@ def test_without_the_folder_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         TextsError, match=r"set LAYERSCOPE_DATA to the folder that holds lambada/lambada_openai_test.jsonl"
     ):
-        load_asked("local_lambada", None, TASKS)
+        load_lm_eval_task("local_lambada", None, TASKS)
 
 
 def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYERSCOPE_DATA", str(tmp_path))
     with pytest.raises(TextsError, match=r"arc_easy/test\.jsonl"):
-        load_asked("local_arc_easy", None, TASKS)
+        load_lm_eval_task("local_arc_easy", None, TASKS)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerscope.evaluation.layout import lay_out, plan
+from layerscope.evaluation.prompt_batches import build_batch, plan
 from layerscope.evaluation.prompts import Prompt
 from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.execution.scheduled import scheduled
@@ -45,7 +45,7 @@ def scored(
     """All scores, by prompt and continuation, for each schedule."""
     found: list[dict[tuple[int, int], tuple[float, bool]]] = [{} for _ in schedules]
     for batch in plan(prompts, batch_tokens, model.length_dependence):
-        layout = lay_out(prompts, [0] * len(prompts), batch, model.pad_id, model.length_dependence)
+        layout = build_batch(prompts, [0] * len(prompts), batch, model.pad_id, model.length_dependence)
 
         def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
             assert seconds >= 0
@@ -111,7 +111,7 @@ def test_each_distinct_beginning_is_run_once_and_the_head_where_it_is_scored() -
 def test_shared_contexts_are_computed_once() -> None:
     """Stems and branches together hold no token twice."""
     prompts = [Prompt((5, 6, 7, 8, 9), ((10, 11), (12, 13), (14,)))]
-    layout = lay_out(prompts, [1], (0,), pad_id=0)
+    layout = build_batch(prompts, [1], (0,), pad_id=0)
     assert layout.texts[0][0].tolist() == [[5, 6, 7, 8, 9]]
     assert layout.branches is not None
     assert layout.branches[0].tolist() == [[10], [12]]
@@ -157,7 +157,7 @@ def test_choices_that_cross_a_border_are_whole_sequences() -> None:
     border = LengthDependence(borders=(8,))
     assert list(plan(prompts, 100)) == [(0, 1)]
     assert list(plan(prompts, 100, border)) == [(1,), (0,)]
-    layout = lay_out(prompts, [2, 0], (0,), 0, border)
+    layout = build_batch(prompts, [2, 0], (0,), 0, border)
     assert [ids.shape for ids, _ in layout.texts] == [(1, 7), (1, 8), (1, 9)]
     assert layout.branches is None
     assert layout.places.tolist() == [6, 13, 14, 21, 22, 23]
@@ -174,7 +174,7 @@ def test_the_model_is_left_as_it_was_when_something_fails() -> None:
         def failing(run: int, scores: PromptScores, seconds: float) -> None:
             raise RuntimeError("enough")
 
-        layout = lay_out(prompts, [0] * len(prompts), next(plan(prompts, 64)), 0)
+        layout = build_batch(prompts, [0] * len(prompts), next(plan(prompts, 64)), 0)
         with pytest.raises(RuntimeError, match="enough"):
             score_batch(model, layout, prefix_tree(SCHEDULES), failing)
         assert [type(block) for block in model.blocks] == classes

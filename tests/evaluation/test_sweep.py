@@ -15,17 +15,16 @@ import xarray
 import layerscope as ls
 from layerscope.errors import LayerScopeError, ModelError, ScheduleError, UsageError
 from layerscope.evaluation import sweep as sweep_module
-from layerscope.evaluation import sweeping
-from layerscope.evaluation.exam import exam_of
-from layerscope.evaluation.examples import Example, Task
-from layerscope.evaluation.exams import load_exam
 from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.load_task import load_task
+from layerscope.evaluation.tasks.task import Example, Task
+from layerscope.evaluation.tokenized_task import tokenize_task
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.models.model import Model
 from layerscope.results import read_sweep
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import new_block_calls
-from tests.evaluation.words import CHOICES, CLOZE
+from tests.evaluation.tiny_tasks import CHOICES, CLOZE
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -44,9 +43,9 @@ def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(name: str, model: Model, limit: int | None, include_path: object) -> object:
         task = tasks[name]
-        return exam_of(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
+        return tokenize_task(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
 
-    monkeypatch.setattr(sweep_module, "load_exam", load)
+    monkeypatch.setattr(sweep_module, "load_task", load)
     monkeypatch.setattr(sweep_module, "check_names", lambda names, include_path: None)
 
 
@@ -55,7 +54,7 @@ def swept(model: Model, tmp_path_factory: pytest.TempPathFactory) -> xarray.Data
     path = tmp_path_factory.mktemp("sweep") / "s.nc"
     with pytest.MonkeyPatch.context() as patch:
         tasks = {task.name: task for task in (CLOZE, CHOICES)}
-        patch.setattr(sweep_module, "load_exam", lambda name, model, limit, include: exam_of(tasks[name], model))
+        patch.setattr(sweep_module, "load_task", lambda name, model, limit, include: tokenize_task(tasks[name], model))
         patch.setattr(sweep_module, "check_names", lambda names, include_path: None)
         returned = ls.sweep(model, TASKS, output=path, **OPTIONS)
     read = read_sweep(path)
@@ -113,7 +112,7 @@ def test_the_columns_of_the_runs(swept: xarray.Dataset) -> None:
 def test_scores_are_those_of_evaluate(swept: xarray.Dataset, model: Model, task: Task, spec: str, monkeypatch) -> None:
     from layerscope.evaluation import evaluate as evaluate_module
 
-    monkeypatch.setattr(evaluate_module, "load_exam", lambda *_: exam_of(task, model))
+    monkeypatch.setattr(evaluate_module, "load_task", lambda *_: tokenize_task(task, model))
     monkeypatch.setattr(evaluate_module, "check_names", lambda *_: None)
     alone = ls.evaluate(model, task.name, spec, batch_tokens=24)
     run = swept.sel(task=task.name).isel(run=(swept.schedule == spec).values).squeeze("run")
@@ -165,7 +164,7 @@ def test_the_full_model_does_not_drift_and_equal_schedules_are_equal(swept: xarr
 def test_the_variance_of_a_stage_is_that_of_its_states(swept: xarray.Dataset, model: Model) -> None:
     import torch
 
-    exam = exam_of(CLOZE, model)
+    exam = tokenize_task(CLOZE, model)
     states = []
     with ls.scheduled(model, "reverse:0") as schedule, torch.no_grad():
         pass
@@ -225,7 +224,7 @@ def test_an_interrupted_sweep_goes_on_without_repeating(
 
 
 def test_a_killed_sweep_goes_on(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "load_exam", load_exam)
+    monkeypatch.setattr(sweep_module, "load_task", load_task)
     path = tmp_path / "s.nc"
     command = [
         sys.executable,
@@ -262,7 +261,7 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
     small = {"variants": "skip", "bootstrap": 0}
     first = ls.sweep(model, "test:cloze", output=path, resume=True, **small)  # on none: starts
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping, "answer_batch", None)  # nothing is run again
+        patch.setattr(sweeping, "score_task_batch", None)  # nothing is run again
         again = ls.sweep(model, "test:cloze", output=path, resume=True, **small)
     xarray.testing.assert_identical(first.drop_attrs(), again.drop_attrs())
     with pytest.raises(LayerScopeError, match=r"runs was .* and is now .*\. Resume with the same settings"):
@@ -278,7 +277,7 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
 def test_a_complete_sweep_is_known_without_loading_the_model(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_module, "load_exam", load_exam)  # the built-in tasks, for once
+    monkeypatch.setattr(sweep_module, "load_task", load_task)  # the built-in tasks, for once
     path = tmp_path / "s.nc"
     same = {
         "variants": "skip",
@@ -372,8 +371,8 @@ def test_an_example_too_long_is_shortened_and_said() -> None:
     model = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
     long = Task("long", "continuation", "", (Example("a", " ".join(["w1"] * 200), (" w2 w3",)),))
     with pytest.warns(UserWarning, match="1 of 1 contexts were longer than the 64 tokens"):
-        exam = exam_of(long, model)
+        exam = tokenize_task(long, model)
     assert exam.prompts[0].tokens == 64
     impossible = Task("long", "continuation", "", (Example("a", "w1", (" w2" * 70,)),))
     with pytest.raises(LayerScopeError, match="a continuation alone is longer than the 64 tokens"):
-        exam_of(impossible, model)
+        tokenize_task(impossible, model)

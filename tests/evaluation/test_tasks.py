@@ -12,17 +12,19 @@ from itertools import pairwise
 import pytest
 
 from layerscope.errors import UsageError
-from layerscope.evaluation import tasks as tasks_module
-from layerscope.evaluation.examples import Example, Task
-from layerscope.evaluation.exams import check_names
-from layerscope.evaluation.tasks import LOADERS, TASKS, load_task
+from layerscope.evaluation.load_task import check_names
+from layerscope.evaluation.prompts import Prompt
+from layerscope.evaluation.tasks import builtin as tasks_module
+from layerscope.evaluation.tasks.builtin import LOADERS, TASKS, builtin_task
+from layerscope.evaluation.tasks.task import Example, Task
+from layerscope.evaluation.tokenized_task import TaskItem, TokenizedTask, content_digest
 
 NAMES = ["builtin:cloze", "builtin:arithmetic", "builtin:commonsense", "builtin:order"]
 AT_LEAST = {"builtin:cloze": 120, "builtin:arithmetic": 100, "builtin:commonsense": 80, "builtin:order": 100}
 
 
 def examples_of(name: str) -> tuple[Example, ...]:
-    return load_task(f"builtin:{name}").examples
+    return builtin_task(f"builtin:{name}").examples
 
 
 def share(outcomes: list[float]) -> float:
@@ -36,13 +38,13 @@ def test_names_and_records():
     assert list(TASKS) == NAMES
     for name, record in TASKS.items():
         assert record.name == name
-        assert record.count == len(load_task(name).examples) >= AT_LEAST[name]
+        assert record.count == len(builtin_task(name).examples) >= AT_LEAST[name]
         assert record.summary.endswith(".")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_is_well_formed(name):
-    task = load_task(name)
+    task = builtin_task(name)
     assert (task.name, task.kind, task.summary) == (name, TASKS[name].kind, TASKS[name].summary)
     assert len({example.id for example in task.examples}) == len(task.examples)
     assert len({example.context for example in task.examples}) == len(task.examples)
@@ -57,16 +59,16 @@ def test_every_task_is_well_formed(name):
 
 
 def test_chance_follows_from_the_choices():
-    assert [load_task(name).chance for name in NAMES[:3]] == [0, 0.25, 0.5]
-    assert load_task("builtin:order").chance == pytest.approx((1 / 3 + 1 / 4 + 1 / 4) / 3)
+    assert [builtin_task(name).chance for name in NAMES[:3]] == [0, 0.25, 0.5]
+    assert builtin_task("builtin:order").chance == pytest.approx((1 / 3 + 1 / 4 + 1 / 4) / 3)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_is_the_same_whatever_the_global_generator(name):
     random.seed(5)
-    first = load_task(name)
+    first = builtin_task(name)
     random.seed(6)
-    assert load_task(name) == first
+    assert builtin_task(name) == first
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_task_is_the_same_whatever_the_global_generator(name):
 )
 def test_a_changed_task_is_noticed(name, digest):
     """Scores of two versions can be compared only if the questions are the same, whatever Python draws them."""
-    text = json.dumps([(e.id, e.context, e.choices, e.gold) for e in load_task(name).examples])
+    text = json.dumps([(e.id, e.context, e.choices, e.gold) for e in builtin_task(name).examples])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
 
 
@@ -87,20 +89,20 @@ def test_a_changed_task_is_noticed(name, digest):
 
 
 def test_limit_takes_the_first():
-    whole = load_task("builtin:order").examples
-    assert load_task("builtin:order", limit=5).examples == whole[:5]
-    assert load_task("builtin:order", limit=10_000).examples == whole
+    whole = builtin_task("builtin:order").examples
+    assert builtin_task("builtin:order", limit=5).examples == whole[:5]
+    assert builtin_task("builtin:order", limit=10_000).examples == whole
 
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_limit_below_one(limit):
     with pytest.raises(UsageError, match=rf"^limit {limit}: must be 1 or more; leave it out to take every example$"):
-        load_task("builtin:cloze", limit=limit)
+        builtin_task("builtin:cloze", limit=limit)
 
 
 def test_unknown_task():
     with pytest.raises(UsageError) as caught:
-        load_task("builtin:clozes")
+        builtin_task("builtin:clozes")
     assert str(caught.value) == (
         "unknown task 'builtin:clozes': did you mean 'builtin:cloze'? "
         "Known: builtin:cloze, builtin:arithmetic, builtin:commonsense, builtin:order"
@@ -110,7 +112,7 @@ def test_unknown_task():
 @pytest.mark.parametrize("name", ["clozes", "cloze", "built-in:cloze", "lambada", "", "Builtin:cloze"])
 def test_a_name_without_a_known_prefix(name):
     with pytest.raises(UsageError) as caught:
-        load_task(name)
+        builtin_task(name)
     hint = " Did you mean 'builtin:cloze'?" if "cloze" in name else ""
     forms = " or ".join(f"{prefix}:NAME" for prefix in (*LOADERS, "lm-eval"))
     assert str(caught.value) == f"task {name!r}: a task is written {forms}.{hint}"
@@ -133,10 +135,10 @@ def test_another_prefix_gets_all_that_was_asked(monkeypatch):
         return Task(name, "continuation", "One.", (Example("0", "a", (" b",)),))
 
     monkeypatch.setitem(tasks_module.LOADERS, "elsewhere", load)
-    assert load_task("elsewhere:some:thing", 3).name == "elsewhere:some:thing"
+    assert builtin_task("elsewhere:some:thing", 3).name == "elsewhere:some:thing"
     assert asked == [("elsewhere:some:thing", 3)]
     with pytest.raises(UsageError, match="elsewhere:NAME"):
-        load_task("nowhere:thing")
+        builtin_task("nowhere:thing")
 
 
 # Cloze
@@ -343,3 +345,10 @@ def test_the_first_or_last_named_is_right_no_more_than_by_chance(kind, which):
             outcomes.append(example.choices[example.gold] == f" {named[which]}")
     chance = 1 / (3 if kind == "swaps" else 4)
     assert share(outcomes) < chance + 0.1
+
+
+def test_digests_stay_as_they_are_in_existing_files() -> None:
+    prompts = (Prompt((5, 6), ((7,), (8, 9))), Prompt((5,), ((9,),)))
+    items = (TaskItem("a", ((0, 0), (0, 1)), 1, (3, 4)), TaskItem("b", ((1, 0),), None, (1,)))
+    assert TokenizedTask("t", "choice", 0.5, prompts, items).digest == "cc46b9b876e64fa9"
+    assert content_digest(("x", "y"), (TaskItem("a", (), None, ()),)) == "e482dc3997520606"

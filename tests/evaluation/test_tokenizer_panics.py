@@ -7,7 +7,7 @@ from tokenizers.pre_tokenizers import FixedLength
 
 import layerscope as ls
 from layerscope.errors import TextsError
-from layerscope.evaluation.lm_eval_reader import Reader
+from layerscope.evaluation.lm_eval.model import Reader
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
 from tests.tokenizers import WORDS

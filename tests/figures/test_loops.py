@@ -4,7 +4,7 @@ from matplotlib.collections import PolyCollection
 
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
-from layerscope.evaluation.intervals import drawn
+from layerscope.evaluation.bootstrap import drawn
 from layerscope.figures.data.loop_map import best_loops, loop_map
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import specs, synthetic

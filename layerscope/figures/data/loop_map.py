@@ -10,8 +10,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
-from layerscope.evaluation import intervals
-from layerscope.evaluation.redrawn import redrawn_scores
+from layerscope.evaluation.bootstrap import drawn, interval, resampled_scores
 from layerscope.figures.data.sweep_scores import Scores, column, scores
 
 __all__ = ["LoopMap", "Proportion", "best_loops", "loop_map"]
@@ -99,9 +98,9 @@ def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> Loo
     replicates = _replicates(dataset, found)
     if replicates is not None:
         again = np.stack([best_loops(_map(of_one, runs), loops, better) for of_one in replicates])
-        low, high = intervals.interval(again)
+        low, high = interval(again)
         slopes = np.array([_slope(of_one, affected) for of_one in again])
-    ends = [float(end[0]) for end in intervals.interval(slopes[:, None])]
+    ends = [float(end[0]) for end in interval(slopes[:, None])]
     proportion = Proportion(_slope(best, affected), *ends) if np.isfinite(best).any() else None
     return LoopMap(found, loops, affected, values, _map(above, runs), best, low, high, proportion)
 
@@ -166,6 +165,6 @@ def _replicates(dataset: xr.Dataset, found: Scores) -> Float[np.ndarray, "replic
         return None
     of_tasks = []
     for number, name in enumerate(found.tasks):
-        weights = intervals.drawn(int(dataset["examples"].sel(task=name)), _REPLICATES, seed=number)
-        of_tasks.append(redrawn_scores(dataset, name, weights)[found.quantity.name])
+        weights = drawn(int(dataset["examples"].sel(task=name)), _REPLICATES, seed=number)
+        of_tasks.append(resampled_scores(dataset, name, weights)[found.quantity.name])
     return np.asarray(np.median(of_tasks, axis=0))

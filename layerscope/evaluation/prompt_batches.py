@@ -17,7 +17,7 @@ from layerscope.evaluation.prompts import Prompt
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 from layerscope.texts.batches import pad_batch, plan_batches
 
-__all__ = ["Layout", "lay_out", "plan"]
+__all__ = ["PromptBatch", "build_batch", "plan"]
 
 Padded = tuple[Int64[torch.Tensor, "_ _"], Int64[torch.Tensor, "_ _"]]
 """Ids and mask, line by position."""
@@ -28,7 +28,7 @@ _WORTH_A_CALL = (
 
 
 @dataclass(frozen=True)
-class Layout:
+class PromptBatch:
     """One batch of prompts.
 
     Attributes
@@ -105,13 +105,13 @@ def _parted(
         yield from _parted(batch[cut:], lengths)
 
 
-def lay_out(
+def build_batch(
     prompts: Sequence[Prompt],
     gold: Sequence[int],
     batch: tuple[int, ...],
     pad_id: int,
     dependence: LengthDependence = INDEPENDENT,
-) -> Layout:
+) -> PromptBatch:
     """Lay out the prompts of one batch.
 
     Parameters
@@ -127,7 +127,7 @@ def lay_out(
 
     Examples
     --------
-    >>> layout = lay_out([Prompt((5, 6), ((7, 8),)), Prompt((5,), ((9,),))], [0, 0], (0, 1), pad_id=0)
+    >>> layout = build_batch([Prompt((5, 6), ((7, 8),)), Prompt((5,), ((9,),))], [0, 0], (0, 1), pad_id=0)
     >>> layout.texts[0][0].tolist(), layout.places.tolist(), layout.targets.tolist(), layout.seen.tolist()
     ([[5, 6, 7], [5, 0, 0]], [1, 2, 3], [7, 8, 9], [1, 2])
     """
@@ -142,7 +142,7 @@ def _whole(
     gold: Sequence[int],
     pad_id: int,
     kind: Literal["whole", "apart"],
-) -> Layout:
+) -> PromptBatch:
     lines = [(line, number) for line, prompt in enumerate(prompts) for number in range(len(prompt.continuations))]
     sequences = [
         np.array([*prompts[line].context, *prompts[line].continuations[number][:-1]]) for line, number in lines
@@ -160,10 +160,10 @@ def _whole(
         if number == gold[line]:
             seen += [(place, line) for place in range(start + 1, first + len(continuation))]
         start += width
-    return Layout(batch, texts, None, torch.zeros(0, dtype=torch.long), *_columns(scored, 4), *_columns(seen, 2))
+    return PromptBatch(batch, texts, None, torch.zeros(0, dtype=torch.long), *_columns(scored, 4), *_columns(seen, 2))
 
 
-def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[int], pad_id: int) -> Layout:
+def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[int], pad_id: int) -> PromptBatch:
     stems = pad_batch([np.array(prompt.context) for prompt in prompts], pad_id, "left")
     width = stems[0].shape[1]
     longer = [
@@ -189,7 +189,7 @@ def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[in
             if number == gold[line]:
                 seen += [(place, line) for place in places[1:]]
     stem_of = torch.tensor([line for line, *_ in longer], dtype=torch.long)
-    return Layout(batch, (stems,), branches, stem_of, *_columns(scored, 4), *_columns(seen, 2))
+    return PromptBatch(batch, (stems,), branches, stem_of, *_columns(scored, 4), *_columns(seen, 2))
 
 
 def _columns(rows: list[tuple[int, ...]], columns: int) -> tuple[torch.Tensor, ...]:

@@ -10,10 +10,13 @@ import numpy as np
 import xarray
 from jaxtyping import Float
 
-from layerscope.evaluation.exam import Answers, Exam, Judgement, judge
-from layerscope.evaluation.intervals import drawn, interval, rank_correlation, scores
+from layerscope.evaluation.bootstrap import drawn, interval, rank_correlation
+from layerscope.evaluation.continuation_scores import ContinuationScores
+from layerscope.evaluation.example_scores import ExampleScores, score_examples
+from layerscope.evaluation.generation_task import GenerationTask
 from layerscope.evaluation.journal import Journal
-from layerscope.evaluation.written import WrittenExam
+from layerscope.evaluation.task_scores import scores
+from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.model import Model
 from layerscope.schedules.alignment import reference_states
 from layerscope.schedules.schedule import Schedule
@@ -21,7 +24,7 @@ from layerscope.schedules.spec import Spec
 from layerscope.schedules.tree import new_block_calls, path_to, prefix_tree
 from layerscope.version import __version__
 
-__all__ = ["DRIFTS", "run_columns", "sweep_table"]
+__all__ = ["DRIFTS", "build_sweep_dataset", "run_columns"]
 
 DRIFTS = ("drift_cosine", "drift_norm", "drift_cka")
 
@@ -55,10 +58,10 @@ _LONG_NAMES = {
 }
 
 
-def sweep_table(
+def build_sweep_dataset(
     model: Model,
     runs: Sequence[Spec],
-    exams: Sequence[Exam],
+    exams: Sequence[TokenizedTask],
     journal: Journal,
     facts: Mapping[str, str],
     *,
@@ -83,18 +86,18 @@ def sweep_table(
     """
     schedules = [run.schedule(model.depth) for run in runs]
     levels = [chance.get(exam.name, exam.chance) for exam in exams]
-    most = max(len(exam.questions) for exam in exams)
+    most = max(len(exam.items) for exam in exams)
     tasks, seconds = [], np.zeros(len(runs))
     for number, (exam, level) in enumerate(zip(exams, levels, strict=True)):
         results = _Results(number, exam, schedules, journal)
         seconds += results.seconds
-        tasks.append(_of_task(results, level, bootstrap, seed).pad(example=(0, most - len(exam.questions))))
+        tasks.append(_of_task(results, level, bootstrap, seed).pad(example=(0, most - len(exam.items))))
     table = xarray.concat(tasks, dim="task").assign_coords(run_columns(runs, model.depth))
     table = table.assign_coords(task=[exam.name for exam in exams]).assign(
         kind=("task", [exam.kind for exam in exams]),
         chance=("task", levels),
-        examples=("task", [len(exam.questions) for exam in exams]),
-        example_id=(("task", "example"), [_padded([q.id for q in exam.questions], most) for exam in exams]),
+        examples=("task", [len(exam.items) for exam in exams]),
+        example_id=(("task", "example"), [_padded([q.id for q in exam.items], most) for exam in exams]),
         block_calls=("run", new_block_calls(schedules)),
         block_calls_alone=("run", [schedule.block_calls for schedule in schedules]),
         reference_state=(("run", "stage"), _references(schedules, model.depth)),
@@ -147,7 +150,7 @@ def _references(schedules: Sequence[Schedule], depth: int) -> np.ndarray:
 class _Results:
     """All runs of one task, batch after batch put together."""
 
-    def __init__(self, task: int, exam: Exam, schedules: Sequence[Schedule], journal: Journal) -> None:
+    def __init__(self, task: int, exam: TokenizedTask, schedules: Sequence[Schedule], journal: Journal) -> None:
         self.exam, self.schedules = exam, schedules
         prompts, stages = len(exam.prompts), max(map(len, schedules))
         self.seconds = np.zeros(len(schedules))
@@ -157,34 +160,34 @@ class _Results:
         examples: dict[str, list[np.ndarray]] = {name: [] for name in _JUDGED}
         for run in range(len(schedules)):
             entries = [arrays for _, arrays in journal.results(task, run)]
-            judgement = self._written(run, entries) if isinstance(exam, WrittenExam) else self._scored(run, entries)
+            judgement = self._written(run, entries) if isinstance(exam, GenerationTask) else self._scored(run, entries)
             for name in _JUDGED:
                 examples[name].append(getattr(judgement, name))
         self.example = {name: np.stack(values) for name, values in examples.items()}
-        if isinstance(exam, WrittenExam):
+        if isinstance(exam, GenerationTask):
             return  # a text of its own under each schedule: there are no same tokens to measure drift on
         counted = np.isfinite(self.drift["drift_cosine"]).sum(1, keepdims=True)
         for name in _STAGED:
             self.stage[name] = self.stage[name] / np.where(counted > 0, counted, np.nan)
         self._variances(journal.sums(task))
 
-    def _written(self, run: int, entries: Sequence[Mapping[str, np.ndarray]]) -> Judgement:
+    def _written(self, run: int, entries: Sequence[Mapping[str, np.ndarray]]) -> ExampleScores:
         (arrays,) = entries
         self.seconds[run] += float(arrays["seconds"])
-        unknown = np.full(len(self.exam.questions), np.nan)
-        return Judgement(unknown, unknown, arrays["accuracy"], unknown)
+        unknown = np.full(len(self.exam.items), np.nan)
+        return ExampleScores(unknown, unknown, arrays["accuracy"], unknown)
 
-    def _scored(self, run: int, entries: Sequence[Mapping[str, np.ndarray]]) -> Judgement:
-        answers, criterion = Answers.empty(self.exam), np.zeros(3)
+    def _scored(self, run: int, entries: Sequence[Mapping[str, np.ndarray]]) -> ExampleScores:
+        answers, criterion = ContinuationScores.empty(self.exam.prompts), np.zeros(3)
         for name in _STAGED:
             self.stage[name][run, : len(self.schedules[run])] = 0.0
         for arrays in entries:
             self._take(run, answers, arrays)
             criterion += np.nan_to_num(arrays["criterion"])
         self.cka[run] = _alignment(criterion)
-        return judge(self.exam, answers)
+        return score_examples(self.exam, answers)
 
-    def _take(self, run: int, answers: Answers, arrays: Mapping[str, np.ndarray]) -> None:
+    def _take(self, run: int, answers: ContinuationScores, arrays: Mapping[str, np.ndarray]) -> None:
         prompts = arrays["prompts"]
         answers.take(prompts.tolist(), arrays["log_likelihood"], arrays["greedy"])
         self.seconds[run] += float(arrays["seconds"])
@@ -224,7 +227,7 @@ def _known_mean(values: Float[np.ndarray, "run prompt"]) -> Float[np.ndarray, " 
 
 
 def _of_task(results: _Results, chance: float, bootstrap: int, seed: int) -> xarray.Dataset:
-    examples = len(results.exam.questions)
+    examples = len(results.exam.items)
     sizes = results.exam.sizes
     value = scores(results.example, np.full((1, examples), 1 / examples), chance, *sizes)
     found: dict[str, Any] = {name: ("run", values[0]) for name, values in value.items()}

@@ -3,7 +3,7 @@
 import pytest
 
 from layerscope.errors import ScheduleError, UsageError
-from layerscope.evaluation.runs import RANGE_VARIANTS, parse_numbers, plan_runs
+from layerscope.evaluation.sweep_plan import RANGE_VARIANTS, parse_numbers, plan_runs
 
 
 def test_all_variants_from_every_start() -> None:

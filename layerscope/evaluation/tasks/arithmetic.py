@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from layerscope.evaluation.examples import Example
+from layerscope.evaluation.tasks.task import Example
 
 __all__ = ["arithmetic"]
 

@@ -1,6 +1,6 @@
 """The bridge to lm-eval: its tasks as exams that all schedules sit together.
 
-lm-eval makes the prompts, `layerscope.evaluation.lm_eval_reader` puts them into tokens as lm-eval's own model does, the
+lm-eval makes the prompts, `layerscope.evaluation.lm_eval.model` puts them into tokens as lm-eval's own model does, the
 shared-prefix engine answers them, and lm-eval grades the answers. lm-eval itself is used as it comes. Knows no file and no
 figure.
 """
@@ -17,24 +17,25 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from layerscope.errors import TextsError
-from layerscope.evaluation.exam import Answers, Exam, Grades, Place, Question
-from layerscope.evaluation.lm_eval_grading import Response, check_metrics, graded
-from layerscope.evaluation.lm_eval_loading import Asked, load_asked
-from layerscope.evaluation.lm_eval_quiet import seeded
-from layerscope.evaluation.lm_eval_reader import Pair, Reader
+from layerscope.evaluation.continuation_scores import ContinuationScores, TaskMetrics
+from layerscope.evaluation.generation_task import GenerationTask
+from layerscope.evaluation.lm_eval.grading import Response, check_metrics, grade
+from layerscope.evaluation.lm_eval.isolation import seeded
+from layerscope.evaluation.lm_eval.loading import LmEvalTask, load_lm_eval_task
+from layerscope.evaluation.lm_eval.model import Pair, Reader
 from layerscope.evaluation.prompts import Prompt
-from layerscope.evaluation.written import WrittenExam
+from layerscope.evaluation.tokenized_task import Place, TaskItem, TokenizedTask
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["LmEvalExam", "LmEvalWrittenExam", "lm_eval_exam", "lm_eval_metrics"]
+__all__ = ["LmEvalGenerationTask", "LmEvalScoringTask", "lm_eval_metrics", "tokenize_lm_eval_task"]
 
 Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class LmEvalExam(Exam):
+class LmEvalScoringTask(TokenizedTask):
     """A log-likelihood task of lm-eval.
 
     Attributes
@@ -47,7 +48,7 @@ class LmEvalExam(Exam):
         Whether only the task itself can say which examples are answered rightly.
     """
 
-    asked: Asked = field(repr=False, compare=False)
+    asked: LmEvalTask = field(repr=False, compare=False)
     places: tuple[tuple[Place, ...], ...] = field(repr=False, compare=False)
     by_task: bool
 
@@ -56,18 +57,18 @@ class LmEvalExam(Exam):
         """Whether `grade` and not `judge` says which examples are answered rightly."""
         return self.by_task
 
-    def grade(self, answers: Answers) -> Grades:
+    def grade(self, answers: ContinuationScores) -> TaskMetrics:
         """Let lm-eval grade the answers."""
         responses: list[Response] = []
         for places in self.places:
             likelihood = sum(float(answers.log_likelihood[place]) for place in places)
             rolling = self.kind == "rolling"
             responses.append(likelihood if rolling else (likelihood, all(bool(answers.greedy[p]) for p in places)))
-        return graded(self.asked, responses)
+        return grade(self.asked, responses)
 
 
 @dataclass(frozen=True)
-class LmEvalWrittenExam(WrittenExam):
+class LmEvalGenerationTask(GenerationTask):
     """A generation task of lm-eval.
 
     Attributes
@@ -78,19 +79,21 @@ class LmEvalWrittenExam(WrittenExam):
         Who puts them into tokens and has them answered.
     """
 
-    task: Asked = field(repr=False, compare=False)
+    task: LmEvalTask = field(repr=False, compare=False)
     reader: Reader = field(repr=False, compare=False)
 
-    def sit(self, model: Model, schedule: Schedule, written: Callable[[int], None] = lambda answers: None) -> Grades:
+    def run(
+        self, model: Model, schedule: Schedule, written: Callable[[int], None] = lambda answers: None
+    ) -> TaskMetrics:
         """Let a model write its answers under a schedule, and let lm-eval grade them."""
         with scheduled(model, schedule), seeded():
             texts = self.reader.write(self.task.requests, written, schedule)
-        return graded(self.task, texts)
+        return grade(self.task, texts)
 
 
-def lm_eval_exam(
+def tokenize_lm_eval_task(
     name: str, model: Model, limit: int | None = None, include_path: Path | None = None
-) -> LmEvalExam | LmEvalWrittenExam:
+) -> LmEvalScoringTask | LmEvalGenerationTask:
     """Load a task of lm-eval and put it into the tokens of a model.
 
     Prompts, few-shot examples and metrics are the task's own, as ``lm_eval.simple_evaluate`` would use them. A context that is
@@ -115,7 +118,7 @@ def lm_eval_exam(
         Data that cannot be had; a task that does not fit the model; one that runs code, shows images, or mixes kinds; a metric
         that cannot be computed of its answers.
     """
-    asked = load_asked(name, limit, include_path)
+    asked = load_lm_eval_task(name, limit, include_path)
     reader = Reader(model, f"lm-eval:{name}")
     exam = _written(asked, reader) if asked.kind == "generate_until" else _scored(asked, reader)
     check_metrics(asked)
@@ -128,7 +131,7 @@ def lm_eval_exam(
     return exam
 
 
-def lm_eval_metrics(exam: Exam, answers: Answers) -> dict[str, float]:
+def lm_eval_metrics(exam: TokenizedTask, answers: ContinuationScores) -> dict[str, float]:
     """Return every metric of a log-likelihood task under lm-eval's own name, such as ``perplexity``, ``acc`` or ``acc_norm``.
 
     Where a task has several filters a metric is named ``name,filter``, and that of the first filter ``name`` as well.
@@ -136,17 +139,17 @@ def lm_eval_metrics(exam: Exam, answers: Answers) -> dict[str, float]:
     return exam.grade(answers).metrics
 
 
-def _written(asked: Asked, reader: Reader) -> LmEvalWrittenExam:
+def _written(asked: LmEvalTask, reader: Reader) -> LmEvalGenerationTask:
     reader.refuse_too_long(asked.requests)
     terms = tuple(json.dumps(request.args, sort_keys=True, default=str) for request in asked.requests)
-    questions = tuple(Question(str(requests[0].doc_id), (), None, ()) for requests in asked.documents)
-    return LmEvalWrittenExam(f"lm-eval:{asked.name}", "written", 0.0, (), questions, terms, asked, reader)
+    items = tuple(TaskItem(str(requests[0].doc_id), (), None, ()) for requests in asked.documents)
+    return LmEvalGenerationTask(f"lm-eval:{asked.name}", "written", 0.0, (), items, terms, asked, reader)
 
 
-def _scored(asked: Asked, reader: Reader) -> LmEvalExam:
+def _scored(asked: LmEvalTask, reader: Reader) -> LmEvalScoringTask:
     prompts: list[Prompt] = []
     places: list[tuple[Place, ...]] = []
-    questions: list[Question] = []
+    items: list[TaskItem] = []
     chances: list[float] = []
     plain = _plain(asked)
     pairs = iter(reader.pairs(asked.requests))
@@ -158,20 +161,20 @@ def _scored(asked: Asked, reader: Reader) -> LmEvalExam:
         own = [places[0] for places in at[:choices]] if asked.kind == "loglikelihood" else list(at[0])
         plain = plain and len(golds) == 1
         gold, lengths = (golds[0] if golds else None), _byte_lengths(asked, requests, choices)
-        questions.append(Question(str(requests[0].doc_id), tuple(own), gold, lengths))
+        items.append(TaskItem(str(requests[0].doc_id), tuple(own), gold, lengths))
         chances.append(len(golds or [0]) / choices if choices > 1 else 0.0)
     kind: Literal["continuation", "choice", "rolling"] = "continuation"
     if asked.kind == "loglikelihood_rolling":
         kind = "rolling"
-    elif any(len(question.choices) > 1 for question in questions):
+    elif any(len(question.choices) > 1 for question in items):
         kind = "choice"
     chance = sum(chances) / len(chances)
-    return LmEvalExam(
+    return LmEvalScoringTask(
         f"lm-eval:{asked.name}",
         kind,
         chance,
         tuple(prompts),
-        tuple(questions),
+        tuple(items),
         asked,
         tuple(places),
         by_task=not plain and kind != "rolling",
@@ -195,7 +198,7 @@ def _placed(pairs: Sequence[Sequence[Pair]], prompts: list[Prompt]) -> list[tupl
     return places
 
 
-def _plain(asked: Asked) -> bool:
+def _plain(asked: LmEvalTask) -> bool:
     """Whether the likeliest choice, or the greedy continuation, is what the task calls right."""
     task = asked.task
     return (
@@ -203,7 +206,7 @@ def _plain(asked: Asked) -> bool:
     )
 
 
-def _choices(asked: Asked, requests: Sequence[Instance]) -> tuple[int, list[int]]:
+def _choices(asked: LmEvalTask, requests: Sequence[Instance]) -> tuple[int, list[int]]:
     """Return how many choices an example has, and which of them are right."""
     task, document = asked.task, requests[0].doc
     if not isinstance(task, ConfigurableTask) or task.OUTPUT_TYPE != "multiple_choice":
@@ -224,7 +227,7 @@ def _choices(asked: Asked, requests: Sequence[Instance]) -> tuple[int, list[int]
     return len(choices), golds
 
 
-def _byte_lengths(asked: Asked, requests: Sequence[Instance], choices: int) -> tuple[int, ...]:
+def _byte_lengths(asked: LmEvalTask, requests: Sequence[Instance], choices: int) -> tuple[int, ...]:
     """Return the UTF-8 lengths of the choices as lm-eval takes them, without the space that it puts before them."""
     task = asked.task
     if isinstance(task, ConfigurableTask) and task.OUTPUT_TYPE == "multiple_choice":

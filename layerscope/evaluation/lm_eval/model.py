@@ -16,7 +16,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from layerscope.errors import TextsError
-from layerscope.evaluation.lm_eval_quiet import silent
+from layerscope.evaluation.lm_eval.isolation import silent
 from layerscope.execution.generation import continue_batch
 from layerscope.models.model import Model
 from layerscope.texts.batches import pad_batch

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from layerscope.evaluation.redrawn import example_values, redrawn_scores
+from layerscope.evaluation.bootstrap import example_values, resampled_scores
 
 LOSS = np.array([[1.0, 2.0, 4.0], [2.0, 2.0, 8.0]])
 RIGHT = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
@@ -29,7 +29,7 @@ def test_scores_are_those_of_the_examples_drawn():
     assert (right == RIGHT).all()
     drawn = [[0, 1, 2], [1, 1, 0]]
     weights = np.array([[1 / 3, 1 / 3, 1 / 3], [1 / 3, 2 / 3, 0.0]])
-    found = redrawn_scores(made(), "some", weights)
+    found = resampled_scores(made(), "some", weights)
     for draw, chosen in enumerate(drawn):
         accuracy = RIGHT[:, chosen].mean(1)
         assert found["loss"][draw] == pytest.approx(LOSS[:, chosen].mean(1))
@@ -42,19 +42,19 @@ def test_scores_are_those_of_the_examples_drawn():
 def test_perplexities_a_token_and_a_byte_are_of_the_examples_drawn():
     sizes = np.array([4.0, 6.0, 9.0])
     sweep = made().assign(kind=("task", ["choice"]), target_bytes=(("task", "example"), np.append(sizes, np.nan)[None]))
-    found = redrawn_scores(sweep, "some", np.array([[1 / 3, 2 / 3, 0.0]]))
+    found = resampled_scores(sweep, "some", np.array([[1 / 3, 2 / 3, 0.0]]))
     nats, chosen = (LOSS * TOKENS)[:, [1, 1, 0]].sum(1), [1, 1, 0]
     assert found["perplexity"][0] == pytest.approx(np.exp(nats / TOKENS[chosen].sum()))
     assert found["byte_perplexity"][0] == pytest.approx(np.exp(nats / sizes[chosen].sum()))
     assert found["bits_per_byte"][0] == pytest.approx(nats / sizes[chosen].sum() / np.log(2))
     continuation = sweep.assign(kind=("task", ["continuation"]))
-    assert redrawn_scores(continuation, "some", np.full((1, 3), 1 / 3))["perplexity"][0] == pytest.approx(
+    assert resampled_scores(continuation, "some", np.full((1, 3), 1 / 3))["perplexity"][0] == pytest.approx(
         np.exp((LOSS * TOKENS).mean(1))
     )
 
 
 def test_what_the_sweep_does_not_know_is_unknown():
     even = np.full((1, 3), 1 / 3)
-    assert np.isnan(redrawn_scores(made(), "some", even)["accuracy_norm"]).all()
-    assert np.isnan(redrawn_scores(made(None), "some", even)["normalized"]).all()
-    assert np.isnan(redrawn_scores(made(0.9), "some", even)["normalized"]).all()
+    assert np.isnan(resampled_scores(made(), "some", even)["accuracy_norm"]).all()
+    assert np.isnan(resampled_scores(made(None), "some", even)["normalized"]).all()
+    assert np.isnan(resampled_scores(made(0.9), "some", even)["normalized"]).all()

@@ -6,11 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from layerscope.errors import UsageError, at_least
-from layerscope.evaluation.exam import Exam, exam_of
-from layerscope.evaluation.tasks import load_task
+from layerscope.evaluation.tasks.builtin import builtin_task
+from layerscope.evaluation.tokenized_task import TokenizedTask, tokenize_task
 from layerscope.models.model import Model
 
-__all__ = ["check_names", "load_exam", "versions"]
+__all__ = ["check_names", "load_task", "versions"]
 
 _LM_EVAL = "lm-eval:"
 
@@ -28,11 +28,11 @@ def check_names(names: Iterable[str], include_path: str | os.PathLike[str] | Non
         raise UsageError(f"include path {os.fspath(include_path)}: it is for lm-eval tasks, and none is asked for")
     for name in names:
         if _of_lm_eval(name):
-            from layerscope.evaluation.lm_eval_names import find_definition
+            from layerscope.evaluation.lm_eval.index import find_definition
 
             find_definition(name.removeprefix(_LM_EVAL), None if include_path is None else Path(include_path))
         else:
-            load_task(name)
+            builtin_task(name)
 
 
 def _of_lm_eval(name: str) -> bool:
@@ -44,9 +44,9 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     return {"lm_eval": version("lm-eval")} if any(map(_of_lm_eval, names)) else {}
 
 
-def load_exam(
+def load_task(
     name: str, model: Model, limit: int | None = None, include_path: str | os.PathLike[str] | None = None
-) -> Exam:
+) -> TokenizedTask:
     """Load a task and put it into the tokens of a model.
 
     Raises
@@ -58,17 +58,19 @@ def load_exam(
     """
     if _of_lm_eval(name):
         return _lm_eval_exam(name.removeprefix(_LM_EVAL), model, limit, include_path)
-    return exam_of(load_task(name, limit), model)
+    return tokenize_task(builtin_task(name, limit), model)
 
 
-def _lm_eval_exam(name: str, model: Model, limit: int | None, include_path: str | os.PathLike[str] | None) -> Exam:
+def _lm_eval_exam(
+    name: str, model: Model, limit: int | None, include_path: str | os.PathLike[str] | None
+) -> TokenizedTask:
     # lm-eval takes seconds to import and may not be there: names are checked first, and it is reached for only on use.
-    from layerscope.evaluation.lm_eval_names import find_definition
-    from layerscope.evaluation.lm_eval_quiet import silent
+    from layerscope.evaluation.lm_eval.index import find_definition
+    from layerscope.evaluation.lm_eval.isolation import silent
 
     at_least(1, limit=limit, remedy="leave it out to take every example")
     folder = None if include_path is None else Path(include_path)
     find_definition(name, folder)
     with silent():
-        from layerscope.evaluation.lm_eval_exam import lm_eval_exam
-    return lm_eval_exam(name, model, limit, folder)
+        from layerscope.evaluation.lm_eval.tokenization import tokenize_lm_eval_task
+    return tokenize_lm_eval_task(name, model, limit, folder)

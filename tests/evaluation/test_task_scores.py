@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from layerscope.evaluation.intervals import correlation, drawn, interval, rank_correlation, scores
+from layerscope.evaluation.bootstrap import correlation, drawn, interval, rank_correlation
+from layerscope.evaluation.task_scores import scores
 
 
 def judged(runs: int = 5, examples: int = 12, seed: int = 0) -> dict[str, np.ndarray]:

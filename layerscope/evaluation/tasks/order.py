@@ -14,7 +14,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
-from layerscope.evaluation.examples import Example
+from layerscope.evaluation.tasks.task import Example
 
 __all__ = ["order"]
 

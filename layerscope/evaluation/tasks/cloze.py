@@ -4,7 +4,7 @@ The built-in passages are written for this: they end, without a full stop, in a 
 that its last sentence alone does not give away.
 """
 
-from layerscope.evaluation.examples import Example
+from layerscope.evaluation.tasks.task import Example
 from layerscope.texts.sources import open_texts
 
 __all__ = ["cloze"]

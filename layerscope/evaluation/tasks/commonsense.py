@@ -9,7 +9,7 @@ right was no ground.
 import json
 from importlib import resources
 
-from layerscope.evaluation.examples import Example
+from layerscope.evaluation.tasks.task import Example
 
 __all__ = ["commonsense"]
 
@@ -24,7 +24,7 @@ def commonsense() -> tuple[Example, ...]:
     c03a The farmer got up early to feed the (' cows', ' books') 0
     c03b The librarian stayed late to sort the (' cows', ' books') 1
     """
-    lines = (resources.files("layerscope.evaluation") / "commonsense.jsonl").read_text("utf-8").splitlines()
+    lines = (resources.files("layerscope.evaluation.tasks") / "commonsense.jsonl").read_text("utf-8").splitlines()
     return tuple(
         Example(pair["id"] + "ab"[gold], context, tuple(pair["choices"]), gold)
         for pair in map(json.loads, lines)

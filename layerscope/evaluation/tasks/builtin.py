@@ -10,13 +10,13 @@ from difflib import get_close_matches
 from typing import Literal
 
 from layerscope.errors import UsageError, at_least, unknown_name
-from layerscope.evaluation.arithmetic import arithmetic
-from layerscope.evaluation.cloze import cloze
-from layerscope.evaluation.commonsense import commonsense
-from layerscope.evaluation.examples import Example, Task
-from layerscope.evaluation.order import order
+from layerscope.evaluation.tasks.arithmetic import arithmetic
+from layerscope.evaluation.tasks.cloze import cloze
+from layerscope.evaluation.tasks.commonsense import commonsense
+from layerscope.evaluation.tasks.order import order
+from layerscope.evaluation.tasks.task import Example, Task
 
-__all__ = ["LOADERS", "TASKS", "BuiltinTask", "load_task"]
+__all__ = ["LOADERS", "TASKS", "BuiltinTask", "builtin_task"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ LOADERS: dict[str, Callable[[str, int | None], Task]] = {"builtin": _load_builti
 """Who loads the tasks of each prefix: called with the whole name and the limit (1 or more)."""
 
 
-def load_task(name: str, limit: int | None = None) -> Task:
+def builtin_task(name: str, limit: int | None = None) -> Task:
     """Load a task.
 
     Parameters
@@ -93,14 +93,14 @@ def load_task(name: str, limit: int | None = None) -> Task:
 
     Examples
     --------
-    >>> task = load_task("builtin:commonsense", limit=2)
+    >>> task = builtin_task("builtin:commonsense", limit=2)
     >>> task.kind, task.chance, [example.id for example in task.examples]
     ('choice', 0.5, ['c01a', 'c01b'])
     """
     at_least(1, limit=limit, remedy="leave it out to take every example")
     prefix, colon, _ = name.partition(":")
     if not colon or prefix not in LOADERS:
-        # Tasks of lm-eval never come here: `load_exam` has them put into tokens by lm-eval itself.
+        # Tasks of lm-eval never come here: `load_task` has them put into tokens by lm-eval itself.
         forms = " or ".join(f"{known}:NAME" for known in (*LOADERS, "lm-eval"))
         close = get_close_matches(name.rpartition(":")[2], [known.partition(":")[2] for known in TASKS], n=1)
         hint = f" Did you mean 'builtin:{close[0]}'?" if close else ""

@@ -2,7 +2,7 @@
 
 import random
 
-from layerscope.evaluation.examples import Example, Task
+from layerscope.evaluation.tasks.task import Example, Task
 
 _DRAW = random.Random(7)
 

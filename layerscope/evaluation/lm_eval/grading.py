@@ -14,11 +14,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from layerscope.errors import LayerScopeError, TextsError
-from layerscope.evaluation.exam import Grades
-from layerscope.evaluation.lm_eval_loading import FEWSHOT_SEED, Asked, described
-from layerscope.evaluation.lm_eval_quiet import seeded, silent
+from layerscope.evaluation.continuation_scores import TaskMetrics
+from layerscope.evaluation.lm_eval.isolation import seeded, silent
+from layerscope.evaluation.lm_eval.loading import FEWSHOT_SEED, LmEvalTask, described
 
-__all__ = ["check_metrics", "graded"]
+__all__ = ["check_metrics", "grade"]
 
 Response = tuple[float, bool] | float | str
 
@@ -29,7 +29,7 @@ _MOST_PATTERNS = 4
 class _Answering(LM):  # type: ignore[misc]  # lm-eval comes without types
     """A model that has its answers ready."""
 
-    def __init__(self, asked: Asked, responses: Sequence[Response]) -> None:
+    def __init__(self, asked: LmEvalTask, responses: Sequence[Response]) -> None:
         super().__init__()
         self._asked, self._responses = asked, responses
 
@@ -42,7 +42,7 @@ class _Answering(LM):  # type: ignore[misc]  # lm-eval comes without types
     loglikelihood = loglikelihood_rolling = generate_until = _answers
 
 
-def graded(asked: Asked, responses: Sequence[Response]) -> Grades:
+def grade(asked: LmEvalTask, responses: Sequence[Response]) -> TaskMetrics:
     """Let lm-eval grade the responses to all requests of a task.
 
     Parameters
@@ -54,7 +54,7 @@ def graded(asked: Asked, responses: Sequence[Response]) -> Grades:
 
     Returns
     -------
-    Grades
+    TaskMetrics
         Metrics under lm-eval's names; where a task has several filters, as ``exact_match,strict-match``, and the main filter's
         (the first) as ``exact_match`` too. The accuracy of an example is its ``acc``, else its ``exact_match``, else the first
         metric that is a number; NaN without.
@@ -74,13 +74,13 @@ def graded(asked: Asked, responses: Sequence[Response]) -> Grades:
             bootstrap_iters=0,
         )
     filters = list(dict.fromkeys(sample["filter"] for sample in found["samples"][task.task_name]))
-    return Grades(
+    return TaskMetrics(
         _metrics(found["results"][task.task_name], filters),
         _accuracy([sample for sample in found["samples"][task.task_name] if sample["filter"] == filters[0]]),
     )
 
 
-def check_metrics(asked: Asked) -> None:
+def check_metrics(asked: LmEvalTask) -> None:
     """Grade made-up answers, so that a metric that cannot be computed is found before the model runs.
 
     Raises
@@ -92,10 +92,10 @@ def check_metrics(asked: Asked) -> None:
     if asked.kind == "loglikelihood":  # each choice is once the answer to each example: a metric may need more classes
         patterns = min(max(map(len, asked.documents)), _MOST_PATTERNS)
     for pattern in range(patterns):
-        graded(asked, _made_up(asked, pattern))
+        grade(asked, _made_up(asked, pattern))
 
 
-def _made_up(asked: Asked, pattern: int) -> list[Response]:
+def _made_up(asked: LmEvalTask, pattern: int) -> list[Response]:
     responses: list[Response] = []
     for number, requests in enumerate(asked.documents):
         if asked.kind == "generate_until":
@@ -114,7 +114,7 @@ class _MetricError(Exception):
 
 
 @contextmanager
-def _translated(asked: Asked) -> Iterator[None]:
+def _translated(asked: LmEvalTask) -> Iterator[None]:
     """Turn whatever a task's metrics raise into one line that names the task and the metric."""
     task = asked.task
     own = task.aggregation
@@ -138,7 +138,7 @@ def _translated(asked: Asked) -> Iterator[None]:
         del task.aggregation
 
 
-def _remedy(asked: Asked, what: str, error: BaseException) -> str:
+def _remedy(asked: LmEvalTask, what: str, error: BaseException) -> str:
     return (
         f"lm-eval:{asked.name}: its {what} ({described(error)}).\n"
         "Choose another metric (metric_list) in a definition of your own (--include-path)."

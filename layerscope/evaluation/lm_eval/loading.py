@@ -12,16 +12,16 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
 from layerscope.errors import LayerScopeError, TextsError
-from layerscope.evaluation.lm_eval_names import find_definition
-from layerscope.evaluation.lm_eval_quiet import Randomness, seeded, silent
+from layerscope.evaluation.lm_eval.index import find_definition
+from layerscope.evaluation.lm_eval.isolation import Randomness, seeded, silent
 
-__all__ = ["FEWSHOT_SEED", "Asked", "described", "load_asked"]
+__all__ = ["FEWSHOT_SEED", "LmEvalTask", "described", "load_lm_eval_task"]
 
 FEWSHOT_SEED = 1234  # the default of simple_evaluate
 
 
 @dataclass(frozen=True)
-class Asked:
+class LmEvalTask:
     """A task of lm-eval and what it asks.
 
     Attributes
@@ -58,7 +58,7 @@ class Asked:
         return list(found.values())
 
 
-def load_asked(name: str, limit: int | None, include_path: Path | None) -> Asked:
+def load_lm_eval_task(name: str, limit: int | None, include_path: Path | None) -> LmEvalTask:
     """Load a task by its lm-eval name and build its requests.
 
     Raises
@@ -82,7 +82,7 @@ def load_asked(name: str, limit: int | None, include_path: Path | None) -> Asked
     kinds = sorted({request.request_type for request in requests})
     if len(kinds) > 1:
         raise TextsError(f"lm-eval:{name} asks for {' and '.join(kinds)} at once: LayerScope runs tasks of one kind")
-    return Asked(name, task, limit, requests, numbers)
+    return LmEvalTask(name, task, limit, requests, numbers)
 
 
 def _task(name: str, path: Path) -> Task:

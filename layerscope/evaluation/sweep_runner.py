@@ -8,22 +8,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from layerscope.evaluation.answering import answer_batch
 from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
-from layerscope.evaluation.exam import Exam
+from layerscope.evaluation.generation_task import GenerationTask
 from layerscope.evaluation.journal import Journal
-from layerscope.evaluation.layout import lay_out, plan
+from layerscope.evaluation.prompt_batches import build_batch, plan
 from layerscope.evaluation.scoring import PromptScores
-from layerscope.evaluation.written import WrittenExam
+from layerscope.evaluation.task_scoring import score_task_batch
+from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.model import Model
 from layerscope.progress import progress
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.tree import new_block_calls, prefix_tree, pruned
 
-__all__ = ["Sweeping"]
+__all__ = ["SweepRunner"]
 
 
-class Sweeping:
+class SweepRunner:
     """What is left to do of a sweep, and how it is done.
 
     Parameters
@@ -37,7 +37,12 @@ class Sweeping:
     """
 
     def __init__(
-        self, model: Model, schedules: Sequence[Schedule], exams: Sequence[Exam], journal: Journal, batch_tokens: int
+        self,
+        model: Model,
+        schedules: Sequence[Schedule],
+        exams: Sequence[TokenizedTask],
+        journal: Journal,
+        batch_tokens: int,
     ) -> None:
         self.schedules = list(schedules)
         self._model, self._exams, self._journal = model, exams, journal
@@ -54,31 +59,31 @@ class Sweeping:
         CaptureError
             A score that is not finite.
         """
-        answers = sum(len(exam.questions) for exam in self._exams if isinstance(exam, WrittenExam))
+        answers = sum(len(exam.items) for exam in self._exams if isinstance(exam, GenerationTask))
         total = sum(map(len, self._batches)) * sum(self._new_calls) + answers * sum(self._calls_alone)
         with progress("sweeping", total=total, unit="block calls") as advance:
             for task, (exam, batches) in enumerate(zip(self._exams, self._batches, strict=True)):
-                if isinstance(exam, WrittenExam):
+                if isinstance(exam, GenerationTask):
                     self._written(task, exam, advance)
                 for number, batch in enumerate(batches):
                     self._batch(task, exam, number, batch, advance)
 
-    def _written(self, task: int, exam: WrittenExam, advance: Callable[[int], None]) -> None:
+    def _written(self, task: int, exam: GenerationTask, advance: Callable[[int], None]) -> None:
         # Generation has no prefix tree: each schedule writes by itself. One run is one entry of the journal.
         done = self._journal.finished(task, 0)
-        advance(sum(self._calls_alone[run] for run in done) * len(exam.questions))
+        advance(sum(self._calls_alone[run] for run in done) * len(exam.items))
         for run in sorted(set(range(len(self.schedules))) - done):
             clock = time.perf_counter()
 
             def written(answers: int, calls: int = self._calls_alone[run]) -> None:
                 advance(answers * calls)
 
-            grades = exam.sit(self._model, self.schedules[run], written)
+            grades = exam.run(self._model, self.schedules[run], written)
             seconds = np.array(time.perf_counter() - clock)
             self._journal.add(task, 0, run, {"accuracy": grades.accuracy, "seconds": seconds}, {})
 
     def _batch(
-        self, task: int, exam: Exam, number: int, batch: tuple[int, ...], advance: Callable[[int], None]
+        self, task: int, exam: TokenizedTask, number: int, batch: tuple[int, ...], advance: Callable[[int], None]
     ) -> None:
         done = self._journal.finished(task, number)
         advance(sum(self._new_calls[run] for run in done))
@@ -87,7 +92,7 @@ class Sweeping:
             return
         # The full model is run again if it has to be: everything is held against its states.
         root = pruned(self._root, pending | {0})
-        layout = lay_out(exam.prompts, exam.gold, batch, self._model.pad_id, self._model.length_dependence)
+        layout = build_batch(exam.prompts, exam.gold, batch, self._model.pad_id, self._model.length_dependence)
         schedules = {run: self.schedules[run] for run in sorted(pending | {0})}
         meter = DriftMeter(layout, root, schedules, self._model.depth)
         held: list[tuple[int, PromptScores, float]] = []  # a run that ends within the full model waits for that to end
@@ -102,7 +107,7 @@ class Sweeping:
                 meter.moments.clear()
                 advance(self._new_calls[run])
 
-        answer_batch(self._model, exam, layout, root, schedules, finished, meter.visit)
+        score_task_batch(self._model, exam, layout, root, schedules, finished, meter.visit)
 
 
 def _arrays(batch: tuple[int, ...], scores: PromptScores, drift: RunDrift, seconds: float) -> dict[str, np.ndarray]:
