@@ -11,6 +11,7 @@ import torch
 
 from layerscope.errors import LayerScopeError, TextsError, UsageError
 from layerscope.evaluation.evaluate import evaluate
+from layerscope.evaluation.lm_eval import index
 from layerscope.evaluation.lm_eval.index import find_definition
 from layerscope.evaluation.lm_eval.isolation import silent
 from layerscope.evaluation.load_task import load_task
@@ -68,9 +69,9 @@ def test_names_are_found_where_lm_evals_own_index_finds_them() -> None:
     with silent():
         from lm_eval.tasks import TaskManager
     for part in ("arc", "mmlu/default", "aradice", "gsm8k", "scrolls", "squadv2"):
-        root = lm_eval_names._default_folder() / part
+        root = index._default_folder() / part
         index = TaskManager(include_path=str(root), include_defaults=False).task_index
-        found = lm_eval_names._definitions(root)
+        found = index._definitions(root)
         kinds = {name: entry.kind.name.lower().removeprefix("py_") for name, entry in index.items()}
         assert kinds
         ours = {name: definition.kind for name, definition in found.items()}

@@ -97,7 +97,7 @@ def test_an_interrupted_sweep_writes_nothing_twice(
             raise KeyboardInterrupt
         return sit(exam, model, schedule, *rest)
 
-    monkeypatch.setattr(LmEvalGenerationTask, "sit", interrupted)
+    monkeypatch.setattr(LmEvalGenerationTask, "run", interrupted)
     output = tmp_path / "s.nc"
     with pytest.raises(KeyboardInterrupt):
         ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, output=output, **OPTIONS)

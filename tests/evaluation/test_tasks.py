@@ -250,7 +250,7 @@ def test_words_of_the_sentence_tell_nothing():
 
 
 def test_commonsense_endings_are_of_like_length_and_on_many_subjects():
-    path = resources.files("layerscope.evaluation") / "commonsense.jsonl"
+    path = resources.files("layerscope.evaluation.tasks") / "commonsense.jsonl"
     pairs = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert [pair["id"] for pair in pairs] == [f"c{number:02d}" for number in range(1, len(pairs) + 1)]
     assert len({pair["subject"] for pair in pairs}) >= 20
