@@ -24,7 +24,7 @@ def interrupted(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         added.append(1)
         add(self, *arguments)
 
-    monkeypatch.setattr(sweeping.Journal, "add", stopping)
+    monkeypatch.setattr(sweep_runner.Journal, "add", stopping)
     with pytest.raises(KeyboardInterrupt):
         sweep(tiny_folder, variants="skip,reverse", limit=2, output=tmp_path / "s.nc")
     monkeypatch.undo()
