@@ -70,13 +70,13 @@ def test_names_are_found_where_lm_evals_own_index_finds_them() -> None:
         from lm_eval.tasks import TaskManager
     for part in ("arc", "mmlu/default", "aradice", "gsm8k", "scrolls", "squadv2"):
         root = index._default_folder() / part
-        index = TaskManager(include_path=str(root), include_defaults=False).task_index
+        theirs = TaskManager(include_path=str(root), include_defaults=False).task_index
         found = index._definitions(root)
-        kinds = {name: entry.kind.name.lower().removeprefix("py_") for name, entry in index.items()}
+        kinds = {name: entry.kind.name.lower().removeprefix("py_") for name, entry in theirs.items()}
         assert kinds
         ours = {name: definition.kind for name, definition in found.items()}
         assert ours == kinds
-        assert all(found[name].path == entry.yaml_path for name, entry in index.items() if entry.yaml_path)
+        assert all(found[name].path == entry.yaml_path for name, entry in theirs.items() if entry.yaml_path)
 
 
 def test_own_definitions_come_before_lm_evals(folder: Path, tmp_path: Path) -> None:
