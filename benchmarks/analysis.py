@@ -19,10 +19,10 @@ import torch
 from layerscope.capturing.capture import capture
 from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.analysis import analyze
-from layerscope.measures.crew import crew
-from layerscope.measures.passes.reading import Reader, split
+from layerscope.measures.passes.rows import AnalysisRows, split
 from layerscope.models.packaged import fetch
 from layerscope.store.source import CaptureSource
+from layerscope.threads import thread_pool
 
 CHUNK = 1024
 
@@ -40,13 +40,13 @@ def read_only(path: Path) -> None:
 def sums_only(path: Path) -> None:
     """Read all rows and keep the sums of products of all pairs of layers, without the report on massive activations."""
     with CaptureSource(path) as source:
-        reader = Reader(source, None, 0)
-        layers, threads = len(source.layer), crew().size
+        reader = AnalysisRows(source, None, 0)
+        layers, threads = len(source.layer), thread_pool().size
         shares = [PairSums(layers, None, source.dtype, sequences=reader.sequences) for _ in range(threads)]
         for rows, _ in reader:
             parts = list(split(rows, None, -(-len(rows) // threads)))
             jobs = [
-                crew().work(partial(share.update, part.hidden, None, part.sequence_index, part.position == 0))
+                thread_pool().submit(partial(share.update, part.hidden, None, part.sequence_index, part.position == 0))
                 for share, (part, _) in zip(shares, parts, strict=False)
             ]
             for job in jobs:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from layerscope.execution.scheduled import scheduled
     from layerscope.measures.analysis import analyze
     from layerscope.measures.model_analysis import analyze_model
-    from layerscope.measures.questions import compare, similarity, statistics
+    from layerscope.measures.shortcuts import compare, similarity, statistics
     from layerscope.models.loading import load_model
     from layerscope.results import read_analysis as open_analysis
     from layerscope.results import read_scaling as open_scaling
@@ -37,7 +37,7 @@ _HOME = {
     "best_match": "layerscope.structure.matching:best_match",
     "capture": "layerscope.capturing.capture:capture",
     "cite": "layerscope.citing:cite",
-    "compare": "layerscope.measures.questions:compare",
+    "compare": "layerscope.measures.shortcuts:compare",
     "evaluate": "layerscope.evaluation.evaluate:evaluate",
     "figures": "layerscope.figures",
     "generate": "layerscope.execution.generation:generate",
@@ -50,8 +50,8 @@ _HOME = {
     "scaling": "layerscope.structure.scaling:scaling",
     "scheduled": "layerscope.execution.scheduled:scheduled",
     "segment": "layerscope.structure.segmentation:segment",
-    "similarity": "layerscope.measures.questions:similarity",
-    "statistics": "layerscope.measures.questions:statistics",
+    "similarity": "layerscope.measures.shortcuts:similarity",
+    "statistics": "layerscope.measures.shortcuts:statistics",
     "sweep": "layerscope.evaluation.sweep:sweep",
     "sweep_grid": "layerscope.evaluation.sweep_grid:sweep_grid",
     "variants": "layerscope.schedules.variants",

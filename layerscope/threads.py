@@ -1,38 +1,94 @@
-"""Threads beside the one that drives the model or the analysis, in each of which torch computes without further threads.
+"""Thread pools in which torch computes with one thread per worker.
 
-Torch gives every thread that computes a team of its own, and the teams of several threads wait for each other more than they
-work. This module knows nothing of what the threads do.
+By default torch starts a team of threads inside every thread that computes, and the teams of several threads wait for each
+other more than they work. The workers here compute alone; work is divided between them instead. This module knows nothing of
+the work.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from threading import Barrier
+from typing import TypeVar
 
 import torch
 
-__all__ = ["lone_threads"]
+__all__ = ["ThreadPool", "single_threaded_workers", "thread_pool"]
+
+_MOST = 8
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def lone_threads(size: int, name: str) -> ThreadPoolExecutor:
-    """Start threads in each of which torch computes alone; the caller's own thread keeps its number.
+class ThreadPool:
+    """Worker threads for computation, and one thread for reading.
+
+    Parameters
+    ----------
+    size
+        Number of workers, not counting the reading thread.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._workers = single_threaded_workers(size, "layerscope")
+        self._reader = single_threaded_workers(1, "layerscope-reading")
+
+    def submit(self, job: Callable[[], _Result]) -> "Future[_Result]":
+        """Run a job in a worker."""
+        return self._workers.submit(job)
+
+    def map(self, compute: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+        """Call a function with each item, in any free worker; cancel the jobs not yet started when one fails.
+
+        Small decompositions gain nothing from being divided. Where other programs run they lose much: one thread of the library
+        that waits for a core keeps all the others waiting.
+        """
+        jobs = [self.submit(partial(compute, item)) for item in items]
+        try:
+            return [job.result() for job in jobs]
+        finally:
+            for job in jobs:
+                job.cancel()
+
+    def submit_read(self, job: Callable[[], _Result]) -> "Future[_Result]":
+        """Run a job in the reading thread."""
+        return self._reader.submit(job)
+
+
+def thread_pool() -> ThreadPool:
+    """Return the thread pool of this process, with as many workers as torch would use threads, at most eight."""
+    return _pool_of(os.getpid(), min(torch.get_num_threads(), _MOST))
+
+
+def single_threaded_workers(size: int, name: str) -> ThreadPoolExecutor:
+    """Start threads in each of which torch computes with one thread; the calling thread keeps its number of threads.
 
     Examples
     --------
-    >>> with lone_threads(2, "example") as threads:
-    ...     threads.submit(torch.get_num_threads).result()
+    >>> with single_threaded_workers(2, "example") as workers:
+    ...     workers.submit(torch.get_num_threads).result()
     1
     """
     own = torch.get_num_threads()
-    pool = ThreadPoolExecutor(size, name, _alone)
-    # The threads start with their first work: each is given some that waits for the others.
-    together = Barrier(size)
-    for waiting in [pool.submit(together.wait) for _ in range(size)]:
+    pool = ThreadPoolExecutor(size, name, _use_one_thread)
+    # Threads start with their first job: each job waits for the others, so that every thread starts.
+    barrier = Barrier(size)
+    for waiting in [pool.submit(barrier.wait) for _ in range(size)]:
         waiting.result()
-    # What the threads set for themselves torch takes for anybody's later threads, too: put it back.
+    # torch applies the number that the workers set to all later threads of the process, too: restore it.
     torch.set_num_threads(own)
     return pool
 
 
-def _alone() -> None:
-    # Asked for its threads first, torch takes note that this thread has its number; it would else forget it again.
+def _use_one_thread() -> None:
+    # Reading the number first makes torch remember that this thread has one; otherwise it discards the new number.
     torch.get_num_threads()
     torch.set_num_threads(1)
+
+
+@cache
+def _pool_of(process: int, size: int) -> ThreadPool:
+    # A forked process has none of its parent's threads, so it must not use its parent's pool.
+    return ThreadPool(size)

@@ -73,7 +73,7 @@ def capture(
     output
         The capture file. None keeps no states: the sinks see them go by.
     sinks
-        Accumulators with an ``update(rows)`` method, such as `layerscope.measures.statistics.Statistics`. They see rows in
+        Accumulators with an ``update(rows)`` method, such as `layerscope.measures.streaming.Statistics`. They see rows in
         the order of the batches, not of the texts.
     text_field, limit
         Field of a ``.jsonl`` line that holds the text; how many texts to take.

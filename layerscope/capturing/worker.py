@@ -8,7 +8,7 @@ from queue import Queue
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from layerscope.threads import lone_threads
+from layerscope.threads import single_threaded_workers
 
 __all__ = ["Worker"]
 
@@ -34,7 +34,7 @@ class Worker(Generic[Item]):
         self._take = take
         self._queue: Queue[Item | None] = Queue(maxsize=1)
         self._failure: BaseException | None = None
-        self._thread = lone_threads(1, "layerscope-sinks")
+        self._thread = single_threaded_workers(1, "layerscope-sinks")
 
     def put(self, item: Item) -> None:
         """Hand over an item, waiting while another one is still in line."""

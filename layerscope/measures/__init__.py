@@ -1,26 +1,25 @@
-"""How alike layers are, and what each layer is like.
+"""Measures of how alike layers are, and of each layer.
 
-A measure is a record (`catalogue`) plus an estimator in one of the families. The rooms, each importing only from those above it
-(`make lint` checks)::
+A measure is a record (`catalogue`) plus an entry in the table of an estimator. The packages, each importing only from those
+above it (`make lint` checks)::
 
-    kernels         functions on plain arrays
-    records         what is known of each measure before it is computed, a module a subject
-    accumulators    what is taken from token rows as they go by: update, merge
-    comparisons     the matrices of measures that need the tokens themselves
-    families        the estimators: accumulators, each computing the measures that share its sums
-    passes          rows read, paired, passed by the families, and measured again by chance and by halves
+    kernels         formulas: functions of plain arrays
+    records         what is known of each measure before it is computed, one module per subject
+    accumulators    sums and samples of token rows: update, merge
+    comparisons     matrices of measures that need all tokens at once
+    estimators      accumulators that compute the measures which share their sums
+    passes          rows read, paired and passed to the estimators; the baselines
 
-Outside the rooms is what is looked for first, and what all rooms share::
+The modules, in the order in which a reader needs them::
 
-    record, catalogue    what a record says; the one table of measures
-    study                what an analysis knows before its first row, and what an estimator gives back
-    crew                 threads
-    derived, files       names of what stands beside a measure; result files
-    labelling            the one place where arrays become labelled arrays
-    analysis             the front door: of captures; `questions` asks it in one word
-    statistics           the same of rows that go by once; `model_analysis` lets a model's
+    record, catalogue    the fields of a record; the table of all measures
+    context, estimate    what an analysis knows before its first row; what an estimator returns
+    derived, coverage    names of the variables that accompany a measure; coverage of its intervals
+    dataset              estimates as a labelled Dataset
+    analysis             `analyze`; `shortcuts` are its one-line forms
+    streaming            the same for rows that are seen once; `model_analysis` feeds it from a model
 
-Measures know token rows; they must not know models, texts or how a capture is stored.
+Measures know token rows. They must not know models, texts or how a capture is stored.
 """
 
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures

@@ -13,16 +13,16 @@ import xarray
 from layerscope.arguments import checked
 from layerscope.errors import MOST_DRAWS, UsageError, at_least
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.families.massive_report import report_massive
-from layerscope.measures.labelling import label, label_beside
-from layerscope.measures.passes.chance import by_chance
+from layerscope.measures.context import AnalysisContext, Baseline
+from layerscope.measures.dataset import add_baselines, build_dataset
+from layerscope.measures.estimators.massive_report import report_massive
 from layerscope.measures.passes.engine import Engine
-from layerscope.measures.passes.halves import feature_reliability, pattern_reliability, require_halves
-from layerscope.measures.passes.held import hold
+from layerscope.measures.passes.in_memory import load
 from layerscope.measures.passes.pairing import pair
-from layerscope.measures.passes.reading import Reader, RowPair
+from layerscope.measures.passes.permutation_null import permutation_null
+from layerscope.measures.passes.rows import AnalysisRows, RowPair
+from layerscope.measures.passes.split_half import noise_ceiling, require_halves, split_half
 from layerscope.measures.record import Kind, Measure
-from layerscope.measures.study import Beside, Study
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
 from layerscope.store.schema import Attribute
@@ -85,7 +85,8 @@ def analyze(
         layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes say how each was
         made. With `null` a pairwise measure has ``<name>_null``, the mean over pairings, and ``<name>_null_low`` and
         ``<name>_null_high``, their 95 % interval; with `ceiling` ``<name>_ceiling``, if it allows layers of two widths, and the
-        attribute ``split_half``: `layerscope.measures.passes.chance` and `layerscope.measures.passes.halves` say what these are.
+        attribute ``split_half``: `layerscope.measures.passes.permutation_null` and
+        `layerscope.measures.passes.split_half` say what these are.
 
     Raises
     ------
@@ -150,35 +151,35 @@ def analyze_source(
     if other is not None:
         pairing = pair(source, other, align)
         source, other, facts = pairing.first, pairing.second, pairing.facts
-    reader = Reader(source, other, exclude_first)
-    study = reader.study(bootstrap=bootstrap, null=null, ceiling=ceiling, memory=memory, seed=seed)
+    reader = AnalysisRows(source, other, exclude_first)
+    context = reader.context(bootstrap=bootstrap, null=null, ceiling=ceiling, memory=memory, seed=seed)
     if ceiling:
-        require_halves(study)
-    engine = Engine(study, records)
+        require_halves(context)
+    engine = Engine(context, records)
     engine.run(lambda: _shown(reader, progress))
     dataset = finish(engine, captures).assign_attrs(facts)
     pairwise = [measure for measure in engine.measures if measure.kind is Kind.PAIRWISE]
     del engine  # and what it holds: the rows are held anew
     if pairwise and (null or ceiling):
-        label_beside(dataset, _beside(reader, pairwise, study, progress))
+        add_baselines(dataset, _baselines(reader, pairwise, context, progress))
     return dataset
 
 
 def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarray.Dataset:
     """Compute what the engine has taken, and label it with what the captures say of themselves."""
-    study = engine.study
-    dataset = label(study, engine.estimates(), report_massive(engine.products))
+    context = engine.context
+    dataset = build_dataset(context, engine.estimates(), report_massive(engine.products))
     attributes: dict[str, str | int | float] = {"layerscope_version": __version__}
     for attrs, suffix in zip(captures, ("", "_other"), strict=False):
         attributes |= {f"{name}{suffix}": attrs[name] for name in CARRIED if name in attrs}
     options = {
         "measures": [measure.name for measure in engine.measures],
-        "exclude_first": study.exclude_first,
-        "bootstrap": study.bootstrap,
-        "null": study.null,
-        "ceiling": study.ceiling,
-        "memory": study.memory,
-        "seed": study.seed,
+        "exclude_first": context.exclude_first,
+        "bootstrap": context.bootstrap,
+        "null": context.null,
+        "ceiling": context.ceiling,
+        "memory": context.memory,
+        "seed": context.seed,
     }
     made = [nested(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
     return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))
@@ -205,21 +206,23 @@ def parse_memory(memory: str | int) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-def _shown(reader: Reader, show: bool) -> Iterator[RowPair]:
+def _shown(reader: AnalysisRows, show: bool) -> Iterator[RowPair]:
     with progress_bar("analysing", len(reader.rows), show=show) as advance:
         for rows, other in reader:
             yield rows, other
             advance(len(rows))
 
 
-def _beside(reader: Reader, measures: list[Measure], study: Study, show: bool) -> Iterator[Beside]:
+def _baselines(
+    reader: AnalysisRows, measures: list[Measure], context: AnalysisContext, show: bool
+) -> Iterator[Baseline]:
     """Measure the rows again: paired by chance, in halves of their features, in halves of the sequences."""
-    held = hold(reader, study)
+    held = load(reader, context)
     for title, times, compute in (
-        ("chance", study.null, by_chance),
-        ("reliability over features", study.ceiling, feature_reliability),
-        ("reliability over texts", study.ceiling, pattern_reliability),
+        ("chance", context.null, permutation_null),
+        ("reliability over features", context.ceiling, noise_ceiling),
+        ("reliability over texts", context.ceiling, split_half),
     ):
         if times:
             with progress_bar(title, times, "draws", show=show) as advance:
-                yield from compute(held, measures, study, advance)
+                yield from compute(held, measures, context, advance)

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from layerscope.errors import unknown_name
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.records import (
-    alignments,
     angles,
-    directions,
+    cca,
     dissimilarities,
     distances,
     features,
     geometry,
     layers,
     neighbours,
+    shapes,
     spectra,
 )
 
@@ -25,10 +25,10 @@ __all__ = ["DEFAULT_MEASURES", "MEASURES", "find_measures"]
 
 _SUBJECTS = (
     angles,
-    alignments,
+    shapes,
     distances,
     dissimilarities,
-    directions,
+    cca,
     neighbours,
     features,
     layers,

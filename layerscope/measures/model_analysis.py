@@ -12,7 +12,7 @@ import xarray
 from layerscope.arguments import Stream, checked_with
 from layerscope.capturing.capture import into_sinks
 from layerscope.capturing.request import prepare
-from layerscope.measures.statistics import Statistics
+from layerscope.measures.streaming import Statistics
 from layerscope.models.model import Model
 
 __all__ = ["analyze_model"]

@@ -102,7 +102,7 @@ class Measure:
     bootstrap: str
     reference: str
     cites: tuple[str, ...]
-    family: str
+    estimator: str
     units: str = ""
     needs_more_tokens_than_features: bool = False
 

@@ -19,7 +19,7 @@ import xarray as xr
 import layerscope as ls
 from layerscope.arguments import checked
 from layerscope.errors import LayerScopeError
-from layerscope.measures.statistics import Statistics
+from layerscope.measures.streaming import Statistics
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 from layerscope.results import read_sweep, read_training, write_result

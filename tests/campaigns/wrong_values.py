@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from layerscope.measures.statistics import Statistics
+from layerscope.measures.streaming import Statistics
 
 
 def wrong_values() -> dict[str, Any]:

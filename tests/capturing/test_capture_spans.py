@@ -13,7 +13,7 @@ from layerscope.capturing.capture import capture
 from layerscope.errors import CaptureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.passes.pairing import pair
-from layerscope.measures.statistics import Statistics
+from layerscope.measures.streaming import Statistics
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.models.packaged import fetch
 from layerscope.store.header import read_header

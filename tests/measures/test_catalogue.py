@@ -9,7 +9,7 @@ import pytest
 
 from layerscope.errors import UsageError
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures
-from layerscope.measures.families.family import Family
+from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.record import Invariance, Kind, Measure
 from tests.measures.oracles import ORACLES
 
@@ -31,8 +31,8 @@ def test_record_is_complete(measure: Measure):
 
 @by_name
 def test_family_exists(measure: Measure):
-    module, name = measure.family.split(":")
-    assert issubclass(getattr(import_module(module), name), Family)
+    module, name = measure.estimator.split(":")
+    assert issubclass(getattr(import_module(module), name), Estimator)
 
 
 @by_name

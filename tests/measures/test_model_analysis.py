@@ -10,7 +10,7 @@ import layerscope as ls
 from layerscope.errors import MeasureError, ScheduleError, UsageError
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
-from tests.measures.families.test_family import few_rows
+from tests.measures.estimators.test_estimator import few_rows
 from tests.tokenizers import word_tokenizer
 
 TEXTS = [" ".join(f"w{(n * k + k) % 90}" for k in range(2, 6 + n)) for n in range(14)]

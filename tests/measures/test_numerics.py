@@ -12,7 +12,7 @@ from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.record import Invariance, Kind, Measure
 from tests.measures.captures import capture, walk
-from tests.measures.families.test_family import few_rows
+from tests.measures.estimators.test_estimator import few_rows
 from tests.measures.oracles import ORACLES
 
 LENGTHS = [13, 1, 16, 8, 18]
@@ -64,7 +64,7 @@ def test_beside_a_massive_token(measure: Measure, length: float, streamed: bool)
     states[7] *= length
     states = single(states)
     with pytest.MonkeyPatch.context() as patch:
-        if streamed and measure.name != "cka" and measure.family.endswith(("Covariance", "Moments")):
+        if streamed and measure.name != "cka" and measure.estimator.endswith(("Covariance", "Means")):
             few_rows(patch, exact=TOKENS - 1)
         found = matrix(measure, states, memory=10**9)
     assert within(measure, found)

@@ -83,7 +83,7 @@ class CrossCovariance:
             sums += more
         self._add([mean.new_zeros(0, *mean.shape) for mean in part.mean], part.count, part.mean)
 
-    def fresh(self) -> "CrossCovariance":
+    def empty_like(self) -> "CrossCovariance":
         """Make empty sums of the same kind."""
         return CrossCovariance(self.layers, self.width, pairs=self.pairs)
 

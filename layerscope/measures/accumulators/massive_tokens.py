@@ -104,7 +104,7 @@ class MassiveTokens:
         self._held = 0
         self._prune_at = MOST_CANDIDATES
         self._large, self._next_probe = 0, 1
-        self._lowest = [np.full(len(axis), np.inf) for axis in sample.study.axes]
+        self._lowest = [np.full(len(axis), np.inf) for axis in sample.context.axes]
 
     def update(
         self,
@@ -141,7 +141,7 @@ class MassiveTokens:
 
     def medians(self) -> Float[np.ndarray, " layers"]:
         """Return the median absolute values: the first capture's layers, then the second's."""
-        sides = 1 if self.sample.study.second is None else 2
+        sides = 1 if self.sample.context.second is None else 2
         return np.concatenate([median_magnitude(self.sample.for_medians(side)) for side in range(sides)])
 
     def find(self, medians: Float[np.ndarray, " layers"], ratio: float = LEAST_RATIO) -> Candidates | None:

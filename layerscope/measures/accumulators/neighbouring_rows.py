@@ -114,14 +114,14 @@ class NeighbouringRows:
         both, came = both[order], (order >= len(self.rows)).astype(int)
         together = both.number[2:] - both.number[:-2] == 2
         newcomers = came[2:] + came[1:-1] + came[:-2]
-        fresh = (newcomers > 0) & (every | (newcomers < 3))
+        empty_like = (newcomers > 0) & (every | (newcomers < 3))
         before, after = both.before | (both.position[:, 0] == self.first), both.after.copy()
         before[1:] |= (np.diff(both.number) == 1) & (both.position[1:, 0] == self.first + 1)
         before[2:] |= together
         after[:-2] |= together
         both = replace(both, before=before, after=after)
         self.rows = both[np.flatnonzero(~(before & after))]
-        return both, together & fresh & _consecutive(both)
+        return both, together & empty_like & _consecutive(both)
 
 
 def _consecutive(rows: Rows) -> Bool[np.ndarray, " triple"]:

@@ -130,7 +130,7 @@ class PairSums:
             total[:sequences] += part.sums[name]
         self.zero += part.zero
 
-    def fresh(self) -> "PairSums":
+    def empty_like(self) -> "PairSums":
         """Make empty sums of the same kind."""
         room, layers, other = self.sums["cosine"].shape
         return PairSums(layers, None if self.alone else other, self.dtype, sequences=room, whole=self.whole)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from layerscope.errors import MeasureError
+from layerscope.measures.context import Axis
 from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
-from layerscope.measures.study import Axis
 from layerscope.states import StateRows
 
 __all__ = ["RANKS", "Peaks"]

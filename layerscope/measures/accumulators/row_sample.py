@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Int, UInt64
 from numpy.lib.stride_tricks import sliding_window_view
 
-from layerscope.measures.crew import crew
+from layerscope.measures.context import EXACT_TOKENS, AnalysisContext
 from layerscope.measures.kernels.priority import row_priority
 from layerscope.measures.kernels.rounding import equal_rows, row_tolerance
-from layerscope.measures.study import EXACT_TOKENS, Study
 from layerscope.states import StateRows
+from layerscope.threads import thread_pool
 
 __all__ = ["RowSample"]
 
@@ -28,7 +28,7 @@ class RowSample:
 
     Parameters
     ----------
-    study
+    context
         Whose rows they are.
     exact
         Whether an estimator needs all of up to 4,096 rows whatever the memory; else a quarter of it may be taken.
@@ -37,25 +37,25 @@ class RowSample:
         then held: another one for each token, so that all features are seen alike.
     """
 
-    def __init__(self, study: Study, *, exact: bool = False, medians_only: bool = False) -> None:
+    def __init__(self, context: AnalysisContext, *, exact: bool = False, medians_only: bool = False) -> None:
         room = EXACT_TOKENS
-        self.thin = medians_only and study.tokens is not None and study.tokens > EXACT_TOKENS
+        self.thin = medians_only and context.tokens is not None and context.tokens > EXACT_TOKENS
         if not exact:
-            room = min(room, max(256, study.memory // 4 // study.row_bytes))
-        self.size = room if study.tokens is None else min(room, study.tokens)
-        self.study = study
+            room = min(room, max(256, context.memory // 4 // context.row_bytes))
+        self.size = room if context.tokens is None else min(room, context.tokens)
+        self.context = context
         self.seen = 0
         self._filled = 0
         self._limit = np.uint64(2**64 - 1)
-        if study.rows is not None and self.size < len(study.rows):
-            self._limit = np.partition(row_priority(study.rows, study.seed), self.size - 1)[self.size - 1]
+        if context.rows is not None and self.size < len(context.rows):
+            self._limit = np.partition(row_priority(context.rows, context.seed), self.size - 1)[self.size - 1]
         self._settled: dict[int, torch.Tensor] = {}
         self._priority = np.empty(self.size, np.uint64)
         self._row = np.empty(self.size, np.int64)
         self._sequence = np.empty(self.size, np.int64)
         self._hidden = [
-            torch.empty(self.size, len(axis), _part_width(axis.width) if self.thin else axis.width, dtype=study.dtype)
-            for axis in study.axes
+            torch.empty(self.size, len(axis), _part_width(axis.width) if self.thin else axis.width, dtype=context.dtype)
+            for axis in context.axes
         ]
 
     @property
@@ -91,9 +91,9 @@ class RowSample:
         Call it after the last row; what it returns is kept.
         """
         if side not in self._settled:
-            hidden, tolerance = self.hidden(side), row_tolerance(self.study.epsilon)
+            hidden, tolerance = self.hidden(side), row_tolerance(self.context.epsilon)
             settled = hidden
-            firsts = crew().each(lambda states: equal_rows(states, tolerance), hidden.unbind(1))
+            firsts = thread_pool().map(lambda states: equal_rows(states, tolerance), hidden.unbind(1))
             for layer, first in enumerate(firsts):
                 later = np.flatnonzero(first != np.arange(len(first)))
                 if len(later):
@@ -118,7 +118,7 @@ class RowSample:
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take those of the rows that belong to the sample."""
         self.seen += len(rows)
-        priority = row_priority(rows.row, self.study.seed)
+        priority = row_priority(rows.row, self.context.seed)
         wanted = np.flatnonzero(priority <= self._limit)
         states = [part.hidden for part in (rows, other) if part is not None]
         pick = _eighths if self.thin else _whole

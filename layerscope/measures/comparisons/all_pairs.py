@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from layerscope.measures.crew import crew
+from layerscope.threads import thread_pool
 
 __all__ = ["all_pairs"]
 
@@ -45,7 +45,7 @@ def all_pairs(
         if not alone or layer < other or (layer > other and not symmetric)
     ]
     result = np.full(shape, np.nan if self_value is None else self_value)
-    for (layer, other), value in zip(pairs, crew().each(lambda pair: compare(*pair), pairs), strict=True):
+    for (layer, other), value in zip(pairs, thread_pool().map(lambda pair: compare(*pair), pairs), strict=True):
         result[layer, other] = value
         if alone and symmetric:
             result[other, layer] = value

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from layerscope.measures.comparisons.all_pairs import all_pairs
-from layerscope.measures.comparisons.held_tokens import HeldTokens, named
+from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
+from layerscope.measures.context import EXACT_TOKENS, AnalysisContext
 from layerscope.measures.record import Measure
-from layerscope.measures.study import EXACT_TOKENS, Study
 
 __all__ = ["Comparison", "Pairs"]
 
@@ -42,21 +42,21 @@ class Comparison(ABC):
         self.words = words
         self.chosen = chosen
 
-    def most_tokens(self, study: Study) -> int:
+    def most_tokens(self, context: AnalysisContext) -> int:
         """Return how many tokens it can take at the memory given."""
         return EXACT_TOKENS
 
-    def facts(self, held: HeldTokens) -> dict[str, int | float | str]:
+    def facts(self, held: TokenSample) -> dict[str, int | float | str]:
         """Return the numbers that were settled on for these tokens, for the attributes."""
         return dict(self.chosen)
 
     @abstractmethod
-    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+    def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """Compare all pairs of layers."""
 
     def halves(
         self,
-        held: HeldTokens,
+        held: TokenSample,
         measure: Measure,
         group: Int[np.ndarray, " token"],
         masks: Float[np.ndarray, "replicate group"],
@@ -99,16 +99,16 @@ class Pairs(Comparison, Generic[_Prepared]):
         self.check = check
         self.most = most
 
-    def most_tokens(self, study: Study) -> int:
+    def most_tokens(self, context: AnalysisContext) -> int:
         """See `Comparison`."""
         return self.most
 
-    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+    def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""
         prepared = held.each(self._of_layer)
         if self.check is not None:
             check = partial(self.check, different=len(held.distinct))
-            prepared = [named(axis, side, check) for axis, side in zip(held.axes, prepared, strict=True)]
+            prepared = [map_layers(axis, side, check) for axis, side in zip(held.axes, prepared, strict=True)]
         first, second = prepared[0], prepared[-1]
         return all_pairs(
             held.shape,

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
-from layerscope.measures.comparisons.held_tokens import HeldTokens, named
-from layerscope.measures.kernels.canonical import Directions, centred_directions, outnumbered
+from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
+from layerscope.measures.kernels.canonical import OrthonormalBasis, centered_basis, outnumbered
 from layerscope.measures.kernels.priority import row_priority
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
@@ -42,14 +42,14 @@ def deal_folds(sequence: Int[np.ndarray, " token"], folds: int) -> Int[np.ndarra
 class CrossValidatedPrediction(Comparison):
     """The variance of a layer that least squares on another layer predicts, each text by the fit on other texts."""
 
-    prepare = staticmethod(centred_directions)
+    prepare = staticmethod(centered_basis)
 
     def __init__(self) -> None:
         super().__init__(
             f"variance of layer predicted from layer_other in {FOLDS} folds of whole sequences", folds=FOLDS
         )
 
-    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+    def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""
         folds = min(FOLDS, len(np.unique(held.sequence_index)))
         if folds < 2:
@@ -62,19 +62,19 @@ class CrossValidatedPrediction(Comparison):
         return found
 
 
-def _refuse_outnumbered(held: HeldTokens) -> None:
+def _refuse_outnumbered(held: TokenSample) -> None:
     check = partial(outnumbered, different=len(held.distinct))
-    for axis, layers in zip(held.axes, held.each(centred_directions), strict=True):
-        named(axis, layers, check)
+    for axis, layers in zip(held.axes, held.each(centered_basis), strict=True):
+        map_layers(axis, layers, check)
 
 
-def _errors(held: HeldTokens, test: Bool[np.ndarray, " token"]) -> tuple[Matrix, Float[np.ndarray, " layer"]]:
+def _errors(held: TokenSample, test: Bool[np.ndarray, " token"]) -> tuple[Matrix, Float[np.ndarray, " layer"]]:
     """Fit on all tokens but some; return the squared errors on those, and their squares about the fitted tokens' mean."""
     rest, tested = held.select(np.flatnonzero(~test)), held.select(np.flatnonzero(test))
     _refuse_outnumbered(rest)
     fits = [
         [_Fit(*layer) for layer in zip(found, before.unbind(1), after.unbind(1), strict=True)]
-        for found, before, after in zip(rest.each(centred_directions), rest.sides, tested.sides, strict=True)
+        for found, before, after in zip(rest.each(centered_basis), rest.sides, tested.sides, strict=True)
     ]
     targets, predictors = fits[0], fits[-1]
     squares = np.array([_size(target.after) for target in targets])
@@ -99,7 +99,7 @@ class _Fit:
         The training and the test tokens, less the training tokens' mean.
     """
 
-    def __init__(self, found: Directions, before: Layer, after: Float[torch.Tensor, "tested feature"]) -> None:
+    def __init__(self, found: OrthonormalBasis, before: Layer, after: Float[torch.Tensor, "tested feature"]) -> None:
         mean = before.mean(0, dtype=torch.float64)
         centred, tested = before.double() - mean, after.double() - mean
         self.before, self.after, self.basis = centred.to(before.dtype), tested.to(before.dtype), found.basis

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from scipy.stats import kendalltau, rankdata
 
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
-from layerscope.measures.comparisons.held_tokens import HeldTokens, named
+from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
+from layerscope.measures.context import EXACT_TOKENS, AnalysisContext, Axis
 from layerscope.measures.kernels.rounding import value_tolerance
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
-from layerscope.measures.study import EXACT_TOKENS, Axis, Study
 
 __all__ = [
     "KENDALL_TOKENS",
@@ -110,13 +110,13 @@ class Vectors(Comparison):
         super().__init__(words)
         self.transform = transform
 
-    def most_tokens(self, study: Study) -> int:
+    def most_tokens(self, context: AnalysisContext) -> int:
         """Return for how many tokens the vectors of all layers take half of the memory."""
-        layers = len(study.first) + (0 if study.second is None else len(study.second))
-        pairs = study.memory / 2 / (layers * study.dtype.itemsize)
+        layers = len(context.first) + (0 if context.second is None else len(context.second))
+        pairs = context.memory / 2 / (layers * context.dtype.itemsize)
         return min(EXACT_TOKENS, max(64, int((2 * pairs) ** 0.5)))
 
-    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+    def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""
         vectors = [self._vectors(axis, states, held) for axis, states in zip(held.axes, held.sides, strict=True)]
         products = _products(vectors[0], vectors[-1])
@@ -125,12 +125,12 @@ class Vectors(Comparison):
         return found
 
     def _vectors(
-        self, axis: Axis, states: Float[torch.Tensor, "token layer feature"], held: HeldTokens
+        self, axis: Axis, states: Float[torch.Tensor, "token layer feature"], held: TokenSample
     ) -> Float[torch.Tensor, "layer pair"]:
         """Stack the vectors of all layers, in the states' type: ranks about their mean are exact in float32 too."""
         tokens, layers, _ = states.shape
         stacked = torch.empty(layers, tokens * (tokens - 1) // 2, dtype=held.sides[0].dtype)
-        named(
+        map_layers(
             axis,
             zip(states.unbind(1), stacked, strict=True),
             lambda layer: layer[1].copy_(self.transform(dissimilarities(layer[0], held.precision))),

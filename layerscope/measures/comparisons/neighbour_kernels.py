@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.comparisons.comparison import Matrix
-from layerscope.measures.comparisons.held_tokens import HeldTokens, named
 from layerscope.measures.comparisons.neighbours import NEIGHBOURS, NearestTokens, Neighbours, nearest_tokens
+from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 
@@ -28,7 +28,7 @@ class NeighbourKernels(Neighbours):
         )
         self.prepare = _kernels
 
-    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+    def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""
         kernels = held.once(_kernels)
         first, second = kernels[0], kernels[-1]
@@ -77,8 +77,8 @@ class _Kernel:
         return float(both / np.sqrt(self.own * other.own))
 
 
-def _kernels(held: HeldTokens) -> list[list[_Kernel]]:
-    return [named(axis, side, _Kernel.of) for axis, side in zip(held.axes, nearest_tokens(held), strict=True)]
+def _kernels(held: TokenSample) -> list[list[_Kernel]]:
+    return [map_layers(axis, side, _Kernel.of) for axis, side in zip(held.axes, nearest_tokens(held), strict=True)]
 
 
 def _criterion(first: csr_array, second: csr_array) -> float:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
-from layerscope.measures.comparisons.held_tokens import HeldTokens
+from layerscope.measures.comparisons.token_sample import TokenSample
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 
@@ -33,12 +33,12 @@ class Neighbours(Comparison):
         super().__init__(words, neighbours=NEIGHBOURS)
         self.prepare = neighbour_scores
 
-    def facts(self, held: HeldTokens) -> dict[str, int | float | str]:
+    def facts(self, held: TokenSample) -> dict[str, int | float | str]:
         """See `Comparison`; also how many tokens are left, where some count as one."""
         tokens = len(held.distinct)
         return dict(self.chosen) | ({} if tokens == len(held) else {"distinct_tokens": tokens})
 
-    def matrix(self, held: HeldTokens, measure: Measure) -> Matrix:
+    def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""
         return held.once(neighbour_scores)[measure.name]
 
@@ -83,7 +83,7 @@ class _Block:
         return self.similarity.gather(2, self.nearest)
 
 
-def neighbour_scores(held: HeldTokens) -> Scores:
+def neighbour_scores(held: TokenSample) -> Scores:
     """Compute the means over tokens of all scores of neighbourhoods, for all pairs of layers.
 
     Tokens whose states are the same at every layer count as one: each would be the other's nearest neighbour everywhere.
@@ -120,7 +120,7 @@ class NearestTokens:
     similarity: Float[torch.Tensor, "token neighbour"]
 
 
-def nearest_tokens(held: HeldTokens) -> list[list[NearestTokens]]:
+def nearest_tokens(held: TokenSample) -> list[list[NearestTokens]]:
     """Find the neighbours of all different tokens, for each layer of each side; refuse as `neighbour_scores` does."""
     held = _choice(held)
     parts = [[(block.nearest, block.own()) for block in blocks] for blocks in _blocks(held)]
@@ -128,7 +128,7 @@ def nearest_tokens(held: HeldTokens) -> list[list[NearestTokens]]:
     return [[NearestTokens(*layer) for layer in zip(*side, strict=True)] for side in sides]
 
 
-def _choice(held: HeldTokens) -> HeldTokens:
+def _choice(held: TokenSample) -> TokenSample:
     """Return the different tokens, if they are more than a token's neighbours."""
     different = "" if len(held.distinct) == len(held) else "different "
     held = held.distinct
@@ -137,7 +137,7 @@ def _choice(held: HeldTokens) -> HeldTokens:
     return held
 
 
-def _blocks(held: HeldTokens) -> Iterator[list[_Block]]:
+def _blocks(held: TokenSample) -> Iterator[list[_Block]]:
     """Give all tokens block by block, as each side sees them."""
     units = [_unit(held, side) for side in range(len(held.sides))]
     rows = max(1, _BLOCK_BYTES // (8 * max(held.shape) * len(held)))
@@ -145,7 +145,7 @@ def _blocks(held: HeldTokens) -> Iterator[list[_Block]]:
         yield [_Block.of(unit, start, min(start + rows, len(held))) for unit in units]
 
 
-def _unit(held: HeldTokens, side: int) -> Float[torch.Tensor, "layer token feature"]:
+def _unit(held: TokenSample, side: int) -> Float[torch.Tensor, "layer token feature"]:
     states = held.sides[side].transpose(0, 1).double()
     length = torch.linalg.vector_norm(states, dim=2, keepdim=True)
     for layer, _, _ in (length == 0).nonzero().tolist():

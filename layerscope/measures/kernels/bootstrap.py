@@ -47,7 +47,7 @@ class Resampling:
         ends = f"percentiles, widened by Student's t for {self.units - 1} degrees of freedom and extended by the estimated bias"
         return f"95 % bootstrap interval ({drawn}): {ends}" + (f"; {self.note}" if self.note else "")
 
-    def centred(
+    def recenter(
         self, replicates: Float[np.ndarray, "replicate *rest"], value: Float[np.ndarray, "*rest"]
     ) -> Float[np.ndarray, "replicate *rest"]:
         """Shift half-samples so that their mean is the value; leave bootstrap samples as they are.
@@ -73,7 +73,7 @@ class Resampling:
         value
             Of all sequences.
         replicates
-            As computed, not `centred`.
+            As computed, not after `recenter`.
 
         Examples
         --------

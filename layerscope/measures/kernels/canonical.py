@@ -14,13 +14,13 @@ from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = [
     "KEPT_VARIANCE",
-    "Directions",
+    "OrthonormalBasis",
+    "basis_of",
     "canonical_correlation",
     "canonical_r2",
-    "centred_directions",
-    "directions",
+    "centered_basis",
     "eigenspace_overlap",
-    "kept_directions",
+    "leading_basis",
     "linear_r2",
     "outnumbered",
     "projected_correlation",
@@ -31,7 +31,7 @@ KEPT_VARIANCE = 0.99
 
 
 @dataclass(frozen=True)
-class Directions:
+class OrthonormalBasis:
     """The singular value decomposition of a layer's states, as far as their rank goes.
 
     Attributes
@@ -54,12 +54,12 @@ class Directions:
     def __len__(self) -> int:
         return len(self.strength)
 
-    def first(self, count: int) -> "Directions":
+    def first(self, count: int) -> "OrthonormalBasis":
         """Keep the strongest directions only."""
         return replace(self, basis=self.basis[:, :count], strength=self.strength[:count], loading=self.loading[:count])
 
 
-def directions(states: Float[torch.Tensor, "token feature"], precision: float) -> Directions:
+def basis_of(states: Float[torch.Tensor, "token feature"], precision: float) -> OrthonormalBasis:
     """Decompose states as they are; singular values no larger than rounding makes them count as none.
 
     Parameters
@@ -72,13 +72,13 @@ def directions(states: Float[torch.Tensor, "token feature"], precision: float) -
     return _decomposed(states.double(), states, precision, 0)
 
 
-def centred_directions(states: Float[torch.Tensor, "token feature"], precision: float) -> Directions:
+def centered_basis(states: Float[torch.Tensor, "token feature"], precision: float) -> OrthonormalBasis:
     """Decompose states without their mean over tokens, which takes one direction of those that tokens can fill."""
     exact = states.double()
     return _decomposed(exact - exact.mean(0), states, precision, 1)
 
 
-def outnumbered(found: Directions, different: int) -> Directions:
+def outnumbered(found: OrthonormalBasis, different: int) -> OrthonormalBasis:
     """Refuse directions that are as many as tokens can fill, or nearly: they hold whatever another layer does.
 
     With no more different tokens than features more than half of the possible directions are refused: any two layers of so many
@@ -93,7 +93,7 @@ def outnumbered(found: Directions, different: int) -> Directions:
 
     Examples
     --------
-    >>> outnumbered(centred_directions(torch.eye(3, 5), 1e-7), 3)
+    >>> outnumbered(centered_basis(torch.eye(3, 5), 1e-7), 3)
     Traceback (most recent call last):
     layerscope.measures.kernels.undefined.Undefined: its 3 tokens fill all 2 directions ...
     """
@@ -110,30 +110,30 @@ def outnumbered(found: Directions, different: int) -> Directions:
     return found
 
 
-def kept_directions(found: Directions, different: int) -> Directions:
+def leading_basis(found: OrthonormalBasis, different: int) -> OrthonormalBasis:
     """Keep the fewest directions that hold 99 % of the variance; refuse them as `outnumbered` does.
 
     Examples
     --------
     >>> states = torch.eye(9, 3) * torch.tensor([10.0, 5.0, 0.1])
-    >>> len(kept_directions(directions(states, 1e-7), 9))
+    >>> len(leading_basis(basis_of(states, 1e-7), 9))
     2
     """
     power = found.strength.square().cumsum(0)
     return outnumbered(found.first(1 + int((power < KEPT_VARIANCE * power[-1]).sum())), different)
 
 
-def canonical_correlation(first: Directions, second: Directions) -> float:
+def canonical_correlation(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
     """Compute the mean canonical correlation, over as many as the layer of fewer directions has."""
     return float(torch.linalg.svdvals(_products(first, second)).mean(dtype=torch.float64))
 
 
-def canonical_r2(first: Directions, second: Directions) -> float:
+def canonical_r2(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
     """Compute the mean squared canonical correlation, which needs no singular value."""
     return float(_products(first, second).square().sum(dtype=torch.float64)) / min(len(first), len(second))
 
 
-def projected_correlation(first: Directions, second: Directions) -> float:
+def projected_correlation(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
     r"""Compute the mean of the canonical correlations weighted by $\sum_j|h_i\cdot x_j|$.
 
     Here $h_i$ is the first layer's i-th canonical variable and $x_j$ its j-th feature.
@@ -143,20 +143,20 @@ def projected_correlation(first: Directions, second: Directions) -> float:
     return float((weight * correlation).sum() / weight.sum())
 
 
-def smaller_projected_correlation(first: Directions, second: Directions) -> float:
+def smaller_projected_correlation(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
     """Compute `projected_correlation` with the weights of the layer of fewer directions, of the first where both have as many."""
     smaller, larger = (first, second) if len(first) <= len(second) else (second, first)
     return projected_correlation(smaller, larger)
 
 
-def linear_r2(first: Directions, second: Directions) -> float:
+def linear_r2(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
     """Compute the part of the first layer's variance that a linear map of the second one's features gives."""
     power = first.strength.square()
     explained = _products(first, second).square().sum(1, dtype=torch.float64)
     return float((power * explained).sum() / power.sum())
 
 
-def eigenspace_overlap(first: Directions, second: Directions) -> float:
+def eigenspace_overlap(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
     """Compute the squared Frobenius norm of the products of both bases over the larger number of directions."""
     return float(_products(first, second).square().sum(dtype=torch.float64)) / max(len(first), len(second))
 
@@ -166,7 +166,7 @@ def _decomposed(
     states: Float[torch.Tensor, "token feature"],
     precision: float,
     spent: int,
-) -> Directions:
+) -> OrthonormalBasis:
     """Decompose states in float64, given also as they came: their rounding is of them, not of what is left of them."""
     left, strength, right = torch.linalg.svd(exact, full_matrices=False)
     rank = int((strength > max(exact.shape) * torch.finfo(exact.dtype).eps * strength[0]).sum())
@@ -175,8 +175,8 @@ def _decomposed(
     if not rank:
         raise Undefined("it is the same for every token")
     basis = left[:, :rank].to(states.dtype)
-    return Directions(basis, strength[:rank], strength[:rank, None] * right[:rank], spent)
+    return OrthonormalBasis(basis, strength[:rank], strength[:rank, None] * right[:rank], spent)
 
 
-def _products(first: Directions, second: Directions) -> Float[torch.Tensor, "direction direction_other"]:
+def _products(first: OrthonormalBasis, second: OrthonormalBasis) -> Float[torch.Tensor, "direction direction_other"]:
     return first.basis.T @ second.basis

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from layerscope.measures.kernels.centring import centred, ordinary_mean
+from layerscope.measures.kernels.centering import centered, ordinary_mean
 from layerscope.measures.kernels.distances import Kernel, squared_distances
 
 __all__ = ["Criterion", "GramSums"]
@@ -65,7 +65,7 @@ class _Side:
         diagonal = torch.zeros(states.shape[:2], dtype=torch.float64)
         row_sums = torch.zeros(*states.shape[:2], groups, dtype=torch.float64)
         for layer, rows in enumerate(states):
-            centred_rows = centred(hidden[:, layer : layer + 1], centre[layer : layer + 1])[:, 0]
+            centred_rows = centered(hidden[:, layer : layer + 1], centre[layer : layer + 1])[:, 0]
             exponent[layer] = centred_rows.abs().max().frexp().exponent
             rows[place] = centred_rows.ldexp(-exponent[layer])
             exact = rows.double()

@@ -12,18 +12,18 @@ from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.equal_layers import EqualLayers
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.crew import crew
-from layerscope.measures.families.family import Family
-from layerscope.measures.families.products import Products
+from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.estimators.estimator import Estimator
+from layerscope.measures.estimators.products import Products
 from layerscope.measures.passes.limits import keep_limits
-from layerscope.measures.passes.reading import RowPair, chunk_rows, split
+from layerscope.measures.passes.rows import RowPair, chunk_rows, split
 from layerscope.measures.record import Measure
-from layerscope.measures.study import Estimate, Study
 from layerscope.states import StateRows
+from layerscope.threads import thread_pool
 
 __all__ = ["Engine"]
 
-_PRODUCTS = MEASURES["cosine"].family
+_PRODUCTS = MEASURES["cosine"].estimator
 
 
 class Engine:
@@ -31,59 +31,59 @@ class Engine:
 
     Parameters
     ----------
-    study
+    context
         What is analysed.
     measures
         What to compute.
 
     """
 
-    def __init__(self, study: Study, measures: Iterable[Measure]) -> None:
-        self.study = study
+    def __init__(self, context: AnalysisContext, measures: Iterable[Measure]) -> None:
+        self.context = context
         self.measures = _with_companions(measures)
-        _refuse_widths(study, self.measures)
+        _refuse_widths(context, self.measures)
         wanted = frozenset(measure.name for measure in self.measures)
         self.sample = self._empty_sample()
         self.equal = self._all_equal()
-        self._families: dict[str, Family] = {_PRODUCTS: Products(study, self.sample, wanted)}
+        self._estimators: dict[str, Estimator] = {_PRODUCTS: Products(context, self.sample, wanted)}
         for measure in self.measures:
-            if measure.family not in self._families:
-                self._families[measure.family] = _load(measure.family)(study, self.sample, wanted)
-        self._open = list(self._families.values())
+            if measure.estimator not in self._estimators:
+                self._estimators[measure.estimator] = _load(measure.estimator)(context, self.sample, wanted)
+        self._open = list(self._estimators.values())
         self._passes = 0
 
     @property
     def products(self) -> Products:
         """The family that is always there, with what the massive-activation report needs."""
-        family = self._families[_PRODUCTS]
-        assert isinstance(family, Products)
-        return family
+        estimator = self._estimators[_PRODUCTS]
+        assert isinstance(estimator, Products)
+        return estimator
 
     def update(self, rows: StateRows, other: StateRows | None = None) -> None:
         """Take some rows of the pass."""
-        for part in split(rows, other, chunk_rows(self.study.row_bytes)):
+        for part in split(rows, other, chunk_rows(self.context.row_bytes)):
             self._see(*part)
-            for family in self._open:
-                family.update(*part)
+            for estimator in self._open:
+                estimator.update(*part)
 
-    def fresh(self) -> "Engine":
+    def empty_like(self) -> "Engine":
         """Make an engine in the same pass that has taken nothing, to take a share of the rows and be merged."""
         part = copy(self)
         part.sample, part.equal = self._empty_sample(), self._all_equal()
-        part._families = {
-            name: family.fresh(part.sample) if family in self._open else family
-            for name, family in self._families.items()
+        part._estimators = {
+            name: estimator.empty_like(part.sample) if estimator in self._open else estimator
+            for name, estimator in self._estimators.items()
         }
-        part._open = [family for name, family in part._families.items() if self._families[name] in self._open]
+        part._open = [estimator for name, estimator in part._estimators.items() if self._estimators[name] in self._open]
         return part
 
     def merge(self, part: "Engine") -> None:
-        """Add what another engine of the same study and measures has taken in this pass."""
+        """Add what another engine of the same context and measures has taken in this pass."""
         if not self._passes:
             self.sample.merge(part.sample)
             self.equal.merge(part.equal)
-        for family, other in zip(self._open, part._open, strict=True):
-            family.merge(other)
+        for estimator, other in zip(self._open, part._open, strict=True):
+            estimator.merge(other)
 
     def end_pass(self) -> bool:
         """Close the pass; say whether another is needed."""
@@ -91,7 +91,7 @@ class Engine:
             self._refuse_few()
             self._refuse_constant()
         self._passes += 1
-        self._open = [family for family in self._open if family.end_pass()]
+        self._open = [estimator for estimator in self._open if estimator.end_pass()]
         return bool(self._open)
 
     def run(self, read: Callable[[], Iterable[RowPair]]) -> None:
@@ -102,37 +102,44 @@ class Engine:
             for rows, other in read():
                 self._share_out(shares, rows, other)
             for share in shares:
-                for family, part in share.items():
-                    family.merge(part)
+                for estimator, part in share.items():
+                    estimator.merge(part)
             more = self.end_pass()
 
-    def _shares(self) -> list[dict[Family, Family]]:
+    def _shares(self) -> list[dict[Estimator, Estimator]]:
         """Make empty accumulators of the families whose work is shared, for each thread, as far as the memory goes."""
-        shared = [family for family in self._open if family.share_bytes]
-        size = sum(family.share_bytes for family in shared)
-        threads = min(crew().size, self.study.memory // 8 // size) if size else 0
-        return [{family: family.fresh(self.sample) for family in shared} for _ in range(threads)] if threads > 1 else []
+        shared = [estimator for estimator in self._open if estimator.share_bytes]
+        size = sum(estimator.share_bytes for estimator in shared)
+        threads = min(thread_pool().size, self.context.memory // 8 // size) if size else 0
+        return (
+            [{estimator: estimator.empty_like(self.sample) for estimator in shared} for _ in range(threads)]
+            if threads > 1
+            else []
+        )
 
-    def _share_out(self, shares: list[dict[Family, Family]], rows: StateRows, other: StateRows | None) -> None:
+    def _share_out(self, shares: list[dict[Estimator, Estimator]], rows: StateRows, other: StateRows | None) -> None:
         """Let each thread take some of the rows for the shared families, and take all rows for the others here."""
         if not shares:
             self.update(rows, other)
             return
-        step = chunk_rows(self.study.row_bytes)
+        step = chunk_rows(self.context.row_bytes)
         parts = list(split(rows, other, min(step, -(-len(rows) // len(shares)))))
-        jobs = [crew().work(partial(_take, share, parts[number :: len(shares)])) for number, share in enumerate(shares)]
+        jobs = [
+            thread_pool().submit(partial(_take, share, parts[number :: len(shares)]))
+            for number, share in enumerate(shares)
+        ]
         self._see(rows, other)
-        for family in self._open:
-            if family not in shares[0]:
-                family.update(rows, other)
+        for estimator in self._open:
+            if estimator not in shares[0]:
+                estimator.update(rows, other)
         for job in jobs:
             job.result()
 
     def estimates(self) -> Iterator[tuple[Measure, Estimate]]:
         """Compute the measures, in the order they were asked for."""
         for measure in self.measures:
-            estimate = self._families[measure.family].estimate(measure.name)
-            yield measure, keep_limits(measure, estimate, self.study, self.equal.equal)
+            estimate = self._estimators[measure.estimator].estimate(measure.name)
+            yield measure, keep_limits(measure, estimate, self.context, self.equal.equal)
 
     def _see(self, rows: StateRows, other: StateRows | None) -> None:
         """Take in the first pass what is no family's own."""
@@ -141,11 +148,11 @@ class Engine:
             self.equal.update([rows.hidden] if other is None else [rows.hidden, other.hidden])
 
     def _all_equal(self) -> EqualLayers:
-        return EqualLayers([len(axis) for axis in self.study.axes])
+        return EqualLayers([len(axis) for axis in self.context.axes])
 
     def _empty_sample(self) -> RowSample:
         return RowSample(
-            self.study,
+            self.context,
             exact=any(measure.name == "cka" for measure in self.measures),
             medians_only=not any(measure.on_sample for measure in self.measures),
         )
@@ -155,7 +162,9 @@ class Engine:
         for measure in self.measures:
             if tokens < measure.least_tokens:
                 excluded = (
-                    f" after leaving out {self.study.exclude_first} at each start" if self.study.exclude_first else ""
+                    f" after leaving out {self.context.exclude_first} at each start"
+                    if self.context.exclude_first
+                    else ""
                 )
                 raise MeasureError(
                     f"{measure.name} needs at least {measure.least_tokens} tokens, got {tokens}{excluded}: "
@@ -163,7 +172,7 @@ class Engine:
                 )
 
     def _refuse_constant(self) -> None:
-        constant = [(peak.axis, index) for peak in self.products.peaks for index in peak.constant(self.study.epsilon)]
+        constant = [(peak.axis, index) for peak in self.products.peaks for index in peak.constant(self.context.epsilon)]
         undefined = [measure.name for measure in self.measures if measure.needs_variation]
         if constant and undefined:
             axis, index = constant[0]
@@ -173,10 +182,10 @@ class Engine:
             )
 
 
-def _take(share: dict[Family, Family], parts: list[RowPair]) -> None:
+def _take(share: dict[Estimator, Estimator], parts: list[RowPair]) -> None:
     for part in parts:
-        for family in share.values():
-            family.update(*part)
+        for estimator in share.values():
+            estimator.update(*part)
 
 
 def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:
@@ -188,8 +197,8 @@ def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:
     return tuple(chosen.values())
 
 
-def _refuse_widths(study: Study, measures: Iterable[Measure]) -> None:
-    widths = (study.first.width, study.other.width)
+def _refuse_widths(context: AnalysisContext, measures: Iterable[Measure]) -> None:
+    widths = (context.first.width, context.other.width)
     if widths[0] == widths[1]:
         return
     for measure in measures:
@@ -203,7 +212,7 @@ def _refuse_widths(study: Study, measures: Iterable[Measure]) -> None:
             )
 
 
-def _load(family: str) -> type[Family]:
-    module, name = family.split(":")
-    found: type[Family] = getattr(import_module(module), name)
+def _load(estimator: str) -> type[Estimator]:
+    module, name = estimator.split(":")
+    found: type[Estimator] = getattr(import_module(module), name)
     return found

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 
 from layerscope.errors import MeasureError
+from layerscope.measures.context import AnalysisContext, Axis, Estimate
 from layerscope.measures.record import Measure
-from layerscope.measures.study import Axis, Estimate, Study
 
 __all__ = ["keep_limits"]
 
@@ -20,13 +20,13 @@ _ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
 
 
 def keep_limits(
-    measure: Measure, estimate: Estimate, study: Study, equal: Bool[np.ndarray, "layer layer_other"]
+    measure: Measure, estimate: Estimate, context: AnalysisContext, equal: Bool[np.ndarray, "layer layer_other"]
 ) -> Estimate:
     """Give equal layers the measure's value of a layer with itself, and bring back what rounding carried out of the range.
 
     Parameters
     ----------
-    measure, estimate, study
+    measure, estimate, context
         What was computed, of what.
     equal
         Which layers have the same states at every token.
@@ -36,7 +36,7 @@ def keep_limits(
     MeasureError
         For a value that is further out: that is no rounding.
     """
-    value = _within(measure, estimate.value, study, study.first)
+    value = _within(measure, estimate.value, context, context.first)
     replicates, other = estimate.replicates, estimate.value_other
     if measure.self_value is not None:
         same = equal & np.isfinite(value)
@@ -44,18 +44,18 @@ def keep_limits(
         if replicates is not None:
             replicates = np.where(same, measure.self_value, replicates)
     elif other is not None:
-        other = _within(measure, other, study, study.other)
+        other = _within(measure, other, context, context.other)
     return replace(estimate, value=value, value_other=other, replicates=replicates)
 
 
 def _within(
-    measure: Measure, value: Float[np.ndarray, "layer *layer_other"], study: Study, axis: Axis
+    measure: Measure, value: Float[np.ndarray, "layer *layer_other"], context: AnalysisContext, axis: Axis
 ) -> Float[np.ndarray, "layer *layer_other"]:
     low, high = measure.low, measure.high
-    beyond = np.fmax(low - value, value - high) > _ROUNDING[study.dtype]
+    beyond = np.fmax(low - value, value - high) > _ROUNDING[context.dtype]
     if beyond.any():
         place = tuple(np.argwhere(beyond)[0].tolist())
-        layers = " and ".join(a.describe(i) for a, i in zip((axis, study.other), place, strict=False))
+        layers = " and ".join(a.describe(i) for a, i in zip((axis, context.other), place, strict=False))
         raise MeasureError(
             f"{layers}: {measure.name} comes out as {value[place]:.9g}, outside of {measure.range} by more than rounding: the "
             f"states are beyond its precision; leave {measure.name} or the layer out"

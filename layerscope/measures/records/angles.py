@@ -1,7 +1,7 @@
 """Angles between the states of a token, or of a sequence, at two layers."""
 
 from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import ANGLES, FREE, MOMENTS, ONE_PASS, PRODUCTS, SEQUENCE_SUMS, per_layer
+from layerscope.measures.records.wording import ANGLES, FREE, MEANS, ONE_PASS, PRODUCTS, SEQUENCE_SUMS, per_layer
 
 __all__ = ["RECORDS"]
 
@@ -26,7 +26,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="the field's default",
         cites=(),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
     ),
     Measure(
         name="cosine_sequence",
@@ -52,7 +52,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="Sun et al. 2024, Transformer Layers as Painters, arXiv 2407.09298",
         cites=("sun2024painters",),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
     ),
     Measure(
         name="cosine_sequence_without_first",
@@ -74,7 +74,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="Sun et al. 2024, arXiv 2407.09298; Xiao et al. 2023, arXiv 2309.17453",
         cites=("sun2024painters", "xiao2023sinks"),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
     ),
     Measure(
         name="cosine_centered",
@@ -96,7 +96,7 @@ RECORDS = (
         bootstrap=FREE + "; the centre stays the mean of the full sample",
         reference="Ethayarajh 2019, arXiv 1909.00512; Mu & Viswanath 2018, arXiv 1702.01417",
         cites=("ethayarajh2019contextual", "mu2018top"),
-        family=MOMENTS,
+        estimator=MEANS,
     ),
     Measure(
         name="angular_distance",
@@ -118,7 +118,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="Gromov et al. 2024, arXiv 2403.17887",
         cites=("gromov2024deeper",),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
     ),
     per_layer(
         name="block_influence",
@@ -138,6 +138,6 @@ RECORDS = (
         bootstrap=FREE,
         reference="Men et al. 2024 (ShortGPT), arXiv 2403.03853",
         cites=("men2024shortgpt",),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
     ),
 )

@@ -3,7 +3,7 @@
 from math import inf
 
 from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.measures.records.wording import FREE, HALVES, MOMENTS, ONE_PASS, ROTATIONS, sampled_pair
+from layerscope.measures.records.wording import FREE, HALVES, MEANS, ONE_PASS, ROTATIONS, sampled_pair
 
 __all__ = ["RECORDS"]
 
@@ -94,7 +94,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="Wang et al. 2022, IEEE TKDE 34; Klabunde et al. 2023, arXiv 2305.06329",
         cites=("wang2020instability", "klabunde2023similarity"),
-        family=MOMENTS,
+        estimator=MEANS,
         units="units of the states",
     ),
     sampled_pair(

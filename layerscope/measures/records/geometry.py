@@ -4,15 +4,15 @@ from math import inf, pi
 
 from layerscope.measures.record import Invariance
 from layerscope.measures.records.wording import (
-    DIRECTIONS,
+    ANISOTROPY,
+    CURVATURE,
     FREE,
     HALVES,
-    NEIGHBOURHOODS,
+    INTRINSIC_DIMENSION,
     ONE_PASS,
     ROTATIONS,
     SHAPES,
     SHARED_SAMPLE,
-    TRAJECTORIES,
     per_layer,
 )
 
@@ -38,7 +38,7 @@ RECORDS = (
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}; free",
         reference="Ethayarajh 2019, arXiv 1909.00512",
         cites=("ethayarajh2019contextual",),
-        family=DIRECTIONS,
+        estimator=ANISOTROPY,
     ),
     per_layer(
         name="two_nn",
@@ -62,7 +62,7 @@ RECORDS = (
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs the neighbours again, a quarter of the whole",
         reference="Facco et al. 2017, Scientific Reports 7:12140",
         cites=("facco2017estimating",),
-        family=NEIGHBOURHOODS,
+        estimator=INTRINSIC_DIMENSION,
         units="dimensions",
     ),
     per_layer(
@@ -85,7 +85,7 @@ RECORDS = (
         bootstrap=f"{HALVES}; {SHARED_SAMPLE}; every replicate costs the neighbours again, a quarter of the whole",
         reference="Levina & Bickel 2004, NeurIPS 17; MacKay & Ghahramani 2005",
         cites=("levina2004maximum", "mackay2005comments"),
-        family=NEIGHBOURHOODS,
+        estimator=INTRINSIC_DIMENSION,
         units="dimensions",
     ),
     per_layer(
@@ -112,7 +112,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="Hosseini & Fedorenko 2023, arXiv 2311.04930; Hénaff et al. 2019, Nature Neuroscience 22",
         cites=("hosseini2023large", "henaff2019perceptual"),
-        family=TRAJECTORIES,
+        estimator=CURVATURE,
         units="radians",
     ),
 )

@@ -3,7 +3,7 @@
 from math import inf
 
 from layerscope.measures.record import Invariance
-from layerscope.measures.records.wording import FREE, MOMENTS, ONE_PASS, PRODUCTS, ROTATIONS, per_layer
+from layerscope.measures.records.wording import FREE, MEANS, ONE_PASS, PRODUCTS, ROTATIONS, per_layer
 
 __all__ = ["RECORDS"]
 
@@ -24,7 +24,7 @@ RECORDS = (
         bootstrap="sequences drawn with replacement, each replicate about its own mean: exact",
         reference="Sun et al. 2024, arXiv 2407.09298 (its Fig. 15 leaves the definition open)",
         cites=("sun2024painters",),
-        family=MOMENTS,
+        estimator=MEANS,
         units="squared units of the states",
     ),
     per_layer(
@@ -43,7 +43,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="the field's default",
         cites=(),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
         units="units of the states",
     ),
     per_layer(
@@ -62,7 +62,7 @@ RECORDS = (
         bootstrap="none: the bootstrap of a maximum is not consistent",
         reference="Sun et al. 2024, Massive Activations, arXiv 2402.17762",
         cites=("sun2024massive",),
-        family=PRODUCTS,
+        estimator=PRODUCTS,
         units="units of the states",
     ),
 )

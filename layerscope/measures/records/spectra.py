@@ -40,7 +40,7 @@ _of_spectrum = partial(
     passes=ONE_PASS,
     memory=_MEMORY,
     bootstrap=_BOOTSTRAP,
-    family=COVARIANCE,
+    estimator=COVARIANCE,
 )
 
 RECORDS = (
@@ -184,7 +184,7 @@ RECORDS = (
         bootstrap=FREE,
         reference="Skean et al. 2025, arXiv 2502.02013; Giraldo et al. 2015, arXiv 1211.2459",
         cites=("skean2025layer", "giraldo2015measures"),
-        family=WHOLE_SEQUENCES,
+        estimator=WHOLE_SEQUENCES,
         units="nats",
     ),
 )

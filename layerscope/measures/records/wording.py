@@ -5,14 +5,15 @@ from functools import partial
 from layerscope.measures.record import Invariance, Kind, Measure
 
 __all__ = [
-    "ALIGNMENT",
     "ANGLES",
+    "ANISOTROPY",
     "COVARIANCE",
-    "DIRECTIONS",
+    "CURVATURE",
+    "DEBIASED_CKA",
     "FREE",
     "HALVES",
-    "MOMENTS",
-    "NEIGHBOURHOODS",
+    "INTRINSIC_DIMENSION",
+    "MEANS",
     "ONE_PASS",
     "PRODUCTS",
     "ROTATIONS",
@@ -20,7 +21,6 @@ __all__ = [
     "SEQUENCE_SUMS",
     "SHAPES",
     "SHARED_SAMPLE",
-    "TRAJECTORIES",
     "UP_TO_A_SAMPLE",
     "WHOLE_SEQUENCES",
     "per_layer",
@@ -41,20 +41,20 @@ HALVES = (
 SHARED_SAMPLE = "over 4,096 tokens the replicates come from a seeded sample of 4,096 tokens"
 UP_TO_A_SAMPLE = "1, which fills a seeded sample of up to 4,096 tokens; the measure is of the sample"
 
-PRODUCTS = "layerscope.measures.families.products:Products"
-MOMENTS = "layerscope.measures.families.moments:Moments"
-ALIGNMENT = "layerscope.measures.families.alignment:Alignment"
-COVARIANCE = "layerscope.measures.families.covariance:Covariance"
-SAMPLED = "layerscope.measures.families.sampled:Sampled"
-DIRECTIONS = "layerscope.measures.families.directions:Directions"
-NEIGHBOURHOODS = "layerscope.measures.families.neighbourhoods:Neighbourhoods"
-TRAJECTORIES = "layerscope.measures.families.trajectories:Trajectories"
-WHOLE_SEQUENCES = "layerscope.measures.families.whole_sequences:WholeSequences"
+PRODUCTS = "layerscope.measures.estimators.products:Products"
+MEANS = "layerscope.measures.estimators.means:Means"
+DEBIASED_CKA = "layerscope.measures.estimators.debiased_cka:DebiasedCka"
+COVARIANCE = "layerscope.measures.estimators.covariance:Covariance"
+SAMPLED = "layerscope.measures.estimators.sampled:Sampled"
+ANISOTROPY = "layerscope.measures.estimators.anisotropy:Anisotropy"
+INTRINSIC_DIMENSION = "layerscope.measures.estimators.intrinsic_dimension:IntrinsicDimension"
+CURVATURE = "layerscope.measures.estimators.curvature:Curvature"
+WHOLE_SEQUENCES = "layerscope.measures.estimators.whole_sequences:WholeSequences"
 
 per_layer = partial(Measure, kind=Kind.PER_LAYER, symmetric=False, self_value=None, same_width=True)
 """The record of a measure of one layer, but for what is its own."""
 
 sampled_pair = partial(
-    Measure, kind=Kind.PAIRWISE, same_width=False, on_sample=True, passes=UP_TO_A_SAMPLE, family=SAMPLED
+    Measure, kind=Kind.PAIRWISE, same_width=False, on_sample=True, passes=UP_TO_A_SAMPLE, estimator=SAMPLED
 )
 """The record of a measure of two layers that needs the tokens themselves, but for what is its own."""

@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 
 from layerscope.measures.accumulators import row_sample
 from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.kernels.priority import row_priority
-from layerscope.measures.study import Axis, Study
 from layerscope.states import StateRows
 
 TOKENS = 60
 
 
-def _study(known: bool, seed: int, memory: int = 10**9) -> Study:
+def _study(known: bool, seed: int, memory: int = 10**9) -> AnalysisContext:
     rows = np.arange(TOKENS) * 3 if known else None
-    return Study(Axis(np.arange(2), ("embedding", "block.0"), 1), None, torch.float64, rows, memory=memory, seed=seed)
+    return AnalysisContext(
+        Axis(np.arange(2), ("embedding", "block.0"), 1), None, torch.float64, rows, memory=memory, seed=seed
+    )
 
 
 def _rows(chosen: np.ndarray) -> StateRows:

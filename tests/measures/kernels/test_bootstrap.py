@@ -105,10 +105,10 @@ def test_half_samples_have_the_spread_of_fresh_samples():
         first = topic + rng.normal(size=(320, 1, 4))
         return np.concatenate([first, 0.6 * first + rng.normal(size=(320, 1, 4))], axis=1)
 
-    fresh = [analyze(capture(draw(seed), lengths), measures=["cka"])["cka"][0, 1].item() for seed in range(80)]
+    empty_like = [analyze(capture(draw(seed), lengths), measures=["cka"])["cka"][0, 1].item() for seed in range(80)]
     results = [analyze(capture(draw(seed), lengths), measures=["cka"], bootstrap=100) for seed in range(200, 204)]
     spread = np.mean([result["cka_bootstrap"][:, 0, 1].std().item() for result in results])
-    assert spread == pytest.approx(np.std(fresh), rel=0.25)
+    assert spread == pytest.approx(np.std(empty_like), rel=0.25)
 
 
 def test_intervals_over_sequences_cover_the_truth_where_those_over_tokens_do_not():

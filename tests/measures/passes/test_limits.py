@@ -7,10 +7,10 @@ import torch
 from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.equal_layers import EqualLayers
 from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.context import AnalysisContext, Axis, Estimate
 from layerscope.measures.passes.limits import keep_limits
-from layerscope.measures.study import Axis, Estimate, Study
 
-STUDY = Study(Axis(np.arange(2), ("embedding", "block.0"), 4), None, torch.float32, None)
+STUDY = AnalysisContext(Axis(np.arange(2), ("embedding", "block.0"), 4), None, torch.float32, None)
 NONE = np.zeros((2, 2), bool)
 
 

@@ -1,0 +1,127 @@
+"""The one place where arrays become labelled arrays, with attributes that say how they were made.
+
+This module knows estimates and xarray; it knows no formula and no file.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray
+from jaxtyping import Float
+
+import layerscope.accessor  # noqa: F401 - makes result.layerscope known
+from layerscope.measures.context import AnalysisContext, Baseline, Estimate
+from layerscope.measures.coverage import coverage_facts
+from layerscope.measures.derived import DERIVED
+from layerscope.measures.estimators.massive_report import MassiveReport
+from layerscope.measures.kernels.bootstrap import Resampling
+from layerscope.measures.record import Kind, Measure
+
+__all__ = ["add_baselines", "build_dataset"]
+
+Attributes = dict[str, str | int | float]
+
+
+def build_dataset(
+    context: AnalysisContext, estimates: Iterable[tuple[Measure, Estimate]], report: MassiveReport
+) -> xarray.Dataset:
+    """Lift the estimates and the massive-activation report to a Dataset.
+
+    Parameters
+    ----------
+    context
+        Whose layers are the coordinates.
+    estimates
+        The arrays of each measure.
+    report
+        Its table becomes variables over ``rank``, its facts attributes of the Dataset.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions ``layer`` and ``layer_other`` with the state numbers, coordinates ``layer_name`` and ``layer_name_other``.
+    """
+    dataset = xarray.Dataset(
+        coords={
+            "layer": ("layer", context.first.layer, {"long_name": "state"}),
+            "layer_other": ("layer_other", context.other.layer, {"long_name": "state"}),
+            "layer_name": ("layer", np.array(context.first.layer_name, dtype=object)),
+            "layer_name_other": ("layer_other", np.array(context.other.layer_name, dtype=object)),
+        }
+    )
+    for measure, estimate in estimates:
+        attributes = _attributes(context, measure, estimate)
+        if measure.kind is Kind.PAIRWISE:
+            dims = ("layer", "layer_other")
+            dataset[measure.name] = (dims, estimate.value, attributes)
+            _place_interval(dataset, measure.name, measure, estimate.replicates, estimate.resampling)
+            _place_replicates(dataset, measure.name, estimate)
+            continue
+        dataset[measure.name] = (("layer",), estimate.value, attributes)
+        _place_interval(dataset, measure.name, measure, estimate.replicates, estimate.resampling)
+        if estimate.value_other is not None:
+            name = f"{measure.name}_other"
+            dataset[name] = (("layer_other",), estimate.value_other, attributes)
+            _place_interval(dataset, name, measure, estimate.replicates_other, estimate.resampling)
+    for name, column in report.table.items():
+        dataset[name] = ("rank", column)
+    return dataset.assign_attrs(report.facts)
+
+
+def add_baselines(dataset: xarray.Dataset, found: Iterable[Baseline]) -> None:
+    """Add to a labelled analysis what chance and halves say of its measures."""
+    for beside in found:
+        measured = dataset[beside.measure]
+        if not beside.arrays:
+            measured.attrs |= beside.facts
+        kept: Attributes = {
+            name: measured.attrs[name] for name in ("long_name", "range", "reference", "excluded_first")
+        }
+        for ending, values in beside.arrays.items():
+            dataset[f"{beside.measure}_{ending}"] = (measured.dims, values, _titled(kept, ending) | beside.facts)
+
+
+def _attributes(context: AnalysisContext, measure: Measure, estimate: Estimate) -> Attributes:
+    attributes: Attributes = {
+        "long_name": measure.long_name,
+        "range": measure.range,
+        "estimator": estimate.estimator,
+        "reference": measure.reference,
+        "tokens": estimate.tokens,
+        "excluded_first": context.exclude_first,
+        **estimate.chosen,
+    }
+    return attributes | ({"units": measure.units} if measure.units else {})
+
+
+def _place_interval(
+    dataset: xarray.Dataset,
+    name: str,
+    measure: Measure,
+    replicates: Float[np.ndarray, "..."] | None,
+    resampling: Resampling | None,
+) -> None:
+    """Add the ends of the 95 % interval of a variable, inside the measure's range."""
+    if replicates is None or resampling is None:
+        return
+    variable = dataset[name]
+    variable.attrs |= coverage_facts(measure.name, resampling.units)
+    ends = resampling.interval(variable.values, replicates)
+    for bound, end in zip(("low", "high"), ends, strict=True):
+        attributes = _titled(variable.attrs, bound) | {"interval": resampling.description}
+        dataset[f"{name}_{bound}"] = (variable.dims, np.clip(end, measure.low, measure.high), attributes)
+
+
+def _place_replicates(dataset: xarray.Dataset, name: str, estimate: Estimate) -> None:
+    """Add the replicates of a matrix, half-samples shifted about its value."""
+    if estimate.replicates is None or estimate.resampling is None:
+        return
+    variable, resampling = dataset[name], estimate.resampling
+    replicates = resampling.recenter(estimate.replicates, estimate.value).astype(np.float32)
+    attributes = _titled(variable.attrs, "bootstrap") | {"interval": resampling.description}
+    dataset[f"{name}_bootstrap"] = (("replicate", *variable.dims), replicates, attributes)
+
+
+def _titled(attributes: Attributes, ending: str) -> Attributes:
+    """Return a measure's attributes with the long name of what stands beside it."""
+    return attributes | {"long_name": f"{attributes['long_name']}, {DERIVED[ending]}"}

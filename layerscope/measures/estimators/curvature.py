@@ -1,0 +1,152 @@
+"""How sharply the path of a sequence's states turns from token to token.
+
+This module knows rows and sums by sequence; it knows no labels and no files.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.neighbouring_rows import NeighbouringRows, Rows
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.estimators.cosines import Resampled, resample
+from layerscope.measures.estimators.estimator import Estimator
+from layerscope.measures.kernels.lengths import unit_angles
+from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
+from layerscope.states import StateRows
+
+__all__ = ["Curvature", "turning_angles"]
+
+
+_SHORT = 0.1
+"""A step of this part of a state's length is looked at: whether it is more than rounding."""
+
+
+def turning_angles(
+    states: Float[torch.Tensor, "token layer feature"], precision: float
+) -> Float[torch.Tensor, "turn layer"]:
+    r"""Compute the angle between each two successive steps $x_{t+1}-x_t$ and $x_{t+2}-x_{t+1}$, in radians.
+
+    NaN where a step has no length but rounding, which the precision says.
+
+    Examples
+    --------
+    >>> path = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1]]).double()
+    >>> turning_angles(path[:, None], 1e-16).T
+    tensor([[0.0000, 1.5708]], dtype=torch.float64)
+    """
+    exact = states.double()
+    step = exact.diff(dim=0)
+    length = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
+    short = (length[..., 0] < _SHORT * torch.linalg.vector_norm(exact[1:], dim=-1)).nonzero().unbind(1)
+    apart = rounding_scale(exact[1:][short]) - rounding_scale(exact[:-1][short])
+    still = torch.linalg.vector_norm(apart, dim=1) <= row_tolerance(precision)
+    length[short] = length[short].where(~still[:, None], 0)
+    step = step / length
+    return unit_angles(step[:-1], step[1:])
+
+
+class Curvature(Estimator):
+    """Sums of the turning angles of each sequence.
+
+    Parameters
+    ----------
+    context
+        What is analysed.
+    sample
+        Rows held; not used.
+    wanted
+        Names of the measures that will be asked for.
+    """
+
+    def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(context, sample, wanted)
+        layers, width = [len(axis) for axis in context.axes], [axis.width for axis in context.axes]
+        self.waiting = NeighbouringRows(layers, width, context.dtype, context.exclude_first)
+        self.tokens = np.zeros(context.sequences, np.int64)
+        self.angle = [np.zeros((context.sequences, len(axis))) for axis in context.axes]
+        self.turns = [np.zeros((context.sequences, len(axis))) for axis in context.axes]
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take some rows."""
+        sides = [rows] if other is None else [rows, other]
+        number = rows.row if self.context.rows is None else np.searchsorted(self.context.rows, rows.row)
+        self._grow(int(rows.sequence_index.max(initial=-1)) + 1)
+        np.add.at(self.tokens, rows.sequence_index, 1)
+        position = np.stack([side.position for side in sides], axis=1)
+        self._add(*self.waiting.take(Rows.new(number, rows.sequence_index, position, [side.hidden for side in sides])))
+
+    def merge(self, part: "Curvature") -> None:
+        """Add another's sums, and the turns of rows that had been waiting on either side."""
+        self._grow(len(part.tokens))
+        sequences = slice(len(part.tokens))
+        self.tokens[sequences] += part.tokens
+        for total, more in zip([*self.angle, *self.turns], [*part.angle, *part.turns], strict=True):
+            total[sequences] += more
+        self._add(*self.waiting.merge(part.waiting))
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute the curvature."""
+        present = self.tokens > 0
+        results, usable = [], []
+        for axis, angle, turns in zip(self.context.axes, self.angle, self.turns, strict=True):
+            curved = turns[present] > 0
+            _refuse_without_turns(axis, curved)
+            mean = np.divide(angle[present], turns[present], out=np.zeros_like(angle[present]), where=curved)
+            each = [
+                resample(mean[:, layer], curved[:, layer].astype(float), self.context) for layer in range(len(axis))
+            ]
+            results.append(_stacked(each))
+            usable.append(curved.all(1).sum())
+        return Estimate.of_layers(
+            [result.value for result in results],
+            int(self.tokens.sum()),
+            "mean over sequences of the mean angle between successive steps",
+            {"sequences": int(min(usable))},
+            replicates=[result.replicates for result in results],
+            resampling=results[0].resampling,
+        )
+
+    def _add(self, rows: Rows, turns: Bool[np.ndarray, " turn"]) -> None:
+        """Add the chosen turns of some rows, each of which stands at its first row."""
+        if not turns.any():
+            return
+        slot = rows.sequence[:-2][turns]
+        for total, count, states in zip(self.angle, self.turns, rows.states, strict=True):
+            angle = turning_angles(states, self.context.epsilon)[torch.from_numpy(turns)].numpy()
+            np.add.at(total, slot, np.nan_to_num(angle))
+            np.add.at(count, slot, ~np.isnan(angle))
+
+    def _grow(self, sequences: int) -> None:
+        room = len(self.tokens)
+        if sequences <= room:
+            return
+        more = max(sequences, 2 * room) - room
+        self.tokens = np.pad(self.tokens, (0, more))
+        self.angle = [np.pad(total, ((0, more), (0, 0))) for total in self.angle]
+        self.turns = [np.pad(total, ((0, more), (0, 0))) for total in self.turns]
+
+
+def _stacked(layers: list[Resampled]) -> Resampled:
+    replicates = [layer.replicates for layer in layers if layer.replicates is not None]
+    return Resampled(
+        np.stack([layer.value for layer in layers]),
+        np.stack(replicates, axis=1) if replicates else None,
+        layers[0].resampling,
+    )
+
+
+def _refuse_without_turns(axis: Axis, curved: Bool[np.ndarray, "sequence layer"]) -> None:
+    if not curved.any():
+        raise MeasureError(
+            "curvature needs three different states at consecutive positions of a sequence, found none: "
+            "capture with --tokens all, or leave the measure out"
+        )
+    straight = np.flatnonzero(~curved.any(0))
+    if len(straight):
+        raise MeasureError(
+            f"{axis.describe(int(straight[0]))}: curvature has no meaning where no two successive steps have a length; "
+            "leave the measure or the layer out"
+        )

@@ -1,0 +1,178 @@
+"""Debiased centred kernel alignment: all tokens at once where they are few, random minibatches where they are many.
+
+This module knows rows and Gram sums; it knows no labels and no files.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.context import EXACT_TOKENS, AnalysisContext, Estimate
+from layerscope.measures.estimators.estimator import Estimator
+from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks
+from layerscope.measures.kernels.gram import Criterion, GramSums
+from layerscope.states import StateRows
+
+__all__ = ["DebiasedCka"]
+
+MINIBATCH = 1024
+
+
+class DebiasedCka(Estimator):
+    """CKA from the debiased criterion of minibatches: their mean numerator over the roots of their mean denominators.
+
+    Up to 4,096 tokens there is one batch, the sample, which then holds all tokens. Above, the tokens are permuted with the seed
+    and dealt into batches of about 1,024; each pass over the file collects as many as half the memory holds. Where rows are
+    seen only once, the one batch is the sample.
+
+    Parameters
+    ----------
+    context
+        What is analysed.
+    sample
+        Rows held.
+    wanted
+        Not needed: the family has one measure.
+    """
+
+    def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(context, sample, wanted)
+        self.found: list[Criterion] = []
+        self._buffers: list[torch.Tensor] = []
+        self.batch_sizes: list[int] = []
+        self.minibatches = context.rows is not None and len(context.rows) > EXACT_TOKENS
+        if self.minibatches:
+            self._deal()
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take those rows that belong to the batches of this pass."""
+        if not self.minibatches:
+            return
+        place = self._place[np.searchsorted(self._rows, rows.row)] - self._first
+        here = np.flatnonzero((place >= 0) & (place < len(self._filled)))
+        target, chosen = torch.from_numpy(place[here]), torch.from_numpy(here)
+        self._filled[place[here]] = True
+        self._sequence[place[here]] = rows.sequence_index[here]
+        for buffer, part in zip(self._buffers, [rows] if other is None else [rows, other], strict=True):
+            buffer[target] = part.hidden[chosen]
+
+    def merge(self, part: "DebiasedCka") -> None:
+        """Take the rows another has collected in this pass."""
+        if not self.minibatches:
+            return
+        filled = np.flatnonzero(part._filled)
+        self._filled[filled] = True
+        self._sequence[filled] = part._sequence[filled]
+        for buffer, held in zip(self._buffers, part._buffers, strict=True):
+            buffer[torch.from_numpy(filled)] = held[torch.from_numpy(filled)]
+
+    def empty_like(self, sample: RowSample) -> "DebiasedCka":
+        """Make an empty accumulator that collects the same batches."""
+        part = DebiasedCka(self.context, sample, self.wanted)
+        if self.minibatches:
+            part._turn = self._turn
+            part._begin()
+        return part
+
+    def end_pass(self) -> bool:
+        """Compute the batches that were collected; say whether others remain."""
+        if not self.minibatches:
+            sides = range(1 if self.context.second is None else 2)
+            self._compute([self.sample.hidden(side) for side in sides], self.sample.sequence_index)
+            return False
+        assert self._filled.all()
+        start = 0
+        for batch in self._batches[self._turn : self._turn + self._at_once]:
+            part = slice(start, start + len(batch))
+            self._compute([buffer[part] for buffer in self._buffers], self._sequence[part])
+            start += len(batch)
+        self._turn += self._at_once
+        if self._turn < len(self._batches):
+            self._begin()
+            return True
+        self._buffers = []
+        return False
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute the alignment from the batches' criteria."""
+        mean = self._mean()
+        self._refuse_undefined(mean)
+        alignment = mean.alignment()
+        tokens = sum(self.batch_sizes)
+        chosen: dict[str, int | float | str] = {"batch_size": max(self.batch_sizes), "batches": len(self.batch_sizes)}
+        estimator = "HSIC_1 of Song et al. 2012 (eq. 5), on all tokens at once"
+        if self.minibatches:
+            chosen["batch_seed"] = self.context.seed
+            estimator = (
+                "HSIC_1 of Song et al. 2012 (eq. 5), numerator and denominators averaged over minibatches of a seeded "
+                "permutation of the tokens, divided once"
+            )
+        elif not self.sample.complete:
+            chosen |= {"sample": tokens, "sample_seed": self.context.seed}
+            estimator += " of a seeded sample"
+        estimate = Estimate(alignment[0], tokens, estimator, chosen)
+        if not self.context.bootstrap:
+            return estimate
+        return replace(estimate, replicates=alignment[1:], resampling=Resampling(self._groups, halves=True))
+
+    def _mean(self) -> Criterion:
+        """Average over batches; a half-sample with fewer than four tokens in a batch has no criterion there."""
+        stacked = [np.stack([getattr(part, name) for part in self.found]) for name in Criterion._fields]
+        undefined = np.isnan(stacked[0]).any((2, 3)).all(0)
+        if undefined.any():
+            raise MeasureError(
+                "cka: half of the sequences hold fewer than 4 tokens, too few for an interval: capture more texts, "
+                "or leave --bootstrap out"
+            )
+        return Criterion(*(np.nanmean(values, axis=0) for values in stacked))
+
+    def _deal(self) -> None:
+        assert self.context.rows is not None
+        self._rows = self.context.rows
+        order = np.random.default_rng(self.context.seed).permutation(len(self._rows))
+        self._batches = np.array_split(order, len(self._rows) // MINIBATCH)
+        self._place = np.empty(len(order), np.int64)
+        self._place[order] = np.arange(len(order))
+        self._turn = 0
+        self._at_once = max(1, int(self.context.memory // 2 // (self.context.row_bytes * len(self._batches[0]))))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make room for the batches of the next pass."""
+        first = sum(len(batch) for batch in self._batches[: self._turn])
+        rows = sum(len(batch) for batch in self._batches[self._turn : self._turn + self._at_once])
+        self._first = first
+        self._filled = np.zeros(rows, bool)
+        self._sequence = np.zeros(rows, np.int64)
+        self._buffers = [
+            torch.empty(rows, len(axis), axis.width, dtype=self.context.dtype) for axis in self.context.axes
+        ]
+
+    def _compute(self, states: list[torch.Tensor], sequence: np.ndarray) -> None:
+        """Add one batch: the criterion of all its tokens, then of each half-sample."""
+        group, self._groups = (
+            self._dealt(sequence) if self.context.bootstrap else (np.zeros(len(sequence), np.int64), 1)
+        )
+        sums = GramSums(states[0], states[1] if len(states) > 1 else None, group, self._groups)
+        masks = np.ones((1, self._groups))
+        if self.context.bootstrap:
+            masks = np.concatenate([masks, half_masks(self._groups, self.context.bootstrap, self.context.seed)])
+        self.found.append(sums.criterion(masks, debiased=True))
+        self.batch_sizes.append(len(sequence))
+
+    def _dealt(self, sequence: np.ndarray) -> tuple[np.ndarray, int]:
+        if not self.minibatches:
+            return deal_groups(sequence, self.context.seed)
+        groups, number = deal_groups(np.arange(self.context.sequences), self.context.seed)
+        return groups[sequence], number
+
+    def _refuse_undefined(self, mean: Criterion) -> None:
+        for axis, own in ((self.context.first, mean.own[0]), (self.context.other, mean.own_other[0])):
+            for index in np.flatnonzero(~(own > 0)).tolist():
+                raise MeasureError(
+                    f"{axis.describe(index)}: cka has no meaning there, because its tokens are all equally alike "
+                    "(the debiased similarity with itself is zero); leave cka out"
+                )

@@ -1,0 +1,143 @@
+"""The massive-activation report: where the enormous values are, and what the sequence cosine is without them.
+
+This module knows the accumulators of the products family; it knows no labels and no files.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+
+from layerscope.measures.accumulators.massive_tokens import LEAST_MAGNITUDE, LEAST_RATIO, Candidates
+from layerscope.measures.accumulators.peaks import RANKS, Peaks
+from layerscope.measures.estimators.cosines import WholeSums, present_sequences, sequence_cosines, whole_sums
+from layerscope.measures.estimators.products import Products
+
+__all__ = ["MassiveReport", "report_massive"]
+
+MATTERS = 0.05
+"""A change of the sequence cosine above which the report warns."""
+
+
+@dataclass(frozen=True)
+class MassiveReport:
+    """What an analysis file says of massive activations.
+
+    Attributes
+    ----------
+    table
+        Columns of the table over ``rank``: the largest value of each layer and feature, the 16 with the highest ratio to their
+        layer's median.
+    facts
+        File attributes: how many tokens are massive, where they stand, and how the sequence cosine changes without them.
+    """
+
+    table: dict[str, Shaped[np.ndarray, " rank"]]
+    facts: dict[str, int | float | str]
+
+
+def report_massive(products: Products) -> MassiveReport:
+    """Make the report from what the products family has taken."""
+    medians = products.massive.medians()
+    table = _table(products.peaks[0], medians[: len(products.context.first)])
+    found = products.massive.find(medians)
+    sample = products.sample
+    facts: dict[str, int | float | str] = {
+        "massive_criterion": f"at least {LEAST_MAGNITUDE:g} and {LEAST_RATIO:g} times the layer's median absolute value",
+        "massive_median": "of all tokens" if sample.complete else f"of a seeded sample of {sample.kept} tokens",
+        "massive_tokens": 0 if found is None else len(found),
+        "massive_positions": "" if found is None else _positions(found.position),
+    }
+    largest, mean = _change(products, found)
+    facts |= {"massive_cosine_sequence_change": largest, "massive_cosine_sequence_change_mean": mean}
+    return MassiveReport(table, facts | {"massive_warning": _warning(facts, table, products)})
+
+
+def _table(peaks: Peaks, medians: Float[np.ndarray, " layer"]) -> dict[str, Shaped[np.ndarray, " rank"]]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = peaks.magnitude / medians[:, None]
+    # A peak whose place was not kept is below its layer's 16th, so below the table's.
+    layer, feature = np.nonzero(peaks.kept & (peaks.magnitude > 0))
+    order = np.lexsort((feature, layer, -ratio[layer, feature]))[:RANKS]
+    at = (layer[order], feature[order])
+    return {
+        "massive_layer": peaks.axis.layer[at[0]],
+        "massive_feature": at[1],
+        "massive_token_id": peaks.token_id[at],
+        "massive_position": peaks.position[at],
+        "massive_value": peaks.value[at],
+        "massive_ratio": ratio[at],
+    }
+
+
+def _positions(position: Int[np.ndarray, " token"]) -> str:
+    """Name the positions, the most frequent first."""
+    frequent = [str(place) for place, _ in Counter(position.tolist()).most_common(9)]
+    return ", ".join(frequent[:8] + ["…"] * (len(frequent) > 8))
+
+
+def _change(products: Products, found: Candidates | None) -> tuple[float, float]:
+    """Compute by how much the sequence cosine changes without the massive tokens: at most, and in the mean over pairs.
+
+    NaN where it has no meaning: between captures of two widths, or when no sequence has other tokens.
+    """
+    context, sums = products.context, products.sums
+    if context.first.width != context.other.width:
+        return float("nan"), float("nan")
+    if found is None:
+        return 0.0, 0.0
+    whole = whole_sums(sums)
+    slot = np.cumsum(present_sequences(sums))[found.slot] - 1
+    parts = (found.dots, found.squares, found.squares_other)
+    rest = WholeSums(*(_less(total, part, slot) for total, part in zip(whole, parts, strict=True)))
+    # What rounding leaves of a sequence that is all massive tokens is not a state.
+    some = np.logical_and(
+        (rest.squares > 1e-10 * whole.squares).all(1), (rest.squares_other > 1e-10 * whole.squares_other).all(1)
+    )
+    if not some.any():
+        return float("nan"), float("nan")
+    value, value_rest = (
+        _mean_cosine(WholeSums(*(total[keep] for total in sums_)), products)
+        for sums_, keep in ((whole, np.full(len(some), True)), (rest, some))
+    )
+    change = np.abs(value_rest - value)
+    # A layer with itself never changes: it would only dilute the mean.
+    pairs = change.size - (len(change) if sums.alone and len(change) > 1 else 0)
+    return float(change.max()), float(change.sum() / pairs)
+
+
+def _mean_cosine(whole: WholeSums, products: Products) -> Float[np.ndarray, "layer layer_other"]:
+    ratio, usable = sequence_cosines(whole, products.context, alone=products.sums.alone)
+    mean: np.ndarray = ratio.sum(0) / usable.sum()
+    return mean
+
+
+def _less(
+    total: Float[np.ndarray, "sequence *rest"],
+    part: Float[torch.Tensor, "token *rest"],
+    slot: Int[np.ndarray, " token"],
+) -> Float[np.ndarray, "sequence *rest"]:
+    return torch.from_numpy(total.copy()).index_add_(0, torch.from_numpy(slot), part.double(), alpha=-1).numpy()
+
+
+def _warning(
+    facts: dict[str, int | float | str], table: dict[str, Shaped[np.ndarray, " rank"]], products: Products
+) -> str:
+    change, tokens = float(facts["massive_cosine_sequence_change"]), int(facts["massive_tokens"])
+    positions = str(facts["massive_positions"])
+    if not tokens or not (change > MATTERS or np.isnan(change)):
+        return ""
+    layer = int(np.flatnonzero(products.context.first.layer == table["massive_layer"][0])[0])
+    what = (
+        f"{tokens} token{'s' if tokens > 1 else ''} (position{'s' if ',' in positions else ''} {positions}) carry "
+        f"massive activations, up to {table['massive_ratio'][0]:,.0f} times the median of their layer "
+        f"({products.context.first.describe(layer)}, feature {table['massive_feature'][0]})"
+    )
+    if np.isnan(change):
+        return f"{what}. There is no sequence cosine without them."
+    return (
+        f"{what}. Without them cosine_sequence changes by up to {change:.2f}; cosine_centered and cka lean on the same tokens. "
+        "Read them beside cosine and cosine_sequence_without_first, or leave the first tokens out with --exclude-first."
+    )

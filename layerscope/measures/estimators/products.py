@@ -1,0 +1,206 @@
+"""The cosines, norms and peaks: all that one pass of products of layers gives.
+
+This family is part of every analysis, because the massive-activation report rests on it. It knows sums, not labels or files.
+"""
+
+import numpy as np
+from torch.nn.functional import pad
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.last_tokens import LastTokens
+from layerscope.measures.accumulators.massive_tokens import MassiveTokens
+from layerscope.measures.accumulators.pair_sums import PairSums
+from layerscope.measures.accumulators.peaks import Peaks
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.estimators.cosines import (
+    Resampled,
+    present_sequences,
+    resample,
+    sequence_cosines,
+    token_cosines,
+    whole_sums,
+)
+from layerscope.measures.estimators.estimator import Estimator
+from layerscope.states import StateRows
+
+__all__ = ["Products"]
+
+
+class Products(Estimator):
+    """Sums for the cosines, block influence, angular distance, norms and the largest values.
+
+    Parameters
+    ----------
+    context
+        What is analysed.
+    sample
+        Gives the medians of the massive-activation report.
+    wanted
+        Names of the measures that will be asked for.
+    """
+
+    def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(context, sample, wanted)
+        self.axes = context.axes
+        alone = context.second is None
+        self.sums = PairSums(
+            len(context.first), None if alone else len(context.other), context.dtype, sequences=context.sequences
+        )
+        self.width = max(axis.width for axis in self.axes)
+        self.peaks = [Peaks(axis) for axis in self.axes]
+        self.massive = MassiveTokens(sample)
+        self.last = LastTokens(len(context.first), len(context.other)) if "angular_distance" in wanted else None
+        # Between two captures no product joins neighbours of one capture: block influence then needs its own.
+        self.within = [
+            PairSums(len(axis), None, context.dtype, sequences=context.sequences, whole=False)
+            for axis in self.axes
+            if "block_influence" in wanted and not alone
+        ]
+
+    @property
+    def share_bytes(self) -> int:
+        """The bytes of the sums."""
+        return sum(pairs.nbytes for pairs in (self.sums, *self.within))
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take some rows."""
+        sides = [rows] if other is None else [rows, other]
+        peaks = [peak.update(side) for peak, side in zip(self.peaks, sides, strict=True)]
+        slot, at_start = rows.sequence_index, rows.position == 0
+        # Captures of two widths have norms, but no cosines: none is ever asked for, so zeros may stand in.
+        states = [
+            side.hidden
+            if side.hidden.shape[2] == self.width
+            else pad(side.hidden, (0, self.width - side.hidden.shape[2]))
+            for side in sides
+        ]
+        products = self.sums.update(states[0], states[1] if len(states) > 1 else None, slot, at_start)
+        self.massive.update(rows, other, peaks, products)
+        if self.last is not None:
+            self.last.update(rows, other)
+        for pairs, side in zip(self.within, sides, strict=False):
+            pairs.update(side.hidden, None, slot, at_start)
+
+    def merge(self, part: "Products") -> None:
+        """Add another's sums."""
+        self.sums.merge(part.sums)
+        self.massive.merge(part.massive)
+        for peak, part_peak in zip(self.peaks, part.peaks, strict=True):
+            peak.merge(part_peak)
+        if self.last is not None and part.last is not None:
+            self.last.merge(part.last)
+        for pairs, part_pairs in zip(self.within, part.within, strict=True):
+            pairs.merge(part_pairs)
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute one of the family's measures."""
+        match name:
+            case "cosine":
+                return self._cosine()
+            case "cosine_sequence" | "cosine_sequence_without_first":
+                return self._sequence(name)
+            case "angular_distance":
+                return self._angular()
+            case "block_influence":
+                return self._block_influence()
+            case "norm":
+                return self._norm()
+            case "max_abs":
+                values = [peak.magnitude.max(1) for peak in self.peaks]
+                return _per_layer([Resampled(value) for value in values], self.tokens, "maximum over tokens")
+        raise KeyError(name)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were taken."""
+        return int(self.sums.sums["tokens"].sum())
+
+    def _cosine(self) -> Estimate:
+        total, count = token_cosines(self.sums, self.context, "cosine")
+        value, replicates, resampling = resample(total, count, self.context)
+        return Estimate(
+            value,
+            int(count.sum()),
+            "mean over tokens",
+            self._zero_states(),
+            replicates=replicates,
+            resampling=resampling,
+        )
+
+    def _sequence(self, name: str) -> Estimate:
+        without_first = name == "cosine_sequence_without_first"
+        taken = self.sums.sums["tokens"].sum(0)
+        tokens = int(taken[0] if without_first else taken.sum())
+        if not tokens:
+            nothing = np.full((len(self.context.first), len(self.context.other)), np.nan)
+            return Estimate(nothing, 0, "undefined: there is no token but the first of each sequence")
+        whole = whole_sums(self.sums, without_first=without_first)
+        ratio, usable = sequence_cosines(whole, self.context, alone=self.sums.alone)
+        value, replicates, resampling = resample(ratio, usable, self.context)
+        estimator = "mean over sequences of the cosine of flattened sequences"
+        if without_first:
+            estimator += ", position 0 of each left out"
+        return Estimate(
+            value,
+            tokens,
+            estimator,
+            {"sequences": int(usable.sum())},
+            replicates=replicates,
+            resampling=resampling,
+        )
+
+    def _angular(self) -> Estimate:
+        assert self.last is not None
+        angle = self.last.angle[self.last.position >= 0]
+        usable = ~np.isnan(angle).any((1, 2))
+        if not usable.any():
+            raise MeasureError(
+                "angular_distance: every sequence's last token has an all-zero state; leave the measure out"
+            )
+        value, replicates, resampling = resample(
+            np.nan_to_num(angle) * usable[:, None, None], usable.astype(np.float64), self.context
+        )
+        sequences = int(usable.sum())
+        return Estimate(
+            value,
+            sequences,
+            "mean over sequences of the last token's angle",
+            {"sequences": sequences},
+            replicates=replicates,
+            resampling=resampling,
+        )
+
+    def _block_influence(self) -> Estimate:
+        results = []
+        for axis, pairs in zip(self.axes, self.within or [self.sums], strict=True):
+            total, count = token_cosines(pairs, self.context, "block_influence")
+            influence = np.full((len(total), len(axis)), np.nan)
+            follows = np.flatnonzero(np.diff(axis.layer) == 1) + 1
+            influence[:, follows] = count[:, None] - total[:, follows - 1, follows]
+            results.append(resample(influence, count, self.context))
+        return _per_layer(results, int(count.sum()), "1 - mean cosine with the state before", self._zero_states())
+
+    def _norm(self) -> Estimate:
+        present = present_sequences(self.sums)
+        count = self.sums.sums["tokens"].sum(1).numpy()[present]
+        names = ["norm"] if self.sums.alone else ["norm", "norm_other"]
+        results = [resample(self.sums.sums[name].numpy()[present], count, self.context) for name in names]
+        return _per_layer(results, self.tokens, "mean over tokens")
+
+    def _zero_states(self) -> dict[str, int | float | str]:
+        left_out = self.tokens - int(self.sums.sums["count"].sum())
+        return {"zero_state_tokens": left_out} if left_out else {}
+
+
+def _per_layer(
+    results: list[Resampled], tokens: int, estimator: str, chosen: dict[str, int | float | str] | None = None
+) -> Estimate:
+    return Estimate.of_layers(
+        [result.value for result in results],
+        tokens,
+        estimator,
+        chosen,
+        replicates=[result.replicates for result in results],
+        resampling=results[0].resampling,
+    )

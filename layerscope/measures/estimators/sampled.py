@@ -1,0 +1,168 @@
+"""Measures of pairs of layers that need the tokens themselves, on the seeded sample of up to 4,096 of them.
+
+They are what no sums over tokens give: ranks, neighbours, distances, singular vectors. This module knows which comparison
+each measure is; it knows no formula, no labels and no files.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.comparisons.comparison import Comparison, Pairs
+from layerscope.measures.comparisons.cross_validation import CrossValidatedPrediction
+from layerscope.measures.comparisons.dissimilarities import (
+    KENDALL_TOKENS,
+    Vectors,
+    as_they_are,
+    centred_ranks,
+    centred_values,
+    kendall,
+    ranked,
+)
+from layerscope.measures.comparisons.distance_kernels import WIDTH, DistanceCorrelation, GaussianCka
+from layerscope.measures.comparisons.neighbour_kernels import NeighbourKernels
+from layerscope.measures.comparisons.neighbours import NEIGHBOUR_SCORES, Neighbours
+from layerscope.measures.comparisons.token_sample import TokenSample
+from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.estimators.estimator import Estimator
+from layerscope.measures.estimators.half_samples import HalfSamples
+from layerscope.measures.kernels.canonical import (
+    basis_of,
+    canonical_correlation,
+    canonical_r2,
+    centered_basis,
+    eigenspace_overlap,
+    leading_basis,
+    linear_r2,
+    outnumbered,
+    projected_correlation,
+    smaller_projected_correlation,
+)
+from layerscope.measures.kernels.concentricity import concentricity
+from layerscope.measures.kernels.features import (
+    matched_one_to_one,
+    matched_to_best,
+    permutation_distance,
+    standard_features,
+    unit_cloud,
+)
+from layerscope.measures.kernels.undefined import Undefined
+from layerscope.measures.kernels.uniformity import uniformity
+from layerscope.states import StateRows
+
+__all__ = ["COMPARISONS", "Sampled"]
+
+_Result = TypeVar("_Result")
+_CANONICAL = "canonical correlations of the directions"
+
+
+def _difference(first: float, second: float) -> float:
+    return abs(first - second)
+
+
+COMPARISONS: dict[str, Comparison] = {
+    "cka_rbf": GaussianCka(
+        "HSIC_1 of Song et al. 2012 (eq. 5) of a Gaussian kernel of distances", width_of_median=WIDTH
+    ),
+    "distance_correlation": DistanceCorrelation("correlation of doubly centred distances"),
+    "rsa": Vectors(centred_ranks, "Spearman's correlation of 1 - Pearson's correlation of tokens"),
+    "rsa_kendall": Pairs(
+        ranked, kendall, "Kendall's tau-b of 1 - Pearson's correlation of tokens", most=KENDALL_TOKENS
+    ),
+    "rsa_pearson": Vectors(centred_values, "Pearson's correlation of 1 - Pearson's correlation of tokens"),
+    "rsa_cosine": Vectors(as_they_are, "cosine of 1 - Pearson's correlation of tokens"),
+    "cca_mean": Pairs(centered_basis, canonical_correlation, _CANONICAL, check=outnumbered),
+    "cca_r2": Pairs(centered_basis, canonical_r2, _CANONICAL, check=outnumbered),
+    "svcca": Pairs(
+        centered_basis, canonical_correlation, f"{_CANONICAL} holding 99 % of the variance", check=leading_basis
+    ),
+    "pwcca": Pairs(centered_basis, projected_correlation, f"weighted {_CANONICAL}", check=outnumbered),
+    "pwcca_smaller": Pairs(
+        centered_basis,
+        smaller_projected_correlation,
+        f"weighted {_CANONICAL} of the smaller layer",
+        check=outnumbered,
+    ),
+    "linear_r2": Pairs(centered_basis, linear_r2, "variance of layer predicted from layer_other", check=outnumbered),
+    "linear_r2_cv": CrossValidatedPrediction(),
+    "eigenspace_overlap": Pairs(basis_of, eigenspace_overlap, "overlap of the spans of features", check=outnumbered),
+    **{name: Neighbours() for name in NEIGHBOUR_SCORES},
+    "cknna_unbiased": NeighbourKernels(),
+    "correlation_match_soft": Pairs(standard_features, matched_to_best, "features with their best match"),
+    "correlation_match_hard": Pairs(standard_features, matched_one_to_one, "features matched one to one"),
+    "permutation_procrustes": Pairs(
+        unit_cloud, permutation_distance, "features matched one to one, distance of the rest"
+    ),
+    "concentricity_difference": Pairs(concentricity, _difference, "difference of the mean cosine with the mean state"),
+    "uniformity_difference": Pairs(uniformity, _difference, "difference of uniformity on the sphere"),
+}
+"""How each of the family's measures is computed."""
+
+
+class Sampled(Estimator):
+    """Pairs of layers compared on tokens held.
+
+    What a comparison prepares of a layer is prepared once, whatever the number of pairs and of measures that want it, and freed
+    after the last of them. Where a comparison cannot take all tokens of the sample, it gets those of lowest priority: a smaller
+    sample, just as much drawn with the seed.
+    """
+
+    def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(context, sample, wanted)
+        self._left = wanted & COMPARISONS.keys()
+        self._held: dict[int, TokenSample] = {}
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take nothing: the sample is filled by the engine."""
+
+    def merge(self, part: "Sampled") -> None:
+        """Add nothing."""
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute one of the family's measures."""
+        comparison, measure = COMPARISONS[name], MEASURES[name]
+        rows = self.sample.lowest(comparison.most_tokens(self.context))
+        held = self._hold(rows)
+        value = _defined(name, "there", lambda: comparison.matrix(held, measure))
+        replicates, resampling = None, None
+        if self.context.bootstrap:
+            halves = HalfSamples(self.context, self.sample, rows)
+            where = "on half of the sequences, which an interval takes"
+            replicates = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
+            resampling = halves.resampling
+        self._free(name)
+        tokens, where, chosen = len(held), "all tokens", comparison.facts(held)
+        if tokens < self.sample.seen:
+            where = "a seeded sample of tokens"
+            chosen |= {"sample": tokens, "sample_seed": self.context.seed}
+        words = f"{comparison.words}, of {where}"
+        return Estimate(value, tokens, words, chosen, replicates=replicates, resampling=resampling)
+
+    def _hold(self, rows: np.ndarray) -> TokenSample:
+        """Return these tokens of the sample, the same object for as many of them."""
+        if len(rows) not in self._held:
+            axes = self.context.axes
+            states = [self.sample.settled(side) for side in range(len(axes))]
+            held = TokenSample(states, axes, self.context.epsilon, self.sample.sequence_index)
+            self._held[len(rows)] = held if len(rows) == len(held) else held.select(rows)
+        return self._held[len(rows)]
+
+    def _free(self, name: str) -> None:
+        """Let go of what no other measure wants."""
+        self._left -= {name}
+        for held in self._held.values():
+            held.keep(COMPARISONS[left].prepare for left in self._left)
+
+
+def _defined(name: str, where: str, compute: Callable[[], _Result]) -> _Result:
+    try:
+        return compute()
+    except Undefined as refusal:
+        layer = f"{refusal.where}: " if refusal.where else ""
+        raise MeasureError(
+            f"{layer}{name} has no meaning {where}, because {refusal.reason}; leave {name} out"
+        ) from refusal

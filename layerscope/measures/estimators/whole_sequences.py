@@ -1,0 +1,75 @@
+"""Measures of one sequence at a time, averaged over sequences.
+
+Whole sequences are held: all that an eighth of the memory takes, else a seeded sample. This module knows rows and sums by
+sequence; it knows no labels and no files.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from layerscope.errors import MeasureError
+from layerscope.measures.accumulators.row_sample import RowSample
+from layerscope.measures.accumulators.sequence_sample import SequenceSample
+from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.estimators.cosines import Resampled, resample
+from layerscope.measures.estimators.estimator import Estimator
+from layerscope.measures.kernels.sequence_entropy import sequence_entropy
+from layerscope.states import StateRows
+
+__all__ = ["WholeSequences"]
+
+_SHARE = 8
+
+
+class WholeSequences(Estimator):
+    """Whole sequences held, and what one of them gives.
+
+    Parameters
+    ----------
+    context
+        What is analysed.
+    sample
+        Rows held; not used.
+    wanted
+        Names of the measures that will be asked for.
+    """
+
+    def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
+        super().__init__(context, sample, wanted)
+        self.held = SequenceSample(context.memory // _SHARE // context.row_bytes, context.seed)
+
+    def update(self, rows: StateRows, other: StateRows | None) -> None:
+        """Take some rows."""
+        self.held.update(rows, other)
+
+    def merge(self, part: "WholeSequences") -> None:
+        """Add another's rows."""
+        self.held.merge(part.held)
+
+    def estimate(self, name: str) -> Estimate:
+        """Compute the mean over sequences of their matrix-based entropy."""
+        entropies = zip(
+            *([sequence_entropy(states) for states in sides] for sides in self.held.sequences()), strict=True
+        )
+        results = [self._mean(axis, np.stack(side)) for axis, side in zip(self.context.axes, entropies, strict=True)]
+        where, chosen = "all sequences", {"sequences": len(self.held)}
+        if not self.held.complete:
+            where, chosen = "a seeded sample of sequences", chosen | {"sample_seed": self.context.seed}
+        return Estimate.of_layers(
+            [result.value for result in results],
+            self.held.rows,
+            f"mean of the entropy of each of {where}",
+            dict(chosen),
+            replicates=[result.replicates for result in results],
+            resampling=results[0].resampling,
+        )
+
+    def _mean(self, axis: Axis, entropy: Float[np.ndarray, "sequence layer"]) -> Resampled:
+        usable = ~np.isnan(entropy).any(1)
+        if not usable.any():
+            layer = int(np.isnan(entropy).sum(0).argmax())
+            raise MeasureError(
+                f"{axis.describe(layer)} is zero in every token: matrix_entropy_sequence has no meaning there; "
+                "leave the measure or the layer out"
+            )
+        return resample(np.where(usable[:, None], entropy, 0), usable.astype(np.float64), self.context)

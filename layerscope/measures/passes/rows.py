@@ -1,0 +1,134 @@
+"""Rows of one capture, or of two in step, as the engine takes them.
+
+This module knows sources; it knows no measure.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import cycle
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from layerscope.errors import MeasureError
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.states import StateRows
+from layerscope.store.source import StateSource
+from layerscope.threads import thread_pool
+
+__all__ = ["AnalysisRows", "RowPair", "chunk_rows", "split"]
+
+RowPair = tuple[StateRows, StateRows | None]
+
+_CHUNK_BYTES = 8_000_000
+_BLOCK_BYTES = 16_000_000
+_STORED_TOGETHER = 256
+"""Rows that a capture file stores in one piece of each layer: reading fewer reads the piece twice."""
+
+
+def chunk_rows(row_bytes: int) -> int:
+    """Return how many rows to read at once: what stays in the processor's cache while it is multiplied."""
+    return max(16, min(1024, _CHUNK_BYTES // row_bytes // 16 * 16))
+
+
+class AnalysisRows:
+    """The rows of a source, without the first positions of each sequence, as often as asked for.
+
+    Parameters
+    ----------
+    source, other
+        The capture, and another with which it is compared, row by row.
+    exclude_first
+        Rows at positions below it, in either capture, are left out.
+
+    Attributes
+    ----------
+    rows
+        The numbers of the rows read.
+    sequences
+        How many sequences they belong to.
+
+    Raises
+    ------
+    MeasureError
+        When no row is left.
+    """
+
+    def __init__(self, source: StateSource, other: StateSource | None, exclude_first: int) -> None:
+        self.sources = [source] if other is None else [source, other]
+        self.exclude_first = exclude_first
+        self._keep = np.logical_and.reduce([each.position >= exclude_first for each in self.sources])
+        self.rows: Int[np.ndarray, " token"] = np.flatnonzero(self._keep)
+        if not len(self.rows):
+            raise MeasureError(
+                f"{source.name}: none of its {len(source.position)} tokens is left after leaving out {exclude_first} at each "
+                "start: take a lower --exclude-first"
+            )
+        present, slot = np.unique(source.sequence_index[self._keep], return_inverse=True)
+        self.sequences = len(present)
+        # Sequences are numbered anew, without gaps: sums are kept for those that have rows only.
+        self._slot = np.zeros(len(source.position), np.int64)
+        self._slot[self._keep] = slot
+        self.dtype = max((each.dtype for each in self.sources), key=lambda dtype: dtype.itemsize)
+        self.precision = max(each.precision for each in self.sources)
+
+    def context(
+        self, *, bootstrap: int = 0, null: int = 0, ceiling: int = 0, memory: int = 4_000_000_000, seed: int = 0
+    ) -> AnalysisContext:
+        """Return what an engine must know of these rows before the first."""
+        first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
+        return AnalysisContext(
+            first,
+            rest[0] if rest else None,
+            dtype=self.dtype,
+            rows=self.rows,
+            sequences=self.sequences,
+            exclude_first=self.exclude_first,
+            bootstrap=bootstrap,
+            memory=memory,
+            seed=seed,
+            null=null,
+            ceiling=ceiling,
+            precision=self.precision,
+        )
+
+    def __iter__(self) -> Iterator[RowPair]:
+        """Give the rows block by block, each read while the one before is worked on; a block is valid until the next."""
+        row_bytes = sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize
+        block = _STORED_TOGETHER * max(1, min(16, _BLOCK_BYTES // (row_bytes * _STORED_TOGETHER)))
+        buffers = [
+            [torch.empty(block, len(each.layer), each.width, dtype=each.dtype) for each in self.sources]
+            for _ in range(2)
+        ]
+        starts = [start for start in range(0, len(self._keep), block) if self._keep[start : start + block].any()]
+        jobs = [partial(self._block, start, buffer) for start, buffer in zip(starts, cycle(buffers), strict=False)]
+        coming = thread_pool().submit_read(jobs[0])
+        for following in [*jobs[1:], None]:
+            sides = coming.result()
+            if following is not None:
+                coming = thread_pool().submit_read(following)
+            yield sides[0], sides[1] if len(sides) > 1 else None
+
+    def _block(self, start: int, buffers: list[torch.Tensor]) -> list[StateRows]:
+        stop = min(start + len(buffers[0]), len(self._keep))
+        return [self._rows(each, start, stop, into) for each, into in zip(self.sources, buffers, strict=True)]
+
+    def _rows(self, source: StateSource, start: int, stop: int, buffer: torch.Tensor) -> StateRows:
+        hidden = source.read(start, stop, out=buffer[: stop - start]).to(self.dtype)
+        part = slice(start, stop)
+        rows = StateRows(hidden, np.arange(start, stop), self._slot[part], source.position[part], source.token_id[part])
+        return rows.select(self._keep[part])
+
+
+def split(rows: StateRows, other: StateRows | None, size: int) -> Iterator[RowPair]:
+    """Cut rows into parts of at most `size`."""
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        yield _part(rows, part), None if other is None else _part(other, part)
+
+
+def _part(rows: StateRows, part: slice) -> StateRows:
+    return StateRows(
+        rows.hidden[part], rows.row[part], rows.sequence_index[part], rows.position[part], rows.token_id[part]
+    )

@@ -1,0 +1,174 @@
+"""How far a measure agrees with itself: between halves of the features, and from half of the sequences to the other.
+
+The first is a split-half reliability in the measure's own units, stored as ``<name>_ceiling``; it is no upper bound. The second
+is a correlation between -1 and 1. This module knows rows and halves; it knows no formula.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from layerscope.errors import MeasureError
+from layerscope.measures.context import AnalysisContext, Baseline
+from layerscope.measures.passes.in_memory import InMemoryCapture, error_context, measure_rows
+from layerscope.measures.record import Measure
+
+__all__ = [
+    "joint_ceiling",
+    "noise_ceiling",
+    "pattern_correlation",
+    "require_halves",
+    "split_half",
+    "splittable",
+]
+
+_FEWEST_SEQUENCES = 4
+
+
+def splittable(measure: Measure) -> bool:
+    """Tell whether a measure may compare one half of a layer's features with the other half.
+
+    One that compares feature with feature may not: halves have no feature in common.
+    """
+    return not measure.same_width
+
+
+def require_halves(context: AnalysisContext) -> None:
+    """Refuse what has no halves, before anything is computed.
+
+    Raises
+    ------
+    MeasureError
+        With fewer than four sequences or fewer than two features.
+    """
+    if context.sequences < _FEWEST_SEQUENCES:
+        raise MeasureError(
+            f"split-half reliability needs at least {_FEWEST_SEQUENCES} sequences, got {context.sequences}: capture more texts, "
+            "or leave --ceiling out"
+        )
+    width = min(context.first.width, context.other.width)
+    if width < 2:
+        raise MeasureError(f"halves of the features need at least 2 features, got {width}: leave --ceiling out")
+
+
+def noise_ceiling(
+    held: list[InMemoryCapture], measures: list[Measure], context: AnalysisContext, advance: Callable[[int], None]
+) -> Iterator[Baseline]:
+    """Give each measure that allows it its split-half reliability over features, for all pairs of layers.
+
+    A layer's own value is that between two random halves of its features, on the same tokens, the mean over splits; a pair of
+    layers has the `joint_ceiling` of both.
+
+    Parameters
+    ----------
+    held
+        The rows of each capture.
+    measures
+        Pairwise ones.
+    context
+        Gives the number of splits and the seed.
+    advance
+        Is told of each split done.
+    """
+    able = [measure for measure in measures if splittable(measure)]
+    if not able:
+        return
+    rng = np.random.default_rng([context.seed, 5])
+    own = {measure.name: [np.zeros((context.ceiling, len(side.layer))) for side in held] for measure in able}
+    tokens: dict[str, int] = {}
+    for split in range(context.ceiling):
+        for number, side in enumerate(held):
+            halves = np.array_split(rng.permutation(side.width), 2)
+            for index in range(len(side.layer)):
+                one, two = (side.features(index, np.sort(half)) for half in halves)
+                with error_context("between halves of the features (--ceiling)"):
+                    found = measure_rows(one, two, able, context)
+                for measure in able:
+                    own[measure.name][number][split, index] = found[measure.name].value.item()
+                    tokens[measure.name] = found[measure.name].tokens
+        advance(1)
+    for measure in able:
+        sides = [values.mean(0) for values in own[measure.name]]
+        facts: dict[str, int | float | str] = {
+            "estimator": "random halves of each layer's features; of two layers the "
+            + ("arithmetic mean" if measure.is_distance else "geometric mean"),
+            "ceiling_splits": context.ceiling,
+            "ceiling_tokens": tokens[measure.name],
+        }
+        yield Baseline(measure.name, {"ceiling": joint_ceiling(sides[0], sides[-1], measure)}, facts)
+
+
+def joint_ceiling(
+    own: Float[np.ndarray, " layer"], own_other: Float[np.ndarray, " layer_other"], measure: Measure
+) -> Float[np.ndarray, "layer layer_other"]:
+    """Join two layers' values between halves: geometric mean of similarities, arithmetic mean of distances.
+
+    The first is how unreliability limits a correlation (Spearman 1904); a distance has no such law, and its mean keeps the
+    units. NaN where the halves of a layer do not agree at all.
+    """
+    if measure.is_distance:
+        joint: np.ndarray = np.add.outer(own, own_other) / 2
+    else:
+        joint = np.sqrt(np.multiply.outer(*(np.where(values > 0, values, np.nan) for values in (own, own_other))))
+    return joint
+
+
+def split_half(
+    held: list[InMemoryCapture], measures: list[Measure], context: AnalysisContext, advance: Callable[[int], None]
+) -> Iterator[Baseline]:
+    """Give each measure the correlation of its matrices from two random halves of the sequences, stepped up to all.
+
+    The correlation is Pearson's over pairs of different layers (all pairs between two captures), the mean over splits; r of
+    halves is 2r/(1+r) of all (Spearman 1910, Brown 1910). Nothing is given where it is undefined, as with two layers.
+
+    Parameters
+    ----------
+    held, measures, context, advance
+        See `noise_ceiling`.
+    """
+    rng = np.random.default_rng([context.seed, 6])
+    found: dict[str, list[float]] = {measure.name: [] for measure in measures}
+    for _ in range(context.ceiling):
+        with error_context("in a half of the sequences (--ceiling)"):
+            halves = [
+                measure_rows(*_sides([side.tokens(half) for side in held]), measures, context)
+                for half in _halves_of(held[0].sequence_index, rng)
+            ]
+        for measure in measures:
+            one, two = (half[measure.name].value for half in halves)
+            found[measure.name].append(pattern_correlation(one, two, alone=len(held) == 1))
+        advance(1)
+    for name, correlations in found.items():
+        r = float(np.mean(correlations))
+        if np.isfinite(r):
+            reliability = 2 * r / (1 + r) if r > 0 else r
+            yield Baseline(name, {}, {"split_half": reliability, "split_half_splits": context.ceiling})
+
+
+def pattern_correlation(
+    one: Float[np.ndarray, "layer layer_other"], two: Float[np.ndarray, "layer layer_other"], *, alone: bool
+) -> float:
+    """Correlate two matrices over pairs of different layers, or over all pairs of two captures'; NaN if one is flat.
+
+    Examples
+    --------
+    >>> far = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
+    >>> round(pattern_correlation(1 - far / 4, 5 - far, alone=True), 12)
+    1.0
+    """
+    pairs = ~np.eye(len(one), dtype=bool) if alone else np.ones(one.shape, bool)
+    deviation = [matrix[pairs] - matrix[pairs].mean() for matrix in (one, two)]
+    size = np.sqrt(np.prod([part @ part for part in deviation]))
+    return float(deviation[0] @ deviation[1] / size) if size > 0 else np.nan
+
+
+def _halves_of(sequence_index: Int[np.ndarray, " token"], rng: np.random.Generator) -> list[Int[np.ndarray, " half"]]:
+    """Deal the sequences into two halves; return the tokens of each."""
+    present, slot = np.unique(sequence_index, return_inverse=True)
+    half = rng.permutation(np.arange(len(present)) % 2)
+    return [np.flatnonzero(half[slot] == which) for which in range(2)]
+
+
+def _sides(held: list[InMemoryCapture]) -> tuple[InMemoryCapture, InMemoryCapture | None]:
+    return held[0], held[1] if len(held) > 1 else None
