@@ -36,10 +36,10 @@ from resampling import (
     tasks_of,
     without_score,
 )
-from shelf import Findings, as_called, keep, keep_table, made, say, sink_writer
+from notebook_io import Findings, as_called, keep, keep_table, result_path, display_text, sink_writer
 
 NAME = "01_single_blocks"
-sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
+sweep, findings = ls.open_sweep(result_path("sweep.nc")), Findings(NAME)
 depth, every = int(sweep.attrs["num_blocks"]), tasks_of(sweep)
 able = better_than_guessing(sweep)
 medians = {"loss_difference": over_tasks(sweep, "loss_difference", every)}
@@ -47,7 +47,9 @@ medians["normalized"] = over_tasks(sweep, "normalized", able)
 median = as_one_task(sweep, medians)
 single = np.isin(sweep.variant.values, ["identity", "drop", "swap"])
 keep_table(median.isel(run=single).sel(task="median").to_dataframe()[["variant", "start", *median]], NAME)
-say(f"{sweep.attrs['model']}, {depth} blocks. Loss: median of {', '.join(every)}; score: of {', '.join(able)}.")
+display_text(
+    f"{sweep.attrs['model']}, {depth} blocks. Loss: median of {', '.join(every)}; score: of {', '.join(able)}."
+)
 keep(ls.figures.single(median.isel(run=single), "loss_difference"), NAME)
 
 # %% [markdown]
@@ -56,7 +58,7 @@ keep(ls.figures.single(median.isel(run=single), "loss_difference"), NAME)
 # the tasks on which the full model is better than guessing, its whole interval above chance:
 
 # %%
-say(
+display_text(
     "Draws in which the full model is no better than guessing, which have no score and are left out of its intervals:",
     ", ".join(f"{task} {without_score(task_scores(sweep, task)['normalized']):.1%}" for task in able) + ".",
 )
@@ -89,42 +91,42 @@ dropped, swapped = cost[:, runs("drop")], cost[:, runs("swap")]
 worst = np.argsort(-dropped[0])[:5]
 said = []
 for place, block in enumerate(map(int, worst), start=1):
-    found.add(f"drop_{place}_block", block)
-    said.append(f"block {block} {found.add(f'drop_{place}', *one_number(dropped[:, block]))}")
-say("Left out, these cost most, in nats a token: " + ", ".join(said) + ".")
+    findings.add(f"drop_{place}_block", block)
+    said.append(f"block {block} {findings.add(f'drop_{place}', *one_number(dropped[:, block]))}")
+display_text("Left out, these cost most, in nats a token: " + ", ".join(said) + ".")
 
 # %%
 writer, last = sink_writer(), depth - 1
-found.add("writer", writer)
-beyond = found.add("writer_beyond_last", *one_number(dropped[:, writer] - dropped[:, last]))
-say(
-    f"Block {writer} writes the sink. Left out, it costs {found.add('writer_drop', *one_number(dropped[:, writer]))} nats",
+findings.add("writer", writer)
+beyond = findings.add("writer_beyond_last", *one_number(dropped[:, writer] - dropped[:, last]))
+display_text(
+    f"Block {writer} writes the sink. Left out, it costs {findings.add('writer_drop', *one_number(dropped[:, writer]))} nats",
     f"a token, by {beyond} more than the last block; the score is",
-    f"{found.add('writer_score', *one_number(score[:, runs('drop')[writer]]))} without it and",
-    f"{found.add('last_score', *one_number(score[:, runs('drop')[last]]))} without the last block.",
+    f"{findings.add('writer_score', *one_number(score[:, runs('drop')[writer]]))} without it and",
+    f"{findings.add('last_score', *one_number(score[:, runs('drop')[last]]))} without the last block.",
 )
 others = [block for block in range(depth // 10, last - depth // 10) if block != writer]
 each = np.stack([task_scores(sweep, task)["loss_difference"][0, runs("drop")] for task in every])
-peak = found.add("writer_is_peak", (each[:, writer] > each[:, others].max(axis=1)).sum())
-say(f"In {peak} of {len(every)} tasks it costs more than any of the blocks {others[0]} to {others[-1]}.")
+peak = findings.add("writer_is_peak", (each[:, writer] > each[:, others].max(axis=1)).sum())
+display_text(f"In {peak} of {len(every)} tasks it costs more than any of the blocks {others[0]} to {others[-1]}.")
 second = max(others, key=lambda block: dropped[0, block])
-say(
-    f"Next among them comes block {found.add('next_block', second)}:",
-    f"{found.add('next_drop', *one_number(dropped[:, second]))} nats, a score of",
-    f"{found.add('next_score', *one_number(score[:, runs('drop')[second]]))}.",
+display_text(
+    f"Next among them comes block {findings.add('next_block', second)}:",
+    f"{findings.add('next_drop', *one_number(dropped[:, second]))} nats, a score of",
+    f"{findings.add('next_score', *one_number(score[:, runs('drop')[second]]))}.",
 )
 for name, block in (("swap_first", 0), ("swap_last", depth - 2)):
-    say(f"Blocks {block} and {block + 1} exchanged: {found.add(name, *one_number(swapped[:, block]))}.")
+    display_text(f"Blocks {block} and {block + 1} exchanged: {findings.add(name, *one_number(swapped[:, block]))}.")
 
 # %%
 middle = np.arange(depth // 10, last - depth // 10)
 for name, values in (("drop", dropped), ("swap", swapped)):
-    loss = found.add(f"middle_{name}", *one_number(np.median(values[:, middle], axis=1)))
-    kept = found.add(f"middle_{name}_score", *one_number(known_median(score[:, runs(name)[middle]], axis=1)))
-    say(f"The median of blocks {middle[0]} to {middle[-1]}, {name}: {loss} nats a token, a score of {kept}.")
+    loss = findings.add(f"middle_{name}", *one_number(np.median(values[:, middle], axis=1)))
+    kept = findings.add(f"middle_{name}_score", *one_number(known_median(score[:, runs(name)[middle]], axis=1)))
+    display_text(f"The median of blocks {middle[0]} to {middle[-1]}, {name}: {loss} nats a token, a score of {kept}.")
 milder = (swapped[:, middle] < dropped[:, middle]).mean(axis=1)
-share = found.add("swap_milder", *one_number(milder))
-say(f"Exchanging a block with the next costs less than leaving it out for this share of them: {share}.")
+share = findings.add("swap_milder", *one_number(milder))
+display_text(f"Exchanging a block with the next costs less than leaving it out for this share of them: {share}.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

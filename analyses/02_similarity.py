@@ -36,14 +36,16 @@ import layerscope as ls
 from layerscope.figures.parts.segments import draw_boxes
 from layerscope.figures.parts.axes import set_value_axis
 from resampling import one_number, with_draws
-from shelf import Findings, keep, keep_table, made, matrices, panels, say
+from notebook_io import Findings, keep, keep_table, result_path, matrices, panels, display_text
 
 NAME = "02_similarity"
-found = Findings(NAME)
-every = xr.open_dataset(made("smollm2.nc"), engine="h5netcdf")
-later = xr.open_dataset(made("smollm2-later.nc"), engine="h5netcdf")
-say(f"{every.attrs['model']} on {every.attrs['texts'].rpartition('/')[2]}, {every.cosine.attrs['tokens']} tokens.")
-say(every.attrs["massive_warning"])
+findings = Findings(NAME)
+every = xr.open_dataset(result_path("smollm2.nc"), engine="h5netcdf")
+later = xr.open_dataset(result_path("smollm2-later.nc"), engine="h5netcdf")
+display_text(
+    f"{every.attrs['model']} on {every.attrs['texts'].rpartition('/')[2]}, {every.cosine.attrs['tokens']} tokens."
+)
+display_text(every.attrs["massive_warning"])
 
 # %% [markdown]
 # ## The measures side by side
@@ -84,18 +86,18 @@ with panels(key=key) as (figure, (axes,)):
 keep(figure, NAME + "-largest")
 
 # %%
-say(
+display_text(
     f"From state {begin - 1} to state {begin}, which is block {begin - 1}, the largest value jumps from",
-    f"{found.add('largest_before', top[begin - 1])} to {found.add('largest_after', top[begin])}; without first tokens it is",
-    f"{found.add('largest_after_without_first', rest[begin])} there. Before that it was",
-    f"{found.add('largest_earlier', top[:begin].max())} at most (state {int(top[:begin].argmax())}), and other tokens have",
-    f"{found.add('largest_earlier_without_first', rest[:begin].max())}. It is above half of its most up to state {end},",
+    f"{findings.add('largest_before', top[begin - 1])} to {findings.add('largest_after', top[begin])}; without first tokens it",
+    f"is {findings.add('largest_after_without_first', rest[begin])} there. Before that it was",
+    f"{findings.add('largest_earlier', top[:begin].max())} at most (state {int(top[:begin].argmax())}), and other tokens have",
+    f"{findings.add('largest_earlier_without_first', rest[:begin].max())}. It is above half of its most up to state {end},",
     f"then {', '.join(f'{value:,.0f}' for value in top[end:])} up to the last state, there still",
-    f"{found.add('largest_last_ratio', top[last] / rest[last])} times the largest of all other tokens.",
+    f"{findings.add('largest_last_ratio', top[last] / rest[last])} times the largest of all other tokens.",
     f"All of it is feature {int(every.massive_feature[0])} of the token at position {every.attrs['massive_positions']}.",
 )
 for name, state in (("begin", begin), ("end", end)):
-    found.add(name, state)
+    findings.add(name, state)
 
 # %% [markdown]
 # ## Which blocks survive?
@@ -118,16 +120,16 @@ for (measure, words), cut in cuts.items():
     label = f"{MEASURES[measure]}, {'all tokens' if words == 'all' else 'first left out'}"
     parts = {one: slice(s, s + size) for one, s, size in zip(cut.labels, cut.starts, cut.sizes, strict=True)}
     edges[label] = {
-        f"({begin - 1}, {begin})": found.add(f"{name}_edge", *one_number(values[:, begin - 1, begin])),
-        f"({begin}, {end})": found.add(f"{name}_across", *one_number(values[:, begin, end])),
+        f"({begin - 1}, {begin})": findings.add(f"{name}_edge", *one_number(values[:, begin - 1, begin])),
+        f"({begin}, {end})": findings.add(f"{name}_across", *one_number(values[:, begin, end])),
     }
     within[label] = {"segments": ", ".join(f"{part.start}–{part.stop - 1}" for part in parts.values())}
     for one, part in parts.items():
-        found.add(f"{name}_{one}", part.stop - part.start)
-        within[label][one] = found.add(f"{name}_within_{one}", *one_number(mean_of(values, part, part)))
+        findings.add(f"{name}_{one}", part.stop - part.start)
+        within[label][one] = findings.add(f"{name}_within_{one}", *one_number(mean_of(values, part, part)))
     between = mean_of(values, parts["middle"], parts["ending"])
-    within[label]["middle to ending"] = found.add(f"{name}_between", *one_number(between))
-    within[label]["within - between"] = found.add(f"{name}_contrast", cut.score)
+    within[label]["middle to ending"] = findings.add(f"{name}_between", *one_number(between))
+    within[label]["within - between"] = findings.add(f"{name}_contrast", cut.score)
 pd.DataFrame(edges).T
 
 # %%
@@ -136,12 +138,12 @@ pd.DataFrame(within).T
 # %%
 cut, values = cuts["cosine", "all"], with_draws(every, "cosine")
 first, stop = cut.starts[1], cut.starts[2]
-say(
+display_text(
     f"Per token, the least similarity within the middle (states {first} to {stop - 1}) is",
-    f"{found.add('cosine_all_least_middle', *one_number(values[:, first:stop, first:stop].min((1, 2))))}, that of states",
-    f"{begin} and {stop - 1} {found.add('cosine_all_begin_middle', *one_number(values[:, min(begin, stop - 1), stop - 1]))};",
-    f"the step at its end, ({stop - 1}, {stop}), is {found.add('cosine_all_step', *one_number(values[:, stop - 1, stop]))},",
-    f"where the median of neighbours is {found.add('cosine_all_neighbours', np.median(np.diagonal(values[0], 1)))}.",
+    f"{findings.add('cosine_all_least_middle', *one_number(values[:, first:stop, first:stop].min((1, 2))))}, that of states",
+    f"{begin} and {stop - 1} {findings.add('cosine_all_begin_middle', *one_number(values[:, min(begin, stop - 1), stop - 1]))};",
+    f"the step at its end, ({stop - 1}, {stop}), is {findings.add('cosine_all_step', *one_number(values[:, stop - 1, stop]))},",
+    f"where the median of neighbours is {findings.add('cosine_all_neighbours', np.median(np.diagonal(values[0], 1)))}.",
 )
 
 # %% [markdown]

@@ -31,10 +31,10 @@ import layerscope as ls
 from layerscope.figures.parts.axes import set_value_axis, share_values
 from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
 from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores, tasks_of, without_score
-from shelf import Findings, as_called, keep, keep_table, made, say
+from notebook_io import Findings, as_called, keep, keep_table, result_path, display_text
 
 NAME = "03_task_by_task"
-sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
+sweep, findings = ls.open_sweep(result_path("sweep.nc")), Findings(NAME)
 depth, every, able = int(sweep.attrs["num_blocks"]), tasks_of(sweep), better_than_guessing(sweep)
 scored = {task: task_scores(sweep, task) for task in every}
 full = sweep[["accuracy", "accuracy_low", "accuracy_high", "loss"]].isel(run=0).to_dataframe()
@@ -86,7 +86,7 @@ mean = {
 rows = {}
 for (variant, task), values in mean.items():
     number, low, high = one_number(values)
-    text = found.add(f"{variant}_{task.split(':')[-1]}", number, low, high)
+    text = findings.add(f"{variant}_{task.split(':')[-1]}", number, low, high)
     rows.setdefault(variant, {})[task] = text + (" *" if low <= 0 and high >= 1 else "")
 pd.DataFrame.from_dict(rows, orient="index")
 
@@ -97,9 +97,9 @@ for variant in RANGE_VARIANTS:
     for task in able:
         if task != lowest:
             apart = mean[variant, lowest] - mean[variant, task]
-            text = found.add(f"lowest_{variant}_{task.split(':')[-1]}", *one_number(apart))
+            text = findings.add(f"lowest_{variant}_{task.split(':')[-1]}", *one_number(apart))
             below.setdefault(variant, {})[f"less {task}"] = text
-say(f"Lowest, as the mean over variants, is {lowest}. Its score less that of the others:")
+display_text(f"Lowest, as the mean over variants, is {lowest}. Its score less that of the others:")
 pd.DataFrame.from_dict(below, orient="index")
 
 # %% [markdown]
@@ -119,15 +119,15 @@ for variant in RANGE_VARIANTS:
         over = np.stack([loss[:, runs_of(sweep, variant, count, count)].mean(1) > 1 for count in counts], axis=1)
         on = np.logical_and.accumulate(over[:, ::-1], axis=1)[:, ::-1]
         first = np.where(on.any(1), counts[on.argmax(1)], depth)
-        crossing.setdefault(variant, {})[task] = found.add(f"crossing_{name}", *one_number(first))
-        nats.setdefault(variant, {})[task] = found.add(
+        crossing.setdefault(variant, {})[task] = findings.add(f"crossing_{name}", *one_number(first))
+        nats.setdefault(variant, {})[task] = findings.add(
             f"nats_{name}", *one_number(loss[:, runs_of(sweep, variant, 2, HALF)].mean(1))
         )
-say(f"From how many blocks on more than one nat is lost ({depth}: never):")
+display_text(f"From how many blocks on more than one nat is lost ({depth}: never):")
 pd.DataFrame(crossing).T
 
 # %%
-say("Nats a token lost, mean over the starts that affect from two blocks to half:")
+display_text("Nats a token lost, mean over the starts that affect from two blocks to half:")
 pd.DataFrame(nats).T
 
 # %% [markdown]

@@ -35,12 +35,12 @@ from layerscope.figures.parts.legend import band_entry, legend_entry, level_entr
 from layerscope.figures.parts.markers import FULL, LOOKS, Look, draw_level, draw_points
 from layerscope.figures.parts.style import GREY
 from resampling import ends, one_number, task_scores, tasks_of, weights
-from shelf import Findings, keep, keep_table, made, panels, say
+from notebook_io import Findings, keep, keep_table, result_path, panels, display_text
 
 NAME = "04_loops"
-found = Findings(NAME)
-loops, scaled = ls.open_sweep(made("loops.nc")), xr.load_dataset(made("scaled.nc"), engine="h5netcdf")
-say(
+findings = Findings(NAME)
+loops, scaled = ls.open_sweep(result_path("loops.nc")), xr.load_dataset(result_path("scaled.nc"), engine="h5netcdf")
+display_text(
     f"{loops.attrs['model']}, {loops.attrs['num_blocks']} blocks, {int(loops.examples[0])} examples of {scaled.attrs['task']}."
 )
 
@@ -53,8 +53,8 @@ keep(ls.figures.loops(loops, "loss_difference"), NAME)
 # %%
 best = loop_map(loops, "loss_difference")
 slope, affected, counts = best.proportion, best.affected, best.loops
-whole = found.add("loops_a_block", slope.loops_a_block, slope.low, slope.high)
-say(f"Best loops a block, by least squares through the origin, over all M: {whole}.")
+whole = findings.add("loops_a_block", slope.loops_a_block, slope.low, slope.high)
+display_text(f"Best loops a block, by least squares through the origin, over all M: {whole}.")
 pd.DataFrame({"best loops": best.best, "low": best.low, "high": best.high}, index=pd.Index(affected, name="affected")).T
 
 # %% [markdown]
@@ -82,13 +82,13 @@ for words, most in (("half", loops.attrs["num_blocks"] / 2), ("all", np.inf)):
         fit, *_ = np.linalg.lstsq(design, chosen[:, seen].T, rcond=None)
         errors[words, form] = error = np.sqrt(((design @ fit - chosen[:, seen].T) ** 2).mean(0))
         rows[words, form] = {
-            "loops a block": found.add(f"slope_{form}_{words}", *one_number(fit[-1])) if form != "constant" else "",
-            "error": found.add(f"error_{form}_{words}", *one_number(error)),
+            "loops a block": findings.add(f"slope_{form}_{words}", *one_number(fit[-1])) if form != "constant" else "",
+            "error": findings.add(f"error_{form}_{words}", *one_number(error)),
         }
     for worse, better in (("constant", "proportional"), ("proportional", "affine")):
         beyond = one_number(errors[words, worse] - errors[words, better])
-        text = found.add(f"error_{worse}_beyond_{better}_{words}", *beyond)
-        say(f"{words}: the error of {worse} beyond that of {better} is {text} loops.")
+        text = findings.add(f"error_{worse}_beyond_{better}_{words}", *beyond)
+        display_text(f"{words}: the error of {worse} beyond that of {better} is {text} loops.")
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
@@ -154,19 +154,21 @@ keep(figure, NAME + "-scaled")
 half = (affected > 1) & (affected <= loops.attrs["num_blocks"] / 2)
 most = affected[half][np.argmax(apart[0][half])]  # where the two are furthest apart
 rest = half & (affected != most) if half.sum() > 1 else half
-without = found.add("half_apart_without_most", *one_number(apart[:, rest].mean(1)))
-say(
-    f"They are furthest apart at M = {found.add('half_apart_most', most)}; without it {without} nats apart, up to half."
+without = findings.add("half_apart_without_most", *one_number(apart[:, rest].mean(1)))
+display_text(
+    f"They are furthest apart at M = {findings.add('half_apart_most', most)}; without it {without} nats apart, up to half."
 )
 better = [int(count) for count, high in zip(affected, ends(apart)[1], strict=True) if high < 0]
-say(f"The scale is better beyond noise at M = {', '.join(map(str, better)) or 'no M'}.")
-found.add("scale_better", len(better))
+display_text(f"The scale is better beyond noise at M = {', '.join(map(str, better)) or 'no M'}.")
+findings.add("scale_better", len(better))
 once, looped, rescaled = (values[:, half].mean(1) for values in lines.values())
 for name, values in {"once": once, "loops": looped, "scale": rescaled, "apart": rescaled - looped}.items():
-    mean = found.add(f"half_{name}", *one_number(values))
-    say(f"From 3 blocks to half of all, {name if name != 'apart' else 'scale beyond loops'}: {mean} nats a token.")
+    mean = findings.add(f"half_{name}", *one_number(values))
+    display_text(
+        f"From 3 blocks to half of all, {name if name != 'apart' else 'scale beyond loops'}: {mean} nats a token."
+    )
 regained = np.divide(once - rescaled, once - looped, out=np.full(len(once), np.nan), where=once > looped)
-say(f"Of what loops regain, a scale regains {found.add('half_regained', *one_number(regained))}.")
+display_text(f"Of what loops regain, a scale regains {findings.add('half_regained', *one_number(regained))}.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

@@ -43,14 +43,16 @@ from resampling import (
     tasks_of,
     without_score,
 )
-from shelf import Findings, keep, keep_table, made, say, sink_writer
+from notebook_io import Findings, keep, keep_table, result_path, display_text, sink_writer
 
 NAME = "05_all_variants"
-sweep, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
+sweep, findings = ls.open_sweep(result_path("sweep.nc")), Findings(NAME)
 depth, every = int(sweep.attrs["num_blocks"]), tasks_of(sweep)
 able = better_than_guessing(sweep)
-say(f"{sweep.attrs['model']}, {depth} blocks. Score: median of {', '.join(able)}; loss: of {', '.join(every)}.")
-say(
+display_text(
+    f"{sweep.attrs['model']}, {depth} blocks. Score: median of {', '.join(able)}; loss: of {', '.join(every)}."
+)
+display_text(
     "Draws in which the full model is no better than guessing, which have no score and are left out of its intervals:",
     ", ".join(f"{task} {without_score(task_scores(sweep, task)['normalized']):.1%}" for task in able) + ".",
 )
@@ -99,12 +101,14 @@ writer = sink_writer()
 apart = [count for count in counts if not (depth - count + 1) // 2 <= writer < (depth + count + 1) // 2]
 apart = apart or counts[:1]
 with_it = min((count for count in counts if count > max(apart)), default=max(apart))
-say(f"Block {writer} writes the sink. Up to M = {found.add('without_writer', max(apart))} it is not affected.")
+display_text(
+    f"Block {writer} writes the sink. Up to M = {findings.add('without_writer', max(apart))} it is not affected."
+)
 for number, name in enumerate(PAPER):
     before, after = (one_number(by_variant[count][:, number]) for count in (max(apart), with_it))
-    say(
-        f"{name}: {found.add(f'before_writer_{name}', *before)} nats a token at M = {max(apart)},",
-        f"{found.add(f'with_writer_{name}', *after)} at M = {with_it}.",
+    display_text(
+        f"{name}: {findings.add(f'before_writer_{name}', *before)} nats a token at M = {max(apart)},",
+        f"{findings.add(f'with_writer_{name}', *after)} at M = {with_it}.",
     )
 
 # %% [markdown]
@@ -133,10 +137,10 @@ for (quantity, harm), (words, ends_at) in product(harms.items(), RANGES.items())
     ranked[quantity, words] = ranks = np.mean([rankdata(at(harm, count), axis=-1) for count in some], axis=0)
     column, key = (f"{quantity}, M = {some[0]} to {some[-1]}", f"{quantity}_{words}")
     for number, name in enumerate(PAPER):
-        rows.setdefault(name, {})[column] = found.add(f"rank_{key}_{name}", *one_number(ranks[:, number]))
+        rows.setdefault(name, {})[column] = findings.add(f"rank_{key}_{name}", *one_number(ranks[:, number]))
     tau = np.array([kendalltau(line, np.arange(6)).statistic for line in ranks])
-    rows.setdefault("tau with the paper's order", {})[column] = found.add(f"tau_{key}", *one_number(tau))
-    chance = found.add(f"tau_{key}_p", kendalltau(ranks[0], np.arange(6)).pvalue)
+    rows.setdefault("tau with the paper's order", {})[column] = findings.add(f"tau_{key}", *one_number(tau))
+    chance = findings.add(f"tau_{key}_p", kendalltau(ranks[0], np.arange(6)).pvalue)
     rows.setdefault("p of that tau", {})[column] = chance
 pd.DataFrame.from_dict(rows, orient="index")
 
@@ -150,11 +154,11 @@ for (quantity, words), ranks in ranked.items():
     verdicts = []
     for milder, worse in combinations(range(6), 2):
         number, low, high = one_number(ranks[:, worse] - ranks[:, milder])
-        text = found.add(f"pair_{quantity}_{words}_{PAPER[worse]}_{PAPER[milder]}", number, low, high)
+        text = findings.add(f"pair_{quantity}_{words}_{PAPER[worse]}_{PAPER[milder]}", number, low, high)
         pairs.setdefault(f"{PAPER[worse]} - {PAPER[milder]}", {})[f"{quantity}, {words}"] = text
         verdicts.append(np.sign(low) if low * high > 0 else 0)
     for kind, sign in {"agree": 1, "disagree": -1, "undecided": 0}.items():
-        number = found.add(f"pairs_{quantity}_{words}_{kind}", verdicts.count(sign))
+        number = findings.add(f"pairs_{quantity}_{words}_{kind}", verdicts.count(sign))
         pairs.setdefault(f"of 15, {kind}", {})[f"{quantity}, {words}"] = number
 pd.DataFrame.from_dict(pairs, orient="index")
 
@@ -166,8 +170,8 @@ for seed in np.unique(sweep.seed.values[runs_of(sweep, "random")]):
         own = [run for run in runs_of(sweep, "random", count, count) if sweep.seed.values[run] == seed]
         values[PAPER.index("random")] = loss[0, own].mean()
     each[int(seed)] = np.mean([rankdata(values) for values in of_seed.values()], axis=0)[PAPER.index("random")]
-one, other = (found.add(f"rank_loss_with_random_{f.__name__}", f(each.values())) for f in (min, max))
-say(
+one, other = (findings.add(f"rank_loss_with_random_{f.__name__}", f(each.values())) for f in (min, max))
+display_text(
     f"By loss, with one shuffle in place of their mean, the rank of random in the second range is from {one} to {other}."
 )
 

@@ -34,19 +34,22 @@ from layerscope.figures.parts.axes import set_value_axis
 from layerscope.figures.parts.legend import band_entry, legend_entry, level_entry
 from layerscope.figures.parts.markers import CHANCE, FULL, draw_level, draw_points, task_looks
 from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of, tasks_of, weights
-from shelf import DATA, MADE, Findings, keep, keep_table, made, model_name, panels, say
+from notebook_io import DATA, MADE, Findings, keep, keep_table, result_path, model_name, panels, display_text
 
 NAME = "06_percent"
-found = Findings(NAME)
+findings = Findings(NAME)
 real = {
-    model_name(sweep.attrs["model"]): sweep for sweep in map(ls.open_sweep, map(made, ("sweep.nc", "gemma3-sweep.nc")))
+    model_name(sweep.attrs["model"]): sweep
+    for sweep in map(ls.open_sweep, map(result_path, ("sweep.nc", "gemma3-sweep.nc")))
 }
 family = {
     model_name(sweep.attrs["model"]): sweep for sweep in map(ls.open_sweep, sorted(MADE.glob("depth-*-sweep.nc")))
 }
 first, second = (better_than_guessing(sweep) for sweep in real.values())
 shared = [task for task in first if task in second] or first
-say("Scores are the median over tasks on which both real models are better than guessing:", ", ".join(shared) + ".")
+display_text(
+    "Scores are the median over tasks on which both real models are better than guessing:", ", ".join(shared) + "."
+)
 
 
 def curve(sweep: xr.Dataset, tasks: list[str], quantity: str) -> xr.Dataset:
@@ -128,13 +131,13 @@ rows = {}
 for group in ("loss", "family"):
     curves = groups[group]
     rise = min(1.0, *(float(one.value[0].max()) / 2 for one in curves.values()))
-    say(f"**{group}**: risen by {found.add(f'rise_{group}', rise)} nats a token.")
+    display_text(f"**{group}**: risen by {findings.add(f'rise_{group}', rise)} nats a token.")
     for along in ("percent", "affected"):
         at = {model: reached(one, along, rise) for model, one in curves.items()}
         for model, values in at.items():
-            rows.setdefault(model, {})[along] = found.add(f"{along}_{model}", *one_number(values))
+            rows.setdefault(model, {})[along] = findings.add(f"{along}_{model}", *one_number(values))
         spread = np.maximum.reduce(list(at.values())) / np.maximum(np.minimum.reduce(list(at.values())), 1e-9)
-        rows.setdefault(f"{group}: largest / smallest", {})[along] = found.add(
+        rows.setdefault(f"{group}: largest / smallest", {})[along] = findings.add(
             f"apart_{group}_{along}", *one_number(spread)
         )
 pd.DataFrame.from_dict(rows, orient="index")
@@ -153,8 +156,8 @@ if DATA == "builtin":
         for words, part in parts.items():
             if part.any():
                 values = weights(words, int(part.sum())) @ (harm[half] - harm[0])[part]
-                number = found.add(f"{words}_{model}", *one_number(values))
-                say(f"{model}, half skipped, {words} passages: {number} nats.")
+                number = findings.add(f"{words}_{model}", *one_number(values))
+                display_text(f"{model}, half skipped, {words} passages: {number} nats.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

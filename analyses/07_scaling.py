@@ -52,11 +52,11 @@ import pandas as pd
 import xarray as xr
 
 import layerscope as ls
-from shelf import Findings, keep, keep_table, made, model_name, say
+from notebook_io import Findings, keep, keep_table, result_path, model_name, display_text
 
 NAME = "07_scaling"
-found = Findings(NAME)
-groups = {name: xr.open_dataset(made(f"{name}.nc"), engine="h5netcdf") for name in ("models", "family")}
+findings = Findings(NAME)
+groups = {name: xr.open_dataset(result_path(f"{name}.nc"), engine="h5netcdf") for name in ("models", "family")}
 groups["models"]
 
 # %% [markdown]
@@ -120,18 +120,20 @@ for group, dataset in groups.items():
         verdicts = dataset.verdict.sel(claim=claim).values.astype(str)
         numbers = {word: int((verdicts == word).sum()) for word in ("holds", "fails", "undecided")}
         for word, number in numbers.items():
-            found.add(f"{group}_{claim}_{word}", number)
+            findings.add(f"{group}_{claim}_{word}", number)
         said.append(f"*{words}* " + ", ".join(f"{word} in {number}" for word, number in numbers.items() if number))
-    say(f"**{group}**, of {count} readings: " + "; ".join(said) + ".")
-    found.add(f"{group}_readings", count)
+    display_text(f"**{group}**, of {count} readings: " + "; ".join(said) + ".")
+    findings.add(f"{group}_readings", count)
     paper = dataset.isel(
         reading=int(((dataset.measure == "cosine_sequence") & (dataset.excluded_first == 0)).argmax("reading"))
     )
     for model in dataset.model.values:
         for segment in ("beginning", "ending"):
             one = paper.sel(model=model, segment=segment)
-            found.add(f"{group}_{model}_{segment}", one["size"], one.size_low, one.size_high)
-    found.add(f"{group}_beginning_trend", paper.beginning_trend, paper.beginning_trend_low, paper.beginning_trend_high)
+            findings.add(f"{group}_{model}_{segment}", one["size"], one.size_low, one.size_high)
+    findings.add(
+        f"{group}_beginning_trend", paper.beginning_trend, paper.beginning_trend_low, paper.beginning_trend_high
+    )
 
 # %% [markdown]
 # ## What the cut finds where there is nothing to find
@@ -162,8 +164,8 @@ for group, dataset in groups.items():
             null, cut = ls.segment(featureless(matrix)).sizes, tuple(map(int, one["size"].values))
             near.append(max(abs(size - other) for size, other in zip(null, cut, strict=True)) <= 1)
             rows.setdefault(model, {})[str(one.measure.values)] = f"{cut}, featureless {null}"
-    alike, tried = found.add(f"{group}_featureless", sum(near)), found.add(f"{group}_tried", len(near))
-    say(f"**{group}**: the same sizes within one state in {alike} of {tried}.")
+    alike, tried = findings.add(f"{group}_featureless", sum(near)), findings.add(f"{group}_tried", len(near))
+    display_text(f"**{group}**: the same sizes within one state in {alike} of {tried}.")
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]

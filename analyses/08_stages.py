@@ -35,17 +35,17 @@ from layerscope.figures.parts.axes import set_value_axis
 from layerscope.figures.parts.legend import legend_entry
 from layerscope.figures.parts.markers import LOOKS
 from resampling import one_number, over_tasks, runs_of, tasks_of, with_draws
-from shelf import Findings, keep, keep_table, made, matrices, panels, say
+from notebook_io import Findings, keep, keep_table, result_path, matrices, panels, display_text
 
 NAME = "08_stages"
-found = Findings(NAME)
-sweep = ls.open_sweep(made("sweep.nc"))
+findings = Findings(NAME)
+sweep = ls.open_sweep(result_path("sweep.nc"))
 captures = {"identity": "smollm2.nc", "skip": "smollm2-skip.nc", "middle_repeat": "smollm2-middle_repeat.nc"}
-analyses = {name: xr.open_dataset(made(file), engine="h5netcdf") for name, file in captures.items()}
+analyses = {name: xr.open_dataset(result_path(file), engine="h5netcdf") for name, file in captures.items()}
 PAIR, depth = ("skip", "middle_repeat"), int(sweep.attrs["num_blocks"])
 start = int(analyses["skip"].attrs["schedule"].split(":")[1])
 affected = depth - 2 * start - 1
-say(f"{sweep.attrs['model']}, N = {start}: blocks {start + 1} to {depth - start - 1}, {affected} of {depth}.")
+display_text(f"{sweep.attrs['model']}, N = {start}: blocks {start + 1} to {depth - start - 1}, {affected} of {depth}.")
 
 # %% [markdown]
 # ## Similarity between the states
@@ -108,7 +108,7 @@ for measure, title in MEASURES.items():
             key = (
                 f"pattern_{name}" + ("_flattened" if measure == "cosine_sequence" else "") + ("_plain" if plain else "")
             )
-            alike.setdefault(f"{title}, {words}", {})[name] = found.add(key, *one_number(values))
+            alike.setdefault(f"{title}, {words}", {})[name] = findings.add(key, *one_number(values))
 pd.DataFrame(alike).T
 
 # %% [markdown]
@@ -155,28 +155,28 @@ keep(figure, NAME)
 whole, later = analyses["identity"].variance.values, lines["identity"]["variance_stage"]
 for name, result in analyses.items():
     own, of = result.variance.values, np.median(lines[name]["variance_stage"], axis=0)
-    say(
+    display_text(
         f"{LOOKS[name].name}: of all tokens, the variance of the last state is",
-        f"{found.add(f'growth_all_{name}', own[-1] / own[-3])} times that of two blocks",
-        f"before; without first tokens {found.add(f'growth_later_{name}', of[-1] / of[-3])} times.",
+        f"{findings.add(f'growth_all_{name}', own[-1] / own[-3])} times that of two blocks",
+        f"before; without first tokens {findings.add(f'growth_later_{name}', of[-1] / of[-3])} times.",
     )
 for name in PAIR:
     drift, own = lines[name]["drift_cosine_stage"][:, -1], analyses[name].variance.values
     ratio = lines[name]["variance_stage"] / later
     most = np.nanmax(ratio[:, start + 2 :], axis=1)
     where = start + 2 + int(np.nanargmax(np.median(ratio, axis=0)[start + 2 :]))
-    say(
-        f"**{LOOKS[name].name}**: the drift of the last state is {found.add(f'drift_{name}', np.median(drift))}",
+    display_text(
+        f"**{LOOKS[name].name}**: the drift of the last state is {findings.add(f'drift_{name}', np.median(drift))}",
         f"({drift.min():.2f} to {drift.max():.2f}). Of all tokens, its variance is",
-        f"{found.add(f'variance_all_{name}', own[-1] / whole[-1])} times that of the full model. Without first tokens it is",
-        f"{found.add(f'variance_{name}', np.median(ratio[:, -1]))} times ({ratio[:, -1].min():.2f} to",
+        f"{findings.add(f'variance_all_{name}', own[-1] / whole[-1])} times that of the full model. Without first tokens it is",
+        f"{findings.add(f'variance_{name}', np.median(ratio[:, -1]))} times ({ratio[:, -1].min():.2f} to",
         f"{ratio[:, -1].max():.2f}) that of the full model there, and in any state after the first affected block up to",
-        f"{found.add(f'variance_{name}_most', np.median(most))} times ({most.min():.2f} to {most.max():.2f}),",
-        f"the median greatest in state {found.add(f'variance_{name}_where', where)}.",
+        f"{findings.add(f'variance_{name}_most', np.median(most))} times ({most.min():.2f} to {most.max():.2f}),",
+        f"the median greatest in state {findings.add(f'variance_{name}_where', where)}.",
     )
 last = lines["middle_repeat"]["variance_stage"][:, depth - start] / later[:, depth - start]
-say(
-    f"In the last repeated state the variance is {found.add('variance_repeated', np.median(last))} times the full model's."
+display_text(
+    f"In the last repeated state the variance is {findings.add('variance_repeated', np.median(last))} times the full model's."
 )
 
 # %% [markdown]
@@ -193,9 +193,9 @@ for begin in range((depth - 4) // 2, 0, -1):
         ratio = one["variance_stage"] / later
         numbers = {"two before": ratio[:, -3], "last": ratio[:, -1], "growth": ratio[:, -1] / ratio[:, -3]}
         numbers["drift"] = one["drift_cosine_stage"][:, -1]
-        row = {"loss": found.add(f"loss_{name}_{count}", *one_number(loss[:, run]))}
+        row = {"loss": findings.add(f"loss_{name}_{count}", *one_number(loss[:, run]))}
         for words, values in numbers.items():
-            text = found.add(f"{words.replace(' ', '_')}_{name}_{count}", np.median(values))
+            text = findings.add(f"{words.replace(' ', '_')}_{name}_{count}", np.median(values))
             row[words] = f"{text} ({values.min():.2f} to {values.max():.2f})"
         every[f"M = {count}, {name}"] = row
 pd.DataFrame.from_dict(every, orient="index")

@@ -39,19 +39,19 @@ from layerscope.figures.parts.markers import LOOKS
 from layerscope.figures.parts.style import MISSING, SMALL
 from layerscope.schedules.spec import parse_spec
 from resampling import one_number, weights
-from shelf import DATA, Findings, keep, keep_table, made, panels, say
+from notebook_io import DATA, Findings, keep, keep_table, result_path, panels, display_text
 
 NAME = "09_sums"
-found = Findings(NAME)
-depth = int(ls.open_sweep(made("sweep.nc")).attrs["num_blocks"])
-sums = json.loads(made("sums.json").read_text())
+findings = Findings(NAME)
+depth = int(ls.open_sweep(result_path("sweep.nc")).attrs["num_blocks"])
+sums = json.loads(result_path("sums.json").read_text())
 answers = pd.DataFrame(sums["answers"])
 specs = [parse_spec(name) for name in answers.schedule]
 answers["variant"], answers["affected"] = [s.variant for s in specs], [s.affected(depth) for s in specs]
 answers = answers[answers.affected != 1]
 VARIANTS = ("parallel", "looped_parallel", "skip")
 counted = sorted(set(answers.affected) - {0})
-say(f"{sums['model']}: {answers.id.nunique()} sums, {answers.schedule.nunique()} schedules.")
+display_text(f"{sums['model']}: {answers.id.nunique()} sums, {answers.schedule.nunique()} schedules.")
 
 # %% [markdown]
 # ## Side by side
@@ -130,7 +130,9 @@ alone, until = 1 - counts["not a number alone"] / counts.sum(axis=1), {}
 for name in VARIANTS:
     lost = [count for count in counted if alone[name, count] < 0.5]
     until[name] = max((count for count in counted if count < min(lost, default=np.inf)), default=0)
-    say(f"{LOOKS[name].name}: most answers are numbers, up to M = {found.add(f'{name}_form_until', until[name])}.")
+    display_text(
+        f"{LOOKS[name].name}: most answers are numbers, up to M = {findings.add(f'{name}_form_until', until[name])}."
+    )
 alone[list(VARIANTS)].unstack().round(2)
 
 # %% [markdown]
@@ -172,14 +174,14 @@ share = {
     for name in ("identity", *VARIANTS)
 }
 rights = answers[answers.variant == "identity"].right.to_numpy()
-same = found.add("answers_same", (pairs[0] * (rights[:, None] == rights)).sum())
-apart = found.add("near_apart", *one_number(share["parallel"]["near"] - share["skip"]["near"]))
-say(f"M = {', '.join(map(str, fair))}. Near errors of parallel beyond those of skip: {apart}.")
-say(f"Of pairs of questions {same} have the same right answer.")
+same = findings.add("answers_same", (pairs[0] * (rights[:, None] == rights)).sum())
+apart = findings.add("near_apart", *one_number(share["parallel"]["near"] - share["skip"]["near"]))
+display_text(f"M = {', '.join(map(str, fair))}. Near errors of parallel beyond those of skip: {apart}.")
+display_text(f"Of pairs of questions {same} have the same right answer.")
 pd.DataFrame(
     {
         LOOKS[name].name: {
-            which: found.add(f"{name}_{which}", *one_number(of)) for which, of in sorted(share[name].items())
+            which: findings.add(f"{name}_{which}", *one_number(of)) for which, of in sorted(share[name].items())
         }
         for name in share
     }
@@ -193,11 +195,11 @@ pd.DataFrame(
 
 # %%
 if DATA == "benchmarks":
-    problems = ls.open_sweep(made("problems.nc")).isel(task=0)
+    problems = ls.open_sweep(result_path("problems.nc")).isel(task=0)
     for run, spec in enumerate(problems.schedule.values.astype(str)):
         one = problems.isel(run=run)
-        right = found.add(f"problems_{spec}", one.accuracy, one.accuracy_low, one.accuracy_high)
-        say(f"{spec}: {right} of {int(problems.examples)} right.")
+        right = findings.add(f"problems_{spec}", one.accuracy, one.accuracy_low, one.accuracy_high)
+        display_text(f"{spec}: {right} of {int(problems.examples)} right.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

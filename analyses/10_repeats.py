@@ -41,21 +41,21 @@ from resampling import (
     tasks_of,
     without_score,
 )
-from shelf import Findings, keep, keep_table, made, panels, say, sink_writer
+from notebook_io import Findings, keep, keep_table, result_path, panels, display_text, sink_writer
 
 NAME = "10_repeats"
-found = Findings(NAME)
-repeats, sweep = ls.open_sweep(made("repeats.nc")), ls.open_sweep(made("sweep.nc"))
+findings = Findings(NAME)
+repeats, sweep = ls.open_sweep(result_path("repeats.nc")), ls.open_sweep(result_path("sweep.nc"))
 assert (repeats.example_id.values == sweep.example_id.values).all()
 sizes = sorted(set(repeats.affected.values) - {0})
 tasks = {"loss_difference": tasks_of(repeats), "normalized": better_than_guessing(repeats)}
 writer = sink_writer()
 first = {int(count): int(start) for count, start in zip(repeats.affected.values, repeats.start.values, strict=True)}
 holds = [count for count in sizes if first[count] <= writer < first[count] + count]
-say(
+display_text(
     f"{repeats.attrs['model']}; loss over {', '.join(tasks['loss_difference'])}; score over {', '.join(tasks['normalized'])}."
 )
-say(f"Block {writer} writes the sink: it is in the range from M = {min(holds, default='never')} on.")
+display_text(f"Block {writer} writes the sink: it is in the range from M = {min(holds, default='never')} on.")
 
 # %%
 times = np.array(
@@ -117,19 +117,21 @@ keep(figure, NAME)
 # %%
 some = [number for number, count in enumerate(sizes) if 1 < count <= repeats.attrs["num_blocks"] / 2]
 mean = {which: value["loss_difference", *which][:, some].mean(1) for which in SHOWN}
-say(f"M = {', '.join(str(sizes[number]) for number in some)}.")
+display_text(f"M = {', '.join(str(sizes[number]) for number in some)}.")
 for which in SHOWN:
     name = f"{which[0]}_{which[1]}" if which[1] > 1 else which[0]
-    say(f"{name}: {found.add(name, *one_number(mean[which]))} nats a token.")
+    display_text(f"{name}: {findings.add(name, *one_number(mean[which]))} nats a token.")
 rows = {}
 for count in (2, 3):
     whole, each = (("repeat", count), ("repeat_each", count))
-    say(
-        f"×{count}: the whole beyond block by block {found.add(f'apart_{count}', *one_number(mean[whole] - mean[each]))};",
-        f"block by block is {found.add(f'times_{count}', *one_number(mean[each] / mean[whole]))} times the whole.",
+    display_text(
+        f"×{count}: the whole beyond block by block {findings.add(f'apart_{count}', *one_number(mean[whole] - mean[each]))};",
+        f"block by block is {findings.add(f'times_{count}', *one_number(mean[each] / mean[whole]))} times the whole.",
     )
     apart = value["loss_difference", *whole] - value["loss_difference", *each]
-    rows[f"×{count}"] = [found.add(f"apart_{count}_{m}", *one_number(of)) for m, of in zip(sizes, apart.T, strict=True)]
+    rows[f"×{count}"] = [
+        findings.add(f"apart_{count}_{m}", *one_number(of)) for m, of in zip(sizes, apart.T, strict=True)
+    ]
 pd.DataFrame(rows, index=pd.Index(sizes, name="affected"))
 
 # %% [markdown]
@@ -142,7 +144,7 @@ pd.DataFrame(rows, index=pd.Index(sizes, name="affected"))
 part = {}
 for count in (2, 3):
     of_skip = value["loss_difference", "repeat", count] / value["loss_difference", "skip", 1]
-    part[f"×{count}"] = [found.add(f"part_{count}_{sizes[n]}", *one_number(of_skip[:, n])) for n in some]
+    part[f"×{count}"] = [findings.add(f"part_{count}_{sizes[n]}", *one_number(of_skip[:, n])) for n in some]
 pd.DataFrame(part, index=pd.Index([sizes[number] for number in some], name="affected"))
 
 # %% [markdown]
@@ -154,13 +156,17 @@ pd.DataFrame(part, index=pd.Index([sizes[number] for number in some], name="affe
 score = {which: value["normalized", *which][:, some].mean(1) for which in SHOWN}
 for which in SHOWN:
     name = f"{which[0]}_{which[1]}" if which[1] > 1 else which[0]
-    say(f"{name}: {found.add(f'score_{name}', *one_number(score[which]))}.")
+    display_text(f"{name}: {findings.add(f'score_{name}', *one_number(score[which]))}.")
 for count in (2, 3):
     apart = score["repeat", count] - score["repeat_each", count]
-    say(f"×{count}: the whole beyond block by block {found.add(f'score_apart_{count}', *one_number(apart))}.")
-over_skip = found.add("score_beyond_skip_2", *one_number(score["repeat", 2] - score["skip", 1]))
+    display_text(
+        f"×{count}: the whole beyond block by block {findings.add(f'score_apart_{count}', *one_number(apart))}."
+    )
+over_skip = findings.add("score_beyond_skip_2", *one_number(score["repeat", 2] - score["skip", 1]))
 unknown = np.mean([without_score(task_scores(repeats, task)["normalized"]) for task in tasks["normalized"]])
-say(f"The whole twice beyond skip: {over_skip}. Of the draws {unknown:.1%} have a full model no better than guessing.")
+display_text(
+    f"The whole twice beyond skip: {over_skip}. Of the draws {unknown:.1%} have a full model no better than guessing."
+)
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

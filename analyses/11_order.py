@@ -37,12 +37,12 @@ from layerscope.figures.parts.legend import bar_entry, legend_entry
 from layerscope.figures.parts.markers import LOOKS
 from layerscope.figures.parts.style import GREY, SMALL
 from resampling import better_than_guessing, one_number, runs_of, task_scores, tasks_of, weights, without_score
-from shelf import Findings, as_called, keep, keep_table, made, panels, say, sink_writer
+from notebook_io import Findings, as_called, keep, keep_table, result_path, panels, display_text, sink_writer
 
 NAME = "11_order"
 STEP_BY_STEP = ("arithmetic", "order", "arc_easy", "arc_challenge")
 VARIANTS = ("skip", "parallel", "random", "reverse")
-sweep, found = ls.open_sweep(made("order.nc")), Findings(NAME)
+sweep, findings = ls.open_sweep(result_path("order.nc")), Findings(NAME)
 tasks = tasks_of(sweep)
 short = {task: name.rpartition(":")[2] for task, name in zip(tasks, tasks_of(as_called(sweep)), strict=True)}
 stepwise, others = ([t for t in tasks if (short[t] in STEP_BY_STEP) == inside] for inside in (True, False))
@@ -50,7 +50,7 @@ sizes = sorted(set(sweep.affected.values) - {0})
 writer = sink_writer()
 start = int(sweep.start.values[1:].min())
 inside = "inside" if start < writer <= start + max(sizes) else "outside"
-say(
+display_text(
     f"{sweep.attrs['model']}; step by step: {', '.join(short[task] for task in stepwise)};",
     f"not: {', '.join(short[task] for task in others)}.",
     f"The widest range is blocks {start + 1} to {start + max(sizes)}; block {writer}, which writes the sink, is {inside}.",
@@ -75,7 +75,7 @@ for task in tasks:
     for variant in VARIANTS:
         harms[task, variant] = over_runs(loss.T - loss[0][:, None], variant)
         means[task, variant] = over[task] @ harms[task, variant]
-        found.add(f"{short[task]}_{variant}", *one_number(means[task, variant]))
+        findings.add(f"{short[task]}_{variant}", *one_number(means[task, variant]))
 pd.DataFrame({short[task]: {v: means[task, v][0] for v in VARIANTS} for task in tasks}).T.round(2)
 
 # %% [markdown]
@@ -149,9 +149,11 @@ for variant in VARIANTS[1:]:
     beyond = {task: harms[task, variant] - harms[task, "skip"] for task in tasks}
     scaled = {task: values / harms[task, "skip"].mean() for task, values in beyond.items()}
     tests[variant] = {
-        "times": found.add(f"factor_{variant}", *one_number(geometric(stepwise, variant) / geometric(others, variant))),
-        "Cliff's delta": found.add(f"cliff_{variant}", *one_number(cliff(beyond))),
-        "scaled": found.add(f"cliff_scaled_{variant}", *one_number(cliff(scaled))),
+        "times": findings.add(
+            f"factor_{variant}", *one_number(geometric(stepwise, variant) / geometric(others, variant))
+        ),
+        "Cliff's delta": findings.add(f"cliff_{variant}", *one_number(cliff(beyond))),
+        "scaled": findings.add(f"cliff_scaled_{variant}", *one_number(cliff(scaled))),
     }
 pd.DataFrame.from_dict(tests, orient="index")
 
@@ -173,13 +175,15 @@ scores = {task: 1 - task_scores(sweep, task)["normalized"] for task in known}
 lost = {(task, v): over_runs(scores[task], v) for task in known for v in VARIANTS}
 rows = {}
 for task in known:
-    row = {f"lost, {v}": found.add(f"lost_{v}_{short[task]}", *one_number(lost[task, v])) for v in VARIANTS}
+    row = {f"lost, {v}": findings.add(f"lost_{v}_{short[task]}", *one_number(lost[task, v])) for v in VARIANTS}
     for v in ("random", "reverse"):
         of_skip = part(lost[task, v], lost[task, "skip"])
-        row[f"{v} / skip"] = found.add(f"part_{v}_{short[task]}", *one_number(of_skip))
+        row[f"{v} / skip"] = findings.add(f"part_{v}_{short[task]}", *one_number(of_skip))
     rows[short[task]] = row
 dropped = {short[task]: f"{without_score(scores[task]):.1%}" for task in known}
-say("Draws without a score, as the full model guesses no better:", ", ".join(f"{t} {s}" for t, s in dropped.items()))
+display_text(
+    "Draws without a score, as the full model guesses no better:", ", ".join(f"{t} {s}" for t, s in dropped.items())
+)
 pd.DataFrame(rows)
 
 # %%
@@ -189,11 +193,11 @@ for variant in ("random", "reverse") if all(kinds) else ():
         part(sum(lost[task, variant] for task in kind), sum(lost[task, "skip"] for task in kind)) for kind in kinds
     ]
     one, other = (
-        found.add(f"score_{variant}_{which}", *one_number(of))
+        findings.add(f"score_{variant}_{which}", *one_number(of))
         for which, of in zip(("stepwise", "others"), parts, strict=True)
     )
-    apart = found.add(f"score_apart_{variant}", *one_number(parts[0] - parts[1]))
-    say(f"{variant}: {one} for step-by-step tasks, {other} for the others, apart {apart}.")
+    apart = findings.add(f"score_apart_{variant}", *one_number(parts[0] - parts[1]))
+    display_text(f"{variant}: {one} for step-by-step tasks, {other} for the others, apart {apart}.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

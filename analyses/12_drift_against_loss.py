@@ -32,11 +32,11 @@ import layerscope as ls
 from layerscope.evaluation.bootstrap import correlation
 from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
 from resampling import ends, known_mean, one_number, tasks_of, weights
-from shelf import Findings, as_called, keep, keep_table, made, say
+from notebook_io import Findings, as_called, keep, keep_table, result_path, display_text
 
 NAME = "12_drift_against_loss"
 NEAR = 3
-every, found = ls.open_sweep(made("sweep.nc")), Findings(NAME)
+every, findings = ls.open_sweep(result_path("sweep.nc")), Findings(NAME)
 tasks, drifts = tasks_of(every), [str(name) for name in every.drift.values]
 PREDICTORS = [*drifts, "affected"]
 
@@ -58,8 +58,8 @@ near = altered.loss_difference.transpose("task", "run").values < NEAR
 columns = ["schedule", "variant", "start", "seed", "affected", "loss", "loss_difference", *drifts]
 keep_table(altered[columns].to_dataframe().reset_index("run", drop=True)[columns], NAME)
 whole, again = every.sizes["run"] - 1, every.sizes["run"] - sweep.sizes["run"]
-say(f"{sweep.attrs['model']}, {', '.join(tasks)}: {found.add('runs', len(variants))} runs of {whole};")
-say(f"{again} are the full model or one of the others. {near.mean():.0%} lose less than {NEAR} nats a token.")
+display_text(f"{sweep.attrs['model']}, {', '.join(tasks)}: {findings.add('runs', len(variants))} runs of {whole};")
+display_text(f"{again} are the full model or one of the others. {near.mean():.0%} lose less than {NEAR} nats a token.")
 
 # %% [markdown]
 # ## Rank correlation, and which is best
@@ -80,12 +80,12 @@ draws = [np.repeat(np.arange(len(variants)), often) for often in repeated]
 
 def correlations(name: str, only: np.ndarray) -> np.ndarray:
     """Return the rank correlation with the loss over some runs, task by task: [1 + draw, task]."""
-    found = np.empty((len(draws), len(tasks)))
+    values = np.empty((len(draws), len(tasks)))
     for number, draw in enumerate(draws):
         for row in range(len(tasks)):
             some = draw[only[row][draw]]
-            found[number, row] = correlation(predictor[name][row, some], loss[row, some])
-    return found
+            values[number, row] = correlation(predictor[name][row, some], loss[row, some])
+    return values
 
 
 ranges = np.broadcast_to(np.isin(variants, RANGE_VARIANTS), near.shape)
@@ -98,11 +98,13 @@ for subset, of_tasks in by_subset.items():
     best, prefix = max(mean, key=lambda name: mean[name][0]), f"{subset}_" if subset else ""
     for name, values in mean.items():
         column = f"{prefix or 'correlation_'}{name}"
-        rows[name][WORDS[subset]] = found.add(column, *one_number(values))
-        behind = "" if name == best else found.add(f"{prefix}behind_{name}", *one_number(mean[best] - values))
+        rows[name][WORDS[subset]] = findings.add(column, *one_number(values))
+        behind = "" if name == best else findings.add(f"{prefix}behind_{name}", *one_number(mean[best] - values))
         rows[name][f"{WORDS[subset]}: behind the best"] = behind
-say("Pairs of run and task: " + ", ".join(f"{WORDS[subset]} {only.sum()}" for subset, only in SUBSETS.items()) + ".")
-say(f"{found.add('shuffles', (variants == 'random').sum())} of the runs are shuffles.")
+display_text(
+    "Pairs of run and task: " + ", ".join(f"{WORDS[subset]} {only.sum()}" for subset, only in SUBSETS.items()) + "."
+)
+display_text(f"{findings.add('shuffles', (variants == 'random').sum())} of the runs are shuffles.")
 pd.DataFrame.from_dict(rows, orient="index").T
 
 # %%
@@ -131,9 +133,9 @@ for row in range(len(tasks)):
             errors[name][row, held] = np.abs(loss[row, held] - curve.predict(along[held]))
 means = {name: np.array([of[:, variants == variant].mean() for variant in names]) for name, of in errors.items()}
 least = min(PREDICTORS, key=lambda name: means[name].mean())
-rows = {name: {"error": found.add(f"error_{name}", *one_number(over @ of))} for name, of in means.items()}
+rows = {name: {"error": findings.add(f"error_{name}", *one_number(over @ of))} for name, of in means.items()}
 for name in [name for name in rows if name != least]:
-    behind = found.add(f"error_behind_{name}", *one_number(over @ (means[name] - means[least])))
+    behind = findings.add(f"error_behind_{name}", *one_number(over @ (means[name] - means[least])))
     rows[name]["beyond the least"] = behind
 pd.DataFrame.from_dict(rows, orient="index").fillna("")
 

@@ -30,12 +30,12 @@ from scipy.stats import linregress
 
 import layerscope as ls
 from resampling import better_than_guessing, one_number, over_tasks, runs_of, tasks_of
-from shelf import Findings, keep, keep_table, made, say
+from notebook_io import Findings, keep, keep_table, result_path, display_text
 
 NAME = "13_latency"
-found = Findings(NAME)
-sweep = ls.open_sweep(made("sweep.nc"))
-timed = {tokens: ls.open_sweep(made(f"latency-{tokens}.nc")) for tokens in (64, 1)}
+findings = Findings(NAME)
+sweep = ls.open_sweep(result_path("sweep.nc"))
+timed = {tokens: ls.open_sweep(result_path(f"latency-{tokens}.nc")) for tokens in (64, 1)}
 specs = [str(spec) for spec in timed[64].schedule.values]
 place = {str(spec): run for run, spec in enumerate(sweep.schedule.values)}
 runs = sweep.isel(run=[place[spec] for spec in specs])
@@ -44,8 +44,10 @@ both = {
     tokens: runs.assign({name: one[name] for name in ("seconds_per_token", "stacked")}) for tokens, one in timed.items()
 }
 for tokens, one in both.items():
-    say(f"{tokens} at once: {found.add(f'milliseconds_{tokens}', 1e3 * one.seconds_per_token[0])} ms a token.")
-say(f"{sweep.attrs['model']}; scores over {', '.join(tasks)}.")
+    display_text(
+        f"{tokens} at once: {findings.add(f'milliseconds_{tokens}', 1e3 * one.seconds_per_token[0])} ms a token."
+    )
+display_text(f"{sweep.attrs['model']}; scores over {', '.join(tasks)}.")
 
 # %% [markdown]
 # ## 64 tokens at once
@@ -81,7 +83,7 @@ rows = {}
 for variant in ("skip", "parallel", "looped_parallel"):
     for tokens in both:
         line = linregress(*table[table.variant == variant][["steps", f"time_{tokens}"]].to_numpy().T)
-        rows.setdefault(variant, {})[f"{tokens} at once"] = found.add(f"slope_{variant}_{tokens}", line.slope)
+        rows.setdefault(variant, {})[f"{tokens} at once"] = findings.add(f"slope_{variant}_{tokens}", line.slope)
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %%
@@ -90,8 +92,8 @@ count = int(parallel.affected[(parallel.steps - 0.5).abs().idxmin()])
 halved = table[table.affected == count].set_index("variant")
 for name, row in halved.iterrows():
     for column in ("steps", "time_64", "time_1", "loss_difference"):
-        found.add(f"{column}_{name}", row[column])
-say(f"Nearest to half of the steps, {count} blocks in parallel:")
+        findings.add(f"{column}_{name}", row[column])
+display_text(f"Nearest to half of the steps, {count} blocks in parallel:")
 halved[["stages", "steps", "time_64", "time_1", "loss_difference", "normalized"]].round(2)
 
 # %% [markdown]
@@ -108,7 +110,7 @@ for run in runs_of(runs, "parallel", least=2):
         time = table[f"time_{tokens}"].to_numpy()
         rivals = skips[time[skips] <= max(1.02 * time[run], time[skips].min())]
         apart = one_number(loss[:, run] - loss[:, rivals].min(axis=1))
-        beyond.setdefault(count, {})[f"{tokens} at once"] = found.add(f"beyond_skip_{count}_{tokens}", *apart)
+        beyond.setdefault(count, {})[f"{tokens} at once"] = findings.add(f"beyond_skip_{count}_{tokens}", *apart)
 pd.DataFrame.from_dict(beyond, orient="index").rename_axis("parallel blocks")
 
 # %% [markdown]

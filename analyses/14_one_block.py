@@ -35,13 +35,13 @@ from layerscope.figures.parts.legend import band_entry, bar_entry, legend_entry,
 from layerscope.figures.parts.markers import FULL, LOOKS, draw_level, draw_points
 from layerscope.figures.parts.style import SHADE
 from resampling import ends, one_number, over_tasks, runs_of, tasks_of
-from shelf import Findings, keep, keep_table, made, panels, say, sink_writer
+from notebook_io import Findings, keep, keep_table, result_path, panels, display_text, sink_writer
 from slide_window import CHANGES, windows, written_out
 
 NAME = "14_one_block"
-found = Findings(NAME)
-sweep = ls.open_sweep(made("windows.nc"))
-states = xr.open_dataset(made("windows-largest.nc"), engine="h5netcdf")
+findings = Findings(NAME)
+sweep = ls.open_sweep(result_path("windows.nc"))
+states = xr.open_dataset(result_path("windows-largest.nc"), engine="h5netcdf")
 depth, size, writer = int(sweep.attrs["num_blocks"]), int(states.attrs["size"]), sink_writer()
 places = windows(depth, size)
 first = np.array([blocks.start for blocks in places])
@@ -50,7 +50,7 @@ at = {str(spec): run for run, spec in enumerate(sweep.schedule.values)}
 runs = {change: [at[written_out(depth, blocks, change)] for blocks in places] for change in CHANGES}
 loss = over_tasks(sweep, "loss_difference", tasks_of(sweep))
 harm = {change: loss[:, runs[change]] for change in CHANGES}  # [1 + draw, window]
-say(
+display_text(
     f"{sweep.attrs['model']}, {size} of {depth} blocks; block {writer} writes the sink, and",
     f"{holds.sum()} of {len(places)} windows hold it: those that begin with block {first[holds].min()} to {first[holds].max()}.",
 )
@@ -99,10 +99,10 @@ keep(figure, NAME)
 with_it = int(np.flatnonzero(first == writer)[0]) if writer in first else int(np.flatnonzero(holds)[-1])
 without = min(with_it + 1, len(places) - 1)
 others = [number for number in range(len(places) - 1) if {number, number + 1} != {with_it, without}]
-say(
+display_text(
     f"From blocks {places[without][0]} to {places[without][-1]} to blocks {places[with_it][0]} to {places[with_it][-1]}:"
 )
-middle, rows = ls.open_sweep(made("sweep.nc")), {}
+middle, rows = ls.open_sweep(result_path("sweep.nc")), {}
 wider = over_tasks(middle, "loss_difference", tasks_of(middle))
 for change in CHANGES:
     step = harm[change][:, with_it] - harm[change][:, without]
@@ -111,36 +111,40 @@ for change in CHANGES:
     row |= {"other steps": np.median(steps, axis=1), "largest other step": steps.max(axis=1)}
     (narrow,), (wide,) = (runs_of(middle, change, count, count) for count in (size, size + 2))
     row["of the rise"] = step / (wider[:, wide] - wider[:, narrow])
-    rows[change] = {name: found.add(f"{name.replace(' ', '_')}_{change}", *one_number(of)) for name, of in row.items()}
+    rows[change] = {
+        name: findings.add(f"{name.replace(' ', '_')}_{change}", *one_number(of)) for name, of in row.items()
+    }
     for name, number in (("without", without), ("with", with_it)):
         value = float(states.largest.sel(change=change)[number])
-        rows[change][f"largest |x|, {name}"] = found.add(f"largest_{name}_{change}", value)
+        rows[change][f"largest |x|, {name}"] = findings.add(f"largest_{name}_{change}", value)
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %%
 parts = {"before": first + size <= writer, "with": holds, "after": first > writer}
 mean = {
     change: {
-        words: found.add(f"mean_{words}_{change}", *one_number(harm[change][:, part].mean(1)))
+        words: findings.add(f"mean_{words}_{change}", *one_number(harm[change][:, part].mean(1)))
         for words, part in parts.items()
         if part.any()
     }
     for change in CHANGES
 }
-say("The mean over the windows that end before the writer, hold it, and begin after it:")
+display_text("The mean over the windows that end before the writer, hold it, and begin after it:")
 pd.DataFrame(mean).T
 
 # %%
 before = int(np.flatnonzero(holds)[0]) - 1  # the last window that ends before the writer
 for change in CHANGES:
     values = harm[change][:, max(before + 1, 0)] - harm[change][:, max(before, 0)]
-    say(
+    display_text(
         f"{change}: from the last window before the writer to the first that holds it",
-        f"{found.add(f'step_before_{change}', *one_number(values))} nats; largest value before it",
-        f"{found.add(f'largest_before_{change}', float(states.largest.sel(change=change)[max(before, 0)]))}.",
+        f"{findings.add(f'step_before_{change}', *one_number(values))} nats; largest value before it",
+        f"{findings.add(f'largest_before_{change}', float(states.largest.sel(change=change)[max(before, 0)]))}.",
     )
-beside = found.add("reverse_beyond_parallel", *one_number(harm["reverse"][:, with_it] - harm["parallel"][:, with_it]))
-say(f"With the writer, reverse costs {beside} nats more than parallel.")
+beside = findings.add(
+    "reverse_beyond_parallel", *one_number(harm["reverse"][:, with_it] - harm["parallel"][:, with_it])
+)
+display_text(f"With the writer, reverse costs {beside} nats more than parallel.")
 
 # %% [markdown]
 # ## What it says, on the built-in tasks

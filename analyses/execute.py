@@ -14,7 +14,7 @@ import nbformat
 
 from layerscope.errors import UsageError
 from scripts import ended
-from shelf import DATA, KEPT
+from notebook_io import DATA, KEPT
 
 HERE = Path(__file__).resolve().parent
 

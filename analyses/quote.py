@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from shelf import written
+from notebook_io import written
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "findings.md"

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from layerscope import figures
     from layerscope.capturing.capture import capture
     from layerscope.citing import cite
+    from layerscope.cross_model.layer_matching import best_match
+    from layerscope.cross_model.scaling import scaling
+    from layerscope.cross_model.training import over_training
     from layerscope.evaluation.evaluate import evaluate
     from layerscope.evaluation.sweep import sweep
     from layerscope.evaluation.sweep_grid import sweep_grid
@@ -25,16 +28,13 @@ if TYPE_CHECKING:
     from layerscope.results import read_scaling as open_scaling
     from layerscope.results import read_sweep as open_sweep
     from layerscope.schedules import variants
+    from layerscope.segmentation.segmentation import segment
     from layerscope.store.reader import open_capture
-    from layerscope.structure.matching import best_match
-    from layerscope.structure.scaling import scaling
-    from layerscope.structure.segmentation import segment
-    from layerscope.structure.training import over_training
 
 _HOME = {
     "analyze": "layerscope.measures.analysis:analyze",
     "analyze_model": "layerscope.measures.model_analysis:analyze_model",
-    "best_match": "layerscope.structure.matching:best_match",
+    "best_match": "layerscope.cross_model.layer_matching:best_match",
     "capture": "layerscope.capturing.capture:capture",
     "cite": "layerscope.citing:cite",
     "compare": "layerscope.measures.shortcuts:compare",
@@ -46,10 +46,10 @@ _HOME = {
     "open_capture": "layerscope.store.reader:open_capture",
     "open_scaling": "layerscope.results:read_scaling",
     "open_sweep": "layerscope.results:read_sweep",
-    "over_training": "layerscope.structure.training:over_training",
-    "scaling": "layerscope.structure.scaling:scaling",
+    "over_training": "layerscope.cross_model.training:over_training",
+    "scaling": "layerscope.cross_model.scaling:scaling",
     "scheduled": "layerscope.execution.scheduled:scheduled",
-    "segment": "layerscope.structure.segmentation:segment",
+    "segment": "layerscope.segmentation.segmentation:segment",
     "similarity": "layerscope.measures.shortcuts:similarity",
     "statistics": "layerscope.measures.shortcuts:statistics",
     "sweep": "layerscope.evaluation.sweep:sweep",

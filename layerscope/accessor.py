@@ -71,8 +71,8 @@ class LayerScopeAccessor:
 
     @checked
     def segment(self, measure: str = "cosine", segments: int | str = 3) -> Any:
-        """Find the segments in one measure of this analysis: `layerscope.structure.selection.segment_measure`."""
-        return _ask("segment_measure", self._dataset, measure, segments, home="layerscope.structure.selection")
+        """Find the segments in one measure of this analysis: `layerscope.segmentation.similarity.segment_measure`."""
+        return _ask("segment_measure", self._dataset, measure, segments, home="layerscope.segmentation.similarity")
 
     @checked
     def best_match(self, measure: str = "cka") -> xarray.Dataset:

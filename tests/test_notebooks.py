@@ -147,10 +147,10 @@ def test_figure_is_made_from_results_of_its_commands(script, results, tmp_path, 
     monkeypatch.setenv("LAYERSCOPE_MADE", str(results))
     monkeypatch.setenv("LAYERSCOPE_KEPT", str(tmp_path))
     monkeypatch.syspath_prepend(str(ANALYSES))
-    for name in ("shelf", "resampling"):
+    for name in ("notebook_io", "resampling"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     runpy.run_path(str(script))
-    for name in ("shelf", "resampling"):
+    for name in ("notebook_io", "resampling"):
         sys.modules.pop(name, None)
     kept = {path.suffix for path in tmp_path.glob(f"{script.stem}*")}
     assert kept == {".pdf", ".png", ".csv"}

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from layerscope.errors import CaptureError, UsageError
-from layerscope.schedules.printing import print_stage
+from layerscope.schedules.grammar import print_stage
 from layerscope.schedules.schedule import Schedule
 
 __all__ = ["TokenSelection", "layer_names", "parse_layers"]

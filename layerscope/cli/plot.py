@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from xarray import Dataset
 
-    from layerscope.structure.segmentation import Segmentation
+    from layerscope.segmentation.segmentation import Segmentation
 
 __all__ = ["plot"]
 
@@ -140,7 +140,7 @@ def _fitting(kind: Plot, given: Mapping[str, Any]) -> dict[str, Any]:
 def _of_analysis(file: Path, kind: Plot, options: Mapping[str, Any], width: str) -> "Figure":
     from layerscope import figures
     from layerscope.results import read_analysis
-    from layerscope.structure.selection import similarity_of, within_chance
+    from layerscope.segmentation.similarity import similarity_of, within_chance
 
     result = read_analysis(file)
     if kind is Plot.match:
@@ -159,7 +159,7 @@ def _segments(result: "Dataset", options: Mapping[str, Any]) -> "Segmentation | 
     """Return the segments to draw: those asked for, or three where nothing was asked and there are three to find."""
     from layerscope.cli.numbers import segment_count
     from layerscope.figures.parts.matrix import compares_two
-    from layerscope.structure.selection import segment_measure
+    from layerscope.segmentation.similarity import segment_measure
 
     segments, measure = options.get("segments", "3"), options.get("measure", "cosine")
     count = None if segments == "none" else segment_count(segments)

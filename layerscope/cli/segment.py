@@ -22,8 +22,8 @@ def segment(
     """
     from layerscope.cli.numbers import segment_count
     from layerscope.results import read_analysis
-    from layerscope.structure.clustering import agreement, segment_agglomerative
-    from layerscope.structure.selection import segment_measure, similarity_of
+    from layerscope.segmentation.clustering import agreement, segment_agglomerative
+    from layerscope.segmentation.similarity import segment_measure, similarity_of
 
     count = segment_count(segments)
     result = read_analysis(analysis)

@@ -29,9 +29,9 @@ def training(
     Example: layerscope training step0.h5 step512.h5 --steps 0,512
     """
     from layerscope.cli.numbers import whole_numbers
+    from layerscope.cross_model.training import over_training
     from layerscope.outputs import new_file
     from layerscope.results import write_result
-    from layerscope.structure.training import over_training
 
     target = new_file(output or captures[0].parent / "training.nc", overwrite, *captures)
     result = over_training(

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from layerscope.evaluation.prompt_batches import PromptBatch
 from layerscope.execution.taps import Stream
 from layerscope.measures.kernels.gram import GramSums
-from layerscope.schedules.alignment import reference_states
+from layerscope.schedules.reference_states import reference_states
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.tree import Node, path_to
 

@@ -122,7 +122,7 @@ def sweep(
     -----
     Variants and figures: arXiv 2407.09298. `drift_cosine` is 1 - cos and `drift_norm` |h' - h| / |h| between a run's last
     state and the full model's, position 0 left out; the stages are held against the states that
-    `layerscope.schedules.alignment.reference_states` names.
+    `layerscope.schedules.reference_states.reference_states` names.
     """
     at_least(1, batch_tokens=batch_tokens, seeds=seeds, latency_tokens=latency_tokens)
     at_least(0, most=MOST_DRAWS, bootstrap=bootstrap)

@@ -18,7 +18,7 @@ from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.task_scores import scores
 from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.model import Model
-from layerscope.schedules.alignment import reference_states
+from layerscope.schedules.reference_states import reference_states
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
 from layerscope.schedules.tree import new_block_calls, path_to, prefix_tree

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from layerscope.errors import UsageError, at_least, unknown_name
 from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import VARIANTS, Spec, as_spec
+from layerscope.schedules.spec import Spec, as_spec
+from layerscope.schedules.variant import VARIANTS
 from layerscope.schedules.variants import starts as legal_starts
 
 __all__ = ["RANGE_VARIANTS", "parse_numbers", "plan_runs"]

@@ -1,22 +1,29 @@
-"""The explicit text form of a schedule, read: ``0-12 17-13 (9|10|11)*3 18-29``.
+"""Read and write the explicit text form of a schedule: ``0-12 17-13 (9|10|11)*3 18-29``.
 
-``item {" " item}`` with ``item = (INT | INT-INT | "(" INT {"|" INT} ")") ["*" INT]``: a block, a range of blocks that may
-descend, or blocks that read the same stream; a star repeats the item, a range as a whole.
+The grammar is ``item {" " item}`` with ``item = (INT | INT-INT | "(" INT {"|" INT} ")") ["*" INT]``: a block, a range of
+blocks that may descend, or parallel blocks. A star repeats the item; a range is repeated as one piece.
 """
 
 import re
+from collections.abc import Iterable
+from itertools import groupby
 
 from layerscope.errors import UsageError
-from layerscope.schedules.schedule import MOST_STAGES, Schedule, Stage
 
-__all__ = ["parse_explicit"]
+__all__ = ["MOST_STAGES", "Stage", "parse_explicit", "print_explicit", "print_stage"]
+
+Stage = tuple[int, ...]
+"""Blocks that read the same stream and whose outputs (residual included) are averaged; usually a single block."""
+
+MOST_STAGES = 100_000
+"""Maximum length of a schedule. A longer one is a typing error and would only fill the memory."""
 
 _DIGITS = 9
 _INTEGER = re.compile("[0-9]+")
 
 
-class _Reader:
-    """One line of text, read from left to right; it knows the column, from 1, for messages."""
+class _Scanner:
+    """Scanner over one line of text; it knows the column, counted from 1, for messages."""
 
     def __init__(self, text: str) -> None:
         self._text, self._at, self._last = text, 0, 0
@@ -48,7 +55,7 @@ class _Reader:
         return "the end" if self.ended else repr(self._text[self._at])
 
     def wrong_number(self, what: str) -> UsageError:
-        """Complain of the number read last."""
+        """Return the error that points at the last number."""
         self._at = self._last
         return self.wrong(what)
 
@@ -59,56 +66,99 @@ class _Reader:
         )
 
 
-def parse_explicit(text: str) -> Schedule:
-    """Read a schedule from its explicit form.
+def parse_explicit(text: str) -> list[Stage]:
+    """Parse the explicit form of a schedule into its stages.
 
     Parameters
     ----------
     text
-        Items with one space between.
+        Items separated by one space.
 
     Returns
     -------
-    Schedule
-        Each number a stage of one block, each parenthesis one stage.
+    list of Stage
+        One stage for each block number and for each parenthesis.
 
     Raises
     ------
     UsageError
-        Malformed text, with the column (from 1); a schedule of more than 100,000 stages.
+        The text is malformed; the message gives the column, from 1. The schedule has more than 100,000 stages.
 
     Examples
     --------
     >>> parse_explicit("0 3-2 (1|2)*2")
-    ((0,), (3,), (2,), (1, 2), (1, 2))
+    [(0,), (3,), (2,), (1, 2), (1, 2)]
     """
-    reader, stages = _Reader(text), list[Stage]()
+    scanner, stages = _Scanner(text), list[Stage]()
     while True:
-        item, times = _item(reader), 1
-        if reader.take("*"):
-            times = reader.integer("how often to repeat")
+        item, times = _item(scanner), 1
+        if scanner.take("*"):
+            times = scanner.integer("how often to repeat")
             if times < 1:
-                raise reader.wrong_number("an item is repeated at least once")
+                raise scanner.wrong_number("an item is repeated at least once")
         if len(stages) + len(item) * times > MOST_STAGES:
-            raise reader.wrong_number(f"more than {MOST_STAGES:,} stages")
+            raise scanner.wrong_number(f"more than {MOST_STAGES:,} stages")
         stages.extend(item * times)
-        if reader.ended:
-            return Schedule(stages)
-        reader.require(" ")
+        if scanner.ended:
+            return stages
+        scanner.require(" ")
 
 
-def _item(reader: _Reader) -> list[Stage]:
-    if reader.take("("):
-        stage = [reader.integer("a block")]
-        while reader.take("|"):
-            stage.append(reader.integer("a block"))
-        reader.require("|", ")")
+def _item(scanner: _Scanner) -> list[Stage]:
+    if scanner.take("("):
+        stage = [scanner.integer("a block")]
+        while scanner.take("|"):
+            stage.append(scanner.integer("a block"))
+        scanner.require("|", ")")
         return [tuple(stage)]
-    first = reader.integer("a block, a range or '('")
-    if not reader.take("-"):
+    first = scanner.integer("a block, a range or '('")
+    if not scanner.take("-"):
         return [(first,)]
-    last = reader.integer("the last block of the range")
+    last = scanner.integer("the last block of the range")
     step = 1 if last >= first else -1
     if abs(last - first) >= MOST_STAGES:
-        raise reader.wrong_number(f"more than {MOST_STAGES:,} stages")
+        raise scanner.wrong_number(f"more than {MOST_STAGES:,} stages")
     return [(block,) for block in range(first, last + step, step)]
+
+
+def print_stage(stage: Stage) -> str:
+    """Return one stage as text.
+
+    Examples
+    --------
+    >>> print_stage((13,)), print_stage((9, 10, 11))
+    ('13', '(9|10|11)')
+    """
+    return str(stage[0]) if len(stage) == 1 else f"({'|'.join(map(str, stage))})"
+
+
+def print_explicit(stages: Iterable[Stage]) -> str:
+    """Return stages in their explicit form, shortened by ranges and by stars after single stages.
+
+    Examples
+    --------
+    >>> print_explicit([(0,), (1,), (2,), (2,), (1,), (0, 1)])
+    '0-1 2*2 1 (0|1)'
+    """
+    repeats = [(stage, len(list(equal))) for stage, equal in groupby(stages)]
+    items, at = [], 0
+    while at < len(repeats):
+        end = _range_end(repeats, at)
+        (stage, times), last = repeats[at], repeats[end - 1][0]
+        if end - at > 1:
+            items.append(f"{stage[0]}-{last[0]}")
+        else:
+            items.append(print_stage(stage) + (f"*{times}" if times > 1 else ""))
+        at = end
+    return " ".join(items)
+
+
+def _range_end(repeats: list[tuple[Stage, int]], start: int) -> int:
+    """Return the end of the range that begins at `start`: single blocks, each once, rising or falling by one."""
+    end, step = start + 1, 0
+    while end < len(repeats) and all(len(stage) == times == 1 for stage, times in repeats[end - 1 : end + 1]):
+        difference = repeats[end][0][0] - repeats[end - 1][0][0]
+        if abs(difference) != 1 or (step and difference != step):
+            break
+        end, step = end + 1, difference
+    return end

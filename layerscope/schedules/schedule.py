@@ -1,33 +1,30 @@
-"""What a schedule is: stages of block numbers, and what they cost. Knows no variant and reads no text."""
+"""`Schedule`, a validated sequence of stages of block numbers."""
 
 from collections.abc import Iterable
 
 from layerscope.arguments import checked
 from layerscope.errors import ScheduleError
-from layerscope.schedules.printing import Stage, print_explicit
+from layerscope.schedules.grammar import MOST_STAGES, Stage, print_explicit
 
-__all__ = ["MOST_STAGES", "Schedule", "Stage"]
-
-MOST_STAGES = 100_000
-"""Of one schedule: a longer one is a slip of the pen, and would only fill the memory."""
+__all__ = ["Schedule", "Stage"]
 
 
 class Schedule(tuple[Stage, ...]):
-    """A sequence of stages: what runs in place of blocks 0 … T-1.
+    """A sequence of stages that runs in place of blocks 0 … T-1.
 
-    A tuple of tuples of block numbers, so it compares with and hashes like one. Printed, it is the explicit form that
-    `layerscope.schedules.grammar.parse_explicit` reads back. Made from the stages in order, each a sequence of block numbers.
+    A schedule is a tuple of tuples of block numbers: it compares with and hashes like one. ``str`` gives the explicit
+    form, which `layerscope.schedules.grammar.parse_explicit` parses.
 
     Attributes
     ----------
     depth
-        T of the models it was made for, as `layerscope.variants` do; None for stages that are right wherever their blocks exist.
-        Two schedules of the same stages are equal whatever they were made for.
+        T of the model that the schedule was made for; the functions of `layerscope.variants` set it. None for stages
+        that are valid for every model with these blocks. It does not take part in comparisons.
 
     Raises
     ------
     ScheduleError
-        No stage at all, an empty stage, a negative block, more than 100,000 stages.
+        No stage, an empty stage, a negative block, or more than 100,000 stages.
 
     Examples
     --------
@@ -44,11 +41,11 @@ class Schedule(tuple[Stage, ...]):
 
     @checked
     def __new__(cls, stages: Iterable[Iterable[int]], depth: int | None = None) -> "Schedule":
-        """Check the stages and keep them."""
+        """Validate the stages and return the schedule."""
         schedule = super().__new__(cls, map(tuple, stages))
         schedule.depth = depth
         if not schedule:
-            raise ScheduleError("a schedule needs at least one stage: nothing would run")
+            raise ScheduleError("a schedule needs at least one stage")
         if len(schedule) > MOST_STAGES:
             raise ScheduleError(f"the schedule has {len(schedule):,} stages, and the most is {MOST_STAGES:,}")
         for number, stage in enumerate(schedule):
@@ -63,21 +60,21 @@ class Schedule(tuple[Stage, ...]):
 
     @property
     def block_calls(self) -> int:
-        """How many times a block runs, all stages counted."""
+        """Number of block calls over all stages."""
         return sum(map(len, self))
 
     def check_depth(self, depth: int) -> None:
-        """Refuse a schedule that was made for another depth, or names a block which a model of `depth` blocks has not.
+        """Raise unless the schedule is valid for a model of `depth` blocks.
 
         Raises
         ------
         ScheduleError
-            When it was or does.
+            The schedule was made for another depth, or names a block that the model does not have.
         """
         if self.depth not in (None, depth):
             raise ScheduleError(
-                f"the schedule was made for a model of {self.depth} blocks, and this one has {depth}: make it anew for {depth}, "
-                "or write it as text to run these very blocks"
+                f"the schedule was made for a model of {self.depth} blocks, and this one has {depth}: make it again for "
+                f"{depth}, or write it as text to run exactly these blocks"
             )
         highest = max(map(max, self))
         if highest >= depth:

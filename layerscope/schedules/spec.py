@@ -1,92 +1,24 @@
-"""Schedules by name: the SPEC of the command line, such as ``skip:12`` or ``looped_parallel:12:loops=3``.
+"""`Spec`: a schedule by name, such as ``skip:12`` or ``looped_parallel:12:loops=3``, for a model of any depth."""
 
-One record a variant says what it takes; parsing, printing, listing and the columns of a sweep all read it.
-"""
-
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated
 
 from layerscope.arguments import check_fields, checked
 from layerscope.errors import UsageError, unknown_name
-from layerscope.schedules import variants
-from layerscope.schedules.grammar import parse_explicit
-from layerscope.schedules.printing import print_explicit
+from layerscope.schedules.grammar import parse_explicit, print_explicit
 from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.variant import VARIANTS, Variant
+from layerscope.schedules.variants import affected
 
-__all__ = ["VARIANTS", "ScheduleLike", "Spec", "Variant", "as_spec", "parse_schedule", "parse_spec"]
-
-Place = Literal["nothing", "start", "block", "range"]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A family of schedules.
-
-    Attributes
-    ----------
-    build
-        Called as ``build(depth, *place, **option)``; see `layerscope.schedules.variants`.
-    place
-        What its number means: a start N, one block, a range of blocks, or it takes none.
-    figure
-        Where the paper (arXiv 2407.09298) shows it.
-    option
-        The one integer option with its default: ``seed``, ``loops`` or ``times``; None without.
-    """
-
-    build: Callable[..., Schedule]
-    place: Place
-    figure: str
-    option: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name in a SPEC."""
-        return self.build.__name__
-
-    @property
-    def summary(self) -> str:
-        """What it does, in a sentence."""
-        return (inspect.getdoc(self.build) or "").split("\n")[0]
-
-    @property
-    def default(self) -> int | None:
-        """The default of its option."""
-        return None if self.option is None else int(inspect.signature(self.build).parameters[self.option].default)
-
-    @property
-    def form(self) -> str:
-        """How it is written."""
-        place = {"nothing": "", "start": ":N", "block": ":I", "range": ":A-B"}[self.place]
-        return f"{self.name}{place}" + (f":{self.option}={self.default}" if self.option else "")
-
-
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        Variant(variants.identity, "nothing", ""),
-        Variant(variants.skip, "start", "4, 12"),
-        Variant(variants.middle_repeat, "start", "5"),
-        Variant(variants.reverse, "start", "6"),
-        Variant(variants.random, "start", "7", option="seed"),
-        Variant(variants.parallel, "start", "8"),
-        Variant(variants.looped_parallel, "start", "9, 10", option="loops"),
-        Variant(variants.drop, "block", "2"),
-        Variant(variants.swap, "block", "2"),
-        Variant(variants.repeat, "range", "17", option="times"),
-        Variant(variants.repeat_each, "range", "17", option="times"),
-    )
-}
-"""All variants by name. Those with a start are the range variants, which ``--variants all`` means."""
+__all__ = ["ScheduleLike", "Spec", "as_spec", "parse_schedule", "parse_spec"]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A schedule as it is asked for; it becomes definite for a model of a certain depth.
+    """A schedule by name, independent of the depth of a model.
 
     Attributes
     ----------
@@ -95,9 +27,9 @@ class Spec:
     place
         The numbers after the name: none, a start or block, or the two ends of a range.
     option
-        The value of the variant's option; None where it has none.
+        Value of the variant's option; None if it has no option.
     stages
-        The stages of an explicit schedule.
+        Stages of an explicit schedule.
 
     Examples
     --------
@@ -114,7 +46,7 @@ class Spec:
     def __post_init__(self) -> None:
         check_fields(self)
         if (self.variant == "explicit") != (self.stages is not None):
-            raise UsageError("Spec: the variant 'explicit' has stages, and no other variant has")
+            raise UsageError("Spec: stages and the variant 'explicit' go together: give both or neither")
         if self.variant == "explicit":
             return
         if self.variant not in VARIANTS:
@@ -129,7 +61,7 @@ class Spec:
         Raises
         ------
         ScheduleError
-            When such a model has none.
+            The schedule is not valid for a model of this depth.
         """
         if self.stages is not None:
             self.stages.check_depth(depth)
@@ -139,30 +71,32 @@ class Spec:
         return variant.build(depth, *self.place, **option)
 
     def affected(self, depth: int) -> int:
-        """Return how many blocks the schedule affects; -1 for an explicit one."""
+        """Return the number of blocks that the schedule affects; -1 for an explicit schedule."""
         if self.variant == "explicit":
             return -1
-        counted: dict[str, Callable[[], int]] = {
-            "nothing": lambda: 0,
-            "start": lambda: len(variants.affected(depth, self.place[0])),
-            "block": lambda: 2 if self.variant == "swap" else 1,
-            "range": lambda: self.place[1] - self.place[0] + 1,
-        }
-        return counted[VARIANTS[self.variant].place]()
+        match VARIANTS[self.variant].place:
+            case "nothing":
+                return 0
+            case "start":
+                return len(affected(depth, self.place[0]))
+            case "block":
+                return 2 if self.variant == "swap" else 1
+            case "range":
+                return self.place[1] - self.place[0] + 1
 
     @property
     def start(self) -> int:
-        """N, or the (first) block; -1 where there is none."""
+        """The start N or the (first) block; -1 without one."""
         return self.place[0] if self.place else -1
 
     @property
     def seed(self) -> int:
-        """The seed of a shuffle, else -1."""
+        """Seed of the shuffle; -1 for other variants."""
         return self._option("seed")
 
     @property
     def loops(self) -> int:
-        """How often the parallel stage runs, else -1."""
+        """Number of runs of the parallel stage; -1 for other variants."""
         return self._option("loops")
 
     def _option(self, name: str) -> int:
@@ -181,28 +115,29 @@ ScheduleLike = Annotated[
     Schedule | Spec | str | Sequence[Sequence[int]],
     "a text such as 'skip:12', or stages of block numbers such as ((0,), (1, 2))",
 ]
-"""A schedule in any form that the public functions take."""
+"""A schedule in any form that the public functions accept."""
 
 
 @checked
 def parse_spec(text: str) -> Spec:
-    """Read a SPEC: a variant with its numbers, or an explicit schedule.
+    """Parse a SPEC: a variant with its numbers, or an explicit schedule.
 
     Parameters
     ----------
     text
-        ``identity``, ``skip:N``, ``random:N:seed=0``, ``repeat:A-B:times=2``, … (see `VARIANTS`), or the explicit form of
-        `layerscope.schedules.grammar`. An option left out takes its default.
+        ``identity``, ``skip:N``, ``random:N:seed=0``, ``repeat:A-B:times=2``, … (see
+        `layerscope.schedules.variant.VARIANTS`), or the explicit form of `layerscope.schedules.grammar`. An omitted
+        option takes its default.
 
     Returns
     -------
     Spec
-        Its ``str`` is the canonical text, options written out.
+        ``str`` gives the canonical text, with the option written out.
 
     Raises
     ------
     UsageError
-        Malformed text, with the column (from 1).
+        The text is malformed; the message gives the column, from 1.
 
     Examples
     --------
@@ -210,7 +145,7 @@ def parse_spec(text: str) -> Spec:
     ('looped_parallel:12:loops=3', '0-2 (3|4)*2 5')
     """
     if not text[:1].isalpha():
-        return Spec("explicit", stages=parse_explicit(text))
+        return Spec("explicit", stages=Schedule(parse_explicit(text)))
     name, *rest = text.split(":")
     if name not in VARIANTS:
         close = get_close_matches(name, VARIANTS, n=1)
@@ -219,7 +154,7 @@ def parse_spec(text: str) -> Spec:
             f"schedule {text!r}, column 1: no variant {name!r}.{hint}\nKnown: {', '.join(VARIANTS)}; or write the blocks."
         )
     variant = VARIANTS[name]
-    columns = [len(name) + 2]  # where each part begins
+    columns = [len(name) + 2]  # of each part
     for part in rest:
         columns.append(columns[-1] + len(part) + 1)
 
@@ -234,7 +169,7 @@ def parse_spec(text: str) -> Spec:
         option = _option(variant.option, rest.pop(0), lambda what: wrong(done, what))
         done += 1
     if rest:
-        raise wrong(done, f"{rest[0]!r} is one part too many")
+        raise wrong(done, f"{rest[0]!r} is unexpected")
     return Spec(name, place, option)
 
 
@@ -263,14 +198,14 @@ def _option(name: str, part: str, wrong: Callable[[str], UsageError]) -> int:
 
 @checked
 def as_spec(schedule: ScheduleLike) -> Spec:
-    """Return what a schedule given in any form (text, `Spec`, stages) is called, for whatever model.
+    """Return the `Spec` of a schedule in any form: text, `Spec` or stages.
 
     Raises
     ------
     UsageError
-        Malformed text, or no schedule in any form.
+        The text is malformed, or the value is not a schedule in any form.
     ScheduleError
-        Stages that make no schedule.
+        The stages are not a valid schedule.
 
     Examples
     --------
@@ -285,14 +220,14 @@ def as_spec(schedule: ScheduleLike) -> Spec:
 
 
 def parse_schedule(schedule: ScheduleLike, depth: int) -> tuple[Spec, Schedule]:
-    """Return a schedule given in any form, and what it is called, for a model of `depth` blocks.
+    """Return the `Spec` and the `Schedule` of a schedule in any form, for a model of `depth` blocks.
 
     Raises
     ------
     UsageError
-        Malformed text.
+        The text is malformed.
     ScheduleError
-        A schedule of another depth, or one that is none.
+        The schedule is not valid for a model of this depth.
 
     Examples
     --------

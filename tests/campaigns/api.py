@@ -25,7 +25,7 @@ from layerscope.models.model import Model
 from layerscope.results import read_sweep, read_training, write_result
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
-from layerscope.structure.selection import segment_measure, similarity_of
+from layerscope.segmentation.similarity import segment_measure, similarity_of
 from tests.campaigns.report import Trial, run
 from tests.campaigns.wrong_values import hurt, wrong_values
 from tests.families import tiny_module

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 from layerscope.errors import LayerScopeError, UsageError
-from layerscope.schedules.spec import VARIANTS, parse_spec
+from layerscope.schedules.spec import parse_spec
+from layerscope.schedules.variant import VARIANTS
 from tests.campaigns.report import Trial, run
 
 RIGHT = ("refused", "read back", "read back, for no depth")

@@ -7,7 +7,8 @@ import pytest
 
 from layerscope.evaluation.tasks.builtin import TASKS, builtin_task
 from layerscope.measures.catalogue import MEASURES
-from layerscope.schedules.spec import VARIANTS, parse_spec
+from layerscope.schedules.spec import parse_spec
+from layerscope.schedules.variant import VARIANTS
 from tests.cli.test_commands import run
 
 

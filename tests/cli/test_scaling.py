@@ -7,7 +7,7 @@ import pytest
 import layerscope as ls
 from layerscope.results import write_result
 from tests.cli.test_commands import run
-from tests.structure.analyses import analysis
+from tests.cross_model.analyses import analysis
 
 SIZES = {"small": (2, 4, 1), "medium": (3, 9, 1), "large": (4, 14, 1)}
 

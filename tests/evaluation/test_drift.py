@@ -13,7 +13,7 @@ from layerscope.evaluation.scoring import score_batch
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.model import Model
 from layerscope.schedules import variants
-from layerscope.schedules.alignment import reference_states
+from layerscope.schedules.reference_states import reference_states
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import prefix_tree

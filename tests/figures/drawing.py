@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 DIMS = ("layer", "layer_other")
 

@@ -5,8 +5,9 @@ import random
 import numpy as np
 import xarray as xr
 
-from layerscope.schedules.alignment import reference_states
-from layerscope.schedules.spec import VARIANTS, parse_schedule
+from layerscope.schedules.reference_states import reference_states
+from layerscope.schedules.spec import parse_schedule
+from layerscope.schedules.variant import VARIANTS
 
 RANGE_VARIANTS = [variant.name for variant in VARIANTS.values() if variant.place == "start"]
 TASKS = {  # full model's loss, loss of a broken model, accuracy, chance

@@ -16,9 +16,9 @@ from layerscope.errors import UsageError
 from layerscope.figures.parts.figure import Figure
 from layerscope.figures.parts.matrix import scale_of, tick_positions
 from layerscope.figures.parts.segments import spread
-from layerscope.structure.segmentation import segment
+from layerscope.segmentation.segmentation import segment
 from tests.figures.drawing import assert_readable, between_two, drawn, labelled, words
-from tests.structure.matrices import planted, published
+from tests.segmentation.matrices import planted, published
 
 
 def cells_of(figure):

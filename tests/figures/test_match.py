@@ -4,8 +4,8 @@ import xarray as xr
 from matplotlib.collections import PolyCollection
 
 from layerscope import figures
+from layerscope.cross_model.layer_matching import best_match
 from layerscope.errors import UsageError
-from layerscope.structure.matching import best_match
 from tests.figures.drawing import assert_readable, between_two, labelled
 
 

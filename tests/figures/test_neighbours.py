@@ -8,10 +8,10 @@ from matplotlib.collections import PathCollection, PolyCollection
 from layerscope import figures
 from layerscope.errors import UsageError
 from layerscope.figures.data.adjacent_layers import with_adjacent_layers
-from layerscope.structure.segmentation import segment
-from layerscope.structure.selection import within_chance
+from layerscope.segmentation.segmentation import segment
+from layerscope.segmentation.similarity import within_chance
 from tests.figures.drawing import assert_readable, labelled, statistics, words
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 DIMS = ("layer", "layer_other")
 

@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from layerscope import figures
 from layerscope.errors import UsageError
-from layerscope.structure.segmentation import segment
+from layerscope.segmentation.segmentation import segment
 from tests.figures.drawing import assert_readable, between_two, cosines, words
 
 

@@ -6,9 +6,9 @@ from matplotlib.patches import Rectangle
 
 from layerscope import figures
 from layerscope.errors import UsageError
-from layerscope.structure.segmentation import segment
+from layerscope.segmentation.segmentation import segment
 from tests.figures.drawing import assert_readable, statistics
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 
 def titled(figure):

@@ -10,10 +10,10 @@ from PIL import Image
 
 from layerscope import figures
 from layerscope.errors import FileError, UsageError
-from layerscope.structure.segmentation import segment
+from layerscope.segmentation.segmentation import segment
 from tests.figures.drawing import cosines, drawn, labelled, statistics
 from tests.figures.sweeps import specs, synthetic
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 MAGIC = {".pdf": b"%PDF-", ".svg": b"<?xml", ".png": b"\x89PNG\r\n\x1a\n"}
 

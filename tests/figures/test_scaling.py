@@ -6,9 +6,9 @@ from matplotlib.patches import Rectangle
 import layerscope as ls
 from layerscope.errors import MeasureError, UsageError
 from layerscope.figures.kinds.scaling import scaling
+from tests.cross_model.analyses import analysis
 from tests.figures.drawing import assert_readable, labelled, words
-from tests.structure.analyses import analysis
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 SIZES = {"EleutherAI/pythia-14m": (2, 4, 1), "EleutherAI/pythia-160m": (3, 9, 1), "EleutherAI/pythia-410m": (4, 20, 1)}
 LATE = [(2, 4, 1)] * 9 + [(1, 4, 2)] * 9

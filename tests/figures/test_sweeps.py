@@ -14,7 +14,7 @@ from layerscope.figures.parts.grid import make_grid
 from layerscope.figures.parts.legend import legend_entry, level_entry
 from layerscope.figures.parts.markers import LOOKS, Look, task_looks
 from layerscope.figures.parts.style import applied
-from layerscope.schedules.spec import VARIANTS
+from layerscope.schedules.variant import VARIANTS
 from tests.figures.drawing import assert_readable, drawn, words
 from tests.figures.sweeps import TASKS, specs, synthetic
 

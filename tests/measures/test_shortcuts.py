@@ -11,7 +11,7 @@ import xarray
 
 import layerscope as ls
 from layerscope.errors import FileError, UsageError
-from layerscope.structure.selection import segment_measure
+from layerscope.segmentation.similarity import segment_measure
 from tests.measures.captures import capture, walk
 from tests.store.captures import layout, write_capture
 

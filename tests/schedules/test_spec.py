@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from layerscope.errors import ScheduleError, UsageError
 from layerscope.schedules import variants
 from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import VARIANTS, as_spec, parse_schedule, parse_spec
+from layerscope.schedules.spec import as_spec, parse_schedule, parse_spec
+from layerscope.schedules.variant import VARIANTS
 
 WITHOUT_NUMBER = st.just("identity")
 WRITTEN = st.one_of(
@@ -83,12 +84,12 @@ def test_the_columns_of_a_sweep(text: str, expected: tuple[int, ...]) -> None:
         ("skip:", 6, "the start N is missing"),
         ("skip:x", 6, "expected the start N, found 'x'"),
         ("skip:-1", 6, "expected the start N, found '-1'"),
-        ("skip:3:loops=2", 8, "'loops=2' is one part too many"),
-        ("skip:3:", 8, "'' is one part too many"),
-        ("identity:3", 10, "'3' is one part too many"),
+        ("skip:3:loops=2", 8, "'loops=2' is unexpected"),
+        ("skip:3:", 8, "'' is unexpected"),
+        ("identity:3", 10, "'3' is unexpected"),
         ("random:3:seed", 10, "expected seed=NUMBER of at most 9 digits, found 'seed'"),
         ("random:3:seed=x", 10, "expected seed=NUMBER"),
-        ("random:3:seed=1:seed=2", 17, "one part too many"),
+        ("random:3:seed=1:seed=2", 17, "is unexpected"),
         ("looped_parallel:3:loops=0", 19, "loops is 1 to 10,000, found 0"),
         ("repeat:3:times=2", 8, "expected the range A-B, found '3'"),
         ("repeat:3-5:times=0", 12, "times is 1 to 10,000"),
@@ -135,8 +136,8 @@ def test_a_schedule_knows_the_depth_it_was_made_for(name: str) -> None:
             with pytest.raises(ScheduleError) as error:
                 parse_schedule(schedule, depth=depth)
             assert str(error.value) == (
-                f"the schedule was made for a model of 8 blocks, and this one has {depth}: make it anew for {depth}, or write it "
-                "as text to run these very blocks"
+                f"the schedule was made for a model of 8 blocks, and this one has {depth}: make it again for {depth}, or write "
+                "it as text to run exactly these blocks"
             )
     for written in (str(made), tuple(made), Schedule(made)):
         assert parse_schedule(written, depth=12)[1] == made

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from layerscope.measures.derived import DERIVED
-from layerscope.structure.selection import is_between, pairwise_measures
+from layerscope.segmentation.similarity import is_between, pairwise_measures
 
 __all__ = ["with_adjacent_layers"]
 

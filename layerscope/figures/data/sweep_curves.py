@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from layerscope.errors import MeasureError, UsageError
 from layerscope.figures.data.sweep_scores import Scores, column
-from layerscope.schedules.spec import VARIANTS
+from layerscope.schedules.variant import VARIANTS
 
 __all__ = ["RANGE_VARIANTS", "Curve", "chosen_loops", "curves"]
 

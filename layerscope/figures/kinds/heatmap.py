@@ -25,7 +25,7 @@ from layerscope.figures.parts.matrix import (
 )
 from layerscope.figures.parts.segments import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.parts.style import TEXT, inches, styled
-from layerscope.structure.segmentation import Matrix, Segmentation, layer_numbers
+from layerscope.segmentation.segmentation import Matrix, Segmentation, layer_numbers
 
 __all__ = ["heatmap"]
 
@@ -58,10 +58,10 @@ def heatmap(
     similarity
         ``[layer, layer_other]``, of one capture or between two; from an analysis ``result["cosine"]``.
     segments
-        What `layerscope.structure.segmentation.segment` returned for it: framed on the diagonal, named at the right.
+        What `layerscope.segmentation.segmentation.segment` returned for it: framed on the diagonal, named at the right.
     by_chance
         Cells to be dotted, as true: those that say no more than chance gives; from
-        `layerscope.structure.selection.within_chance`.
+        `layerscope.segmentation.similarity.within_chance`.
     width
         ``single`` (3.33 inches, one column), ``double`` (6.9) or inches.
     title

@@ -8,10 +8,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
+from layerscope.cross_model.layer_matching import best_match
 from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, place_axes
 from layerscope.figures.parts.matrix import measure_name
 from layerscope.figures.parts.style import BAND, FIRST, GREY, LINE, SECOND, inches, styled
-from layerscope.structure.matching import best_match
 
 __all__ = ["match"]
 

@@ -15,7 +15,7 @@ from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, 
 from layerscope.figures.parts.matrix import compares_two, draw_cells, draw_colour_bar, layer_axis_names, scale_of
 from layerscope.figures.parts.segments import check_segments, draw_boxes
 from layerscope.figures.parts.style import GREY, SMALL, TEXT, inches, styled
-from layerscope.structure.segmentation import Segmentation
+from layerscope.segmentation.segmentation import Segmentation
 
 __all__ = ["panel"]
 

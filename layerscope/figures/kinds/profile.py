@@ -21,8 +21,8 @@ from layerscope.figures.parts.matrix import tick_positions
 from layerscope.figures.parts.segments import segment_names
 from layerscope.figures.parts.style import BAND, FIRST, GREY, SECOND, SHADE, TEXT, inches, styled
 from layerscope.measures.derived import is_derived
-from layerscope.structure.segmentation import Segmentation
-from layerscope.structure.selection import require_analysis
+from layerscope.segmentation.segmentation import Segmentation
+from layerscope.segmentation.similarity import require_analysis
 
 __all__ = ["profile", "statistics_of"]
 

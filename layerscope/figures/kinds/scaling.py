@@ -16,7 +16,7 @@ from layerscope.figures.parts.matrix import draw_cells, draw_colour_bar, scale_o
 from layerscope.figures.parts.scaling_curves import draw_counts, draw_shares, entries
 from layerscope.figures.parts.segments import draw_boxes
 from layerscope.figures.parts.style import SMALL, TEXT, applied, inches
-from layerscope.structure.segmentation import describe_partition
+from layerscope.segmentation.segmentation import describe_partition
 
 __all__ = ["scaling"]
 

@@ -21,7 +21,7 @@ from layerscope.errors import UsageError
 from layerscope.figures.parts.figure import axes_size
 from layerscope.figures.parts.style import LINE, TEXT, colours
 from layerscope.measures.catalogue import MEASURES
-from layerscope.structure.selection import is_distance, value_range
+from layerscope.segmentation.similarity import is_distance, value_range
 
 __all__ = [
     "Scale",

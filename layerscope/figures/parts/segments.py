@@ -12,7 +12,7 @@ from matplotlib.patheffects import Stroke
 from layerscope.errors import UsageError
 from layerscope.figures.parts.figure import text_width
 from layerscope.figures.parts.style import GREY, LINE, SMALL
-from layerscope.structure.segmentation import Segmentation
+from layerscope.segmentation.segmentation import Segmentation
 
 __all__ = ["check_segments", "draw_boxes", "draw_brackets", "names_width", "segment_names", "spread"]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.structure.segmentation import segment
-from tests.structure.matrices import drift, planted, published
+from layerscope.segmentation.segmentation import segment
+from tests.segmentation.matrices import drift, planted, published
 
 
 def array(matrix, layers=None, name="cosine"):

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-__all__ = ["Finding", "beginning_trend", "ending_is_one", "judge", "scale_of"]
+__all__ = ["ClaimResult", "beginning_trend", "check_claims", "ending_is_one", "model_scale"]
 
 _SURE = 0.95
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimResult:
     """What became of a claim.
 
     Attributes
@@ -39,7 +39,7 @@ class Finding:
 
         Examples
         --------
-        >>> Finding(True, 0.97, True).verdict, Finding(True, 0.6, True).verdict, Finding(False, 0.0, True).verdict
+        >>> ClaimResult(True, 0.97, True).verdict, ClaimResult(True, 0.6, True).verdict, ClaimResult(False, 0.0, True).verdict
         ('holds', 'undecided', 'fails')
         """
         if not self.robust or (self.support if self.holds else 1 - self.support) < _SURE:
@@ -47,11 +47,11 @@ class Finding:
         return "holds" if self.holds else "fails"
 
 
-def judge(
+def check_claims(
     sizes: Int[np.ndarray, "replicate model segment"],
     states: Int[np.ndarray, " model"],
     along: Float[np.ndarray, " model"],
-) -> dict[str, Finding]:
+) -> dict[str, ClaimResult]:
     """Put every claim to the test.
 
     Parameters
@@ -61,12 +61,12 @@ def judge(
     states
         States of each model, T+1.
     along
-        Where each model stands, from `scale_of`.
+        Where each model stands, from `model_scale`.
 
     Examples
     --------
     >>> sizes = np.array([[[2, 4, 1], [2, 8, 1], [2, 12, 1]]] * 3)
-    >>> findings = judge(sizes, np.array([7, 11, 15]), np.array([6.0, 7.0, 8.0]))
+    >>> findings = check_claims(sizes, np.array([7, 11, 15]), np.array([6.0, 7.0, 8.0]))
     >>> [finding.verdict for finding in findings.values()]
     ['holds', 'holds']
     """
@@ -77,8 +77,8 @@ def judge(
     robust = all(np.isfinite(trend[0]) and (trend[0] < 0) == falls[0] for trend in without)
     # One longer ending is enough against "always": that claim needs no second model.
     return {
-        "ending_is_one_layer": Finding(bool(ones[0]), float(ones[1:].mean()), robust=True),
-        "beginning_proportion_falls": Finding(bool(falls[0]), float(falls[1:].mean()), robust),
+        "ending_is_one_layer": ClaimResult(bool(ones[0]), float(ones[1:].mean()), robust=True),
+        "beginning_proportion_falls": ClaimResult(bool(falls[0]), float(falls[1:].mean()), robust),
     }
 
 
@@ -94,14 +94,14 @@ def ending_is_one(sizes: Int[np.ndarray, "replicate model segment"]) -> Bool[np.
     return ones
 
 
-def scale_of(
+def model_scale(
     states: Float[np.ndarray, " model"], parameters: Float[np.ndarray, " model"]
 ) -> tuple[str, Float[np.ndarray, " model"]]:
     """Return what models are ordered by, and where each stands: log10 of the parameters; of the states if some are unknown.
 
     Examples
     --------
-    >>> scale_of(np.array([7.0, 10.0]), np.array([1e6, np.nan]))[0]
+    >>> model_scale(np.array([7.0, 10.0]), np.array([1e6, np.nan]))[0]
     'states'
     """
     if np.isnan(parameters).any():

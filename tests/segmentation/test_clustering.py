@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.structure.clustering import agreement, segment_agglomerative
-from layerscope.structure.segmentation import segment
-from tests.structure.matrices import drift, planted, published
+from layerscope.segmentation.clustering import agreement, segment_agglomerative
+from layerscope.segmentation.segmentation import segment
+from tests.segmentation.matrices import drift, planted, published
 
 
 def joined_by_hand(matrix, segments):

@@ -14,7 +14,7 @@ from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.kernels.bootstrap import percentiles
-from layerscope.structure.selection import count_of, is_between, pairwise_measures, require_analysis
+from layerscope.segmentation.similarity import count_of, is_between, pairwise_measures, require_analysis
 
 __all__ = ["best_match"]
 

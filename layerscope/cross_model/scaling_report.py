@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["as_dict", "as_lines"]
+__all__ = ["scaling_as_dict", "scaling_as_lines"]
 
 
-def as_dict(scaling: xr.Dataset) -> dict[str, Any]:
+def scaling_as_dict(scaling: xr.Dataset) -> dict[str, Any]:
     """Return what ``layerscope scaling --json`` prints: models, and for each reading sizes, fits and claims."""
     models = [
         {
@@ -26,7 +26,7 @@ def as_dict(scaling: xr.Dataset) -> dict[str, Any]:
     return {"models": models, "readings": [_reading(one) for one in _along(scaling, "reading")]}
 
 
-def as_lines(scaling: xr.Dataset) -> Iterator[str]:
+def scaling_as_lines(scaling: xr.Dataset) -> Iterator[str]:
     """Yield the lines of a table: sizes with their intervals, the forms supported, what became of the claims."""
     widest = max(len(str(name)) for name in scaling.model.values)
     for reading in _along(scaling, "reading"):

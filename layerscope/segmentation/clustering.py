@@ -1,7 +1,7 @@
 """The same segments by another road: scikit-learn's agglomerative clustering along the chain of layers.
 
 It starts from single layers and joins neighbouring segments, each time the pair that costs least, where
-`layerscope.structure.segmentation` searches all partitions at once. Where both agree the segments are plain to see;
+`layerscope.segmentation.segmentation` searches all partitions at once. Where both agree the segments are plain to see;
 where they do not, the matrix has no clear-cut structure. It knows neither models nor files.
 """
 
@@ -13,7 +13,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.structure.segmentation import Segmentation, describe_partition, similarity_matrix
+from layerscope.segmentation.segmentation import Segmentation, describe_partition, similarity_matrix
 
 __all__ = ["agreement", "segment_agglomerative"]
 
@@ -32,7 +32,7 @@ def segment_agglomerative(similarity: xr.DataArray | np.ndarray, segments: int =
     Parameters
     ----------
     similarity
-        Symmetric, ``[layer, layer_other]``, as for `layerscope.structure.segmentation.segment`.
+        Symmetric, ``[layer, layer_other]``, as for `layerscope.segmentation.segmentation.segment`.
     segments
         How many.
 

@@ -1,7 +1,7 @@
 """Cut a model's layers into contiguous segments: beginning, middle and ending.
 
 `segment` takes a similarity matrix between layers and returns a `Segmentation`. The search itself is in
-`layerscope.structure.partition`; this module checks what comes in and puts names on what comes out. It knows neither
+`layerscope.segmentation.partition`; this module checks what comes in and puts names on what comes out. It knows neither
 models nor files.
 
 State 0 is the embedding's output. It is a state like the others here: it is counted, it can be a segment of its own,
@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float
 
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError
-from layerscope.structure.choice import choose_segments
-from layerscope.structure.partition import best_partition
-from layerscope.structure.stability import stability
+from layerscope.segmentation.partition import best_partition
+from layerscope.segmentation.segment_count import choose_segment_count
+from layerscope.segmentation.stability import stability
 
 __all__ = [
     "ASYMMETRY",
@@ -124,7 +124,7 @@ def segment(
         Symmetric, ``[layer, layer_other]``; 1 means alike. From an analysis, ``result["cosine"]``, or a plain array.
         If it has a ``layer`` coordinate, boundaries are given in its numbers, otherwise from 0.
     segments
-        How many, or ``"auto"``: see `layerscope.structure.choice` for the rule.
+        How many, or ``"auto"``: see `layerscope.segmentation.segment_count` for the rule.
     replicates
         Bootstrap replicates of the same matrix, ``[replicate, layer, layer_other]``, from an analysis
         ``result.get("cosine_bootstrap")``; they give the `stability` of the boundaries.
@@ -201,7 +201,7 @@ def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray
     if np.abs(np.diagonal(matrix)).max() < ASYMMETRY < matrix.max():
         raise UsageError(
             f"{name} is a distance (0 on its diagonal), expected a similarity: "
-            "layerscope.structure.selection.similarity_of turns one into the other"
+            "layerscope.segmentation.similarity.similarity_of turns one into the other"
         )
     return (matrix + matrix.T) / 2
 
@@ -258,7 +258,7 @@ def _score(matrix: Float[np.ndarray, "layer layer"], together: Bool[np.ndarray, 
 def _count(segments: int | str, matrix: Float[np.ndarray, "layer layer"]) -> int:
     """Return the number of segments, chosen or checked."""
     if segments == "auto":
-        return choose_segments(matrix)
+        return choose_segment_count(matrix)
     if isinstance(segments, str) or segments < 1:
         raise UsageError(f"segments is {segments!r}, expected a whole number from 1 on, or 'auto'")
     if segments > len(matrix):

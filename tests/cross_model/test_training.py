@@ -6,9 +6,9 @@ import torch
 import xarray
 
 import layerscope as ls
+from layerscope.cross_model.training import over_training
 from layerscope.errors import MeasureError, UsageError
 from layerscope.models.loading import wrap_module
-from layerscope.structure.training import over_training
 from tests.families import tiny_module
 from tests.measures.captures import capture, walk
 from tests.tokenizers import word_tokenizer

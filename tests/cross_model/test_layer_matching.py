@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray
 
+from layerscope.cross_model.layer_matching import best_match
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
-from layerscope.structure.matching import best_match
 from tests.measures.captures import capture, walk
 
 ATTRS = {"model": "small", "model_other": "large", "num_blocks": 4, "num_blocks_other": 8, "schedule": "identity"}

@@ -18,7 +18,7 @@ from layerscope.arguments import checked
 from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.derived import DERIVED, is_derived
-from layerscope.structure.segmentation import Segmentation, segment
+from layerscope.segmentation.segmentation import Segmentation, segment
 
 __all__ = [
     "count_of",
@@ -205,7 +205,7 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
 def segment_measure(result: xr.Dataset, measure: str = "cosine", segments: int | str = 3) -> Segmentation:
     """Find the segments in one measure of an analysis, with their stability where it holds bootstrap replicates.
 
-    What ``layerscope segment`` does: `similarity_of`, then `layerscope.structure.segmentation.segment` with
+    What ``layerscope segment`` does: `similarity_of`, then `layerscope.segmentation.segmentation.segment` with
     ``<measure>_bootstrap`` as replicates.
 
     Raises

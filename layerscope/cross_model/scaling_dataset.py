@@ -1,7 +1,6 @@
-"""What cutting several models into three gave, as one Dataset: counts, intervals, curves, claims, and the matrices.
+"""Assemble the Dataset of a scaling: sizes, intervals, curves, claims and similarity matrices.
 
-The curves are those of `layerscope.structure.fits`, the claims those of `layerscope.structure.claims`. The matrices stand
-beside, so that a figure needs this Dataset alone. This module knows numbers and labels; it reads and segments nothing.
+The matrices are included so that a figure needs this Dataset only.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +10,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from layerscope.cross_model.paper_claims import beginning_trend, check_claims, model_scale
+from layerscope.cross_model.scaling_fits import FORMS, best_forms, fit_forms
+from layerscope.cross_model.scaling_inputs import InputKey, ScalingInput, ScalingModel
 from layerscope.measures.kernels.bootstrap import percentiles
 from layerscope.provenance import provenance
-from layerscope.structure.claims import beginning_trend, judge, scale_of
-from layerscope.structure.fits import FORMS, best_forms, fit_forms
-from layerscope.structure.readings import Key, Member, Reading
 from layerscope.version import __version__
 
-__all__ = ["SEGMENTS", "Cut", "lay_out"]
+__all__ = ["SEGMENTS", "SegmentSizes", "scaling_dataset"]
 
 SEGMENTS = ("beginning", "middle", "ending")
 
@@ -27,7 +26,7 @@ _OF_FIT = ("reading", "segment", "form")
 
 
 @dataclass(frozen=True)
-class Cut:
+class SegmentSizes:
     """One similarity of one model, cut into three.
 
     Attributes
@@ -48,7 +47,11 @@ class Cut:
     replicates: Int[np.ndarray, "replicate segment"]
 
 
-def lay_out(members: Sequence[Member], readings: dict[Key, list[Reading]], cuts: dict[Key, list[Cut]]) -> xr.Dataset:
+def scaling_dataset(
+    members: Sequence[ScalingModel],
+    readings: dict[InputKey, list[ScalingInput]],
+    cuts: dict[InputKey, list[SegmentSizes]],
+) -> xr.Dataset:
     """Return the Dataset of a scaling; see the conventions for its variables."""
     sizes = _each(cuts, lambda cut: cut.sizes)
     replicates = np.moveaxis(_each(cuts, lambda cut: cut.replicates), 2, 0)
@@ -61,12 +64,12 @@ def lay_out(members: Sequence[Member], readings: dict[Key, list[Reading]], cuts:
     return dataset
 
 
-def _each(cuts: dict[Key, list[Cut]], of: Callable[[Cut], np.ndarray | float]) -> np.ndarray:
+def _each(cuts: dict[InputKey, list[SegmentSizes]], of: Callable[[SegmentSizes], np.ndarray | float]) -> np.ndarray:
     """Return something of every cut as ``[model, reading, ...]``."""
     return np.array([[of(cut) for cut in of_models] for of_models in cuts.values()]).swapaxes(0, 1)
 
 
-def _described(members: Sequence[Member], readings: dict[Key, list[Reading]]) -> xr.Dataset:
+def _described(members: Sequence[ScalingModel], readings: dict[InputKey, list[ScalingInput]]) -> xr.Dataset:
     """Return a Dataset that says which models were read how."""
     firsts = [of_models[0].similarity for of_models in readings.values()]
     dataset = xr.Dataset(
@@ -101,7 +104,7 @@ def _place_sizes(
     dataset: xr.Dataset,
     sizes: Int[np.ndarray, "model reading segment"],
     replicates: Int[np.ndarray, "replicate model reading segment"],
-    cuts: dict[Key, list[Cut]],
+    cuts: dict[InputKey, list[SegmentSizes]],
 ) -> None:
     states = dataset["states"].values[:, None, None]
     _with_interval(dataset, "size", _OF_SIZE, sizes, replicates, "layers of the segment")
@@ -149,12 +152,12 @@ def _place_fits(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate mode
 
 def _place_claims(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate model reading segment"]) -> None:
     states = dataset["states"].values
-    scale, along = scale_of(states.astype(np.float64), dataset["parameters"].values)
+    scale, along = model_scale(states.astype(np.float64), dataset["parameters"].values)
     shares = everything[..., 0] / states[:, None]
     trend = np.stack([beginning_trend(shares[:, :, place], along) for place in range(shares.shape[2])], axis=1)
     words = f"change of the proportion of beginning layers with each tenfold of {scale}"
     _with_interval(dataset, "beginning_trend", ("reading",), trend[0], trend[1:], words)
-    findings = [judge(everything[:, :, place], states, along) for place in range(shares.shape[2])]
+    findings = [check_claims(everything[:, :, place], states, along) for place in range(shares.shape[2])]
     dataset.coords["claim"] = _words(list(findings[0]))
     rows = [list(of_reading.values()) for of_reading in findings]
     words = "whether no single model decides"
@@ -167,7 +170,7 @@ def _place_claims(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate mo
         dataset[name] = (("reading", "claim"), values, {"long_name": about})
 
 
-def _place_matrices(dataset: xr.Dataset, readings: dict[Key, list[Reading]]) -> None:
+def _place_matrices(dataset: xr.Dataset, readings: dict[InputKey, list[ScalingInput]]) -> None:
     """Keep the matrices, each in the corner of the largest, NaN beyond."""
     most = int(dataset["states"].max())
     matrices = np.full((dataset.sizes["model"], len(readings), most, most), np.nan, dtype=np.float32)

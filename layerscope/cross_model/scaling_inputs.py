@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from layerscope.errors import MeasureError, unknown_name
-from layerscope.structure.segmentation import ASYMMETRY
-from layerscope.structure.selection import (
+from layerscope.segmentation.segmentation import ASYMMETRY
+from layerscope.segmentation.similarity import (
     count_of,
     is_between,
     is_distance,
@@ -26,17 +26,17 @@ from layerscope.structure.selection import (
     upper_end,
 )
 
-__all__ = ["Key", "Member", "Reading", "members_of", "readings_of"]
+__all__ = ["InputKey", "ScalingInput", "ScalingModel", "scaling_inputs", "scaling_models"]
 
 _COMPANIONS = {"cosine_sequence_without_first": ("cosine_sequence", 1)}
 """Measures of one file that are another reading of another measure."""
 
-Key = tuple[str, int]
+InputKey = tuple[str, int]
 """A measure, and how many tokens were left out at each start."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScalingInput:
     """One similarity of one model.
 
     Attributes
@@ -55,7 +55,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Member:
+class ScalingModel:
     """One model among those compared, with all analyses of it.
 
     Attributes
@@ -84,7 +84,7 @@ class Member:
         return self.depth + 1
 
 
-def members_of(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[Member]:
+def scaling_models(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[ScalingModel]:
     """Join the analyses of each model, the smallest model first.
 
     Parameters
@@ -98,7 +98,7 @@ def members_of(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[Member]:
         An analysis compares two captures, is of a rearranged model, lacks states, says no model, or comes twice; the
         models were not analysed with the same numbers of tokens left out; there is only one.
     """
-    members: dict[str, Member] = {}
+    members: dict[str, ScalingModel] = {}
     for title, result in analyses:
         _require_whole(title, result)
         name, excluded = str(result.attrs["model"]), _excluded_first(title, result)
@@ -121,13 +121,13 @@ def members_of(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[Member]:
     return sorted(found, key=lambda one: (one.parameters if known else one.depth, one.depth, one.name))
 
 
-def readings_of(members: Sequence[Member], measure: str | None = None) -> dict[Key, list[Reading]]:
+def scaling_inputs(members: Sequence[ScalingModel], measure: str | None = None) -> dict[InputKey, list[ScalingInput]]:
     """Return the readings that all models have, each with one entry a model.
 
     Parameters
     ----------
     members
-        From `members_of`.
+        From `scaling_models`.
     measure
         One measure alone; else all symmetric ones that can be read as similarities.
 
@@ -156,7 +156,7 @@ def readings_of(members: Sequence[Member], measure: str | None = None) -> dict[K
     return {key: [table[key] for table in tables] for key in keys}
 
 
-def _refuse_different(members: Sequence[Member], held: Sequence[set[str]], measure: str | None) -> None:
+def _refuse_different(members: Sequence[ScalingModel], held: Sequence[set[str]], measure: str | None) -> None:
     """Name two models that do not have the same measures, one of them without `measure` if that was asked for."""
     names = [", ".join(sorted(of)) or "no symmetric measure in all its analyses" for of in held]
     for one, other in combinations(range(len(held)), 2):
@@ -188,10 +188,10 @@ def _require_whole(title: str, result: xr.Dataset) -> None:
         )
 
 
-def _member(title: str, name: str, result: xr.Dataset) -> Member:
+def _member(title: str, name: str, result: xr.Dataset) -> ScalingModel:
     attrs = result.attrs
     parameters = count_of(title, attrs, "parameters")
-    return Member(
+    return ScalingModel(
         name,
         str(attrs.get("architecture", "")),
         str(attrs.get("backend", "")),
@@ -226,9 +226,9 @@ def _has_segments(matrix: xr.DataArray) -> bool:
     return not is_distance(matrix) or upper_end(matrix) is not None
 
 
-def _readings(member: Member, measures: set[str]) -> dict[Key, Reading]:
+def _readings(member: ScalingModel, measures: set[str]) -> dict[InputKey, ScalingInput]:
     """Return the readings of one model; a whole analysis comes before a companion that says the same."""
-    found: dict[Key, Reading] = {}
+    found: dict[InputKey, ScalingInput] = {}
     for name in measures & _COMPANIONS.keys():
         if 0 in member.analyses:
             found[_COMPANIONS[name]] = _reading(member, 0, name)
@@ -238,11 +238,11 @@ def _readings(member: Member, measures: set[str]) -> dict[Key, Reading]:
     return found
 
 
-def _reading(member: Member, excluded: int, name: str) -> Reading:
+def _reading(member: ScalingModel, excluded: int, name: str) -> ScalingInput:
     result = member.analyses[excluded]
     replicates = replicates_of(result, name)
     if replicates is None:
         raise MeasureError(
             f"the analysis of {member.name} holds no replicates of {name}: analyze again with --bootstrap 200"
         )
-    return Reading(similarity_of(result, name), replicates, int(result[name].attrs.get("tokens", -1)))
+    return ScalingInput(similarity_of(result, name), replicates, int(result[name].attrs.get("tokens", -1)))

@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from layerscope.errors import MeasureError
-from layerscope.structure.partition import best_partition
+from layerscope.segmentation.partition import best_partition
 
 __all__ = ["replicate_partitions", "stability"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from layerscope.structure.claims import beginning_trend, judge
-from layerscope.structure.fits import FORMS, best_forms, fit_forms
+from layerscope.cross_model.paper_claims import beginning_trend, check_claims
+from layerscope.cross_model.scaling_fits import FORMS, best_forms, fit_forms
 
 STATES = np.array([7.0, 13.0, 19.0, 25.0, 37.0])
 PARAMETERS = np.array([1e6, 3e6, 2e7, 6e7, 9e8])
@@ -63,7 +63,7 @@ def verdicts(*beginnings, endings=(1, 1, 1), states=(20, 20, 20)):
     sizes = np.array(
         [[[b, s - b - e, e] for b, s, e in zip(row, states, endings, strict=True)] for row in beginnings], np.int64
     )
-    found = judge(sizes, np.array(states), np.arange(float(len(states))))
+    found = check_claims(sizes, np.array(states), np.arange(float(len(states))))
     return [one.verdict for one in found.values()]
 
 

@@ -32,7 +32,7 @@ KEPT = Path(os.environ.get("LAYERSCOPE_KEPT") or Path(__file__).parent / "result
 _APART = 0.11  # inches between matrices
 
 
-def made(name: str) -> Path:
+def result_path(name: str) -> Path:
     """Return the path of a result."""
     path = MADE / name
     if not path.exists():
@@ -42,7 +42,7 @@ def made(name: str) -> Path:
 
 def sink_writer() -> int:
     """Return the block that writes the sink: the one after which the largest value of the states rises most."""
-    with xr.open_dataset(made("smollm2.nc"), engine="h5netcdf") as states:
+    with xr.open_dataset(result_path("smollm2.nc"), engine="h5netcdf") as states:
         return int(np.diff(states.max_abs.values).argmax())
 
 
@@ -114,7 +114,7 @@ def _digits(value: float, digits: int) -> str:
     return f"{rounded + 0.0:,.{max(digits - before, 0)}f}"
 
 
-def say(*sentences: str) -> None:
+def display_text(*sentences: str) -> None:
     """Show sentences that were made from numbers."""
     display(Markdown(" ".join(sentences)))
 

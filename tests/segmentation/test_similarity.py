@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.structure.selection import (
+from layerscope.segmentation.similarity import (
     is_distance,
     pairwise_measures,
     require_analysis,
@@ -11,7 +11,7 @@ from layerscope.structure.selection import (
     similarity_of,
     value_range,
 )
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 DIMS = ("layer", "layer_other")
 

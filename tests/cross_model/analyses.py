@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from tests.structure.matrices import planted
+from tests.segmentation.matrices import planted
 
 DIMS = ("layer", "layer_other")
 

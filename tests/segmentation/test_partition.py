@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerscope.structure.partition import best_partition, optimal_partitions, segment_costs
-from tests.structure.matrices import drift, planted
+from layerscope.segmentation.partition import best_partition, optimal_partitions, segment_costs
+from tests.segmentation.matrices import drift, planted
 
 
 def cost_by_hand(matrix, starts):

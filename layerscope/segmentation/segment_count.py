@@ -17,9 +17,9 @@ Plain arrays in, one number out; the shuffles are seeded, so the answer never ch
 import numpy as np
 from jaxtyping import Float
 
-from layerscope.structure.partition import optimal_partitions
+from layerscope.segmentation.partition import optimal_partitions
 
-__all__ = ["MOST_SEGMENTS", "choose_segments", "mean_silhouette"]
+__all__ = ["MOST_SEGMENTS", "choose_segment_count", "mean_silhouette"]
 
 MOST_SEGMENTS = 8
 _SHUFFLES = 199
@@ -69,16 +69,16 @@ def _drift_alone(
     return shuffled
 
 
-def choose_segments(similarity: Float[np.ndarray, "layer layer"]) -> int:
+def choose_segment_count(similarity: Float[np.ndarray, "layer layer"]) -> int:
     """Return the number of segments, 1 … 8, that the matrix supports; see the module's docstring for the rule.
 
     Examples
     --------
     >>> import numpy as np
-    >>> choose_segments(np.kron(np.eye(3), np.ones((4, 4))))
+    >>> choose_segment_count(np.kron(np.eye(3), np.ones((4, 4))))
     3
     >>> depth = np.arange(12)
-    >>> choose_segments(np.exp(-np.abs(depth[:, None] - depth) / 6))
+    >>> choose_segment_count(np.exp(-np.abs(depth[:, None] - depth) / 6))
     1
     """
     most = min(MOST_SEGMENTS, len(similarity) - 1)

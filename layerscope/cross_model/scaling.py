@@ -1,7 +1,7 @@
 """Beginning, middle and ending layers across models of different sizes: the front door.
 
 Every similarity of every model is cut into three; so is each of its bootstrap replicates. See
-`layerscope.structure.readings` for what is compared, `layerscope.structure.scaling_layout` for what comes of it. This
+`layerscope.cross_model.scaling_inputs` for what is compared, `layerscope.cross_model.scaling_dataset` for what comes of it. This
 module knows no model, no capture and no figure.
 """
 
@@ -14,13 +14,13 @@ import numpy as np
 import xarray as xr
 
 from layerscope.arguments import checked
+from layerscope.cross_model.scaling_dataset import SEGMENTS, SegmentSizes, scaling_dataset
+from layerscope.cross_model.scaling_inputs import InputKey, ScalingInput, ScalingModel, scaling_inputs, scaling_models
 from layerscope.errors import MeasureError, UsageError
 from layerscope.progress import progress as progress_bar
 from layerscope.results import read_analysis
-from layerscope.structure.readings import Key, Member, Reading, members_of, readings_of
-from layerscope.structure.scaling_layout import SEGMENTS, Cut, lay_out
-from layerscope.structure.segmentation import segment
-from layerscope.structure.stability import replicate_partitions
+from layerscope.segmentation.segmentation import segment
+from layerscope.segmentation.stability import replicate_partitions
 
 __all__ = ["scaling"]
 
@@ -93,18 +93,18 @@ def scaling(
     """
     if len(analyses) < 2:
         raise UsageError("scaling compares models: give two analyses or more")
-    members = members_of([_opened(given, place) for place, given in enumerate(analyses, 1)])
-    readings = readings_of(members, measure)
+    members = scaling_models([_opened(given, place) for place, given in enumerate(analyses, 1)])
+    readings = scaling_inputs(members, measure)
     _require_equal_counts(members, readings)
     _say_what_differs(members)
-    cuts: dict[Key, list[Cut]] = {}
+    cuts: dict[InputKey, list[SegmentSizes]] = {}
     with progress_bar("segmenting", len(readings) * len(members), "matrices", show=progress) as advance:
         for key, of_models in readings.items():
             cuts[key] = []
             for member, reading in zip(members, of_models, strict=True):
                 cuts[key].append(_cut(member, reading))
                 advance(1)
-    return lay_out(members, readings, cuts)
+    return scaling_dataset(members, readings, cuts)
 
 
 def _opened(given: str | os.PathLike[str] | xr.Dataset, place: int) -> tuple[str, xr.Dataset]:
@@ -113,7 +113,7 @@ def _opened(given: str | os.PathLike[str] | xr.Dataset, place: int) -> tuple[str
     return os.fspath(given), read_analysis(given)
 
 
-def _say_what_differs(members: Sequence[Member]) -> None:
+def _say_what_differs(members: Sequence[ScalingModel]) -> None:
     """Note what a reader of the answer should know, though it can be given."""
     unknown = [member.name for member in members if np.isnan(member.parameters)]
     if unknown:
@@ -126,7 +126,7 @@ def _say_what_differs(members: Sequence[Member]) -> None:
         warnings.warn(f"the models were captured on different texts: {', '.join(sorted(texts))}", stacklevel=4)
 
 
-def _require_equal_counts(members: Sequence[Member], readings: dict[Key, list[Reading]]) -> None:
+def _require_equal_counts(members: Sequence[ScalingModel], readings: dict[InputKey, list[ScalingInput]]) -> None:
     """Refuse different numbers of replicates: a replicate stands for one draw of texts through all models."""
     for (measure, _), of_models in readings.items():
         counts = [reading.replicates.sizes["replicate"] for reading in of_models]
@@ -138,7 +138,7 @@ def _require_equal_counts(members: Sequence[Member], readings: dict[Key, list[Re
                 )
 
 
-def _cut(member: Member, reading: Reading) -> Cut:
+def _cut(member: ScalingModel, reading: ScalingInput) -> SegmentSizes:
     """Cut one matrix and each of its replicates into three."""
     try:
         found = segment(reading.similarity, len(SEGMENTS))
@@ -146,4 +146,4 @@ def _cut(member: Member, reading: Reading) -> Cut:
     except MeasureError as error:
         raise MeasureError(f"{member.name}: {error}") from error
     stable = (starts == np.array(found.starts[1:])).mean(axis=0)
-    return Cut(np.array(found.sizes), found.score, stable, np.diff(starts, prepend=0, append=member.states))
+    return SegmentSizes(np.array(found.sizes), found.score, stable, np.diff(starts, prepend=0, append=member.states))

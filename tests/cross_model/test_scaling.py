@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 
 import layerscope as ls
+from layerscope.cross_model.scaling import scaling
+from layerscope.cross_model.scaling_report import scaling_as_dict, scaling_as_lines
 from layerscope.errors import FileError, MeasureError, UsageError
 from layerscope.results import kind_of, write_result
-from layerscope.structure.scaling import scaling
-from layerscope.structure.scaling_words import as_dict, as_lines
-from tests.structure.analyses import DIMS, analysis
-from tests.structure.matrices import planted
+from tests.cross_model.analyses import DIMS, analysis
+from tests.segmentation.matrices import planted
 
 FAMILY = [("small", (2, 4, 1)), ("medium", (3, 9, 1)), ("large", (4, 14, 1)), ("huge", (5, 19, 1))]
 
@@ -58,7 +58,7 @@ def test_intervals_and_support_come_from_the_replicates():
     assert [float(fits[f"slope{end}"]) for end in ("", "_low", "_high")] == pytest.approx(slopes)
     fits = found.isel(reading=0).sel(segment="ending", form="constant")
     assert [float(fits[f"intercept{end}"]) for end in ("", "_low", "_high")] == pytest.approx([1, 1, 1.25])
-    assert "beginning  2 [1, 2] (0.29)" in list(as_lines(found))[1]
+    assert "beginning  2 [1, 2] (0.29)" in list(scaling_as_lines(found))[1]
     assert found.size_bootstrap.sel(model="small").values[:, 0].tolist() == [list(one) for one in drawn]
     assert found.support.sel(segment="beginning", form="affine").item() == pytest.approx(18 / 40)
 
@@ -119,7 +119,7 @@ def test_unknown_parameters_are_said_and_depth_orders_the_models():
     assert np.isnan(found.parameters.values).tolist() == [False, False, True, False]
     assert np.isnan(found.slope.sel(form="logarithmic")).all()
     assert "tenfold of states" in found.beginning_trend.attrs["long_name"]
-    assert as_dict(found)["models"][2]["parameters"] is None
+    assert scaling_as_dict(found)["models"][2]["parameters"] is None
 
 
 def test_different_texts_are_said():
@@ -152,7 +152,7 @@ def test_files_in_and_a_file_out(tmp_path):
 
 def test_words_for_people_and_for_machines():
     found = ls.scaling(family())
-    said = as_dict(found)["readings"][0]
+    said = scaling_as_dict(found)["readings"][0]
     assert said["sizes"]["medium"] == [3, 9, 1]
     assert said["fits"]["ending"] | {"support": 1.0} == {
         "form": "constant",
@@ -167,7 +167,7 @@ def test_words_for_people_and_for_machines():
         "robust": True,
         "verdict": "holds",
     }
-    lines = list(as_lines(found))
+    lines = list(scaling_as_lines(found))
     assert lines[0] == "cosine, all tokens"
     assert " ".join(lines[1].split()) == "small 70k 7 states beginning 2 (0.29) middle 4 (0.57) ending 1 (0.14)"
     assert "constant: 1; off by 0.0 layers at a model left out; supported by 100% of the replicates" in lines[7]
