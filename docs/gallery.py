@@ -1,8 +1,9 @@
-"""The notebooks for the documentation: copied as they were executed, and a gallery of them."""
+"""Write the gallery, and copy the executed notebooks with their figures into the documentation."""
 
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +11,102 @@ DOCS = Path(__file__).parent
 ANALYSES = DOCS.parent / "analyses"
 KEPT = ANALYSES / "results" / "builtin"
 COPIES = DOCS / "notebooks"
+THUMBNAILS = DOCS / "images" / "gallery"
 
-_LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # of one notebook to another
+_LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # from one notebook to another
 
-_OPENING = """# The paper's figures again
 
-Every figure of [Transformer Layers as Painters](https://arxiv.org/abs/2407.09298), made anew on models at hand and stated
-in words, where it agrees and where it does not. All numbers side by side: [Findings](findings.md).
+@dataclass(frozen=True)
+class Thumbnail:
+    """One figure kind: what it shows, the command that makes its data, and the options that draw it."""
 
-    make analyses
+    kind: str
+    shows: str
+    data: str
+    plot: str
 
-makes all of them from nothing: results by plain `layerscope` commands, written down in [results.mk](notebooks/results.mk),
-then the notebooks, which read the results. It goes on where it was interrupted, and keeps what is there. On two
-free cores it took 66 minutes from a fresh clone, installation included; beside other
-work it has taken twice as long. One file with what it needs: `make -f analyses/results.mk cache/analyses/builtin/loops.nc`.
-The models come through the Python package index: SmolLM2-135M-Instruct (30 blocks), and beside it Gemma 3 270M
-(18) and MiniLM-L6 (6).
+    @property
+    def commands(self) -> str:
+        """The two commands, as a reader types them."""
+        return f"{self.data}\nlayerscope plot {self.plot} --kind {self.kind}"
 
-What is shown was made on the texts and tasks that come with LayerScope. `make analyses LAYERSCOPE_DATA=FOLDER` takes
-LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K from a folder of yours, laid out as `analyses/tasks/*.yaml` say, and keeps its
-results beside these."""
+
+_ANALYSIS = "layerscope analyze run.h5 --bootstrap 200 --output run.nc"
+_SWEEP = "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense \\\n  --variants all --output sweep.nc"
+_SINGLE = "layerscope sweep $MODEL --task builtin:cloze --variants drop,swap \\\n  --output single.nc"
+_LOOPS = "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel \\\n  --loops 1-8 --output loops.nc"
+
+FIGURE_KINDS = (
+    Thumbnail("heatmap", "One similarity matrix with its segments.", _ANALYSIS, "run.nc --measure cosine"),
+    Thumbnail("panel", "Four cosines on one scale, to see the effect of the first token.", _ANALYSIS, "run.nc"),
+    Thumbnail("profile", "Statistics along the layers, with intervals.", _ANALYSIS, "run.nc"),
+    Thumbnail(
+        "match",
+        "The best match of each layer in another model.",
+        "layerscope analyze small.h5 other.h5 --measures cka \\\n  --bootstrap 50 --output between.nc",
+        "between.nc",
+    ),
+    Thumbnail(
+        "training",
+        "Each layer over the checkpoints of a training run.",
+        "layerscope training step*.h5 --measure cka --output training.nc",
+        "training.nc",
+    ),
+    Thumbnail(
+        "scaling",
+        "Segments of several models against their size.",
+        "layerscope scaling small.nc medium.nc large.nc \\\n  --output scaling.nc",
+        "scaling.nc",
+    ),
+    Thumbnail("sweep", "All variants against the number of affected blocks.", _SWEEP, "sweep.nc --quantity loss"),
+    Thumbnail("tasks", "The same, task by task.", _SWEEP, "sweep.nc --quantity loss"),
+    Thumbnail("drift", "Drift of the last state against loss, a point a run.", _SWEEP, "sweep.nc"),
+    Thumbnail("stages", "Variance and drift after each stage.", _SWEEP, "sweep.nc"),
+    Thumbnail("latency", "Loss against sequential stages.", _SWEEP, "sweep.nc --quantity loss"),
+    Thumbnail("single", "Each block dropped, or swapped with the next.", _SINGLE, "single.nc --quantity loss"),
+    Thumbnail("loops", "Loss against loops and affected blocks.", _LOOPS, "loops.nc --quantity loss"),
+)
+
+_OPENING = """# Gallery
+
+Find the figure you need and copy the command that draws it. `$MODEL` is any [model](guide.md#models);
+`run.h5` is a [capture](quickstart.md) of it. Every command writes a `.pdf`; `--output` takes `.svg` and `.png` too.
+
+## Figure kinds"""
+
+_NOTEBOOKS = """## The paper's figures
+
+Each notebook computes a figure of [Transformer Layers as Painters](https://arxiv.org/abs/2407.09298) again and compares
+it with the paper. [Findings](findings.md) summarises the results. `make analyses` makes everything: results by plain
+`layerscope` commands ([results.mk](notebooks/results.mk)), then the notebooks. It resumes after an interruption and
+takes about an hour on two cores. With the results in place, one command executes one notebook.
+
+`make analyses LAYERSCOPE_DATA=FOLDER` uses LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K from a folder of yours."""
 
 
 def gallery_page() -> str:
-    """Return the page of all notebooks: of each its title, what it is about, and its first figure."""
-    parts = [_OPENING]
-    for path in figure_notebooks():
-        title, about = _heading(json.loads(path.read_text(encoding="utf-8")))
-        link, picture = f"notebooks/{path.stem}.ipynb", f"notebooks/{_first_figure(path).name}"
-        parts.append(f"## [{title}]({link})\n\n{about}\n\n[![{title}]({picture}){{ width=480 }}]({link})")
-    return "\n\n".join(parts) + "\n"
+    """Return the page of all figure kinds and notebooks, each a thumbnail with its command."""
+    kinds = [_cell(one.kind, f"images/gallery/{one.kind}.png", one.shows, one.commands) for one in FIGURE_KINDS]
+    notebooks = [_notebook_cell(path) for path in figure_notebooks()]
+    return "\n\n".join([_OPENING, _grid(kinds), _NOTEBOOKS, _grid(notebooks)]) + "\n"
+
+
+def _grid(cells: list[str]) -> str:
+    return '<div class="gallery" markdown="1">\n\n' + "\n\n".join(cells) + "\n\n</div>"
+
+
+def _cell(title: str, picture: str, shows: str, commands: str, link: str = "") -> str:
+    """Return one cell of the grid: picture, title, a sentence and the command."""
+    heading = f"[**{title}**]({link})" if link else f"**{title}**"
+    lines = [f"[![{title}]({picture})]({link or picture})", f"{heading}: {shows}", f"```sh\n{commands}\n```"]
+    return '<div markdown="1">\n\n' + "\n\n".join(lines) + "\n\n</div>"
+
+
+def _notebook_cell(path: Path) -> str:
+    title = _title(json.loads(path.read_text(encoding="utf-8")))
+    name, _, shows = title.partition(": ")
+    picture, command = f"{COPIES.name}/{_first_figure(path).name}", f"python analyses/execute.py analyses/{path.stem}.py"
+    return _cell(name, picture, shows, command, f"{COPIES.name}/{path.name}")
 
 
 def figure_notebooks() -> list[Path]:
@@ -48,13 +115,13 @@ def figure_notebooks() -> list[Path]:
 
 
 def copy_notebooks() -> None:
-    """Copy the notebooks, their first pictures and the list of commands into the documentation."""
+    """Copy the notebooks, their figures and the list of commands into the documentation."""
     shutil.rmtree(COPIES, ignore_errors=True)
     COPIES.mkdir()
     for notebook in sorted(ANALYSES.glob("[0-9]*.ipynb")):
         (COPIES / notebook.name).write_text(_for_a_page(notebook.read_text(encoding="utf-8")), encoding="utf-8")
-    for path in figure_notebooks():
-        shutil.copy(_first_figure(path), COPIES)
+    for figure in KEPT.glob("*.png"):
+        shutil.copy(figure, COPIES)
     shutil.copy(ANALYSES / "results.mk", COPIES)
 
 
@@ -62,22 +129,20 @@ def _first_figure(notebook: Path) -> Path:
     return min(KEPT.glob(f"{notebook.stem}*.png"), key=lambda path: (len(path.stem), path.stem))
 
 
-def _heading(notebook: dict[str, Any]) -> tuple[str, str]:
-    """Return title and first paragraph, as a page beside the folder of notebooks links them."""
-    title, about, *_ = "".join(notebook["cells"][0]["source"]).split("\n\n")
-    about = _LINK.sub(rf"]({COPIES.name}/\1.ipynb)", " ".join(about.split("\n")))
-    return title.removeprefix("# "), _scripts_named(about)
+def _title(notebook: dict[str, Any]) -> str:
+    """Return the title of a notebook, its first heading."""
+    return "".join(notebook["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
 
 
 def _scripts_named(source: str) -> str:
-    """Name scripts where a notebook links them: the site has no page of theirs."""
+    """Name scripts where a notebook links them: the site has no page for them."""
     return re.sub(r"\[([\w.]+\.py)\]\(\1\)", r"`analyses/\1`", source)
 
 
 def _for_a_page(notebook: str) -> str:
-    """Keep a notebook as it was executed, but for what a page cannot show.
+    """Return an executed notebook with its links and outputs adapted to the site.
 
-    xarray's folding form becomes its plain one, and links to neighbours lead to their pages; scripts are named, not linked.
+    xarray's folding form becomes its plain one, and links to other notebooks lead to their pages.
     """
     content = json.loads(notebook)
     for cell in content["cells"]:
