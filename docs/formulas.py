@@ -1,8 +1,7 @@
-"""Formulas on the site: LaTeX in, MathML out, at build time.
+"""Formulas on the site: LaTeX in, MathML out, when the site is built.
 
-Browsers draw MathML themselves, so no script and no font is fetched to read a page. Written as ``$…$`` in a line, ``$$…$$``
-on its own, or, in docstrings, ``.. math:: …``. A formula that cannot be converted fails the build. mkdocs loads this file as
-a hook; it knows nothing of LayerScope.
+Browsers draw MathML themselves, so a page fetches no script and no font. Write ``$…$`` inside a line, ``$$…$$`` on a line, and
+``.. math:: …`` in docstrings. A formula that cannot be converted fails the build. mkdocs loads this file as a hook.
 """
 
 import re

@@ -32,7 +32,9 @@ class Thumbnail:
 
 
 _ANALYSIS = "layerscope analyze run.h5 --bootstrap 200 --output run.nc"
-_SWEEP = "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense \\\n  --variants all --output sweep.nc"
+_SWEEP = (
+    "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense \\\n  --variants all --output sweep.nc"
+)
 _SINGLE = "layerscope sweep $MODEL --task builtin:cloze --variants drop,swap \\\n  --output single.nc"
 _LOOPS = "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel \\\n  --loops 1-8 --output loops.nc"
 
@@ -105,7 +107,10 @@ def _cell(title: str, picture: str, shows: str, commands: str, link: str = "") -
 def _notebook_cell(path: Path) -> str:
     title = _title(json.loads(path.read_text(encoding="utf-8")))
     name, _, shows = title.partition(": ")
-    picture, command = f"{COPIES.name}/{_first_figure(path).name}", f"python analyses/execute.py analyses/{path.stem}.py"
+    picture, command = (
+        f"{COPIES.name}/{_first_figure(path).name}",
+        f"python analyses/execute.py analyses/{path.stem}.py",
+    )
     return _cell(name, picture, shows, command, f"{COPIES.name}/{path.name}")
 
 

@@ -1,6 +1,6 @@
-"""Write the pages that are made from the code: measures from their records, models from the tables, the gallery of notebooks.
+"""Write the pages that come from the code: measures, models and the gallery.
 
-Run before the site is built (``make docs`` does); the pages are not kept under version control, so they cannot be stale.
+``make docs`` runs this before it builds the site. The pages are not under version control, so they are always current.
 """
 
 from pathlib import Path
@@ -15,35 +15,37 @@ from layerscope.models.architectures import ARCHITECTURES
 DOCS = Path(__file__).parent
 
 _INVARIANCES = {
-    Invariance.ROTATION: "each layer turned by an orthogonal matrix of its own",
-    Invariance.COMMON_ROTATION: "all layers turned by the same orthogonal matrix",
-    Invariance.PERMUTATION: "each layer's features in another order",
-    Invariance.SCALE: "each layer multiplied by a positive number of its own",
-    Invariance.TOKEN_SCALE: "each token of each layer multiplied by a positive number of its own",
-    Invariance.TRANSLATION: "the same vector added to all tokens of a layer",
-    Invariance.INVERTIBLE_LINEAR: "each layer's features mixed by an invertible matrix of its own",
+    Invariance.ROTATION: "a different rotation of each layer",
+    Invariance.COMMON_ROTATION: "the same rotation of all layers",
+    Invariance.PERMUTATION: "another order of each layer's features",
+    Invariance.SCALE: "a positive factor for each layer",
+    Invariance.TOKEN_SCALE: "a positive factor for each token of each layer",
+    Invariance.TRANSLATION: "a vector added to all tokens of a layer",
+    Invariance.INVERTIBLE_LINEAR: "a different invertible linear map of each layer",
 }
 
 _KINDS = {
-    Kind.PAIRWISE: ("Between layers", "A matrix over pairs of layers, of one capture or between two."),
-    Kind.PER_LAYER: ("Of one layer", "A number for each layer."),
+    Kind.PAIRWISE: ("Between layers", "Each gives a matrix over pairs of layers, of one capture or of two."),
+    Kind.PER_LAYER: ("Of one layer", "Each gives one number a layer."),
 }
 
 
 def measures_page() -> str:
-    """Return the page of all measures."""
+    """Return the page of measures."""
     parts = [
         "# Measures",
-        "Made from the records in `layerscope/measures/records`, which the law tests check against the code.",
-        "X and Y are the states of the same n tokens at two layers, p features each; $x_t$ and $y_t$ are their rows, "
-        "$X_c$ and $Y_c$ have their means over tokens taken away. Which tensor a layer is: [Conventions](conventions.md).",
-        "The pictures show SmolLM2-135M-Instruct on the built-in passages (5,896 tokens, its first tokens included); "
-        "`docs/measure_figures.py` draws them and says how.",
-        "Without `--measures` an analysis computes " + _listed(DEFAULT_MEASURES) + ".",
-        "## What leaves a measure as it is",
-        "A measure says what it is invariant to; under everything else here it changes, and the tests show both. "
-        "A high value of a measure that ignores rotations says less about two layers than one of a measure that does not.",
-        _table(["change", "of the states"], [[_code(law), words] for law, words in _INVARIANCES.items()]),
+        "Every measure with its definition, range, invariances, cost and reference. To choose one, see "
+        "[Pick a measure](how-to/pick-a-measure.md). `layerscope list measures` prints a summary.",
+        "X and Y are the states of the same n tokens at two layers, with p features; $x_t$ and $y_t$ are their rows, and "
+        "$X_c$ and $Y_c$ are centred over tokens. [Conventions](conventions.md) define the layers. "
+        "The page is generated from `layerscope/measures/records`, and the tests check each property against the code.",
+        "The pictures show SmolLM2-135M-Instruct on the built-in passages (5,896 tokens, first tokens included); "
+        "`docs/measure_figures.py` draws them.",
+        "Without `--measures`, an analysis computes " + _listed(DEFAULT_MEASURES) + ".",
+        "## Invariances",
+        "A measure is invariant to the changes marked *yes* and to no other; the tests check both. "
+        "A high value means less if the measure ignores more.",
+        _table(["invariance", "change of the states"], [[_code(law), words] for law, words in _INVARIANCES.items()]),
         _invariance_table(),
     ]
     for kind, (title, words) in _KINDS.items():
@@ -53,7 +55,7 @@ def measures_page() -> str:
 
 
 def models_page() -> str:
-    """Return the page of all model families."""
+    """Return the page of model families."""
     rows = [
         [
             _code(row.family),
@@ -66,14 +68,14 @@ def models_page() -> str:
     ]
     parts = [
         "# Models",
-        "Made from the tables in `layerscope/models/architectures.py` and `layerscope/capturing/backends.py`; "
-        "`layerscope list models` prints the same.",
-        "A family is a `model_type` of Hugging Face transformers; the paths are those of the model without its head. "
-        "A row is not believed but [proved at load](design/the-table-proved-at-load.md). A family that is not here is refused: "
-        "[add a row](extending.md#add-an-architecture).",
+        "The model families that LayerScope runs, and the backends that read each of them. `layerscope list models` prints the "
+        "same table.",
+        "A family is a `model_type` of Hugging Face transformers; paths are relative to the model without its head. "
+        "Every model is [checked against its row when it is loaded](design/the-table-proved-at-load.md). Another family is "
+        "refused: [add a row](extending.md#add-an-architecture).",
         _table(["family", "kind", "blocks", "final norm", *BACKENDS], rows),
-        "Where a backend does not run a family, `--backend hooks` does. TransformerLens may also refuse a single checkpoint of a "
-        "family that it declares; it says so and why.",
+        "`--backend hooks` runs every family. TransformerLens may also refuse a single checkpoint of a family that it supports; "
+        "the message gives the reason.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -90,8 +92,8 @@ def _measure(measure: Measure) -> str:
     facts = [
         ["range", measure.range + (f", {measure.units}" if measure.units else "")],
         ["fewest tokens", str(measure.least_tokens)],
-        ["a layer that is the same for every token", "refused" if measure.needs_variation else "taken"],
-        ["tokens no more than features", "refused" if measure.needs_more_tokens_than_features else "taken"],
+        ["a constant layer", "refused" if measure.needs_variation else "accepted"],
+        ["no more tokens than features", "refused" if measure.needs_more_tokens_than_features else "accepted"],
         ["passes over the file", measure.passes],
         ["memory", measure.memory],
         ["cost", measure.cost],
@@ -129,7 +131,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def main() -> None:
-    """Write the pages beside this file."""
+    """Write the generated pages into the folder of this file."""
     for name, page in (("measures.md", measures_page()), ("models.md", models_page()), ("gallery.md", gallery_page())):
         (DOCS / name).write_text(page, encoding="utf-8")
     copy_notebooks()

@@ -1,12 +1,12 @@
-"""Draw the example of each measure that the page of measures shows, from an analysis that holds them all.
+"""Draw the picture of each measure for the page of measures, from an analysis with all of them.
 
-Run by hand after a measure was added or changed, with the analysis of SmolLM2-135M-Instruct on the built-in passages:
+Run it by hand after adding or changing a measure, on SmolLM2-135M-Instruct and the built-in passages:
 
     layerscope capture MODEL --texts builtin:passages --output s.h5
     layerscope analyze s.h5 --measures "$(python docs/measure_figures.py)" --output s.nc
     python docs/measure_figures.py s.nc
 
-The pictures are kept under version control: making them takes the model and 43 minutes on one shared core.
+The pictures are under version control, because they need the model and 43 minutes on one shared core.
 """
 
 import sys
@@ -29,7 +29,7 @@ _COLOURS = 256
 
 
 def draw(analysis: xr.Dataset, name: str) -> None:
-    """Write one measure's picture, in a palette: a third of the bytes, and no difference to be seen."""
+    """Write the picture of one measure with a palette, a third of the bytes without a visible difference."""
     pairwise = MEASURES[name].kind is Kind.PAIRWISE
     figure = heatmap(analysis[name], width=_WIDTH) if pairwise else profile(analysis[[name]], width=_WIDTH)
     picture = save(figure, FOLDER / f"{name}.png")
@@ -38,7 +38,7 @@ def draw(analysis: xr.Dataset, name: str) -> None:
 
 
 def main(path: str) -> None:
-    """Draw all measures that the analysis holds, and say which it lacks."""
+    """Draw every measure in the analysis, and print those that it lacks."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     analysis = read_analysis(path)
     for name in MEASURES:

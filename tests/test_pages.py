@@ -45,7 +45,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("arguments", SHOWN)
-def test_command_on_a_page_parses(arguments):
+def test_command_parses(arguments):
     name, *rest = arguments
     COMMANDS[name].make_context(name, rest)
 
