@@ -2,8 +2,8 @@
 
     python docs/outputs.py docs/quickstart.md docs/how-to/*.md
 
-Each ``sh`` block runs in one shell, in a folder of its own that has `cache` and `analyses`. A ``text`` block that follows gets what
-the block before it printed. Blocks marked ``bash`` are not run: they install, need a model hub or a cluster.
+Each ``sh`` block runs in one shell, in a temporary folder that has `cache` and `analyses`. A ``text`` block that follows gets
+the output of the block before it. Blocks marked ``bash`` are not run: they install, or need a model hub or a cluster.
 """
 
 import re
