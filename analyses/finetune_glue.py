@@ -28,7 +28,8 @@ from layerscope.evaluation.journal import first_difference
 from layerscope.evaluation.sweep_plan import plan_runs
 from layerscope.evaluation.sweep_dataset import run_columns
 from layerscope.results import write_result
-from layerscope.models.loading import DTYPES, identify, load_model, wrap_module
+from layerscope.models.identity import identify
+from layerscope.models.loading import DTYPES, load_model, wrap_module
 from layerscope.models.model import Model
 from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
 from layerscope.models.tokenizer import load_tokenizer

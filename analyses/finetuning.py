@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from layerscope.errors import LayerScopeError, UsageError, at_least
-from layerscope.models.loading import DTYPES, identify
+from layerscope.models.identity import identify
+from layerscope.models.loading import DTYPES
 from layerscope.models.model import Model
 from layerscope.progress import Advance
 

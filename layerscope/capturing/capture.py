@@ -13,7 +13,7 @@ from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
 from layerscope.capturing.settings import settings_of
 from layerscope.errors import TextsError, UsageError
-from layerscope.models.loading import identify
+from layerscope.models.identity import identify
 from layerscope.models.model import Model
 from layerscope.outputs import writable
 from layerscope.schedules.spec import ScheduleLike

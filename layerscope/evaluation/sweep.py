@@ -22,7 +22,8 @@ from layerscope.evaluation.sweep_plan import plan_runs
 from layerscope.evaluation.sweep_runner import SweepRunner
 from layerscope.evaluation.tasks.builtin import TASKS
 from layerscope.evaluation.tokenized_task import TokenizedTask
-from layerscope.models.loading import identify, load_model
+from layerscope.models.identity import identify
+from layerscope.models.loading import load_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
 from layerscope.outputs import new_file, writable

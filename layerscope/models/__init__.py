@@ -1,1 +1,1 @@
-"""What a model is: the architecture table, loading, and the causal check that proves a row of the table right."""
+"""Load models and tokenizers, find their parts with the architecture table, and check all of it at load."""

@@ -1,17 +1,17 @@
-"""The causal check: the row of the architecture table is proved on the loaded weights, not believed.
+"""Check the row of the architecture table on the loaded weights.
 
-The parts that the row names must be there; then six facts are shown on a handful of tokens:
+The parts that the row names must exist. Then six facts are checked on seven tokens:
 
-1. the blocks run once each, in the order listed, each one's input the previous one's output and as wide as the model;
-2. blocks return a tuple exactly where the table says so;
-3. what follows the last state is the final norm, or, where the table has none, nothing: the trunk returns the last state;
-4. state 0 of a token depends on no other token, so no block runs before the first one listed;
-5. a change of one token reaches the last state of earlier tokens if and only if the family is an encoder (or, where attention
-   is ablated, of no other token at all);
-6. replaying the blocks from state 0 gives the model's own output bit for bit, and where the output of every block is replaced,
-   the next one (and the final norm) reads the replacement.
+1. The blocks run once each, in the listed order. The input of each is the output of the previous one, as wide as the model.
+2. Blocks return a tuple exactly if the table has so.
+3. The final norm follows the last state. If the table has no final norm, the trunk returns the last state itself.
+4. State 0 of a token depends on no other token, so no block runs before the first one listed.
+5. A change of one token reaches the last state of earlier tokens if and only if the family is an encoder. (With ablated attention
+   it reaches no other token at all.)
+6. Replaying the blocks from state 0 gives the model's own output bit for bit. If the output of every block is replaced, the next
+   block (and the final norm) reads the replacement.
 
-Nothing here depends on the values of the weights: a block whose output projections are zero passes.
+No fact depends on the values of the weights: a block whose output projections are zero passes.
 """
 
 from collections.abc import Iterator
@@ -25,18 +25,19 @@ from torch import nn
 
 from layerscope.errors import ModelError
 from layerscope.models.eval_mode import eval_mode
+from layerscope.models.loader_errors import translate_loader_errors
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.models.module_check import check_module, quantised_part
 
 __all__ = ["check_architecture"]
 
 _TOKENS = 7
-_CHANGED = 3  # the token that is changed, with tokens before and after it
+_CHANGED = 3  # index of the changed token, with tokens before and after it
 
 
 @dataclass
 class _Trace:
-    """What one forward pass showed: every block's call and result, the final norm's, and the trunk's result."""
+    """Record of one forward pass: the calls and results of all blocks, of the final norm and of the trunk."""
 
     order: list[int] = field(default_factory=list)
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
@@ -50,18 +51,19 @@ class _Trace:
 
 
 def check_architecture(model: Model) -> None:
-    """Prove the model's row of the architecture table.
+    """Check the model's row of the architecture table.
 
     Raises
     ------
     ModelError
-        When the module fails `check_module`, a part is missing, or one of the six facts does not hold.
+        The module fails `check_module`, a part is missing, or one of the six facts does not hold.
     """
     check_module(model.module, model.name)
     _check_parts(model)
     ids = torch.arange(5, 5 + _TOKENS).remainder(model.config.vocab_size)[None].to(model.device)
     with eval_mode(model.module), torch.no_grad():
-        trace, output = _traced(model, ids)
+        with translate_loader_errors(model.name, "a forward pass fails: correct its configuration"):
+            trace, output = _traced(model, ids)
         _check_chain(model, trace)
         _check_end(model, trace)
         _check_reach(model, ids, trace)
@@ -79,7 +81,7 @@ def _check_parts(model: Model) -> None:
 
 
 def _forward(model: Model, ids: torch.Tensor) -> torch.Tensor:
-    """Run the whole model, head included where it has one, and return its first output."""
+    """Run the complete model, with its head if it has one, and return its first output."""
     arguments = model.inputs(ids, torch.ones_like(ids))
     output: torch.Tensor = model.module(**arguments)[0]
     return output
@@ -128,12 +130,12 @@ def _check_chain(model: Model, trace: _Trace) -> None:
     if sorted(trace.order) != list(range(model.depth)):
         _fail(model, f"one forward pass ran {len(trace.order)} blocks, the table lists {model.depth}")
     if trace.order != list(range(model.depth)):
-        _fail(model, f"the model runs its blocks in another order than the table lists them: {trace.order}")
+        _fail(model, f"the model runs its blocks in another order than listed in the table: {trace.order}")
     for index, ((args, kwargs), output) in enumerate(zip(trace.calls, trace.outputs, strict=True)):
         if not args and "hidden_states" not in kwargs:
             _fail(model, f"block {index} takes no hidden_states, but {', '.join(kwargs) or 'nothing'}")
         if isinstance(output, tuple) != model.architecture.tuple_output:
-            _fail(model, f"block {index} returns a {type(output).__name__}, the table says otherwise")
+            _fail(model, f"block {index} returns a {type(output).__name__}, unlike in the table")
         for stream in (
             args[0] if args else kwargs["hidden_states"],
             output[0] if isinstance(output, tuple) else output,
@@ -142,7 +144,7 @@ def _check_chain(model: Model, trace: _Trace) -> None:
                 _fail(model, f"block {index} passes on a {type(stream).__name__}, not a tensor")
     for index, call in enumerate(trace.calls):
         if not _same_bits(stream_in(*call), trace.states[index]):
-            _fail(model, f"block {index} does not read what block {index - 1} gave")
+            _fail(model, f"block {index} does not read the output of block {index - 1}")
     for index, state in enumerate(trace.states):
         if state.shape != (1, _TOKENS, model.width):
             _fail(
@@ -155,7 +157,7 @@ def _check_end(model: Model, trace: _Trace) -> None:
     last, norm = trace.states[-1], model.architecture.final_norm
     if norm is None:
         if not _same_bits(trace.trunk[0], last):
-            _fail(model, "something follows the last block, the table says final_norm=None")
+            _fail(model, "something follows the last block, the table has final_norm=None")
     elif model.final_norm is not None:  # some checkpoints of a family leave the norm out
         read, given = trace.normed[0] if len(trace.normed) == 1 else (None, None)
         if not isinstance(read, torch.Tensor) or not _same_bits(read, last):
@@ -166,7 +168,7 @@ def _check_end(model: Model, trace: _Trace) -> None:
 
 def _check_reach(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     if not trace.states[-1].isfinite().all():
-        return  # finite weights that overflow in half precision: the capture will say where
+        return  # finite weights that overflow in half precision: a capture names the place
     changed = ids.clone()
     changed[:, _CHANGED] = (ids[:, _CHANGED] + 1) % model.config.vocab_size
     other, _ = _traced(model, changed)
@@ -176,15 +178,15 @@ def _check_reach(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
     moved = _moved(trace.states[-1], other.states[-1])
     sees, mixes = bool(moved[:_CHANGED].any()), bool(moved[_CHANGED + 1 :].any())
     if sees and model.architecture.causal:
-        _fail(model, "an earlier token sees a later one, the table says causal=True")
+        _fail(model, "an earlier token sees a later one, the table has causal=True")
     if (
         mixes and not sees and not model.architecture.causal
     ):  # a model whose attention is ablated mixes no tokens at all
-        _fail(model, "an earlier token never sees a later one, the table says causal=False")
+        _fail(model, "an earlier token never sees a later one, the table has causal=False")
 
 
 def _moved(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Return for each token whether it differs by more than rounding."""
+    """Return for each token whether its state differs by more than rounding."""
     before, after = before[0].float(), after[0].float()
     moved: torch.Tensor = (after - before).norm(dim=-1) > 1e-3 * before.norm(dim=-1)
     return moved
@@ -197,13 +199,13 @@ def _check_replay(model: Model, ids: torch.Tensor, trace: _Trace, output: torch.
 
 
 def _check_links(model: Model, ids: torch.Tensor, trace: _Trace) -> None:
-    """Prove that each block reads what the one before it gives, whatever that is: equal values alone may be chance."""
+    """Check that each block reads the output of the previous one, also after that output is replaced."""
     given = [_changed(state) for state in trace.states[1:]]
     with _hooks(*map(_replace, model.blocks, given)):
         changed, _ = _traced(model, ids)
     for index in range(1, model.depth):
         if not _same_bits(stream_in(*changed.calls[index]), given[index - 1]):
-            _fail(model, f"block {index} does not read what block {index - 1} gives, once that is changed")
+            _fail(model, f"block {index} does not read the output of block {index - 1} after it is replaced")
     _check_end(model, changed)
 
 
@@ -223,7 +225,7 @@ def _changed(state: torch.Tensor) -> torch.Tensor:
 
 
 def _replace(block: nn.Module, state: torch.Tensor) -> torch.utils.hooks.RemovableHandle:
-    """Let a block give `state` in the place of its own output."""
+    """Replace the output of a block by `state`."""
 
     def replaced(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
         return (state, *output[1:]) if isinstance(output, tuple) else state
@@ -232,7 +234,7 @@ def _replace(block: nn.Module, state: torch.Tensor) -> torch.utils.hooks.Removab
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Compare bit for bit, so that a NaN equals itself."""
+    """Compare bit for bit; a NaN equals itself."""
     return one.shape == other.shape and torch.equal(
         one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)
     )
@@ -246,5 +248,5 @@ def _fail(model: Model, what: str) -> NoReturn:
         )
     raise ModelError(
         f"{model.name}: the architecture table is wrong for this {model.architecture.family} model: {what}.\n"
-        "Mend its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
+        "Correct its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
     )

@@ -12,28 +12,28 @@ __all__ = ["ARCHITECTURES", "Architecture"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where one family keeps its parts; every path is relative to the trunk (the model without its head).
+    """Where one family keeps its parts; paths are relative to the trunk (the model without its head).
 
     Attributes
     ----------
     family
-        The ``model_type`` of the configuration.
+        ``model_type`` of the configuration.
     blocks
         The module list whose items carry the residual stream from one state to the next.
     final_norm
-        The norm after the last block, or None where the family has none (post-norm encoders).
+        The norm after the last block, or None for a family without one (post-norm encoders).
     head
-        The vocabulary head, relative to the whole model; None where it is no single module.
+        The vocabulary head, relative to the complete model; None if it is not a single module.
     causal
-        True for decoders, in which no token sees a later one.
+        True for decoders, in which no token attends to a later one.
     tuple_output
-        True where a block returns a tuple whose first item is the stream.
+        True if a block returns a tuple whose first item is the stream.
     position_ids
-        True where the trunk takes ``position_ids``; False where it derives positions from the ids or the mask.
+        True if the trunk takes ``position_ids``; False if it derives positions from the ids or the mask.
     positions
-        The table of learned positions; None where positions are rotary or ALiBi.
+        The table of learned positions; None if positions are rotary or ALiBi.
     stacks
-        True where ``torch.vmap`` can run a block; False where the block's code has an ``autograd.Function`` that it cannot.
+        True if ``torch.vmap`` can run a block; False if the block uses an ``autograd.Function`` that ``vmap`` cannot run.
     """
 
     family: str

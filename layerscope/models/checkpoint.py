@@ -1,12 +1,12 @@
-"""The stored checkpoint: which files hold the configuration and the weights, and what tensors are in them.
+"""Find the files of a checkpoint and the tensors in them, before a library reads anything.
 
-Found and checked before a library reads anything, by the rules of `layerscope.models.folder`. Knows files and tensors; knows
-no model class.
+Files are checked by the rules of `layerscope.models.folder`. Independent of model classes.
 """
 
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,13 @@ from safetensors import safe_open
 from layerscope.errors import ModelError
 from layerscope.models.folder import check_file, check_folder, content_hash, read_json
 
-__all__ = ["Checkpoint", "StoredTensor", "folder_hash", "hub_commit", "open_folder", "open_hub"]
+__all__ = ["Checkpoint", "StoredTensor", "folder_hash", "hub_commit", "open_folder", "open_hub", "other_weights"]
 
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _INDEX = ".index.json"
 _OBJECTS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
-_WEIGHTS = (*_SAFE, "pytorch_model.bin", "pytorch_model.bin.index.json")  # in the order in which transformers looks
+_WEIGHTS = (*_SAFE, "pytorch_model.bin", "pytorch_model.bin.index.json")  # in the search order of transformers
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 
 
@@ -50,11 +50,11 @@ class Checkpoint:
     Attributes
     ----------
     folder
-        Where they are.
+        The folder.
     config
-        The content of ``config.json``, as it is.
+        The content of ``config.json``, unchanged.
     files
-        The files that hold the weights.
+        The files with the weights.
     """
 
     folder: Path
@@ -68,25 +68,25 @@ class Checkpoint:
 
     @property
     def quantization(self) -> str | None:
-        """The method the weights are quantised with; None where they are plain numbers."""
+        """The quantisation method of the weights; None for plain numbers."""
         settings = self.config.get("quantization_config")
         return str(settings.get("quant_method", "an unknown method")) if isinstance(settings, dict) else None
 
     @cached_property
     def tensors(self) -> dict[str, StoredTensor]:
-        """Every stored tensor by its name; only headers are read.
+        """All stored tensors by name; only headers are read.
 
         Raises
         ------
         ModelError
-            Two files hold different values under one name.
+            Two files have different values under one name.
         """
         found: dict[str, StoredTensor] = {}
         for file in self.files:
             for name, tensor in _headers(file):
                 if name in found and not torch.equal(_value(found[name].file, name), _value(file, name)):
                     raise ModelError(
-                        f"{self.folder}: {found[name].file.name} and {file.name} hold different values of {name}.\n"
+                        f"{self.folder}: {found[name].file.name} and {file.name} have different values of {name}.\n"
                         "The files are not of one model: fetch the model again."
                     )
                 found[name] = tensor
@@ -96,19 +96,23 @@ class Checkpoint:
         """Read one tensor."""
         return _value(self.tensors[name].file, name)
 
+    def read_starts(self, count: int) -> dict[str, torch.Tensor]:
+        """Read the first `count` values of every tensor."""
+        return {name: start for file in self.files for name, start in _starts(file, count)}
+
 
 def open_folder(folder: Path) -> Checkpoint:
-    """Find the files of a model in a folder and check them.
+    """Return the checkpoint in a folder, its files checked.
 
     Raises
     ------
     ModelError
-        The folder holds an adapter, lacks a file, or has one that `folder.check_file` refuses.
+        The folder has an adapter, lacks a file, or has one that `folder.check_file` refuses.
     """
     check_folder(folder)
     _refuse_adapter(folder)
     if not (folder / _CONFIG).exists():
-        raise ModelError(f"{folder} has no {_CONFIG}, so it is no model folder")
+        raise ModelError(f"{folder} has no {_CONFIG}, so it is not a model folder")
     for name in _OBJECTS:
         if (folder / name).exists():
             read_json(folder / name, folder)
@@ -117,14 +121,14 @@ def open_folder(folder: Path) -> Checkpoint:
 
 
 def open_hub(hub_id: str, revision: str) -> Checkpoint:
-    """Fetch the configuration and the weights of a model on the hub, unless the cache has them, and check the files.
+    """Return the checkpoint of a model on the hub, fetched unless the cache has it, and checked.
 
     Raises
     ------
     ModelError
-        As `open_folder`.
+        As for `open_folder`.
     OSError
-        The hub cannot be reached, or has no such model.
+        The hub cannot be reached or does not have the model.
     """
 
     def fetch(name: str, required: bool = False) -> str | None:
@@ -143,12 +147,12 @@ def open_hub(hub_id: str, revision: str) -> Checkpoint:
 
 
 def hub_commit(hub_id: str, revision: str) -> str:
-    """Return the commit that a revision of a model on the hub stands for: the name of its folder in the cache."""
+    """Return the commit of a revision on the hub: the name of its folder in the cache."""
     return Path(transformers.utils.cached_file(hub_id, _CONFIG, revision=revision)).parent.name
 
 
 def folder_hash(folder: Path) -> str:
-    """Identify the weights in a folder by their content, without loading them."""
+    """Return the hash of a model folder, without loading the weights; see `folder.content_hash`."""
     return content_hash(folder, _weights(folder, read_json(folder / _CONFIG, folder)))
 
 
@@ -157,18 +161,29 @@ def _refuse_adapter(folder: Path) -> None:
         return
     base = read_json(folder / _ADAPTER, folder).get("base_model_name_or_path")
     raise ModelError(
-        f"{folder} holds an adapter ({_ADAPTER}) for {base}, which is not a model by itself.\n"
+        f"{folder} has an adapter ({_ADAPTER}) for {base}, not a complete model.\n"
         "Merge it into that model with PEFT (merge_and_unload, then save_pretrained) and give the merged folder."
     )
 
 
+def other_weights(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """Return the complete sets of weights in the folder that the model is not loaded from."""
+    folder, others = checkpoint.folder, []
+    for name in _WEIGHTS:
+        path = folder / name
+        if path.exists() and path not in checkpoint.files:
+            with suppress(ModelError):  # an incomplete set, which no library loads
+                files = tuple(_shards(path, folder)) if name.endswith(_INDEX) else (path,)
+                if files != checkpoint.files:
+                    others.append(Checkpoint(folder, checkpoint.config, files))
+    return others
+
+
 def _weights(folder: Path, config: dict[str, Any]) -> tuple[Path, ...]:
-    named = config.get("transformers_weights")  # by which transformers lets a configuration name its own file
+    named = config.get("transformers_weights")  # the configuration may name the file of weights
     candidates = _WEIGHTS if named is None else (str(named),)
     if any(_DISTRIBUTED.fullmatch(path.name) for path in folder.iterdir()):
-        raise ModelError(
-            f"{folder} holds a distributed checkpoint: load it with transformers and save it as a plain one"
-        )
+        raise ModelError(f"{folder} has a distributed checkpoint: load it with transformers and save it as a plain one")
     for name in candidates:
         path = folder / name
         if path.exists():
@@ -223,16 +238,28 @@ def _value(file: Path, name: str) -> torch.Tensor:
     return _unpickled(file, "cpu")[name]
 
 
+def _starts(file: Path, count: int) -> Iterator[tuple[str, torch.Tensor]]:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as content:
+            for name in content.keys():  # noqa: SIM118  # no mapping
+                tensor = content.get_slice(name)
+                shape = tensor.get_shape()
+                rows = -(-count // max(1, torch.Size(shape[1:]).numel()))
+                yield name, (tensor[:rows] if shape else content.get_tensor(name)).reshape(-1)[:count]
+    else:
+        yield from ((name, value.reshape(-1)[:count]) for name, value in _unpickled(file, "cpu").items())
+
+
 def _unpickled(file: Path, device: str) -> dict[str, torch.Tensor]:
-    """Read a pickle of tensors, running no code; what is mapped into memory is not read until it is used."""
+    """Read a pickle of tensors without running code; a memory-mapped file is read on use."""
     is_zip = zipfile.is_zipfile(file)
     if is_zip:
         with zipfile.ZipFile(file) as archive:
             if any(
                 entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()
-            ):  # may be of any size inside
+            ):  # a small file may expand to any size
                 raise ModelError(f"{file} is compressed, which files of weights are not: fetch the model again")
     content = torch.load(file, map_location=device, weights_only=True, mmap=is_zip)
     if not isinstance(content, dict):
-        raise ModelError(f"{file} holds a {type(content).__name__}, not weights by name: fetch the model again")
+        raise ModelError(f"{file} contains a {type(content).__name__}, not weights by name: fetch the model again")
     return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}

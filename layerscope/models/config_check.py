@@ -1,7 +1,7 @@
-"""Is the configuration possible, and of the same model as the weights? Answered before anything large is made.
+"""Check that a configuration is possible and of the same model as the weights, before anything large is built.
 
-A configuration is a file like any other: it may claim a billion blocks. Its sizes are compared with the names and shapes of the
-stored weights, and the memory that the model needs with what the machine has.
+A damaged configuration may claim a billion blocks. Its sizes are compared with the names and shapes of the stored weights, and
+the memory of the model with that of the machine.
 """
 
 import os
@@ -29,21 +29,21 @@ _SIZES = (
     "max_position_embeddings",
 )
 
-_MOST_LABELS = 10**6  # each gets a name as soon as the configuration is read
+_MOST_LABELS = 10**6  # transformers makes a name for each label
 
-# A model may have values that its checkpoint lacks, such as a head: four times as many, and 2**28 (1 GiB in float32), pass.
+# A model may have values that its checkpoint lacks, such as a head: up to four times as many plus 2**28 (1 GiB in float32).
 _MORE, _FEW = 4, 2**28
 
 
 def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
-    """Check the sizes that ``config.json`` gives, as written, and the number of blocks against the weights.
+    """Check the sizes in ``config.json``, and the number of blocks against the weights.
 
-    Some configuration classes make a list with an item a block as soon as they are read, so this comes first.
+    This runs before transformers reads the file, since some configuration classes make a list with one item for each block.
 
     Raises
     ------
     ModelError
-        A size is no whole number of 1 or more, or there are more blocks than the weights have.
+        A size is not a whole number of 1 or more, or there are more blocks than the weights have.
     """
     aliases = transformers.CONFIG_MAPPING[row.family].attribute_map
     sizes = {
@@ -51,17 +51,17 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
     }
     for key, value in sizes.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ModelError(f"{name}: config.json says {key} {value!r}: it must be a whole number of 1 or more")
+            raise ModelError(f"{name}: config.json has {key} {value!r}: it must be a whole number of 1 or more")
     labels = checkpoint.config.get("num_labels")
     if labels is not None and (not isinstance(labels, int) or not 0 <= labels <= _MOST_LABELS):
         raise ModelError(
-            f"{name}: config.json says num_labels {labels!r}: it must be a whole number up to {_MOST_LABELS:,}"
+            f"{name}: config.json has num_labels {labels!r}: it must be a whole number up to {_MOST_LABELS:,}"
         )
     stored = _stored_blocks(checkpoint, row)
     for key in ("num_hidden_layers", aliases.get("num_hidden_layers")):
         if (sizes.get(key) or 0) > stored:
             raise ModelError(
-                f"{name}: config.json says {key} {sizes[key]}, the weights hold {stored} blocks.\n"
+                f"{name}: config.json has {key} {sizes[key]}, the weights have {stored} blocks.\n"
                 "They are not of one model, or files of weights are missing: fetch the model again."
             )
 
@@ -72,7 +72,7 @@ def _stored_blocks(checkpoint: Checkpoint, row: Architecture) -> int:
 
 
 def model_class(config: Any, row: Architecture, name: str) -> Any:
-    """Return the class that the checkpoint names, so that no head is invented for a checkpoint without one.
+    """Return the class that the checkpoint names, so that a checkpoint without a head gets none.
 
     Raises
     ------
@@ -85,19 +85,19 @@ def model_class(config: Any, row: Architecture, name: str) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         return fallback
     if not isinstance(config, getattr(cls, "config_class", None) or object):
-        raise ModelError(f"{name}: config.json says the family {row.family} and a class of another, {named}")
+        raise ModelError(f"{name}: config.json has the family {row.family} and a class of another, {named}")
     return cls
 
 
 def check_memory(checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dtype, name: str) -> None:
     """Check that the model is about as large as its stored weights, and that the machine can hold it.
 
-    The model is built without memory for its values (on torch's device ``meta``).
+    The model is built on torch's device ``meta``, without memory for its values.
 
     Raises
     ------
     ModelError
-        It is not, or it cannot.
+        The model is much larger than its weights, or larger than the memory of the machine.
     """
     with torch.device("meta"):
         module: nn.Module = cls.from_config(config) if hasattr(cls, "from_config") else cls(config)
@@ -105,7 +105,7 @@ def check_memory(checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dty
     stored = sum(tensor.size for tensor in checkpoint.tensors.values())
     if needed > _MORE * stored + _FEW and checkpoint.quantization is None:
         raise ModelError(
-            f"{name}: config.json describes a model of {needed:,} values, the weights hold {stored:,}.\n"
+            f"{name}: config.json describes a model of {needed:,} values, the weights have {stored:,}.\n"
             "They are not of one model, or files of weights are missing: fetch the model again."
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,12 +1,17 @@
-"""How many tokens a model takes: one definition for every scheme of positions.
+"""How many tokens a model takes, for every scheme of positions.
 
 Learned positions
     The rows of their table, less those before the first position. The model cannot run more.
 Rotary positions
-    ``max_position_embeddings``, or what a scaling of the rotary frequencies makes of it. The model can run more, but it was
-    not made for it.
+    ``max_position_embeddings``, extended by the scaling of the rotary frequencies. The model can run longer texts, but was not
+    trained for them.
 ALiBi
     No limit.
+
+For linear scaling ``max_position_embeddings`` has two uses: it is the length before the scaling in some published models
+(Vicuna 16k: 4096, factor 4) and the extended length in others (DeepSeek Coder: 16384, factor 4). The configuration does not show
+which, and transformers does not compute with it. LayerScope multiplies, as vLLM does. For a model of the second kind, set the
+length of a capture (``--max-length``). Dynamic scaling has no such doubt: transformers computes with the length before scaling.
 """
 
 import math
@@ -18,15 +23,13 @@ from layerscope.models.architectures import Architecture
 
 __all__ = ["context_length", "learned_positions"]
 
-# Which length `factor` multiplies: "linear" and "dynamic" have no field for it, so it is `max_position_embeddings`; the others
-# have `original_max_position_embeddings`, and `max_position_embeddings` is the extended length already, or still the original.
-# The factor of "llama3" is larger than what it extends: Llama 3.2 has 32, and goes from 8192 to 131072 tokens, which is its
-# `max_position_embeddings`.
+# `factor` multiplies `original_max_position_embeddings`, or `max_position_embeddings` where a scaling lacks the former.
+# "llama3" is not listed: Llama 3.2 has the factor 32 and extends 8192 to 131072 tokens, its `max_position_embeddings`.
 _EXTENDING = ("linear", "dynamic", "yarn", "longrope")
 
 
 def learned_positions(trunk: nn.Module, row: Architecture) -> int | None:
-    """Return how many tokens the table of learned positions has a row for; None for a model without such a table."""
+    """Return the number of positions that the model has learned; None for a model without learned positions."""
     if row.positions is None:
         return None
     table: Any = trunk.get_submodule(row.positions)

@@ -1,8 +1,8 @@
-"""Run a model by its weights and its inputs alone, whatever its flags and its past say.
+"""Make a forward pass depend only on the weights and the inputs of a model.
 
-Three things outside the weights change what a forward pass gives: training flags (dropout), flags in the configuration
-(which switch the form of the output), and rotary embeddings that remember the longest text of an earlier batch. All
-three are neutral inside `eval_mode`. Knows modules; knows no schedule and no text.
+Three other things change a forward pass: training flags (dropout), flags in the configuration that select the form of the output,
+and rotary embeddings that remember the longest text of an earlier batch. Inside `eval_mode` all three are neutral. Independent of
+schedules and texts.
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ _LONGEST = "max_seq_len_cached"
 
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Make forward passes of a module depend on its weights and inputs alone; put everything back at the end.
+    """Make forward passes of a module depend only on its weights and inputs; restore everything at the end.
 
     Parameters
     ----------
     module
-        A Hugging Face module. Its training flags are off inside. Flags of its configuration that change the form of the
-        output (``output_hidden_states``, ``output_attentions``, ``return_dict``) have their defaults. Rotary embeddings
-        whose frequencies grow with the text (dynamic NTK) start anew in each forward pass.
+        A Hugging Face module. Inside the context its training flags are off. Flags of its configuration that change the form of
+        the output (``output_hidden_states``, ``output_attentions``, ``return_dict``) have their defaults. Rotary embeddings whose
+        frequencies depend on the text length (dynamic NTK) are reset in each forward pass.
     """
     with ExitStack() as stack:
         for part in module.modules():
@@ -34,21 +34,21 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
                 stack.callback(setattr, part, "training", True)
                 part.training = False
             if _longest_texts(part):
-                stack.callback(part.register_forward_pre_hook(_start_anew).remove)
+                stack.callback(part.register_forward_pre_hook(_reset_frequencies).remove)
         for config in _configs(module):
             stack.callback(vars(config).update, _set_neutral(config))
         yield
 
 
 def _configs(module: nn.Module) -> list[Any]:
-    """Return the configurations of all parts, each once: most parts share that of the whole."""
+    """Return the configurations of all parts, each once; most parts share one."""
     found = {id(config): config for part in module.modules() if (config := vars(part).get("config")) is not None}
     return [config for config in found.values() if hasattr(config, "__dict__")]
 
 
 def _set_neutral(config: Any) -> dict[str, Any]:
-    """Set the flags of a configuration to their defaults, and return what they were."""
-    # Set past its properties: that of output_attentions refuses what it held before.
+    """Set the flags of a configuration to their defaults, and return their previous values."""
+    # Bypass the properties: that of output_attentions refuses its previous value.
     facts = vars(config)
     before = {name: facts[name] for name in _NEUTRAL if name in facts}
     before |= {name: value for name, value in facts.items() if name.startswith("output_") and value is True}
@@ -57,13 +57,13 @@ def _set_neutral(config: Any) -> dict[str, Any]:
 
 
 def _longest_texts(part: nn.Module) -> list[str]:
-    """Name the attributes in which a rotary embedding remembers the longest text; a kind of layer may have its own."""
+    """Return the attributes in which a rotary embedding remembers the longest text, one for each kind of block."""
     if not hasattr(part, "original_max_seq_len"):
         return []
     return [name for name in vars(part) if name.endswith(_LONGEST)]
 
 
-def _start_anew(part: Any, _: tuple[Any, ...]) -> None:
+def _reset_frequencies(part: Any, _: tuple[Any, ...]) -> None:
     for name in _longest_texts(part):
         if getattr(part, name) > part.original_max_seq_len:
             kind = name.removesuffix(_LONGEST)

@@ -1,7 +1,6 @@
-"""Reading the files of a model folder safely, whoever made the folder.
+"""Read the files of an untrusted model folder safely, and hash them to identify the weights.
 
-A file is read only when it is a regular file inside the folder and no larger than files of its kind are. The content hash
-of a folder, which identifies its weights, is made here. Knows files; knows no model.
+A file is read only if it is a regular file inside the folder and not larger than files of its kind. Independent of models.
 """
 
 import hashlib
@@ -15,12 +14,12 @@ from typing import Any
 
 from layerscope.errors import ModelError
 
-__all__ = ["check_file", "check_folder", "content_hash", "read_json"]
+__all__ = ["check_file", "check_folder", "content_hash", "file_stamps", "read_json"]
 
 _MIB = 2**20
 
-# The files that the libraries read, and the most bytes that each may have. The largest published tokenizer.json is 35 MB.
-# The first pattern that fits holds; weights are as large as the model and are checked against its configuration.
+# The files that libraries read, and their maximum size in bytes. The largest published tokenizer.json has 35 MB. The first
+# matching pattern applies. Weights are as large as the model and are checked against its configuration.
 _LIMITS: tuple[tuple[str, int | None], ...] = (
     ("*config.json", 16 * _MIB),
     ("*.json", 128 * _MIB),
@@ -32,9 +31,7 @@ _LIMITS: tuple[tuple[str, int | None], ...] = (
 )
 
 _HASHED = {".safetensors", ".bin", ".json"}
-_FOREIGN = (
-    16  # weights that are not the model's, such as an optimizer's state, may be so many times as large as the model's
-)
+_FOREIGN = 16  # other weights, such as the state of an optimizer, may be up to 16 times as large as the model's
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -45,12 +42,12 @@ _KINDS = {
 
 
 def check_folder(folder: Path) -> None:
-    """Check every file of a folder that a library may read while it loads the model.
+    """Check all files of a folder that a library may read while it loads the model.
 
     Raises
     ------
     ModelError
-        One of them is no regular file, leads outside the folder, cannot be read, or is too large.
+        A file is not a regular file, leads outside the folder, cannot be read, or is too large.
     """
     for path in sorted(folder.iterdir()):
         if any(fnmatch(path.name, pattern) for pattern, _ in _LIMITS):
@@ -58,12 +55,12 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(path: Path, folder: Path) -> None:
-    """Check that `path` is a regular file inside `folder`, readable, and no larger than files of its kind are.
+    """Check that `path` is a readable regular file inside `folder`, not larger than files of its kind.
 
     Raises
     ------
     ModelError
-        It is not.
+        One of these does not hold.
     """
     if not _is_inside(path, folder):
         raise ModelError(
@@ -89,7 +86,7 @@ def check_file(path: Path, folder: Path) -> None:
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    """Follow all links. The hub's cache is allowed: its snapshots are links to ``blobs``, two folders up."""
+    """Resolve all links. The cache of the hub is allowed: its snapshots are links to ``blobs``, two folders up."""
     real, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if real.is_relative_to(root):
         return True
@@ -102,7 +99,7 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        The file fails `check_file`, or does not hold a JSON object.
+        The file fails `check_file`, or does not contain a JSON object.
     """
     check_file(path, folder)
     try:
@@ -112,24 +109,24 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
     except ValueError as error:  # of JSON or of UTF-8
         raise ModelError(f"{path} cannot be read as JSON ({error}): fetch the model again") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a JSON {type(content).__name__}, not an object: fetch the model again")
+        raise ModelError(f"{path} contains a JSON {type(content).__name__}, not an object: fetch the model again")
     return content
 
 
 def content_hash(folder: Path, weights: Iterable[Path]) -> str:
-    """Return ``sha256:`` and the hash of the configuration and the weights, whatever the folder is called.
+    """Return ``sha256:`` and the hash of the configuration and the weights, independent of the folder's name.
 
     Parameters
     ----------
     folder
-        Of the model.
+        The model folder.
     weights
-        The files that hold the model's own weights.
+        The files with the model's own weights.
 
     Raises
     ------
     ModelError
-        A file fails `check_file`, or other weights in the folder are out of proportion.
+        A file fails `check_file`, or other weights in the folder are far larger than the model.
     """
     own = {path.name: path.stat().st_size for path in weights}
     most = _FOREIGN * sum(own.values()) + 1024 * _MIB
@@ -144,3 +141,13 @@ def content_hash(folder: Path, weights: Iterable[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
+
+
+def file_stamps(path: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of the files that `content_hash` covers, or of a single file, by their names.
+
+    Two calls with equal results had the same files before them, unless a file was edited and its time set back.
+    """
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix in _HASHED]
+    found = {file.name: file.stat() for file in files if file.is_file()}
+    return {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}

@@ -1,7 +1,7 @@
-"""Which texts may share a batch, for models that treat a text differently by the length of its batch.
+"""Decide which texts may share a batch, for models in which the longest text of a batch changes the states of the others.
 
-A family with dynamic or long rotary scaling chooses its frequencies by the longest text of a batch. A text has its true
-states only beside texts for which the model chooses the same. Plain numbers: knows no module.
+A family with dynamic or long rotary scaling chooses its frequencies by the longest text of a batch. A text has its true states
+only together with texts of the same frequencies. Plain numbers, independent of modules.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class LengthDependence:
     Attributes
     ----------
     borders
-        Lengths in tokens, ascending. A text of at most that length is computed differently from a longer one.
+        Lengths in tokens, ascending. Texts up to a border are computed differently from longer ones.
     grows_after
-        Above this length every length is computed differently from every other; None where that is not so.
+        Above this length every length is computed differently from all others; None if there is no such length.
     alone
-        True where a text depends on its neighbours in a batch in any other way: each text runs alone.
+        True if a text depends on the other texts of its batch in another way: each text runs in its own batch.
 
     Examples
     --------
@@ -38,11 +38,11 @@ class LengthDependence:
     alone: bool = False
 
     def groups(self, lengths: Int[np.ndarray, " sequence"]) -> Int[np.ndarray, " sequence"]:
-        """Return a number for each sequence; only sequences of the same number may share a batch."""
+        """Return a number for each sequence; only sequences with the same number may share a batch."""
         return np.arange(len(lengths)) if self.alone else self._regimes(lengths)
 
     def steady(self, first: int, last: int) -> bool:
-        """Whether a text that grows from `first` to `last` tokens keeps the states it had."""
+        """Return whether a text that grows from `first` to `last` tokens keeps its states."""
         start, end = self._regimes(np.array([first, last]))
         return bool(start == end)
 
@@ -54,4 +54,4 @@ class LengthDependence:
 
 
 INDEPENDENT = LengthDependence()
-"""Any texts may share a batch, as in most families."""
+"""All texts may share a batch, as in most families."""

@@ -1,8 +1,8 @@
-"""Find out at load how the states of a text depend on the other texts of its batch.
+"""Measure at load how the states of a text depend on the other texts of its batch.
 
-The model runs a few short texts, each beside a copy of itself and beside a longer text. The shapes are equal, so what the
-model chooses for the text (its rotary angles, its mask) must be equal bit for bit; if it is not, the lengths at which it
-changes are searched for. A long text costs no more than a short one: two tokens are given the positions 0 and length - 1.
+The model runs a few short texts, each together with a copy of itself and with a longer text. The shapes are equal, so the rotary
+angles and the mask of the text must be equal bit for bit. If they are not, a bisection finds the lengths at which they change. A
+long text costs no more than a short one: two tokens get the positions 0 and length - 1.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from layerscope.models.model import Model, stream_out
 
 __all__ = ["measure_length_dependence"]
 
-_SHORT, _LONG = 7, 16  # tokens of the texts that are run side by side with padding
+_SHORT, _LONG = 7, 16  # tokens of the padded texts that run in one batch
 _MOST_BORDERS = 8
-# Equal shapes leave no rounding; kernels that sort tokens by expert leave some.
+# Equal shapes round alike, but not in kernels that sort tokens by expert.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 
 _Seen = tuple[list[torch.Tensor], torch.Tensor]
-"""What the model gave its blocks for the first text, and the last state of that text."""
+"""The arguments of all blocks for the first text, and the last state of that text."""
 
 
 def measure_length_dependence(model: Model) -> LengthDependence:
@@ -34,7 +34,7 @@ def measure_length_dependence(model: Model) -> LengthDependence:
     Raises
     ------
     ModelError
-        What the model computes of a text depends on the texts that ran before it.
+        The states of a text depend on the texts that ran before it.
     """
     with eval_mode(model.module), torch.no_grad():
         first = _spread(model, 2, 2)
@@ -43,14 +43,14 @@ def measure_length_dependence(model: Model) -> LengthDependence:
         again = _spread(model, 2, 2)
     if _differ(first, again) or _moved(model, first, again):
         raise ModelError(
-            f"{model.name}: what it computes of a text depends on the texts that ran before it, so no result can be "
-            "repeated.\nA part of the model keeps a state from one forward pass to the next: load it without that part."
+            f"{model.name}: the states of a text depend on the texts that ran before it, so no result can be repeated.\n"
+            "A part of the model keeps a state between forward passes: load it without that part."
         )
     return LengthDependence(borders, grows_after, alone)
 
 
 def _borders(model: Model) -> tuple[tuple[int, ...], int | None, bool]:
-    """Search for the lengths at which the model changes what it does with a text."""
+    """Find the lengths at which the computation of a text changes."""
     top = model.context
     if top is None or not model.architecture.position_ids:
         return (), None, False
@@ -61,7 +61,7 @@ def _borders(model: Model) -> tuple[tuple[int, ...], int | None, bool]:
         if not _differ(alone, beside):
             return tuple(borders), None, _moved(model, alone, beside)
         border = _last_like(model, length, top, alone)
-        # From here on no two lengths are alike.
+        # From here on every length is computed differently.
         if (borders and border == length) or len(borders) == _MOST_BORDERS:
             return tuple(borders), length - 1, False
         borders.append(border)
@@ -70,7 +70,7 @@ def _borders(model: Model) -> tuple[tuple[int, ...], int | None, bool]:
 
 
 def _last_like(model: Model, length: int, top: int, alone: _Seen) -> int:
-    """Return the greatest length of a neighbour that leaves a text of `length` tokens as it is."""
+    """Return the greatest length of a neighbour that does not change a text of `length` tokens."""
     like, unlike = length, top
     while unlike - like > 1:
         middle = (like + unlike) // 2
@@ -82,14 +82,14 @@ def _last_like(model: Model, length: int, top: int, alone: _Seen) -> int:
 
 
 def _spread(model: Model, length: int, neighbour: int) -> _Seen:
-    """Run two tokens that stand at the ends of a text of `length`, beside two that stand at the ends of another."""
+    """Run two tokens at the ends of a text of `length`, in a batch with two tokens at the ends of another text."""
     ids = torch.arange(5, 7).remainder(model.config.vocab_size).expand(2, 2)
     positions = torch.tensor([[0, length - 1], [0, neighbour - 1]])
     return _run(model, ids, torch.ones_like(ids), positions)
 
 
 def _depends_on_neighbour(model: Model) -> bool:
-    """Run a short padded text beside its copy, and beside a longer one."""
+    """Run a short padded text with its copy and with a longer text, and compare."""
     long = min(_LONG, model.context or _LONG)
     short = min(_SHORT, long)
     ids = torch.arange(5, 5 + 2 * long).remainder(model.config.vocab_size).reshape(2, long)
@@ -132,12 +132,12 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _differ(one: _Seen, other: _Seen) -> bool:
-    """Whether the model gave its blocks something else for the same text."""
+    """Return whether the blocks got other arguments for the same text."""
     return len(one[0]) != len(other[0]) or not all(map(torch.equal, one[0], other[0]))
 
 
 def _moved(model: Model, one: _Seen, other: _Seen) -> bool:
-    """Whether the last states of the same text differ by more than rounding."""
+    """Return whether the last states of the same text differ by more than rounding."""
     here, there = one[1].double(), other[1].double()
-    # States that are not finite say nothing here; a capture names where they begin.
+    # States that are not finite are ignored here; a capture reports where they begin.
     return bool(here.isfinite().all()) and not float((there - here).norm() / here.norm()) <= _TOLERANCE[model.dtype]

@@ -1,4 +1,4 @@
-"""The boundary to the libraries that read checkpoints: what goes wrong inside becomes one line with a remedy."""
+"""Translate the errors of libraries that read checkpoints into one line with a remedy, and silence their advice."""
 
 import logging
 import os
@@ -20,15 +20,15 @@ _SHOWN = 160  # characters of a library's message
 def translate_loader_errors(name: str, again: str | None = None) -> Iterator[None]:
     """Translate every error of a library that reads a checkpoint into a ModelError.
 
-    The readers of safetensors, pickle, GGUF and tokenizers share no base class of error, so every exception is translated
-    here, at this one boundary; the cause stays attached and is shown by ``--debug``.
+    The readers of safetensors, pickle, GGUF and tokenizers share no base class of errors, so all exceptions are translated here.
+    The cause stays attached; ``--debug`` shows it.
 
     Parameters
     ----------
     name
-        The model.
+        The name of the model.
     again
-        The remedy for content that cannot be read, where it is another than to fetch the model again.
+        The remedy for content that cannot be read. None means to fetch the model again.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def _explained(error: BaseException, again: str | None) -> str:
     if isinstance(error, OSError):
         if error.errno is not None and error.errno > 0:
             where = f" ({error.filename})" if error.filename else ""
-            return f"a file cannot be read: {os.strerror(error.errno)}{where}. See to the file or its disk."
+            return f"a file cannot be read: {os.strerror(error.errno)}{where}. Check the file and its disk."
         if "couldn't connect" in said or "offline" in said.lower():
             return "the model hub cannot be reached; give a folder or a .gguf file, or fetch the model first"
         if "is not a valid model identifier" in said:
@@ -62,11 +62,11 @@ def _explained(error: BaseException, again: str | None) -> str:
 
 @contextmanager
 def silence_loaders() -> Iterator[None]:
-    """Keep the library's progress bars and advice off the terminal while it loads."""
+    """Hide progress bars and advice of the libraries while they load."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub_level = hub_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity(logging.ERROR)  # which else announces every retry of a hub that is out of reach
+    hub_logging.set_verbosity(logging.ERROR)  # otherwise it announces every retry of a hub that is out of reach
     transformers_logging.disable_progress_bar()
     try:
         yield

@@ -1,6 +1,6 @@
-"""Whether a model predicts next tokens, and whether what it predicts are probabilities: one rule for all who read logits.
+"""Check that a model predicts next tokens, and that its logits give probabilities.
 
-Tasks, sweeps and generation ask here before they run a model, and check its logits here while they do.
+Tasks, sweeps and generation use these checks before and while they run a model.
 """
 
 from typing import Any, NoReturn
@@ -15,12 +15,12 @@ __all__ = ["refuse_not_finite", "require_vocabulary_head", "undefined_rows"]
 
 
 def require_vocabulary_head(model: Model) -> None:
-    """Refuse a model that predicts no next token.
+    """Refuse a model that does not predict the next token.
 
     Raises
     ------
     ModelError
-        An encoder; a model without a head over its vocabulary, as one made to classify or to give a reward.
+        The model is an encoder, or has no head over its vocabulary (a classifier, a reward model).
 
     Examples
     --------
@@ -56,9 +56,9 @@ def _refuse_head(model: Model, what: str) -> NoReturn:
 
 
 def undefined_rows(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torch.Tensor, " *rows"]:
-    """Return which rows of logits give no probabilities: NaN or +Inf anywhere, or -Inf everywhere.
+    """Return which rows of logits are not probabilities: NaN or +Inf anywhere, or -Inf everywhere.
 
-    A single -Inf is a probability of 0, with which some models mask rows that fill up their vocabulary.
+    A single -Inf is a probability of 0; some models mask the unused rows of their vocabulary with it.
 
     Examples
     --------
@@ -70,14 +70,14 @@ def undefined_rows(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torc
 
 
 def refuse_not_finite(model: Model, where: str, what: str, schedule: object) -> NoReturn:
-    """Stop at scores that are no numbers.
+    """Raise the error for scores that are not finite.
 
     Parameters
     ----------
     model
-        Whose scores they are.
+        The model that gave the scores.
     where, what, schedule
-        Of which example or prompt, what is not finite, and under which schedule.
+        The example or prompt, the name of the scores, and the schedule, for the message.
 
     Raises
     ------

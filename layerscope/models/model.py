@@ -1,7 +1,4 @@
-"""The loaded model as the rest of LayerScope sees it: the module, its tokenizer, and where its parts are.
-
-Knows nothing of texts, files or measures.
-"""
+"""The loaded model: the module, its tokenizer, and its parts. Independent of texts, files and measures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +18,7 @@ __all__ = ["Model", "stream_in", "stream_out"]
 
 @dataclass(frozen=True)
 class Model:
-    """A frozen Hugging Face model whose parts LayerScope has found and proved.
+    """A loaded Hugging Face model whose parts have been found and checked.
 
     Attributes
     ----------
@@ -30,14 +27,14 @@ class Model:
     tokenizer
         Its tokenizer.
     name
-        Hub id (with ``@revision`` when one was asked for), or the name of the folder or file.
+        Hub id (with its ``@revision`` if given), or the name of the folder or file.
     architecture
         Its row of the architecture table.
     fingerprint
-        Called without arguments, names the exact weights: a hub commit or the hash of the files. It reads the files, so it
-        is asked for only when a capture records it.
+        Returns the name of the exact weights: a hub commit or the hash of the files, and a checksum if they have been changed in
+        memory; see `layerscope.models.weight_identity`. It reads files and weights, so only results call it.
     length_dependence
-        Which lengths may share a batch, measured at load.
+        The lengths that may share a batch, measured at load.
     """
 
     module: nn.Module
@@ -49,14 +46,14 @@ class Model:
 
     @cached_property
     def trunk(self) -> nn.Module:
-        """The model without its head: running it never touches the vocabulary."""
-        module: Any = self.module  # its base class knows nothing of trunks
+        """The model without its head; running it computes no logits."""
+        module: Any = self.module  # nn.Module does not declare base_model
         trunk: nn.Module = module.base_model
         return trunk
 
     @cached_property
     def blocks(self) -> list[nn.Module]:
-        """The blocks, in the order in which the model runs them."""
+        """The blocks in running order."""
         return list(self.trunk.get_submodule(self.architecture.blocks).children())
 
     @cached_property
@@ -81,7 +78,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model was trained to: weights that two parts share count once."""
+        """Number of parameters; weights shared by two parts count once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
@@ -91,48 +88,48 @@ class Model:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids the model knows: the rows of its embedding."""
+        """Number of token ids, the rows of the embedding."""
         module: Any = self.module
         return int(module.get_input_embeddings().num_embeddings)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype the model computes in."""
+        """The dtype of the computation."""
         return next(self.module.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.module.parameters()).device
 
     @property
     def context(self) -> int | None:
-        """The longest sequence the model is made for, in tokens; None where nothing limits it (ALiBi)."""
+        """The longest sequence the model is made for, in tokens; None without a limit (ALiBi)."""
         if self.architecture.positions is not None:
             return self.max_positions
         return context_length(self.config)
 
     @property
     def max_positions(self) -> int | None:
-        """The longest sequence the model can run: the learned positions it has; None for rotary positions and ALiBi."""
+        """Number of learned positions, the longest sequence that can run; None for rotary positions and ALiBi."""
         return learned_positions(self.trunk, self.architecture)
 
     @property
     def pad_id(self) -> int:
-        """The id that fills padded places; masked out, so any valid id will do."""
+        """The id of padding. It is masked, so any valid id works."""
         for pad in (self.config.pad_token_id, self.tokenizer.pad_token_id if self.tokenizer else None):
             if isinstance(pad, int) and 0 <= pad < self.config.vocab_size:
                 return pad
         return 0
 
     def refuse_unknown_ids(self, input_ids: torch.Tensor) -> None:
-        """Refuse ids that the embedding has no row for.
+        """Refuse ids without a row in the embedding.
 
         Raises
         ------
         ModelError
-            One of the ids is too high: the tokenizer has been changed since it was proved, or the text spells a special token
-            that the model does not have.
+            An id is too high: the tokenizer has been changed since the load, or the text contains a special token that the model
+            does not have.
         """
         highest = int(input_ids.max()) if input_ids.numel() else 0
         if highest >= self.vocabulary_size:
@@ -144,12 +141,12 @@ class Model:
     def inputs(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
     ) -> dict[str, Any]:
-        """Put one padded batch into the arguments of the trunk; no cache is built.
+        """Return the arguments of the trunk for one padded batch, without a cache.
 
         Raises
         ------
         ModelError
-            An id that the embedding has no row for.
+            An id has no row in the embedding.
         """
         self.refuse_unknown_ids(input_ids)
         arguments: dict[str, Any] = {
@@ -164,12 +161,12 @@ class Model:
 
 
 def stream_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """Return the residual stream from the arguments a block was called with."""
+    """Return the residual stream from the arguments of a block."""
     stream: torch.Tensor = args[0] if args else kwargs["hidden_states"]
     return stream
 
 
 def stream_out(output: torch.Tensor | tuple[Any, ...]) -> torch.Tensor:
-    """Return the residual stream from what a block gave back."""
+    """Return the residual stream from the output of a block."""
     stream: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return stream

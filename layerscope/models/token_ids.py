@@ -1,6 +1,6 @@
-"""What ids a tokenizer gives: where two differ, and whether they fit a model.
+"""Compare the ids of two tokenizers, and check that ids fit the embedding of a model.
 
-Knows tokenizers; knows no file and no model: the rows of an embedding are a number that it is given.
+Independent of files and models: the number of rows of an embedding is an argument.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ _SHOWN = 5  # ids in a message
 
 @runtime_checkable
 class TokenizerLike(Protocol):
-    """A tokenizer as transformers has them."""
+    """A tokenizer of transformers."""
 
     def get_vocab(self) -> dict[str, int]:
         """Return the id of each token."""
@@ -32,39 +32,39 @@ class TokenizerLike(Protocol):
 
 
 Encode = Callable[[str], list[int] | None]
-"""The ids of a text, or None where the tokenizer fails on it."""
+"""Returns the ids of a text, or None if the tokenizer fails."""
 
 
 def encoder(tokenizer: Any) -> Encode:
-    """Return a function that gives the ids of a text, or None where the tokenizer fails on it."""
+    """Return a function from a text to its ids, or to None if the tokenizer fails."""
 
     def encode(text: str) -> list[int] | None:
         try:
             with translate_tokenizer_errors("a text"):
                 return list(tokenizer(text, padding=False, truncation=False, verbose=False)["input_ids"])
-        except TextsError:  # a failure is what is compared
+        except TextsError:  # failures are compared too
             return None
 
     return encode
 
 
 def file_encoder(written: Tokenizer) -> Encode:
-    """Return the like for a ``tokenizer.json`` that was read directly."""
-    written.no_truncation()  # which the length of a capture decides, and no file
+    """Return the same function for a ``tokenizer.json`` that was read directly."""
+    written.no_truncation()  # the capture sets the length, not the file
     written.no_padding()
 
     def encode(text: str) -> list[int] | None:
         try:
             with translate_tokenizer_errors("a text"):
                 return list(written.encode(text).ids)
-        except TextsError:  # a failure is what is compared
+        except TextsError:  # failures are compared too
             return None
 
     return encode
 
 
 def describe_id_difference(one: Encode, other: Encode, texts: Iterable[str]) -> str:
-    """Say on which of some texts two tokenizers differ first, and what each gives; nothing where they agree.
+    """Describe the first text on which two tokenizers differ, with their ids; an empty string if they agree.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def describe_id_difference(one: Encode, other: Encode, texts: Iterable[str]) -> 
 
 
 def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
-    """Show some of the ids, from the first that is not the other's."""
+    """Format some of the ids, from the first that differs."""
     if ids is None:
         return "an error"
     pairs = enumerate(zip(ids, others or [], strict=False))
@@ -90,11 +90,11 @@ def _from_difference(ids: list[int] | None, others: list[int] | None) -> str:
 
 
 def check_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
-    """Prove that a tokenizer and a model with `rows` rows of embedding fit each other.
+    """Check that a tokenizer fits a model with `rows` rows in its embedding.
 
-    The vocabulary has more than special tokens, not every text of it is unknown, and every id that a text can give is below
-    `rows`. A special token beyond the rows passes unless it is put around every text, since some published models have one for
-    what the checkpoint does not do (images, padding): a text that spells it is refused when it is tokenized.
+    The vocabulary must have more than special tokens, not every text may be unknown, and all ids of ordinary text must be below
+    `rows`. A special token beyond the rows is allowed unless it is added to every text, since some published models have one for
+    unused features (images, padding). A text that contains it is refused when it is tokenized.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def check_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
         )
     if _only_unknown(tokenizer, vocabulary):
         raise ModelError(
-            f"{name}: the tokenizer takes every text for unknown tokens: give the checkpoint its own tokenizer files"
+            f"{name}: the tokenizer gives only unknown tokens: give the checkpoint its own tokenizer files"
         )
 
 

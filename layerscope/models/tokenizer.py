@@ -1,10 +1,10 @@
-"""Loading a tokenizer so that it is proved: the ids a model reads are those of its ``tokenizer.json``, whatever class loads it.
+"""Load a tokenizer whose ids are exactly those of its ``tokenizer.json``, for every tokenizer class.
 
-The transformers library makes a tokenizer anew from the class that a checkpoint names, and that class may split, lower-case or
-normalise a text in another way than ``tokenizer.json`` says. So the file is read directly, too, and what it says is what the
-tokenizer does; where the class would have given other ids, a warning says so.
+transformers builds a tokenizer from the class that a checkpoint names. That class may split, lower-case or normalise texts in
+another way than ``tokenizer.json``. So the file is also read directly, and it defines the ids. A warning reports a class that
+gives other ids.
 
-Knows folders, hub ids and tokenizers; knows no model.
+Independent of models.
 """
 
 import hashlib
@@ -29,45 +29,44 @@ from layerscope.panics import without_panic_text
 __all__ = ["load_tokenizer"]
 
 _FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
-_WITHOUT_CLASS = ("tekken.json", "tiktoken.model")  # which the library finds without a class that names them
+_WITHOUT_CLASS = ("tekken.json", "tiktoken.model")  # the library finds them without a class
 _OTHER_FILES = (*_WITHOUT_CLASS, "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
 _PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that add nothing to tokenizer.json
 _AGAIN = "fetch it again"
 _TRIAL_SECONDS = 120
 _SPECIAL_TEXTS = 256  # special tokens that are tried as texts, at most
 
-_passed: set[str] = set()  # hashes of the files that a trial in this process has passed
+_passed: set[str] = set()  # hashes of the files that have passed a trial in this process
 
 
 def load_tokenizer(folder: Path | str, name: str, again: str | None, options: dict[str, Any]) -> Any:
-    """Load the tokenizer of a checkpoint, so that its ids are those of ``tokenizer.json`` where there is one.
+    """Load the tokenizer of a checkpoint; its ids are those of ``tokenizer.json`` if the file exists.
 
     Parameters
     ----------
     folder
         A folder, or a hub id without its revision.
     name
-        The model's name, for messages.
+        The name of the model, for messages.
     again
-        What to do about a damaged file, for messages, where it is another than to fetch it again.
+        The remedy for a damaged file, for messages. None means to fetch it again.
     options
-        ``revision`` and ``trust_remote_code``, as transformers takes them.
+        ``revision`` and ``trust_remote_code`` of transformers.
 
     Returns
     -------
     transformers.PreTrainedTokenizerBase
-        Of the class that the checkpoint names, where that class can be made.
+        A tokenizer of the class that the checkpoint names, if that class can be built.
 
     Raises
     ------
     ModelError
-        There are no tokenizer files, or they cannot be read, or ``tokenizer.json`` does not run within bounds of memory, time
-        and growth.
+        The tokenizer files are missing or cannot be read, or ``tokenizer.json`` exceeds the bounds of memory, time and growth.
 
     Warns
     -----
     UserWarning
-        The class that the checkpoint names, or ``tokenizer_config.json``, says otherwise than ``tokenizer.json``.
+        The class that the checkpoint names, or ``tokenizer_config.json``, differs from ``tokenizer.json``.
     """
     with translate_loader_errors(name, again), silence_loaders():
         path, config = (_file(folder, file, options["revision"]) for file in (_FILE, _CONFIG))
@@ -83,7 +82,7 @@ def load_tokenizer(folder: Path | str, name: str, again: str | None, options: di
 
 
 def _file(folder: Path | str, file: str, revision: str) -> Path | None:
-    """Return where a file of a checkpoint is on this machine, or None where the checkpoint has none of that name."""
+    """Return the local path of a file of a checkpoint, or None if the checkpoint lacks it."""
     if isinstance(folder, Path):
         return folder / file if (folder / file).exists() else None
     found = transformers.utils.cached_file(folder, file, revision=revision, _raise_exceptions_for_missing_entries=False)
@@ -91,7 +90,7 @@ def _file(folder: Path | str, file: str, revision: str) -> Path | None:
 
 
 def _without_file(folder: Path | str, name: str, again: str | None, options: dict[str, Any]) -> Any:
-    """Load a tokenizer of the files that its class reads; with some of them missing, some classes make one up."""
+    """Load a tokenizer from the files of its class; all must exist, since some classes invent missing files."""
 
     def is_there(file: str) -> bool:
         return _file(folder, file, options["revision"]) is not None
@@ -114,7 +113,7 @@ def _without_file(folder: Path | str, name: str, again: str | None, options: dic
 
 
 def _try_out(path: Path, name: str, again: str | None) -> None:
-    """Run the tokenizer in a process of its own first; see `layerscope.models.tokenizer_trial`."""
+    """Run the tokenizer in a separate process first; see `layerscope.models.tokenizer_trial`."""
     if not path.is_file():
         raise ModelError(f"{name}: {_FILE} is not a regular file; {again or _AGAIN}")
     with path.open("rb") as file:
@@ -149,9 +148,9 @@ def _class_named(config: Path | None) -> str | None:
 
 
 def _of_its_class(folder: Path | str, named: str | None, options: dict[str, Any]) -> tuple[Any, str]:
-    """Return the tokenizer that transformers makes; where it makes none around the library's own kind, a plain one and why.
+    """Return the tokenizer of transformers and an empty string, or a plain tokenizer and the reason.
 
-    Where the checkpoint names the plain class, transformers may take that of the family instead; this does not.
+    If the checkpoint names the plain class, transformers may use that of the family instead; this function does not.
     """
     plain = transformers.PreTrainedTokenizerFast
     if named in _PLAIN:
@@ -161,8 +160,8 @@ def _of_its_class(folder: Path | str, named: str | None, options: dict[str, Any]
         if isinstance(tokenizer, plain):
             return tokenizer, ""
         failed = f"{type(tokenizer).__name__} does not read {_FILE}"
-    except Exception as error:  # said, and the file read without the class
-        failed = f"transformers makes no tokenizer of it ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+    except Exception as error:  # reported, and the file is read without the class
+        failed = f"transformers cannot load it ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
     return plain.from_pretrained(folder, **options), failed
 
 
@@ -178,11 +177,11 @@ def _say_differences(tokenizer: Any, written: Tokenizer, name: str, failed: str)
         difference = describe_id_difference(encoder(tokenizer), file_encoder(written), texts)
         said = difference and f"{type(tokenizer).__name__} of transformers gives other ids than {_FILE} {difference}"
     if said:
-        warnings.warn(f"{name}: {said}; {_FILE} is what is used", stacklevel=5)
+        warnings.warn(f"{name}: {said}; {_FILE} is used", stacklevel=5)
 
 
 def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str, again: str | None) -> None:
-    """Say where ``tokenizer_config.json`` asks for a token at an end of every text, or for none, against ``tokenizer.json``."""
+    """Warn if ``tokenizer_config.json`` and ``tokenizer.json`` disagree on a token at the start or end of every text."""
     if path is None:
         return
     with translate_loader_errors(name, again):
@@ -193,16 +192,16 @@ def _say_config(path: Path | None, tokenizer: Any, written: Tokenizer, name: str
         if isinstance(wanted, bool) and token is not None and ids and (ids[at] == token) != wanted:
             does = "does not" if wanted else "does"
             warnings.warn(
-                f"{name}: {_CONFIG} has {key} {str(wanted).lower()}, but {_FILE} {does} add that token; {_FILE} is what is used",
+                f"{name}: {_CONFIG} has {key} {str(wanted).lower()}, but {_FILE} {does} add that token; {_FILE} is used",
                 stacklevel=5,
             )
 
 
 def _as_written(tokenizer: Any, written: Tokenizer, name: str) -> Any:
-    """Make the tokenizer give the ids of `written` for every text, also for those that were not tried."""
+    """Make the tokenizer give the ids of `written` for every text."""
     tokenizer._tokenizer = written
     tokenizer.split_special_tokens = False
-    for role, token in tokenizer.special_tokens_map.items():  # what only the class has is no token of this vocabulary
+    for role, token in tokenizer.special_tokens_map.items():  # drop special tokens that only the class has
         if isinstance(token, str) and written.token_to_id(token) is None:
             setattr(tokenizer, role, None)
     known = [token for token in tokenizer.extra_special_tokens if written.token_to_id(str(token)) is not None]

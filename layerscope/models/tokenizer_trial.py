@@ -1,8 +1,8 @@
-"""Try a ``tokenizer.json`` in a process of its own, within bounds of memory, time and growth.
+"""Try a ``tokenizer.json`` in a separate process, within bounds of memory, time and growth.
 
-The library that reads the file is native code. What a damaged or hostile file makes it do cannot be caught in the process that
-asked: it may allocate without end, panic, or abort. So `layerscope.models.tokenizer` runs this file as a script first. The
-script prints nothing and exits with 0 if the tokenizer did all of its work, else prints one line that says why not.
+The library that reads the file is native code. A damaged or hostile file can make it allocate without end, panic or abort, which
+the calling process cannot catch. So `layerscope.models.tokenizer` runs this file as a script first. The script exits with 0 if
+the tokenizer works; otherwise it prints the reason in one line.
 
 This module imports nothing of LayerScope, so that it starts in a few hundredths of a second.
 """
@@ -63,21 +63,19 @@ AWKWARD_TEXTS = (
 """Texts on which tokenizers differ: white space, digits, casing, accents, scripts, emoji, code, control characters."""
 
 _GROWTH = 64  # characters or tokens for one character of text; the most that Unicode's own forms need is 18
-_ROOM = 1024  # and so many more: what a tokenizer puts around every text
-_PIECE = (
-    16  # characters of a text that tries the characters of Unicode, so that one that grows is not lost among others
-)
+_ROOM = 1024  # further characters or tokens, for those added around every text
+_PIECE = 16  # characters of a text that tries Unicode; short, so that one growing character shows
 _PLANES = (*range(0xD800), *range(0xE000, 0x10000), *range(0x1F000, 0x1FB00))  # the basic plane, and emoji
 _CPU_SECONDS = 60
 
 
 def memory_limit(size: int) -> int:
-    """Return the bytes of address space that a ``tokenizer.json`` of `size` bytes may take."""
+    """Return the address space in bytes allowed for a ``tokenizer.json`` of `size` bytes."""
     return (1 << 30) + 40 * size
 
 
 def main(path: str) -> str:
-    """Load and run the tokenizer of `path`; return why it cannot be used, or nothing."""
+    """Load and run the tokenizer of `path`; return why it cannot be used, or an empty string."""
     _limit(os.path.getsize(path))
     try:
         tokenizer = Tokenizer.from_file(path)
@@ -85,7 +83,7 @@ def main(path: str) -> str:
         tokenizer.no_padding()
         texts = [*AWKWARD_TEXTS, *_literals(path), *_characters()]
         return _grows(tokenizer, texts)
-    except BaseException as error:  # a panic of the library is no Exception
+    except BaseException as error:  # a panic of the library is not an Exception
         said = " ".join(str(error).split())[:160]
         return f"the tokenizers library fails on it ({type(error).__name__}: {said})"
 
@@ -93,7 +91,7 @@ def main(path: str) -> str:
 def _limit(size: int) -> None:
     try:
         import resource
-    except ImportError:  # not on Windows, where only the caller's limit of time holds
+    except ImportError:  # on Windows only the time limit of the caller applies
         return
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit(size),) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS,) * 2)
@@ -106,7 +104,7 @@ def _characters() -> Iterator[str]:
 
 
 def _literals(path: str) -> Iterator[str]:
-    """Yield the texts that the file itself looks for, one by one and repeated."""
+    """Yield the texts that the file searches for, single and repeated."""
     with open(path, encoding="utf-8") as file:
         content = json.load(file)
     for text in _strings([content.get(part) for part in ("normalizer", "pre_tokenizer")]):
@@ -125,7 +123,7 @@ def _strings(part: Any) -> Iterator[str]:
 
 
 def _grows(tokenizer: Tokenizer, texts: list[str]) -> str:
-    """Say on which text the tokenizer makes far more than it was given; one step of its normalizer at a time."""
+    """Return on which text the output grows beyond bounds, checked after each step of the normalizer."""
     steps = list(_steps(tokenizer.normalizer))
     for text in texts:
         allowed, grown = _GROWTH * len(text) + _ROOM, text
@@ -151,9 +149,7 @@ def _steps(normalizer: Any) -> Iterator[Any]:
 def _tokens(tokenizer: Tokenizer, text: str) -> int:
     try:
         return len(tokenizer.encode(text).ids)
-    except (
-        Exception
-    ):  # a word that the vocabulary lacks, say: an error for the text that has it, and no reason to refuse all
+    except Exception:  # such as a word that the vocabulary lacks: an error of that text, not of the tokenizer
         return 0
 
 

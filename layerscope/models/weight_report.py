@@ -1,7 +1,7 @@
-"""What the loader says of the weights: each is used, or harmless by a written rule, or the model is refused.
+"""Check the loading report of transformers: each weight is used, or harmless by a written rule, or the model is refused.
 
-The rules stand in three tables. A stored buffer that the model computes itself must be equal to what it computes. A head that
-no capture runs may be missing or unused. All other weights that are missing, unused or of another shape change the computation.
+A stored buffer that the model computes itself must be equal to the computed one. A head that no capture runs may be missing or
+unused. All other weights that are missing, unused or of another shape change the computation.
 """
 
 import re
@@ -21,20 +21,20 @@ _SHOWN = 6  # kinds of names in a message
 
 
 def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint, row: Architecture, name: str) -> None:
-    """Refuse a model whose weights are not the stored ones; warn of heads that are missing or not used.
+    """Refuse a model whose weights are not the stored ones; warn about heads that are missing or not used.
 
     Parameters
     ----------
     module
         The loaded Hugging Face model.
     report
-        What ``from_pretrained`` says of the loading.
+        The loading report of ``from_pretrained``.
     checkpoint
-        What is stored.
+        The stored weights.
     row
-        Of the architecture table.
+        The row of the architecture table.
     name
-        Of the model, for messages.
+        The name of the model, for messages.
 
     Raises
     ------
@@ -52,6 +52,11 @@ def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint
         "of another shape": {key for key, _, _ in report["mismatched_keys"]},
         "stored as integers": set() if checkpoint.quantization else _integers(checkpoint) - computed - unused,
     }
+    if integers := faults["stored as integers"]:
+        raise ModelError(
+            f"{name}: weights are stored as integers ({_summary(integers)}), and config.json has no quantization_config "
+            "to read them with.\nGive the plain model, not quantised."
+        )
     if any(faults.values()):
         said = "; ".join(f"{len(keys)} {what} ({_summary(keys)})" for what, keys in faults.items() if keys)
         raise ModelError(
@@ -66,7 +71,7 @@ def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint
 
 
 def _summary(names: Iterable[str]) -> str:
-    """Name weights, those of different blocks together.
+    """Format names of weights, those of different blocks together.
 
     Examples
     --------
@@ -84,7 +89,7 @@ def _summary(names: Iterable[str]) -> str:
 
 
 def _is_frequencies(stored: torch.Tensor, module: Any) -> bool:
-    """Rotary frequencies: those of the model, or those before its scaling (which older versions applied elsewhere)."""
+    """Accept the rotary frequencies of the model, or those before scaling (which older versions applied elsewhere)."""
     stored = stored.float()
     theta = (getattr(module.config, "rope_parameters", None) or {}).get("rope_theta")
     known = [buffer.float() for name, buffer in module.named_buffers() if name.endswith("inv_freq")]
@@ -132,7 +137,7 @@ def _check_computed(module: Any, checkpoint: Checkpoint, names: set[str], name: 
 
 
 def _check_ties(module: Any, name: str) -> None:
-    """A tied head may be stored or not; where it is stored it must be equal to the embedding, or the library unties it."""
+    """Refuse a stored head that differs from the embedding it is tied to; transformers would untie it."""
     head, embedding = module.get_output_embeddings(), module.get_input_embeddings()
     tied = getattr(module.config, "tie_word_embeddings", False)
     if (
@@ -142,8 +147,8 @@ def _check_ties(module: Any, name: str) -> None:
         and head.weight.shape == embedding.weight.shape
     ):
         raise ModelError(
-            f"{name}: config.json ties the head to the embedding, and the weights hold different values for both.\n"
-            "Set tie_word_embeddings to false in config.json if the head is its own."
+            f"{name}: config.json ties the head to the embedding, and the weights have different values for both.\n"
+            "Set tie_word_embeddings to false in config.json if the head is separate."
         )
 
 
@@ -166,7 +171,7 @@ _HEADS = {
 
 
 def _is_idle_head(key: str, module: Any, row: Architecture) -> bool:
-    """A head or pooler of an encoder; of a decoder its vocabulary head, where the class has none."""
+    """Return whether a weight is of a head or pooler of an encoder, or of a decoder's head that its class lacks."""
     parts = key.removeprefix(f"{module.base_model_prefix}.").split(".")
     if row.causal:
         return parts[0] == row.head and module.get_output_embeddings() is None

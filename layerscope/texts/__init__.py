@@ -1,5 +1,5 @@
-"""What is fed in: texts from files, iterables and datasets, their tokens, and the batches they run in.
+"""Texts from files, iterables and datasets, their tokens, and the batches in which they run.
 
-`sources` opens texts, `tokens` turns them into token ids in a stream, `batches` groups sequences of like length under a
-token budget. Nothing here knows a model: a tokenizer and numbers are all it is given.
+`sources` opens texts, `tokens` turns them into a stream of token ids, `batches` groups sequences of similar length under a token
+budget. Independent of models: the inputs are a tokenizer and numbers.
 """

@@ -1,6 +1,6 @@
-"""Which sequences run together, and how they are laid into one tensor.
+"""Group sequences into batches, and pad a batch into one tensor.
 
-Pure functions of numbers: no texts, no tokenizer, no model.
+Pure functions of numbers, independent of texts, tokenizers and models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,21 +21,20 @@ def plan_batches(
     window: int = 4096,
     groups: Int[np.ndarray, " sequence"] | None = None,
 ) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Group sequences of like length into batches under a token budget.
+    """Group sequences of similar length into batches under a token budget.
 
-    Within each run of `window` consecutive sequences, they are ordered by length, longest first (equals in input order),
-    and cut greedily into batches with ``count * longest <= batch_tokens``. A sequence longer than the budget runs alone.
-    Sequences of different `groups` never share a batch.
-    The plan depends on nothing but the arguments, so a run taken up again makes the same batches.
+    Each window of consecutive sequences is sorted by length, longest first (ties in input order), and cut greedily into batches
+    with ``count * longest <= batch_tokens``. A sequence longer than the budget runs alone. Sequences of different `groups` never
+    share a batch. The plan depends only on the arguments, so a resumed run makes the same batches.
 
     Parameters
     ----------
     lengths
-        Tokens of each sequence, ``[sequence]``.
+        Number of tokens of each sequence, ``[sequence]``.
     batch_tokens
-        The most tokens of a batch, padding included.
+        Maximum number of tokens in a batch, padding included.
     window
-        The most sequences sorted together: the greatest distance a sequence travels from its place in the input.
+        Maximum number of sequences sorted together, and so the maximum change of place of a sequence.
     groups
         A number for each sequence, ``[sequence]``; None puts all into one group. See
         `layerscope.models.length_dependence.LengthDependence.groups`.
@@ -43,7 +42,7 @@ def plan_batches(
     Yields
     ------
     ndarray
-        The indices of one batch's sequences, longest first; over all batches each index comes exactly once.
+        Indices of the sequences of one batch, longest first. Each index occurs in exactly one batch.
 
     Raises
     ------
@@ -76,16 +75,16 @@ def _batches(
 def pad_batch(
     sequences: Sequence[Int[np.ndarray, " _"]], pad_id: int, side: Literal["right", "left"]
 ) -> tuple[Int64[torch.Tensor, "batch position"], Int64[torch.Tensor, "batch position"]]:
-    """Lay sequences into one tensor, the shorter ones filled up with padding.
+    """Pad sequences to one length and stack them.
 
     Parameters
     ----------
     sequences
-        Token ids, one array a sequence; at least one.
+        Token ids, one array for each sequence; at least one.
     pad_id
-        The token id that fills.
+        The token id of padding.
     side
-        Where the padding goes.
+        The side on which padding is added.
 
     Returns
     -------

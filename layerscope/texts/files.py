@@ -1,8 +1,7 @@
-r"""Texts out of files, one line at a time: ``.txt`` and ``.jsonl``, plain or gzipped.
+r"""Read texts from ``.txt`` and ``.jsonl`` files, plain or gzipped, one line at a time.
 
-Only ``\n`` ends a line (a ``\r`` before it goes with it): other line separators of Unicode belong to the text they stand
-in. Files are read in binary for that reason, and because an error can then name the line. Blank texts come out like any
-other; who reads them decides.
+Only ``\n`` or ``\r\n`` ends a line; other line separators of Unicode are part of the text. Files are therefore read in binary,
+which also lets an error name its line. Blank texts are yielded too; the caller skips them.
 """
 
 import gzip
@@ -25,20 +24,20 @@ Opener = Callable[[], Stream]
 
 
 def file_reader(path: str, field: str | None) -> Callable[[], Iterator[Text]]:
-    """Return what reads the texts of `path` from its beginning, each time it is called.
+    """Return a function that reads the texts of `path` from the beginning.
 
     Raises
     ------
     TextsError
-        No such file, or a directory.
+        The file is missing or a directory.
     UsageError
-        A name that does not say what the file holds, or a field asked of plain lines.
+        The extension is unknown, or a field is given for plain lines.
     """
     if os.path.isdir(path):
-        raise TextsError(f"{path}: a directory; give a file in it ({', '.join(KNOWN)})")
+        raise TextsError(f"{path} is a directory: give a file in it ({', '.join(KNOWN)})")
     lowered = path.lower()
     if not lowered.endswith(KNOWN):
-        shown = path if len(path) <= 60 else path[:57] + "..."  # a text given in place of a list of texts
+        shown = path if len(path) <= 60 else path[:57] + "..."  # a text given instead of a list of texts
         raise UsageError(
             f"{shown!r}: not a source of texts; known: builtin:passages, hf:DATASET/SPLIT, files named {', '.join(KNOWN)}"
             "\n(texts themselves go in a list)"
@@ -57,18 +56,18 @@ def file_reader(path: str, field: str | None) -> Callable[[], Iterator[Text]]:
 
 
 def read_plain_lines(opener: Opener, name: str) -> Iterator[Text]:
-    """Yield each line as a text, its 0-based number as the id."""
+    """Yield each line as a text; the id is its 0-based number."""
     for number, line in _lines(opener, name):
         yield Text(str(number), line)
 
 
 def read_json_lines(opener: Opener, name: str, field: str) -> Iterator[Text]:
-    """Yield the text of each line's object; an empty line is a blank text.
+    """Yield the text of the JSON object in each line; an empty line is a blank text.
 
     Raises
     ------
     TextsError
-        A line that is not JSON, or not an object with a string in `field`; the line is named.
+        A line is not JSON, or not an object with a string in `field`. The message names the line.
     """
     for number, line in _lines(opener, name):
         if not line.strip():
@@ -77,14 +76,14 @@ def read_json_lines(opener: Opener, name: str, field: str) -> Iterator[Text]:
         place = f"{name}: line {number + 1}"
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        except (ValueError, RecursionError) as error:  # ValueError also covers numbers with thousands of digits
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise TextsError(f"{place}: malformed JSON ({reason}); each line must be one object") from error
+            raise TextsError(f"{place}: malformed JSON ({reason}): each line must be one object") from error
         yield text_from_record(record, number, field, place)
 
 
 def _lines(opener: Opener, name: str) -> Iterator[tuple[int, str]]:
-    """Yield (0-based number, line without its end), naming file and line where the bytes are not UTF-8."""
+    """Yield lines with their 0-based numbers; an error names the file and the line."""
     done = 0
     try:
         with opener() as stream:
@@ -94,7 +93,9 @@ def _lines(opener: Opener, name: str) -> Iterator[tuple[int, str]]:
                 yield number, _decoded(raw.removesuffix(b"\n").removesuffix(b"\r"), f"{name}: line {number + 1}")
                 done = number + 1
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise TextsError(f"{name}: gzip data broken after line {done} ({error}); fetch or compress it again") from error
+        raise TextsError(
+            f"{name}: gzip data are damaged after line {done} ({error}): fetch or compress the file again"
+        ) from error
     except OSError as error:
         raise TextsError(f"{name}: cannot be read: {error.strerror or error}") from error
 
@@ -104,6 +105,6 @@ def _decoded(raw: bytes, place: str) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise TextsError(
-            f"{place}: not UTF-8 (byte 0x{raw[error.start]:02x}, the line's byte {error.start + 1}); "
+            f"{place}: not UTF-8 (byte 0x{raw[error.start]:02x}, byte {error.start + 1} of the line): "
             "convert the file to UTF-8"
         ) from error

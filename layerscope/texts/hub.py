@@ -1,6 +1,6 @@
-"""Texts out of a dataset of the Hugging Face hub, streamed through the optional ``datasets`` library.
+"""Stream texts from a dataset of the Hugging Face hub, with the optional ``datasets`` library.
 
-The library is imported when a dataset is opened, never before: it is an extra, and slow to load.
+The library is imported when a dataset is opened, since it is an extra and slow to load.
 """
 
 import re
@@ -21,7 +21,7 @@ def parse_hub_source(source: str) -> tuple[str, str | None, str]:
     Raises
     ------
     UsageError
-        Anything else.
+        The source does not have this form.
 
     Examples
     --------
@@ -33,19 +33,19 @@ def parse_hub_source(source: str) -> tuple[str, str | None, str]:
     form = _FORM.fullmatch(source)
     if form is None:
         raise UsageError(
-            f"{source!r}: not of the form hf:DATASET/SPLIT, as in hf:owner/name/test or hf:owner/name:config/test"
+            f"{source!r} is not of the form hf:DATASET/SPLIT, as in hf:owner/name/test or hf:owner/name:config/test"
         )
     dataset, config, split = form.groups()
     return str(dataset), config, str(split)
 
 
 def hub_reader(source: str, field: str | None) -> Callable[[], Iterator[Text]]:
-    """Return what streams the texts of a dataset from its first row, each time it is called.
+    """Return a function that streams the texts of a dataset from its first row.
 
     Raises
     ------
     UsageError
-        A malformed source.
+        The source is malformed.
     TextsError
         The library is missing, or the dataset cannot be opened.
     """
@@ -83,9 +83,9 @@ def _read_rows(rows: Iterable[Mapping[str, Any]], source: str, field: str) -> It
 
 
 def _unreadable(place: str, error: Exception) -> TextsError:
-    """Make one error of the many kinds that the library, its file formats and the network raise."""
+    """Translate the many errors of the library, its file formats and the network."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return TextsError(
         f"{place}: cannot be read: {reason}.\n"
-        "Check the name (the split comes last) and the connection, or save the texts as a .jsonl file and give that"
+        "Check the name (DATASET/SPLIT) and the connection, or give the texts as a .jsonl file."
     )

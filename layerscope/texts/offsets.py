@@ -1,10 +1,8 @@
-"""Which characters of a text each token has read, from what the tokenizers library says of it.
+"""Find the characters that each token has read, from the offsets of the tokenizers library.
 
-The library's offsets are not that: its post-processors take white space off them, a token made of a space that is not in the text
-is said to stand for the character after it, and where the library composes two characters into one the second is lost. Two
-captures of different tokenizers are paired where their tokens have read the same text, so these are put right here.
-
-Knows the offsets of one text; knows no file and no model.
+The offsets of the library differ from that. Its post-processors trim white space; a token for a space that is not in the text
+gets the character after it; where two characters are composed into one, the second is lost. Captures of different tokenizers are
+aligned where their tokens have read the same text, so the offsets are corrected here.
 """
 
 import unicodedata
@@ -19,12 +17,12 @@ from tokenizers import processors
 __all__ = ["own_characters", "read_characters", "untrimmed"]
 
 _SPACES = frozenset("▁Ġ ")
-"""What tokenizers write for a space."""
+"""Characters that tokenizers write for a space."""
 
 
 @contextmanager
 def untrimmed(backend: Any) -> Iterator[None]:
-    """Keep the post-processor of a `tokenizers.Tokenizer` from taking white space off the offsets; ids do not change."""
+    """Keep the post-processor of a `tokenizers.Tokenizer` from trimming white space off the offsets; ids do not change."""
     with ExitStack() as stack:
         for processor in _parts(backend.post_processor):
             if getattr(processor, "trim_offsets", False):
@@ -45,24 +43,24 @@ def _parts(processor: Any) -> Iterator[Any]:
 def read_characters(
     text: str, tokens: Sequence[str], offsets: Int[np.ndarray, "token 2"]
 ) -> Int[np.ndarray, "token 2"]:
-    """Return where the characters that each token has read begin and end.
+    """Return start and end of the characters that each token has read.
 
     Parameters
     ----------
     text
         The text.
     tokens
-        The tokens of it, in order, as the vocabulary spells them; none that a template has put around them.
+        Its tokens in order, spelled as in the vocabulary, without those added by a template.
     offsets
-        What the library says of each, white space included; see `untrimmed`.
+        The offsets of the library, white space included; see `untrimmed`.
 
     Returns
     -------
     Int[np.ndarray, "token 2"]
-        The spans ascend. Each begins where the one before ends, but for characters that the tokenizer drops, and but for tokens
-        that share one character (its bytes, or what a normalizer makes of it): each of these has all of it. A token that ends
-        inside a character which a later token goes on from has no characters of its own; they count for the later one. So has a
-        token made of a space that is not in the text.
+        Ascending spans. Each starts where the previous one ends, with two exceptions: the tokenizer may drop characters, and
+        tokens that share one character (its bytes, or its normalised form) all have that character. A token that ends inside a
+        character which a later token continues has an empty span; the later token has the character. The span of a token for a
+        space that is not in the text is empty too.
 
     Examples
     --------
@@ -77,7 +75,7 @@ def read_characters(
 
 
 def _add_combining(text: str, spans: Int[np.ndarray, "token 2"]) -> None:
-    """Give combining characters that no token stands for to the token of the character that they belong to."""
+    """Give combining characters without a token to the token of their base character."""
     after = np.append(spans[1:, 0], len(text))
     for end in np.unique(spans[after > spans[:, 1], 1]).tolist():
         stop, longest = end, int(min(after[spans[:, 1] == end].max(), len(text)))
@@ -92,7 +90,7 @@ def _combines(before: str, character: str) -> bool:
 
 
 def _take_apart(tokens: Sequence[str], spans: Int[np.ndarray, "token 2"]) -> None:
-    """Settle, from the last token to the first, which of those that overlap has read the characters."""
+    """Decide for overlapping tokens, from last to first, which of them has read the characters."""
     following = len(spans) - 1  # the nearest later token with characters
     start, end = spans[following].tolist()
     for row in range(following - 1, -1, -1):
@@ -110,14 +108,14 @@ def _take_apart(tokens: Sequence[str], spans: Int[np.ndarray, "token 2"]) -> Non
 
 
 def own_characters(spans: Int[np.ndarray, "token 2"], kept: Int[np.ndarray, " row"]) -> Int[np.ndarray, "token 2"]:
-    """Take its characters from each token that has read a part of one, where the token that has read the last part is not kept.
+    """Empty the spans of tokens that have read a part of a character whose last part belongs to a token that is not kept.
 
     Parameters
     ----------
     spans
-        Of all tokens of a text; see `read_characters`.
+        The spans of all tokens of a text; see `read_characters`.
     kept
-        Places of the tokens that are kept.
+        Indices of the tokens that are kept.
 
     Returns
     -------

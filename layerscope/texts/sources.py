@@ -1,7 +1,4 @@
-"""Where texts come from: the front door to files, datasets, built-in passages and plain iterables.
-
-Knows nothing of tokens.
-"""
+"""Open texts: files, datasets, built-in passages and iterables of strings. Independent of tokens."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
@@ -15,27 +12,27 @@ from layerscope.texts.text import DEFAULT_FIELD, Text, check_encodable
 __all__ = ["BUILTIN", "Text", "TextSource", "open_texts"]
 
 BUILTIN = ("passages",)
-"""The names after ``builtin:``; each is a ``.jsonl`` beside this module."""
+"""The names after ``builtin:``; each is a ``.jsonl`` file next to this module."""
 
 
 class TextSource:
-    """Texts that are not blank, one after another, read as they are asked for.
+    """An iterable of the texts of a source that are not blank, read on demand.
 
     Attributes
     ----------
     name
-        The source as given; ``iterable`` for texts handed over in Python.
+        The source as given; ``iterable`` for texts given in Python.
     once
-        True when the texts can be read only one time, as those of a generator.
+        True if the texts can be read only once, as those of a generator.
     skipped
-        Blank texts left out by the last iteration (so far, while it runs).
+        Number of blank texts skipped by the last iteration (so far, while it runs).
 
     Raises
     ------
     TextsError
-        While iterating: what is wrong with the texts, and where; at the end, that there was not one.
+        While iterating: a fault of the texts, with its place, or no text at all.
     UsageError
-        A second iteration where only one is possible.
+        The texts are read a second time and can be read only once.
 
     Examples
     --------
@@ -56,15 +53,13 @@ class TextSource:
 
     def __iter__(self) -> Iterator[Text]:
         if self.once and self._begun:
-            raise UsageError(
-                f"{self.name}: these texts come from an iterator and were read before; give them as a list"
-            )
+            raise UsageError(f"{self.name}: these texts are from an iterator and were read before: give them as a list")
         self._begun = True
         self.skipped = 0
         return self._present()
 
     def _present(self) -> Iterator[Text]:
-        """Yield the texts that are not blank; stop at the limit without reading one more."""
+        """Yield the texts that are not blank; stop at the limit without reading further."""
         skipped = taken = 0
         for text in self._read():
             if not text.text.strip():
@@ -77,7 +72,7 @@ class TextSource:
                 return
         if not taken:
             found = f"{skipped} blank and no other" if skipped else "it is empty"
-            raise TextsError(f"{self.name}: no text ({found}); give at least one")
+            raise TextsError(f"{self.name}: no text ({found}): give at least one")
 
 
 def open_texts(
@@ -85,30 +80,30 @@ def open_texts(
 ) -> TextSource:
     r"""Open a source of texts.
 
-    Nothing is read yet, beyond what it takes to find a missing file or dataset early.
+    Nothing is read yet; only the presence of the file or dataset is checked.
 
     Parameters
     ----------
     source
-        ``builtin:passages``; the path of a ``.txt`` (a text a line) or ``.jsonl`` (an object a line), either also
+        ``builtin:passages``; the path of a ``.txt`` (one text a line) or ``.jsonl`` (one object a line), either also
         gzipped; ``hf:DATASET/SPLIT``, also ``hf:owner/name:config/split``; or the texts themselves, as an iterable of str.
         Files are UTF-8; only ``\n`` or ``\r\n`` ends a line.
     field
-        The field that holds the text in ``.jsonl`` and datasets: ``text`` unless said.
+        The field with the text in ``.jsonl`` and datasets. None means ``text``.
     limit
-        How many texts to take at most, blank ones not counted.
+        Maximum number of texts, blank ones not counted.
 
     Returns
     -------
     TextSource
-        Iterable as often as wanted, unless `source` is itself an iterator.
+        An iterable that can be read repeatedly, unless `source` is an iterator.
 
     Raises
     ------
     UsageError
-        An unknown built-in name, extension or ``hf:`` form; a limit below 1; a field where there are none.
+        The built-in name, the extension or the ``hf:`` form is unknown; the limit is below 1; the source has no fields.
     TextsError
-        No such file, a directory, a dataset that cannot be opened.
+        The file is missing or a directory, or the dataset cannot be opened.
 
     Examples
     --------
@@ -123,13 +118,13 @@ def open_texts(
         name = os.fspath(source)
         return TextSource(name, _reader(source, name, field), limit=limit)
     if field is not None:
-        raise UsageError(f"texts given as an iterable have no field {field!r}; a field is for .jsonl and hf:")
+        raise UsageError(f"texts given as an iterable have no field {field!r}: only .jsonl and hf: have fields")
     return TextSource("iterable", lambda: _read_strings(source), limit=limit, once=isinstance(source, Iterator))
 
 
 def _reader(source: str | os.PathLike[str], name: str, field: str | None) -> Callable[[], Iterator[Text]]:
     scheme, colon, rest = name.partition(":")
-    # A path object is always a path, even one that begins like a scheme.
+    # A path object is always a path, even if it starts like a scheme.
     if not isinstance(source, str) or not colon or scheme not in ("builtin", "hf"):
         return file_reader(name, field)
     if scheme == "hf":

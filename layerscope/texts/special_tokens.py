@@ -1,7 +1,7 @@
-"""The special tokens that a tokenizer puts around a text, told apart from the text.
+"""Separate a text from the special tokens that a tokenizer adds around it.
 
-A text that is to be continued keeps what goes before it and loses what ends it: after an end token a model begins another
-text. Knows tokenizers; knows no model.
+A text to be continued keeps the tokens before it and loses those after it: after an end token a model starts another text.
+Independent of models.
 """
 
 from contextlib import suppress
@@ -16,20 +16,20 @@ _PROBES = ("a", "0", "the")  # a vocabulary of whole words may lack one of them
 
 
 def encode_open(tokenizer: Any, text: str) -> list[int]:
-    """Return the ids of a text that is to be continued: without the tokens that the tokenizer appends to a text.
+    """Return the ids of a text to be continued, without the tokens that the tokenizer appends.
 
-    Special tokens that are written in the text itself stay.
+    Special tokens in the text itself stay.
     """
     return _parts(tokenizer, text)[0]
 
 
 def prepended_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """Return the tokens that a tokenizer puts before every text."""
+    """Return the tokens that a tokenizer adds before every text."""
     return _around(tokenizer)[0]
 
 
 def appended_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """Return the tokens that a tokenizer puts after every text."""
+    """Return the tokens that a tokenizer adds after every text."""
     return _around(tokenizer)[1]
 
 
@@ -43,7 +43,7 @@ def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _parts(tokenizer: Any, text: str) -> tuple[list[int], list[int], int]:
-    """Return the ids up to what is appended, what is appended, and how many tokens stand before the text."""
+    """Return the ids without the appended ones, the appended ids, and the number of ids before the text."""
     with translate_tokenizer_errors(f"the text {quote_start(text)}", "give another"):
         encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
     ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])

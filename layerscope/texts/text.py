@@ -1,6 +1,6 @@
-"""One text, and how a record of a file or a dataset becomes one.
+"""Make a text from a record of a file or a dataset.
 
-Knows nothing of files: whoever reads a record says where it stands, for the error messages.
+Independent of files: the caller passes the place of a record for error messages.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string"
 
 
 class Text(NamedTuple):
-    """A text and what it is called.
+    """A text and its id.
 
     Attributes
     ----------
     id
-        The record's own ``id``, else the 0-based number of its line, as a string.
+        The ``id`` of the record, or the 0-based number of its line, as a string.
     text
-        The text as it stands, without its line end.
+        The text without its line end.
     """
 
     id: str
@@ -31,7 +31,7 @@ class Text(NamedTuple):
 
 
 def json_type(value: object) -> str:
-    """Say in words what a JSON value is.
+    """Return the name of the type of a JSON value, for messages.
 
     Examples
     --------
@@ -42,13 +42,12 @@ def json_type(value: object) -> str:
 
 
 def check_encodable(text: Text, place: str) -> Text:
-    """Return `text` if neither tokenizers nor files will choke on it.
+    """Return `text`, checked to be valid for tokenizers and files.
 
     Raises
     ------
     TextsError
-        Half a surrogate pair in the text or the id (JSON can spell one, UTF-8 cannot), or a NUL in the id (HDF5 ends
-        strings there).
+        The text or the id has half a surrogate pair, which UTF-8 cannot encode, or the id has a NUL, which ends strings in HDF5.
 
     Examples
     --------
@@ -61,31 +60,31 @@ def check_encodable(text: Text, place: str) -> Text:
         except UnicodeEncodeError as error:
             code = f"\\u{ord(value[error.start]):04x}"
             raise TextsError(
-                f"{place}: the {part} holds {code}, half of a surrogate pair; write the whole pair"
+                f"{place}: the {part} contains {code}, half of a surrogate pair: write the whole pair"
             ) from error
     if "\0" in text.id:
-        raise TextsError(f"{place}: the id {text.id!r} holds a NUL character; take it out")
+        raise TextsError(f"{place}: the id {text.id!r} contains a NUL character: remove it")
     return text
 
 
 def text_from_record(record: object, number: int, field: str, place: str) -> Text:
-    """Take the text and the id out of one record.
+    """Return the text and the id of one record.
 
     Parameters
     ----------
     record
-        What a line of JSON or a row of a dataset holds; must be a mapping.
+        The value in a line of JSON, or a row of a dataset; must be a mapping.
     number
-        The 0-based number of the line or row: the id where the record has none.
+        The 0-based number of the line or row: the id of a record without one.
     field
         The field that holds the text.
     place
-        Where the record stands, for messages.
+        The place of the record, for messages.
 
     Raises
     ------
     TextsError
-        Not a mapping, no such field, a text that is not a string, an id that is neither a string nor a number.
+        The record is not a mapping or lacks the field, the text is not a string, or the id is neither a string nor a number.
 
     Examples
     --------
@@ -95,12 +94,10 @@ def text_from_record(record: object, number: int, field: str, place: str) -> Tex
     Text(id='0', text='plain')
     """
     if not isinstance(record, Mapping):
-        raise TextsError(f'{place}: {json_type(record)}, not an object; each line must read like {{"{field}": "..."}}')
+        raise TextsError(f'{place}: {json_type(record)}, not an object: each line must look like {{"{field}": "..."}}')
     if field not in record:
         present = ", ".join(map(repr, record)) or "none"
-        raise TextsError(
-            f"{place}: no field {field!r}; fields present: {present}. Name the right one with --text-field"
-        )
+        raise TextsError(f"{place}: no field {field!r} (fields: {present}): name the right one with --text-field")
     text = record[field]
     if not isinstance(text, str):
         raise TextsError(f"{place}: field {field!r} is {json_type(text)}, not a string")

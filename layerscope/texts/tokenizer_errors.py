@@ -1,4 +1,4 @@
-"""The boundary to the library that tokenizes: whatever it raises on a text becomes one line. Knows no tokenizer."""
+"""Translate the errors of the tokenizers library into one line with a remedy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ _BEGINNING = 40  # characters of a text in a message
 
 @contextmanager
 def translate_tokenizer_errors(what: str, remedy: str = "leave it out") -> Iterator[None]:
-    """Translate every error of a tokenizer into a TextsError, a panic of its library among them.
+    """Translate every error of a tokenizer into a TextsError, including panics of its library.
 
     Parameters
     ----------
     what
-        What is tokenized, for the message.
+        The text, for the message.
     remedy
-        What to do about it.
+        What the user can do, for the message.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def translate_tokenizer_errors(what: str, remedy: str = "leave it out") -> Itera
 
 
 def quote_start(text: str) -> str:
-    """Return the beginning of a text, quoted, for a message.
+    """Return the start of a text, quoted, for a message.
 
     Examples
     --------

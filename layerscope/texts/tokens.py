@@ -1,7 +1,7 @@
-"""Texts into token ids, in a stream, exactly as the tokenizer itself would do it.
+"""Turn texts into a stream of token ids, exactly as the tokenizer does.
 
-Special tokens that the tokenizer adds stay, where they stay under its own truncation too. Knows no model: the greatest
-length is a number it is given.
+Special tokens that the tokenizer adds are kept, as in its own truncation. Independent of models: the maximum length is an
+argument.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,13 +35,12 @@ class TokenizedSequence(NamedTuple):
     token_ids
         int32, ``[token]``; never empty.
     truncated
-        Whether the text was longer than the greatest length.
+        Whether the text was longer than the maximum length.
     spans
-        Where the characters that each token has read begin and end in the text, ``[token, 2]``; both equal for a token without
-        characters.
-        None unless asked for.
+        Start and end of the characters that each token has read, ``[token, 2]``; equal for a token without characters. None
+        unless requested.
     text_hash
-        Of the text, to tell it from another of the same id; 0 without spans.
+        A hash of the text, which distinguishes texts with the same id; 0 without spans.
     """
 
     id: str
@@ -52,14 +51,14 @@ class TokenizedSequence(NamedTuple):
 
 
 class TokenStream(Iterator[TokenizedSequence]):
-    """Tokenized sequences in the order of their texts, made as they are asked for; made by `tokenize`.
+    """An iterator of tokenized sequences in the order of their texts; made by `tokenize`.
 
     Attributes
     ----------
     truncated
-        Sequences cut so far.
+        Number of sequences truncated so far.
     skipped
-        Texts left out so far because the tokenizer made no token of them.
+        Number of texts skipped so far, because they have no tokens.
     """
 
     def __init__(
@@ -88,8 +87,8 @@ class TokenStream(Iterator[TokenizedSequence]):
     def _sequences_of(self, texts: list[Text]) -> Iterator[TokenizedSequence]:
         whole = self._call(texts)
         limit = self._max_length
-        # Only the tokenizer knows which tokens its truncation keeps (special ones at either end), but asked to truncate
-        # it does not say whether it did. So those that are too long, and no others, are given to it again.
+        # Only the tokenizer knows which tokens its truncation keeps (special ones at either end), but it does not report whether
+        # it truncated. So the texts that are too long are tokenized again.
         long = [] if limit is None else [row for row, ids in enumerate(whole["input_ids"]) if len(ids) > limit]
         cut = self._call([texts[row] for row in long], limit) if long else None
         for row, text in enumerate(texts):
@@ -111,7 +110,7 @@ class TokenStream(Iterator[TokenizedSequence]):
         which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
         spans = untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext()
         with translate_tokenizer_errors(f"the text {which}"), spans:
-            # verbose=False: the library would warn of sequences beyond its own limit, which is not the one that holds here.
+            # verbose=False: the library would warn of sequences beyond its own limit, which does not apply here.
             return tokenizer(
                 [text.text for text in texts],
                 padding=False,
@@ -127,11 +126,11 @@ class TokenStream(Iterator[TokenizedSequence]):
             token = self._tokenizer.convert_ids_to_tokens(max(ids))
             raise TextsError(
                 f"the text {text.id!r} has the token {token!r} (id {max(ids)}), and the model's embedding has "
-                f"{self._vocabulary_size} rows: leave the text out"
+                f"{self._vocabulary_size} rows: leave out the text"
             )
 
     def _read(self, text: str, whole: Encoding, kept: Encoding) -> Int32[np.ndarray, "token 2"]:
-        """Return the characters that the tokens which are kept have read; none for those of a template."""
+        """Return the spans of the kept tokens; tokens of a template have empty spans."""
         tokens, offsets = np.array(whole.tokens), np.array(whole.offsets, dtype=np.int32).reshape(-1, 2)
         read = read_characters(text, tokens[_of_text(whole)].tolist(), offsets[_of_text(whole)])
         places = _of_text(kept)
@@ -156,35 +155,35 @@ def tokenize(
 ) -> TokenStream:
     """Tokenize texts in a stream.
 
-    A text longer than `max_length` tokens, special ones included, is cut as the tokenizer itself cuts: special tokens
-    stay, and the text loses its end (its beginning, if the tokenizer's ``truncation_side`` is ``left``).
+    A text longer than `max_length` tokens, special ones included, is truncated by the tokenizer: special tokens stay, and the
+    text loses its end (its start if the tokenizer's ``truncation_side`` is ``left``).
 
     Parameters
     ----------
     texts
-        In the order wanted; read a few hundred at a time.
+        The texts, read a few hundred at a time.
     tokenizer
-        A Hugging Face tokenizer, used with its own defaults; what padding or truncation it has stored is not applied.
+        A Hugging Face tokenizer, used with its own defaults. Padding or truncation stored in it does not apply.
     max_length
-        The most tokens a sequence may have; None for no limit.
+        Maximum number of tokens in a sequence; None for no limit.
     spans
-        Whether to say which characters of its text each token has read; see `layerscope.texts.offsets.read_characters`. Special
-        tokens that the tokenizer adds have read none.
+        Whether to return the characters that each token has read; see `layerscope.texts.offsets.read_characters`. Special tokens
+        that the tokenizer adds have empty spans.
     vocabulary_size
-        How many ids the model knows; None for no limit.
+        Number of ids that the model knows; None for no limit.
 
     Returns
     -------
     TokenStream
-        An iterator of `TokenizedSequence` that counts what it cut and what gave no token.
+        An iterator of `TokenizedSequence` that counts truncated and skipped texts.
 
     Raises
     ------
     UsageError
-        A `max_length` below 1, or too small for the special tokens alone.
+        `max_length` is below 1, or too small for the special tokens alone.
     TextsError
-        `spans` of a tokenizer that does not know them: one that is not "fast". From the stream: a text with an id beyond
-        `vocabulary_size`, or one on which the tokenizer fails.
+        `spans` is requested and the tokenizer is not "fast". From the stream: an id is beyond `vocabulary_size`, or the tokenizer
+        fails on a text.
 
     Examples
     --------
@@ -205,8 +204,8 @@ def tokenize(
             )
     if spans and not tokenizer.is_fast:
         raise TextsError(
-            f"the tokenizer ({type(tokenizer).__name__}) does not say which characters a token stands for: "
-            "only fast tokenizers do; leave --spans out"
+            f"the tokenizer ({type(tokenizer).__name__}) does not report the characters of a token, as only fast tokenizers do: "
+            "leave out --spans"
         )
     return TokenStream(texts, tokenizer, max_length, spans, vocabulary_size)
 

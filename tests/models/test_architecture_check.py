@@ -92,15 +92,15 @@ WRONG_BLOCKS = {
     ("llama", "no.such.list"): "LlamaModel has no attribute `no`",
     ("llama", "norm"): "there are no blocks in 'norm'",
     ("llama", ""): "one forward pass ran 3 blocks, the table lists 4",
-    ("llama", "layers.1.self_attn"): "block 1 does not read what block 0 gave",
-    ("llama", "layers.1.mlp"): "another order than the table lists them: [0, 3, 1, 2]",
-    ("gpt2", "h.3.mlp"): "another order than the table lists them: [0, 2, 1, 3]",
-    ("bert", "encoder.layer.3"): "block 0 returns a tuple, the table says otherwise",
+    ("llama", "layers.1.self_attn"): "block 1 does not read the output of block 0",
+    ("llama", "layers.1.mlp"): "another order than listed in the table: [0, 3, 1, 2]",
+    ("gpt2", "h.3.mlp"): "another order than listed in the table: [0, 2, 1, 3]",
+    ("bert", "encoder.layer.3"): "block 0 returns a tuple, unlike in the table",
     ("bert", "encoder.layer.3.intermediate"): "state 1 has the shape (1, 7, 64), not 7 tokens of 32 features",
-    ("bert", "encoder.layer.0.output"): "another order than the table lists them: [0, 2, 1]",
+    ("bert", "encoder.layer.0.output"): "another order than listed in the table: [0, 2, 1]",
     ("roberta", "encoder.layer.3.attention.self"): "one forward pass ran 3 blocks, the table lists 4",
-    ("bert", "embeddings"): "another order than the table lists them",
-    ("distilbert", "transformer.layer.0.ffn"): "another order than the table lists them",
+    ("bert", "embeddings"): "another order than listed in the table",
+    ("distilbert", "transformer.layer.0.ffn"): "another order than listed in the table",
 }
 
 
@@ -115,9 +115,9 @@ def test_a_wrong_list_of_blocks(family, blocks):
         ("llama", slice(2, None), "state 0 of a token depends on other tokens, so blocks run before part.0"),
         ("bert", slice(1, None), "state 0 of a token depends on other tokens, so blocks run before part.0"),
         ("llama", slice(0, 2), "norm does not read the last block's output"),
-        ("bert", slice(0, 3), "something follows the last block, the table says final_norm=None"),
-        ("llama", slice(None, None, 2), "block 1 does not read what block 0 gave"),
-        ("llama", slice(None, None, -1), "another order than the table lists them: [3, 2, 1, 0]"),
+        ("bert", slice(0, 3), "something follows the last block, the table has final_norm=None"),
+        ("llama", slice(None, None, 2), "block 1 does not read the output of block 0"),
+        ("llama", slice(None, None, -1), "another order than listed in the table: [3, 2, 1, 0]"),
     ],
 )
 def test_a_list_of_only_some_blocks_or_in_another_order(family, part, why):
@@ -138,13 +138,13 @@ def test_a_list_that_names_a_block_twice():
 def test_a_wrong_kind_of_output(family):
     right = ARCHITECTURES[family].tuple_output
     said = refusal(model_with(family, tuple_output=not right))
-    assert f"block 0 returns a {'tuple' if right else 'Tensor'}, the table says otherwise" in said
+    assert f"block 0 returns a {'tuple' if right else 'Tensor'}, unlike in the table" in said
 
 
 @pytest.mark.parametrize(
     ("family", "final_norm", "why"),
     [
-        ("llama", None, "something follows the last block, the table says final_norm=None"),
+        ("llama", None, "something follows the last block, the table has final_norm=None"),
         ("llama", "layers.3.input_layernorm", "layers.3.input_layernorm does not read the last block's output"),
         ("llama", "layers.3.self_attn", "layers.3.self_attn does not read the last block's output"),
         ("llama", "layers", "layers does not read the last block's output"),  # a list that is never run
@@ -167,9 +167,7 @@ def test_a_pooler_is_no_final_norm():
 def test_a_wrong_direction(family):
     right = ARCHITECTURES[family].causal
     said = refusal(model_with(family, causal=not right))
-    assert (
-        f"an earlier token {'never sees' if right else 'sees'} a later one, the table says causal={not right}" in said
-    )
+    assert f"an earlier token {'never sees' if right else 'sees'} a later one, the table has causal={not right}" in said
 
 
 class Passing(nn.Module):
@@ -276,7 +274,7 @@ def test_blocks_that_do_not_carry_the_stream(twice):
         module.model.layers[block] = Twice(module.model.layers[block])
     module.model.part = nn.ModuleList(getattr(layer, "listed", layer) for layer in module.model.layers)
     why = refusal(model_with("llama", module, blocks="part"))
-    last = f"block {twice[0] + 1} does not read what block {twice[0]} gives, once that is changed"
+    last = f"block {twice[0] + 1} does not read the output of block {twice[0]} after it is replaced"
     assert (last if twice[0] < DEPTH - 1 else "norm does not read the last block's output") in why
 
 
@@ -364,8 +362,8 @@ def test_a_block_that_is_not_what_it_was_at_the_next_call():
 def test_a_refusal_says_where_and_what_to_do():
     assert refusal(model_with("llama", causal=False)) == (
         "tiny-llama: the architecture table is wrong for this llama model: "
-        "an earlier token never sees a later one, the table says causal=False.\n"
-        "Mend its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
+        "an earlier token never sees a later one, the table has causal=False.\n"
+        "Correct its row in layerscope/models/architectures.py (docs/extending.md), or report the model."
     )
 
 
@@ -387,7 +385,7 @@ def test_weights_that_are_not_finite(family, parameter, value, kind, dtype):
     module = tiny_module(family).to(dtype)
     module.get_parameter(parameter).data.view(-1)[-1] = value
     assert refusal(model_with(family, module)) == (
-        f"tiny-{family}: the weights hold {kind}, first in {parameter}. The checkpoint is damaged: fetch it again."
+        f"tiny-{family}: the weights contain {kind}, first in {parameter}. The checkpoint is damaged: fetch it again."
     )
 
 

@@ -58,12 +58,12 @@ def test_a_weight_in_two_shards_must_have_one_value(sharded, same):
     if same:
         assert ls.load_model(sharded).depth == 4
     else:
-        assert f"{one.name} and {two.name} hold different values of {name}" in refusal(sharded)
+        assert f"{one.name} and {two.name} have different values of {name}" in refusal(sharded)
 
 
 def test_a_distributed_checkpoint_is_none_of_ours(tiny_folder):
     shutil.copy(tiny_folder / "model.safetensors", tiny_folder / "shard-00000-model-00000-of-00001.safetensors")
-    assert "holds a distributed checkpoint" in refusal(tiny_folder)
+    assert "has a distributed checkpoint" in refusal(tiny_folder)
 
 
 def test_a_folder_without_weights_says_so(tiny_folder):
@@ -74,7 +74,7 @@ def test_a_folder_without_weights_says_so(tiny_folder):
 
 
 def test_a_folder_of_something_else_says_so(tmp_path):
-    assert refusal(tmp_path) == f"{tmp_path} has no config.json, so it is no model folder"
+    assert refusal(tmp_path) == f"{tmp_path} has no config.json, so it is not a model folder"
 
 
 # Adapters, quantised weights, unreadable files
@@ -88,7 +88,7 @@ def test_an_adapter_says_what_it_is_and_how_to_load_it(tiny_folder, whole):
     settings = {"peft_type": "LORA", "base_model_name_or_path": "meta/base", "r": 2, "target_modules": ["q_proj"]}
     (tiny_folder / "adapter_config.json").write_text(json.dumps(settings))
     assert refusal(tiny_folder) == (
-        f"{tiny_folder} holds an adapter (adapter_config.json) for meta/base, which is not a model by itself.\n"
+        f"{tiny_folder} has an adapter (adapter_config.json) for meta/base, not a complete model.\n"
         "Merge it into that model with PEFT (merge_and_unload, then save_pretrained) and give the merged folder."
     )
 
@@ -132,7 +132,7 @@ def test_bin_files_without_weights_say_so(tiny_folder, content):
     (tiny_folder / "model.safetensors").unlink()
     torch.save(content, tiny_folder / "pytorch_model.bin")
     message = refusal(tiny_folder)
-    assert "not weights by name" in message or "the weights hold 0 blocks" in message
+    assert "not weights by name" in message or "the weights have 0 blocks" in message
 
 
 def test_a_bin_file_that_unpacks_to_more_than_it_is_is_not_unpacked(tiny_folder):
@@ -163,5 +163,5 @@ def test_a_disk_that_fails_is_named(tiny_folder, monkeypatch):
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
     message = refusal(tiny_folder)
     assert message.endswith(
-        "a file cannot be read: Input/output error (/data/config.json). See to the file or its disk."
+        "a file cannot be read: Input/output error (/data/config.json). Check the file and its disk."
     )

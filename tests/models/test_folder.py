@@ -7,7 +7,7 @@ import transformers
 
 import layerscope as ls
 from layerscope.errors import ModelError
-from layerscope.models.loading import identify
+from layerscope.models.identity import identify
 from tests.models.folders import refusal, time_limit
 
 # Files that are no regular files inside the folder

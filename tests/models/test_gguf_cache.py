@@ -1,5 +1,6 @@
 """Conversions of GGUF files are made once, whole or not at all, whoever else is at it and whatever a killed one has left."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,6 +67,37 @@ def test_a_conversion_that_has_lost_its_configuration_is_made_again(models, path
     folder = gguf.convert(path)
     (folder / "config.json").unlink()
     assert (gguf.convert(path) / "config.json").is_file()
+
+
+def test_a_conversion_whose_weights_were_edited_is_made_again(models, path):
+    weights = gguf.convert(path) / "model.safetensors"
+    right = weights.read_bytes()
+    weights.write_bytes(right[:-4] + b"\0\0\x80?")  # of the same size
+    assert (gguf.convert(path) / "model.safetensors").read_bytes() == right
+
+
+@pytest.mark.parametrize("edit", ["change", "add", "manifest", "no manifest"])
+def test_a_conversion_with_other_files_is_made_again(models, path, edit):
+    folder = gguf.convert(path)
+    right = (folder / "config.json").read_bytes()
+    if edit == "change":
+        (folder / "config.json").write_bytes(right.replace(b'"rms_norm_eps": 1e-0', b'"rms_norm_eps": 2e-0'))
+    elif edit == "add":
+        (folder / "pytorch_model.bin").write_bytes(b"other weights")
+    elif edit == "manifest":
+        (folder / "manifest.json").write_text("[]")
+    else:
+        (folder / "manifest.json").unlink()
+    folder = gguf.convert(path)
+    assert (folder / "config.json").read_bytes() == right
+    assert not (folder / "pytorch_model.bin").exists()
+
+
+def test_a_copy_of_a_conversion_is_kept(models, path, monkeypatch):
+    folder = gguf.convert(path)
+    os.utime(folder / "model.safetensors", (1, 1))
+    monkeypatch.setattr(conversion, "_write", lambda *_: pytest.fail("converted again"))
+    assert gguf.convert(path) == folder
 
 
 def test_without_locks_a_conversion_is_made_all_the_same(models, path, monkeypatch):

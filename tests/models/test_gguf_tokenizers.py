@@ -159,17 +159,20 @@ def test_whole_pieces_are_taken_where_the_splitter_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"tokenizer.ggml.pre": "no-such-splitter"}, r"tokenizer\.ggml\.pre = 'no-such-splitter' names a splitter"),
-        ({"tokenizer.ggml.model": "rwkv"}, r"tokenizer\.ggml\.model = 'rwkv' is not known \(known: gpt2, llama\)"),
-        ({"tokenizer.ggml.model": None}, r"lacks the key tokenizer\.ggml\.model"),
-        ({"tokenizer.ggml.merges": None}, r"lacks the key tokenizer\.ggml\.merges"),
+        (
+            {"tokenizer.ggml.pre": "no-such-splitter"},
+            r"tokenizer\.ggml\.pre = 'no-such-splitter' is an unknown splitter",
+        ),
+        ({"tokenizer.ggml.model": "rwkv"}, r"tokenizer\.ggml\.model = 'rwkv' is unknown \(known: gpt2, llama\)"),
+        ({"tokenizer.ggml.model": None}, r"the key tokenizer\.ggml\.model is missing"),
+        ({"tokenizer.ggml.merges": None}, r"the key tokenizer\.ggml\.merges is missing"),
         ({"tokenizer.ggml.eos_token_id": 7000}, r"tokenizer\.ggml\.eos_token_id = 7000 is beyond the \d+ tokens"),
         ({"tokenizer.ggml.add_space_prefix": True}, r"tokenizer\.ggml\.add_space_prefix = True"),
         ({"tokenizer.ggml.token_type": [1, 1]}, r"tokenizer\.ggml\.token_type has 2 of \d+ tokens"),
         ({"tokenizer.ggml.tokens": ["a", "b", "a"]}, r"tokenizer\.ggml\.tokens: 1 token more than once \('a'\)"),
         (
             {"tokenizer.ggml.bos_token_id": None, "tokenizer.ggml.add_bos_token": True},
-            r"add_bos_token asks for a token",
+            r"add_bos_token requires a token",
         ),
     ],
 )

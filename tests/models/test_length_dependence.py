@@ -64,7 +64,7 @@ def test_a_model_that_remembers_earlier_texts_is_refused():
         return output[0] * (1 + longest[0]), output[1]
 
     rotary.register_forward_hook(remembering, with_kwargs=True)
-    with pytest.raises(ModelError, match="depends on the texts that ran before it") as error:
+    with pytest.raises(ModelError, match="depend on the texts that ran before it") as error:
         wrap_module(module, word_tokenizer(), name="remembering")
     assert str(error.value).count("\n") == 1
 

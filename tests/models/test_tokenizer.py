@@ -127,7 +127,7 @@ def combination(tmp_path: Path, family: str, cls: str | None, splitter: str) -> 
         assert said[0].startswith(
             f"tiny: {type(by_class).__name__} of transformers gives other ids than tokenizer.json (for "
         )
-        assert said[0].endswith("; tokenizer.json is what is used")
+        assert said[0].endswith("; tokenizer.json is used")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -367,7 +367,7 @@ def test_a_tokenizer_that_knows_no_text_is_refused():
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "two words": 1}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
-    with pytest.raises(ModelError, match="takes every text for unknown tokens"):
+    with pytest.raises(ModelError, match="gives only unknown tokens"):
         check_tokenizer(tokenizer, 97, "tiny")
 
 

@@ -93,14 +93,18 @@ FAULTS = {
         "1 not used (model.layers.0.self_attn.q_norm.weight)",
     ),
     "prefix of torch.compile": (renamed("model.", "_orig_mod.model."), "missing ("),
-    "prefix of another architecture": (renamed("model.layers", "transformer.h"), "the weights hold 0 blocks"),
+    "prefix of another architecture": (renamed("model.layers", "transformer.h"), "the weights have 0 blocks"),
     "another shape": (
         lambda state: state | {"model.norm.weight": torch.ones(31)},
         "1 of another shape (model.norm.weight)",
     ),
     "integers": (
         lambda state: state | {"model.layers.0.mlp.up_proj.weight": torch.ones(64, 32, dtype=torch.int8)},
-        "1 stored as integers (model.layers.0.mlp.up_proj.weight)",
+        "weights are stored as integers (model.layers.0.mlp.up_proj.weight), and config.json has no quantization_config",
+    ),
+    "two numbers packed into one": (
+        lambda state: state | {"model.layers.0.mlp.up_proj.weight": torch.ones(64, 16, dtype=torch.int16)},
+        "weights are stored as integers (model.layers.0.mlp.up_proj.weight), and config.json has no quantization_config",
     ),
     "two faults": (
         lambda state: renamed("layers.3.mlp.up_proj", "layers.3.mlp.upper")(state),
@@ -190,7 +194,7 @@ def test_a_tied_head_that_differs_is_refused(stored, family):
         embedding = next(value for name, value in state.items() if "wte" in name or "embed_tokens" in name)
         return state | {"lm_head.weight": embedding + 1}
 
-    assert "config.json ties the head to the embedding, and the weights hold different values" in refusal(
+    assert "config.json ties the head to the embedding, and the weights have different values" in refusal(
         stored(family, change)
     )
 

@@ -46,7 +46,7 @@ def test_a_configuration_is_passed_on(monkeypatch):
 
 
 def test_a_field_that_is_missing_or_no_string():
-    with pytest.raises(TextsError, match=r"hf:name/test: row 1: no field 'body'; fields present: 'text', 'id', 'n'\. "):
+    with pytest.raises(TextsError, match=r"hf:name/test: row 1: no field 'body' \(fields: 'text', 'id', 'n'\): "):
         list(open_texts("hf:name/test", field="body"))
     with pytest.raises(TextsError, match="hf:name/test: row 1: field 'n' is a number, not a string"):
         list(open_texts("hf:name/test", field="n"))
@@ -63,7 +63,7 @@ def test_a_hub_out_of_reach_leaves_a_remedy():
         open_texts("hf:owner/absent/test")
     first, second = str(raised.value).splitlines()
     assert first.startswith("hf:owner/absent/test: cannot be read: Couldn't reach 'owner/absent' on the Hub")
-    assert second.endswith("save the texts as a .jsonl file and give that")
+    assert second.endswith("or give the texts as a .jsonl file.")
 
 
 def test_a_stream_that_breaks_names_its_row(monkeypatch):
@@ -91,7 +91,7 @@ def test_without_the_library_the_remedy_is_the_extra(monkeypatch):
     ["hf:", "hf:name", "hf:/test", "hf:name/", "hf:a/b/c/d", "hf:a:b:c/d", "hf:a b/c", "hf:a/b:/c", "hf:a/t[:9]"],
 )
 def test_malformed_sources(source):
-    with pytest.raises(UsageError, match=r": not of the form hf:DATASET/SPLIT, as in hf:owner/name/test"):
+    with pytest.raises(UsageError, match=r" is not of the form hf:DATASET/SPLIT, as in hf:owner/name/test"):
         open_texts(source)
 
 

@@ -142,18 +142,18 @@ def test_an_iterator_can_be_read_once_and_says_so():
     assert source.once
     assert not open_texts(["a"]).once
     assert len(list(source)) == 1
-    with pytest.raises(UsageError, match=r"iterable: .* read before; give them as a list"):
+    with pytest.raises(UsageError, match=r"iterable: .* read before: give them as a list"):
         iter(source)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"good\nbad \xe9\n", "line 2: not UTF-8 (byte 0xe9, the line's byte 5); convert the file to UTF-8"),
-        ("utf-16".encode("utf-16-le").join([b"\xff\xfe", b""]), "line 1: not UTF-8 (byte 0xff, the line's byte 1)"),
-        (b"good\ncut \xe2\x82", "line 2: not UTF-8 (byte 0xe2, the line's byte 5)"),
+        (b"good\nbad \xe9\n", "line 2: not UTF-8 (byte 0xe9, byte 5 of the line): convert the file to UTF-8"),
+        ("utf-16".encode("utf-16-le").join([b"\xff\xfe", b""]), "line 1: not UTF-8 (byte 0xff, byte 1 of the line)"),
+        (b"good\ncut \xe2\x82", "line 2: not UTF-8 (byte 0xe2, byte 5 of the line)"),
         (b"surrogate \xed\xa0\x80\n", "line 1: not UTF-8"),
-        (b"", "no text (it is empty); give at least one"),
+        (b"", "no text (it is empty): give at least one"),
         (b"\n \n\t\r\n", "no text (3 blank and no other)"),
     ],
 )
@@ -166,28 +166,28 @@ def test_bad_plain_lines(tmp_path, content, expected, suffix):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('{"text": "a"', "malformed JSON (Expecting ',' delimiter, column 13); each line must be one object"),
+        ('{"text": "a"', "malformed JSON (Expecting ',' delimiter, column 13): each line must be one object"),
         ("plain words", "malformed JSON (Expecting value, column 1)"),
         ('{"text": "a"} {"text": "b"}', "malformed JSON (Extra data, column 15)"),
         ("[" * 200_000, "malformed JSON (maximum recursion depth exceeded"),
         ('{"text": "a", "id": ' + "9" * 5000 + "}", "malformed JSON (Exceeds the limit"),
-        ('["a"]', 'a list, not an object; each line must read like {"text": "..."}'),
+        ('["a"]', 'a list, not an object: each line must look like {"text": "..."}'),
         ('"a"', "a string, not an object"),
         ("3", "a number, not an object"),
         ("null", "null, not an object"),
         (
             '{"body": "a", "title": "t"}',
-            "no field 'text'; fields present: 'body', 'title'. Name the right one with --text-field",
+            "no field 'text' (fields: 'body', 'title'): name the right one with --text-field",
         ),
-        ("{}", "no field 'text'; fields present: none."),
+        ("{}", "no field 'text' (fields: none)"),
         ('{"text": 3}', "field 'text' is a number, not a string"),
         ('{"text": null}', "field 'text' is null, not a string"),
         ('{"text": ["a"]}', "field 'text' is a list, not a string"),
         ('{"text": "a", "id": ["b"]}', "field 'id' is a list, not a string or a number"),
         ('{"text": "a", "id": true}', "field 'id' is a boolean, not a string or a number"),
-        (r'{"text": "a\ud83d"}', r"the text holds \ud83d, half of a surrogate pair; write the whole pair"),
-        (r'{"text": "a", "id": "\udc00"}', r"the id holds \udc00, half of a surrogate pair"),
-        (r'{"text": "a", "id": "b\u0000"}', r"the id 'b\x00' holds a NUL character; take it out"),
+        (r'{"text": "a\ud83d"}', r"the text contains \ud83d, half of a surrogate pair: write the whole pair"),
+        (r'{"text": "a", "id": "\udc00"}', r"the id contains \udc00, half of a surrogate pair"),
+        (r'{"text": "a", "id": "b\u0000"}', r"the id 'b\x00' contains a NUL character: remove it"),
         ('{"text": "é"}'.encode("latin-1"), "not UTF-8 (byte 0xe9"),
     ],
 )
@@ -199,13 +199,13 @@ def test_bad_json_lines(tmp_path, line, expected):
 
 def test_a_field_that_is_not_there_is_named(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "a"}\n')
-    assert "line 1: no field ''; fields present: 'text'." in message(TextsError, path, field="")
-    assert "line 1: no field 'body'; fields present: 'text'." in message(TextsError, path, field="body")
+    assert "line 1: no field '' (fields: 'text')" in message(TextsError, path, field="")
+    assert "line 1: no field 'body' (fields: 'text')" in message(TextsError, path, field="body")
 
 
 def test_only_blank_objects(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": ""}\n\n{"text": " "}\n')
-    assert message(TextsError, path) == f"{path}: no text (3 blank and no other); give at least one"
+    assert message(TextsError, path) == f"{path}: no text (3 blank and no other): give at least one"
 
 
 def test_broken_gzip(tmp_path):
@@ -214,22 +214,22 @@ def test_broken_gzip(tmp_path):
     cut = tmp_path / "cut.txt.gz"
     cut.write_bytes(whole[: len(whole) // 2])
     text = message(TextsError, cut)
-    assert text.startswith(f"{cut}: gzip data broken after line ")
-    assert text.endswith("fetch or compress it again")
+    assert text.startswith(f"{cut}: gzip data are damaged after line ")
+    assert text.endswith("fetch or compress the file again")
     assert 0 < int(text.split("after line ")[1].split()[0]) < 20_000
 
     plain = tmp_path / "plain.jsonl.gz"
     plain.write_bytes(b'{"text": "a"}\n')
-    assert message(TextsError, plain).startswith(f"{plain}: gzip data broken after line 0 (Not a gzipped file")
+    assert message(TextsError, plain).startswith(f"{plain}: gzip data are damaged after line 0 (Not a gzipped file")
 
     flipped = tmp_path / "flipped.txt.gz"
     flipped.write_bytes(whole[:-8] + b"\0" * 4 + whole[-4:])
-    assert message(TextsError, flipped).startswith(f"{flipped}: gzip data broken after line")
+    assert message(TextsError, flipped).startswith(f"{flipped}: gzip data are damaged after line")
 
 
 def test_missing_files_and_directories_are_found_at_once(tmp_path):
     (tmp_path / "folder.txt").mkdir()
-    with pytest.raises(TextsError, match=r"folder\.txt: a directory; give a file in it \(\.txt, \.jsonl, "):
+    with pytest.raises(TextsError, match=r"folder\.txt is a directory: give a file in it \(\.txt, \.jsonl, "):
         open_texts(tmp_path / "folder.txt")
     with pytest.raises(TextsError, match=r"absent\.txt: there is no such file"):
         open_texts(tmp_path / "absent.txt")
@@ -281,8 +281,8 @@ def test_a_field_where_there_are_none(tmp_path):
 def test_elements_that_are_no_texts():
     assert message(TextsError, (text for text in ["a", 3])) == "texts[1] is of type int, not str"
     assert message(TextsError, (text for text in [b"a"])) == "texts[0] is of type bytes, not str"
-    assert message(TextsError, ["a", "\ud800"]).startswith(r"texts[1]: the text holds \ud800")
-    assert message(TextsError, []) == "iterable: no text (it is empty); give at least one"
+    assert message(TextsError, ["a", "\ud800"]).startswith(r"texts[1]: the text contains \ud800")
+    assert message(TextsError, []) == "iterable: no text (it is empty): give at least one"
 
 
 @pytest.mark.parametrize("texts", [{"a": "one"}, {"one", "two"}])

@@ -192,7 +192,7 @@ def test_spans_of_a_tokenizer_that_does_not_know_them_are_refused_at_once():
 
     slow = Slow(tokenizer_object=word_tokenizer().backend_tokenizer)
     with pytest.raises(
-        TextsError, match=r"the tokenizer \(Slow\) does not say .* only fast tokenizers do; leave --spans out"
+        TextsError, match=r"the tokenizer \(Slow\) does not report .* as only fast tokenizers do: leave out --spans"
     ):
         tokenize([], slow, None, spans=True)
     assert next(tokenize(texts_of("so it"), slow, None)).token_ids.tolist() == [3, 4]

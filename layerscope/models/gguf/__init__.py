@@ -1,4 +1,4 @@
-"""GGUF files: converted once to an ordinary model folder, or refused by the name of what has no place in one."""
+"""Convert GGUF files to ordinary model folders, once. A file with an unknown key or tensor is refused by its name."""
 
 from layerscope.models.gguf.conversion import convert, file_hash
 

@@ -1,4 +1,4 @@
-"""The configuration of the model in a GGUF file, from its keys and from which tensors it has."""
+"""Build the configuration of a model from the keys and the tensor names of its GGUF file."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,17 +12,17 @@ from layerscope.models.gguf.vocabulary import special_ids
 
 __all__ = ["build_configuration", "family_of", "has"]
 
-_MOST_BLOCKS = 1000  # of which a model is laid out before its tensors are looked for
+_MOST_BLOCKS = 1000  # no larger model is built to match its tensors
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 
 
 def family_of(file: GGUFFile) -> GGUFFamily:
-    """Return the family of a file.
+    """Return how to read the family of a file.
 
     Raises
     ------
     ModelError
-        It is not one that can be read from GGUF.
+        The family cannot be read from GGUF.
     """
     family = FAMILIES.get(file.architecture)
     if family is None:
@@ -32,7 +32,7 @@ def family_of(file: GGUFFile) -> GGUFFamily:
 
 
 def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
-    """Build the configuration; its weights are still to be matched.
+    """Build the configuration of a file; `weights.match` then matches its tensors.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
     settings: dict[str, Any] = {name: file.get_own(key) for key, name in family.keys.items()} | dict(family.fixed)
     for key, name in family.keys.items():
         if key.endswith("epsilon") and not 0 < settings[name] < 1:
-            raise file.value_error(key, "is no small number above 0")
+            raise file.value_error(key, "must be between 0 and 1")
     if file.get_own("block_count") > _MOST_BLOCKS:
         raise file.value_error("block_count", f"is beyond {_MOST_BLOCKS}")
     for read in family.read:
@@ -57,12 +57,12 @@ def build_configuration(file: GGUFFile) -> transformers.PreTrainedConfig:
 
 
 def has(file: GGUFFile, tensor: str) -> bool:
-    """Say whether any block has a tensor."""
+    """Return whether any block has a tensor."""
     return any(fnmatchcase(name, f"blk.*.{tensor}") for name in file.tensors)
 
 
 def _rows(file: GGUFFile) -> int:
-    """Return how many tokens the embedding has a row for."""
+    """Return the number of rows of the embedding."""
     tokens = len(file.get("tokenizer.ggml.tokens"))
     rows = file.shape(EMBEDDING)[0] if EMBEDDING in file.tensors else tokens
     if tokens > rows:

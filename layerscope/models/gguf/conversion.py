@@ -1,6 +1,7 @@
-"""The cache of converted GGUF files: one folder for each content, made once by whichever process comes first."""
+"""Keep converted GGUF files in the cache: one folder for each content, made by the first process that needs it."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from transformers import GenerationConfig, PreTrainedConfig
 
 from layerscope.cache import cache_folder
 from layerscope.errors import ModelError
+from layerscope.models.folder import file_stamps
 from layerscope.models.gguf.configuration import build_configuration
 from layerscope.models.gguf.file import GGUFFile, count_and_name
 from layerscope.models.gguf.keys import unknown_keys
@@ -23,10 +25,10 @@ from layerscope.progress import progress
 
 __all__ = ["convert", "file_hash"]
 
-# Counted up whenever the same file is converted to anything else than before.
+# Increased whenever the result of a conversion changes.
 _CONVERSION = 2
-_DONE = "config.json"  # written last
-_INSTEAD = "Give the whole file, or the checkpoint that it was made of (a folder or a hub id)."
+_MANIFEST = "manifest.json"  # written last
+_INSTEAD = "Give the complete file, or the checkpoint it was made from (a folder or a hub id)."
 _UNREADABLE = "the file is damaged or cut short: fetch it again"
 
 
@@ -39,27 +41,50 @@ def file_hash(path: Path) -> str:
 def convert(path: Path) -> Path:
     """Return the folder that holds `path` converted to float32 safetensors, making it first if need be.
 
-    The conversion dequantises every tensor, which takes tens of seconds; reading the folder back takes a few. The folder is
-    made under a temporary name and renamed when whole, so a killed conversion leaves nothing that looks like a model; what it
-    leaves is removed by the next conversion. Of two processes that want the same file, one converts and the other waits.
+    The conversion dequantises every tensor, which takes tens of seconds; loading the folder takes a few. The folder is made under
+    a temporary name and renamed when complete, so a killed conversion leaves nothing that looks like a model. The next conversion
+    removes its remains. When two processes need the same file, one converts and the other waits. A folder whose files have
+    changed since is made again.
 
     Raises
     ------
     ModelError
-        The file is not GGUF or damaged; its family, its tokenizer or any key is not known; a tensor is missing, has the wrong
-        shape or has no place in the model.
+        The file is damaged or not GGUF; its family, its tokenizer or a key is unknown; a tensor is missing, has the wrong shape
+        or does not belong to the model.
     """
     folder = cache_folder("models") / f"{_CONVERSION}-{file_hash(path).removeprefix('sha256:')[:24]}"
-    if not (folder / _DONE).is_file():
+    if not _is_intact(folder):
         with folder_lock(folder):
             _remove_halves(folder)
-            if not (folder / _DONE).is_file():  # else another process made it while this one waited
+            if not _is_intact(folder):  # otherwise another process made it while this one waited
                 _convert(path, folder)
     return folder
 
 
+def _is_intact(folder: Path) -> bool:
+    """Compare a conversion with its manifest: sizes and times of change, and the content if the times differ (a copy)."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        stamps = {name: list(stamp) for name, stamp in file_stamps(folder).items() if name != _MANIFEST}
+        if stamps == manifest["stamps"]:
+            return True
+        return bool(stamps.keys() == manifest["stamps"].keys() and _contents(folder) == manifest["content"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no such folder, or a manifest that is damaged
+        return False
+
+
+def _write_manifest(folder: Path) -> None:
+    """Record the files of a conversion, so that later changes are noticed."""
+    manifest = {"stamps": file_stamps(folder), "content": _contents(folder)}
+    (folder / _MANIFEST).write_text(json.dumps(manifest))
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {name: file_hash(folder / name) for name in file_stamps(folder) if name != _MANIFEST}
+
+
 def _remove_halves(folder: Path) -> None:
-    """Remove what killed conversions have left: of this folder, and of any that no process is making."""
+    """Remove what killed conversions have left of this folder, and of any other that no process is making."""
     for partial in folder.parent.glob("*.tmp"):
         name = partial.name.split(".")[0]
         if name == folder.name:
@@ -93,10 +118,11 @@ def _write(path: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
         endings.save_pretrained(folder)
         config.save_pretrained(folder)
+        _write_manifest(folder)
 
 
 def _endings(file: GGUFFile, config: PreTrainedConfig) -> GenerationConfig:
-    """Return which tokens end what the model writes: of a text, of a turn, of a message."""
+    """Return the tokens that end generated text: of a text, of a turn, of a message."""
     ends = [config.eos_token_id, *(file.get(f"tokenizer.ggml.{kind}_token_id", None) for kind in ("eot", "eom"))]
     ends = list(dict.fromkeys(end for end in ends if end is not None))
     return GenerationConfig(
@@ -105,7 +131,7 @@ def _endings(file: GGUFFile, config: PreTrainedConfig) -> GenerationConfig:
 
 
 def _refuse(file: GGUFFile, faults: list[str]) -> None:
-    """Refuse a file of which anything would be left out or made up."""
+    """Refuse a file if the conversion would drop or invent anything."""
     keys = unknown_keys(file.unused_keys(), file.architecture)
     if keys:
         faults = [count_and_name(keys, "key", "not known"), *faults]

@@ -1,7 +1,7 @@
-"""The model families that can be read from GGUF: what their keys and tensors are in transformers.
+"""The model families that can be read from GGUF, and what their keys and tensors are called in transformers.
 
-Data, and the few functions that a family needs beyond it. Nothing is left to the defaults of a configuration class, which
-are those of one checkpoint and not of this one.
+Data, and a few functions for what data cannot express. Nothing is left to the defaults of a configuration class, which describe
+one checkpoint of the family.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,20 +26,19 @@ class GGUFFamily:
     Attributes
     ----------
     model_type
-        What transformers calls it.
+        The ``model_type`` in transformers.
     keys
-        Keys that the file must have, and the settings of the configuration they are.
+        Required keys, and the settings of the configuration that they give.
     fixed
         Settings that llama.cpp has built into the family.
     read
-        What is read by more than its name: each gets the file and the settings so far, and returns further settings.
+        Functions for settings that no single key gives. Each takes the file and the settings so far, and returns more settings.
     biases
         Settings that are on when the file has any of these tensors in a block.
     zero
-        Those of them that are zero when no block has them.
+        Biases that are zero if no block has them.
     changes
-        Tensors of a block that the file stores otherwise than the checkpoint does, and how they are brought back. ``*``
-        stands for anything.
+        Tensors that llama.cpp stores in another layout, by name pattern, and the functions that restore them.
     """
 
     model_type: str
@@ -52,11 +51,13 @@ class GGUFFamily:
 
 
 def _heads(file: GGUFFile, settings: Settings) -> Settings:
-    """Read how many heads share their keys, and how wide a head is."""
+    """Read the number of key-value heads and the width of a head."""
     heads = settings["num_attention_heads"]
     width = file.get_own("attention.key_length", settings["hidden_size"] // heads)
     if file.get_own("attention.value_length", width) != width:
-        raise file.value_error("attention.value_length", f"is not the {width} of the keys: not known here")
+        raise file.value_error(
+            "attention.value_length", f"differs from the {width} of the keys, which is not supported"
+        )
     return {"num_key_value_heads": file.get_own("attention.head_count_kv", heads), "head_dim": width}
 
 
@@ -65,13 +66,13 @@ def _rotary(file: GGUFFile, settings: Settings) -> Settings:
 
 
 def _window_everywhere(file: GGUFFile, settings: Settings) -> Settings:
-    """A window makes a Mistral of a llama: every block of it looks back so far and no further."""
+    """Return the settings of a Mistral for a llama with a sliding window: all its blocks have the window."""
     window = file.get_own("attention.sliding_window", 0)
     return {"model_type": "mistral", "sliding_window": window} if window else {}
 
 
 def _scale_of_queries(file: GGUFFile, settings: Settings) -> Settings:
-    """Gemma divides queries by the root of one number: the width of a head, but in the models of 27 billion parameters."""
+    """Gemma divides queries by a root: of the width of a head, or in the 27B models of another number."""
     scale = file.get_own("attention.scale", None)
     if scale is not None:
         number = round(1 / scale**2)
@@ -83,7 +84,7 @@ def _scale_of_queries(file: GGUFFile, settings: Settings) -> Settings:
     return {"query_pre_attn_scalar": whole if largest else settings["head_dim"]}
 
 
-_BLOCKS_OF_27B = {"gemma2": 46, "gemma3": 62}  # by which llama.cpp knows them
+_BLOCKS_OF_27B = {"gemma2": 46, "gemma3": 62}  # how llama.cpp recognises them
 
 
 def _windows_of_gemma2(file: GGUFFile, settings: Settings) -> Settings:
@@ -99,22 +100,22 @@ def _windows_of_gemma3(file: GGUFFile, settings: Settings) -> Settings:
 
 
 def _windows(file: GGUFFile, settings: Settings, period: int) -> Settings:
-    """Read which blocks look back through a window: all but every so many-th, or as a list says."""
+    """Read which blocks have a sliding window: all but every `period`-th, or those of a list in the file."""
     blocks = settings["num_hidden_layers"]
     key = "attention.sliding_window_pattern"
     pattern = file.get(f"{file.architecture}.{key}", period)
     if not isinstance(pattern, list):
         pattern = [pattern == 0 or block % pattern < pattern - 1 for block in range(blocks)]
     if len(pattern) != blocks:
-        raise file.value_error(key, f"is not about the {blocks} blocks of the model")
+        raise file.value_error(key, f"does not have {blocks} entries, one for each block")
     return {"layer_types": ["sliding_attention" if each else "full_attention" for each in pattern]}
 
 
 def _rotary_of_gemma3(file: GGUFFile, settings: Settings) -> Settings:
-    """Blocks with a window have frequencies of their own, which no scaling stretches."""
+    """Read the two sets of frequencies: blocks with a window have their own, without scaling."""
     full = rope_parameters(file, settings, base=None)
     if full["rope_type"] not in ("default", "linear"):
-        raise file.value_error("rope.scaling.type", "is not known for a family with two kinds of positions")
+        raise file.value_error("rope.scaling.type", "is not supported for a family with two sets of frequencies")
     near = {"rope_type": "default", "rope_theta": file.get_own("rope.freq_base_swa", 10_000.0)}
     return {"rope_parameters": {"full_attention": full, "sliding_attention": near}}
 
@@ -140,7 +141,7 @@ def _alibi_of_bloom(file: GGUFFile, settings: Settings) -> Settings:
 
 
 def _sharing_of_falcon(file: GGUFFile, settings: Settings) -> Settings:
-    """One head of keys is the older decoder; several are the newer, with one norm in front or two."""
+    """One key-value head is the older decoder; several are the newer one, with one or two norms in front."""
     shared = file.get_own("attention.head_count_kv", 1)
     settings = settings | {"head_dim": settings["hidden_size"] // settings["num_attention_heads"]}
     newer = shared > 1

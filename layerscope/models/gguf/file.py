@@ -1,6 +1,6 @@
-"""A GGUF file as keys and tensors that remembers which keys were asked for, so that none is overlooked.
+"""Read the keys and tensors of a GGUF file, and record which keys were read, so that none is overlooked.
 
-Knows no model family and no tokenizer.
+Independent of model families and tokenizers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ class GGUFFile:
     Attributes
     ----------
     path
-        Of the file.
+        The path of the file.
     architecture
-        What the file calls its model family; the first part of the keys that describe the model.
+        The name of the model family in the file; the first part of the keys that describe the model.
     tensors
-        By name, not yet read.
+        The tensors by name, not read yet.
     read
-        Names of the tensors whose values were asked for.
+        Names of the tensors whose values were read.
     """
 
     def __init__(self, path: Path, keys: Mapping[str, Any], tensors: Mapping[str, gguf.ReaderTensor]) -> None:
@@ -50,7 +50,7 @@ class GGUFFile:
         Raises
         ------
         ModelError
-            It is not GGUF, or of another byte order. Whatever a damaged file makes the reader raise passes through.
+            The file is not GGUF, or has another byte order. Errors of the reader on a damaged file pass through.
         """
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -58,51 +58,51 @@ class GGUFFile:
         reader = gguf.GGUFReader(path)
         if reader.byte_order != "I":
             raise ModelError(
-                f"{path}: stored in the other byte order (big-endian) than this machine's; convert it anew"
+                f"{path}: the byte order of the file is not that of this machine (big-endian): convert it again"
             )
         keys = {name: field.contents() for name, field in reader.fields.items()}
         return cls(path, keys, {tensor.name: tensor for tensor in reader.tensors})
 
     def get(self, key: str, default: Any = _REQUIRED) -> Any:
-        """Return the value of a key, and count the key as applied.
+        """Return the value of a key, and count the key as read.
 
         Raises
         ------
         ModelError
-            There is no such key and no default.
+            The key is missing and there is no default.
         """
         self._asked.add(key)
         value = self._keys.get(key, default)
         if value is _REQUIRED:
-            raise ModelError(f"{self.path}: lacks the key {key}, without which the model cannot be built")
+            raise ModelError(f"{self.path}: the key {key} is missing, and the model cannot be built without it")
         return value
 
     def get_own(self, key: str, default: Any = _REQUIRED) -> Any:
-        """Return the value of a key of the model family: `get` with the architecture's name in front.
+        """Return the value of a key of the model family: `get` with the architecture as a prefix.
 
         Raises
         ------
         ModelError
-            There is no such key and no default, or its value differs from block to block.
+            The key is missing and there is no default, or its value differs between blocks.
         """
         value = self.get(f"{self.architecture}.{key}", default)
         if not isinstance(value, list):
             return value
         if len(set(value)) != 1:
-            raise self.value_error(key, "differs from block to block")
+            raise self.value_error(key, "differs between blocks")
         return value[0]
 
     def value_error(self, key: str, why: str) -> ModelError:
-        """Make the error for a key of the model family whose value the model cannot have."""
+        """Return the error for a key of the model family with an impossible value."""
         name = f"{self.architecture}.{key}"
         return ModelError(f"{self.path}: the key {name} = {self._keys.get(name)} {why}")
 
     def unused_keys(self) -> dict[str, Any]:
-        """Return the keys that nothing has asked for, with their values."""
+        """Return the keys that were never read, with their values."""
         return {key: value for key, value in self._keys.items() if key not in self._asked}
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        """Return the shape of a tensor in the order of rows and columns."""
+        """Return the shape of a tensor, rows first."""
         return tuple(int(size) for size in reversed(self.tensors[tensor].shape))
 
     def values(self, tensor: str) -> np.ndarray:
@@ -114,7 +114,7 @@ class GGUFFile:
 
 
 def count_and_name(found: Iterable[str], what: str, how: str) -> str:
-    """Say how many there are of something, and name the first few.
+    """Return the number of things and the names of the first few.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The keys of GGUF files that are known to change no state, no logit and no token id, each with the reason.
+"""The keys of GGUF files that change no state, no logit and no token id, each with the reason.
 
-Data only. A key is either asked for by what builds the configuration and the tokenizer, or it has a row here; a file with any
-other key is refused by the name of the key.
+Data only. A key is read to build the configuration or the tokenizer, or it has a row here. A file with any other key is refused
+by the name of the key.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ __all__ = ["WITHOUT_EFFECT", "WithoutEffect", "unknown_keys"]
 
 @dataclass(frozen=True)
 class WithoutEffect:
-    """A key that may be left aside.
+    """A key that may be ignored.
 
     Attributes
     ----------
     key
-        Its name; ``*`` stands for anything, ``{family}`` for the architecture of the file.
+        The name; ``*`` matches anything, ``{family}`` is the architecture of the file.
     why
         The reason.
     only
-        The values that are without effect; empty for all.
+        The values without effect; empty for all values.
     remedy
-        What to do about a file that has another value.
+        What the user can do about a file with another value.
     """
 
     key: str
@@ -38,11 +38,11 @@ _OFF = "switched off"
 _PLAIN = "the value of a model that has no such scale"
 
 WITHOUT_EFFECT = (
-    WithoutEffect("GGUF.*", "counts of the container, which the reader goes by"),
-    WithoutEffect("general.type", "a whole model", ("model",), "Give the file of the model itself."),
-    WithoutEffect("general.*", "where the file comes from, how it was packed, how its makers sample from it"),
+    WithoutEffect("GGUF.*", "counts of the container, used by the reader"),
+    WithoutEffect("general.type", "a complete model", ("model",), "Give the file of the model itself."),
+    WithoutEffect("general.*", "origin, packaging and sampling advice"),
     WithoutEffect("split.count", "a file in one piece", (0, 1), "Join its parts first (llama-gguf-split --merge)."),
-    WithoutEffect("split.*", "which part of how many; the number of parts is what matters"),
+    WithoutEffect("split.*", "which part this is; only the number of parts matters"),
     WithoutEffect("quantize.*", "what the weights were rounded with"),
     WithoutEffect("imatrix.*", "what the weights were rounded with"),
     WithoutEffect("mradermacher.*", "notes of a publisher of files"),
@@ -57,17 +57,19 @@ WITHOUT_EFFECT = (
     WithoutEffect("{family}.residual_scale", _PLAIN, (1.0,)),
     WithoutEffect("{family}.rope.scaling.attn_factor", _PLAIN, (1.0,)),
     WithoutEffect("{family}.rope.scaling.finetuned", "whether training used the scaling"),
-    WithoutEffect("{family}.rope.scaling.original_context_length", "of the kinds of scaling that ask for no length"),
-    WithoutEffect("{family}.rope.scaling.yarn_ext_factor", "all of the extrapolation, as ever", (1.0,)),
+    WithoutEffect("{family}.rope.scaling.original_context_length", "for kinds of scaling without a length"),
+    WithoutEffect("{family}.rope.scaling.yarn_ext_factor", "full extrapolation, the default", (1.0,)),
     WithoutEffect("{family}.rope.scaling.yarn_log_multiplier", _OFF, (0.0,)),
-    WithoutEffect("llama.tensor_data_layout", "rows of queries and keys in pairs, as ever", ("Meta AI original pth",)),
-    WithoutEffect("falcon.tensor_data_layout", "queries, keys and values one after the other, as ever", ("jploski",)),
+    WithoutEffect(
+        "llama.tensor_data_layout", "queries and keys with paired rows, the default", ("Meta AI original pth",)
+    ),
+    WithoutEffect("falcon.tensor_data_layout", "queries, keys and values in sequence, the default", ("jploski",)),
     WithoutEffect("tokenizer.chat_template.*", "further templates for chats"),
     WithoutEffect("tokenizer.chat_templates", "further templates for chats"),
     WithoutEffect("tokenizer.ggml.add_sep_token", _OFF, (False,)),
-    WithoutEffect("tokenizer.ggml.cls_token_id", "names a token that no text is given"),
-    WithoutEffect("tokenizer.ggml.mask_token_id", "names a token that no text is given"),
-    WithoutEffect("tokenizer.ggml.seperator_token_id", "names a token that no text is given"),
+    WithoutEffect("tokenizer.ggml.cls_token_id", "names a token that is added to no text"),
+    WithoutEffect("tokenizer.ggml.mask_token_id", "names a token that is added to no text"),
+    WithoutEffect("tokenizer.ggml.seperator_token_id", "names a token that is added to no text"),
     WithoutEffect("tokenizer.ggml.fim_*_token_id", "names a token for filling gaps"),
     WithoutEffect("tokenizer.ggml.prefix_token_id", "names a token for filling gaps"),
     WithoutEffect("tokenizer.ggml.suffix_token_id", "names a token for filling gaps"),
@@ -77,7 +79,7 @@ WITHOUT_EFFECT = (
 
 
 def unknown_keys(keys: Mapping[str, Any], family: str) -> dict[str, str]:
-    """Return the keys that have no row, or not with their value: each with what to do about it, if anything.
+    """Return the keys without a row for their value, each with its remedy or an empty string.
 
     Examples
     --------

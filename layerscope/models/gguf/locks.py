@@ -1,4 +1,7 @@
-"""One process at a time makes a folder: a lock of the operating system, which ends with the process that holds it."""
+"""Let one process at a time make a folder, with a lock of the operating system that ends with its process.
+
+The package filelock is no substitute: without locks in the file system it falls back to a file that outlives a killed process.
+"""
 
 import fcntl
 import os
@@ -11,27 +14,27 @@ __all__ = ["folder_lock"]
 
 @contextmanager
 def folder_lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Keep other processes from making a folder; the lock is a file beside it, removed at the end.
+    """Keep other processes from making a folder. The lock is a file next to the folder, removed at the end.
 
     Parameters
     ----------
     folder
-        What is to be made; it need not be there.
+        The folder to make; it need not exist.
     wait
         Whether to wait for another process that is making it.
 
     Yields
     ------
     bool
-        Whether no other process is making the folder. Where the file system has no locks, nobody is waited for, and anyone
-        may be.
+        False if another process may be making the folder. On a file system without locks this never waits; it yields True if
+        `wait`, and False otherwise.
     """
     path = folder.with_name(f"{folder.name}.lock")
     lock, held = _open(path, wait)
     try:
         yield held or wait
     finally:
-        if held:  # removed while it is held, so that nobody gets a lock that the next one would not see
+        if held:  # removed while locked, so that no process locks a file that the next one cannot see
             path.unlink(missing_ok=True)
         os.close(lock)
 
@@ -41,8 +44,8 @@ def _open(path: Path, wait: bool) -> tuple[int, bool]:
         lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:  # another has it, or there are no locks here
+        except OSError:  # another process has it, or the file system has no locks
             return lock, False
         if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
             return lock, True
-        os.close(lock)  # the one before has removed it
+        os.close(lock)  # its last owner has removed it

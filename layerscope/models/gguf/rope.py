@@ -1,4 +1,4 @@
-"""The rotary positions that a GGUF file describes, in the terms of a transformers configuration."""
+"""Read the rotary positions of a GGUF file as ``rope_parameters`` of transformers."""
 
 import math
 from collections.abc import Mapping
@@ -23,23 +23,25 @@ def rope_parameters(file: GGUFFile, sizes: Mapping[str, Any], base: float | None
     sizes
         ``head_dim`` and ``max_position_embeddings`` of the configuration.
     base
-        Of the frequencies, where the file does not say; None where it has to.
+        The default base of the frequencies; None if the file must have it.
 
     Raises
     ------
     ModelError
-        Rotary positions that cover a part of each head, or a scaling that is not known.
+        Rotary positions that cover only a part of each head, or an unknown scaling.
     """
     if file.get_own("rope.dimension_count", sizes["head_dim"]) != sizes["head_dim"]:
-        raise file.value_error("rope.dimension_count", f"is not the {sizes['head_dim']} of each head: not known here")
+        raise file.value_error(
+            "rope.dimension_count", f"is not the {sizes['head_dim']} of each head, which is not supported"
+        )
     theta = file.get_own("rope.freq_base") if base is None else file.get_own("rope.freq_base", base)
     factor = file.get_own("rope.scaling.factor", file.get_own("rope.scale_linear", 1.0)) or 1.0
     for key, value in (("rope.freq_base", theta), ("rope.scaling.factor", factor)):
         if not 0 < value < math.inf:
-            raise file.value_error(key, "is no number above 0")
+            raise file.value_error(key, "must be a finite number above 0")
     kind = file.get_own("rope.scaling.type", "linear")
     if kind not in _SCALINGS:
-        raise file.value_error("rope.scaling.type", f"is not known (known: {', '.join(_SCALINGS)})")
+        raise file.value_error("rope.scaling.type", f"is unknown (known: {', '.join(_SCALINGS)})")
     if kind in _SCALES_ANYWAY and _SHARED in file.tensors:
         return {"rope_theta": theta} | _stretched(file, sizes, kind, factor)
     return {"rope_theta": theta} | _SCALINGS[kind](file, sizes, factor)
@@ -54,7 +56,7 @@ def _linear(file: GGUFFile, sizes: Mapping[str, Any], factor: float) -> dict[str
 
 
 def _yarn(file: GGUFFile, sizes: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """YaRN; what it multiplies cosines and sines with is 1 + ln(factor) / 10 where the file does not say."""
+    """Read YaRN. Its attention factor defaults to 1 + ln(factor) / 10."""
     found = {
         "rope_type": "yarn",
         "factor": float(factor),
@@ -71,7 +73,7 @@ def _yarn(file: GGUFFile, sizes: Mapping[str, Any], factor: float) -> dict[str, 
 
 def _longrope(file: GGUFFile, sizes: Mapping[str, Any], factor: float) -> dict[str, Any]:
     if factor != 1:
-        raise file.value_error("rope.scaling.factor", "beside factors for each frequency is not known here")
+        raise file.value_error("rope.scaling.factor", "together with factors for each frequency is not supported")
     limit = file.get_own("rope.scaling.original_context_length", sizes["max_position_embeddings"])
     return {
         "rope_type": "longrope",
@@ -88,7 +90,7 @@ _SCALES_ANYWAY = ("none", "linear")
 
 
 def _stretched(file: GGUFFile, sizes: Mapping[str, Any], kind: str, factor: float) -> dict[str, Any]:
-    """Wavelengths stretched one by one, as Llama 3 has them: LongRoPE with one list, and no length where it would change."""
+    """Read a factor for each wavelength, as in Llama 3: LongRoPE with the same list for all lengths."""
     scale = factor if kind == "linear" else 1.0
     factors = [scale * each for each in _factors(file, _SHARED, sizes)]
     return {
@@ -103,7 +105,7 @@ def _stretched(file: GGUFFile, sizes: Mapping[str, Any], kind: str, factor: floa
 
 def _factors(file: GGUFFile, tensor: str, sizes: Mapping[str, Any]) -> list[float]:
     if tensor not in file.tensors:
-        raise ModelError(f"{file.path}: lacks the tensor {tensor}, without which its positions cannot be built")
+        raise ModelError(f"{file.path}: the tensor {tensor} is missing, and the positions cannot be built without it")
     if (shape := file.shape(tensor)) != (sizes["head_dim"] // 2,):
         raise ModelError(f"{file.path}: the tensor {tensor} has shape {shape}, not ({sizes['head_dim'] // 2},)")
     return [float(each) for each in file.values(tensor)]

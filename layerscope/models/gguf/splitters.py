@@ -1,7 +1,7 @@
-"""How texts are split before byte-level pairs are merged: the splitter behind each ``tokenizer.ggml.pre``.
+"""How texts are split before byte-level BPE: the splitter for each value of ``tokenizer.ggml.pre``.
 
-Data, but for the one function that builds it. The patterns are those of the ``tokenizer.json`` that each model's authors
-published; the names are llama.cpp's. A name that is not here is refused.
+Data, and the functions that build it. The patterns are those of the published ``tokenizer.json`` of each model; the names are
+llama.cpp's. A file with any other name is refused.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,18 @@ __all__ = ["SPLITTERS", "Splitter", "normalizer", "pre_tokenizer"]
 
 @dataclass(frozen=True)
 class Splitter:
-    """What comes before the merges of one tokenizer.
+    """What a tokenizer does before it merges.
 
     Attributes
     ----------
     steps
-        One after the other: a pattern whose matches are set apart, or the name of a splitter of the tokenizers library.
+        Steps in order: a pattern whose matches become pieces, or the name of a splitter of the tokenizers library.
     nfc
         Whether texts are normalised to NFC first.
     whole
-        Whether a piece that is a token is taken as it is, whatever the merges would make of it.
+        Whether a piece that is a token is used unchanged, without merges.
     begins
-        Whether texts begin with the begin token when the file does not say.
+        Whether texts start with the begin token if the file does not specify it.
     """
 
     steps: tuple[str, ...]
@@ -101,7 +101,7 @@ def pre_tokenizer(splitter: Splitter) -> pre_tokenizers.PreTokenizer:
 
 
 def normalizer(splitter: Splitter) -> normalizers.Normalizer | None:
-    """Build what a splitter does to a text before it splits it; None for nothing."""
+    """Build the normalizer of a splitter; None without one."""
     return normalizers.NFC() if splitter.nfc else None
 
 

@@ -1,4 +1,4 @@
-"""Tensors that llama.cpp stores in another arrangement than transformers does, brought back. Arrays only."""
+"""Restore tensors that llama.cpp stores in another layout than transformers. Arrays only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,12 +19,12 @@ Change = Callable[[np.ndarray, Any], np.ndarray]  # of the values and the config
 
 
 def unpair_queries(stored: np.ndarray, config: Any) -> np.ndarray:
-    """Undo the pairing of rotated rows: in each head row i turns with row i + half, where llama.cpp has 2i with 2i + 1."""
+    """Restore the order of rotary rows in queries: transformers rotates row i with row i + half, llama.cpp 2i with 2i + 1."""
     return _unpair(stored, config.num_attention_heads)
 
 
 def unpair_keys(stored: np.ndarray, config: Any) -> np.ndarray:
-    """Undo the pairing of rotated rows, for heads that share their keys."""
+    """Restore the order of rotary rows in keys, of which there are fewer heads."""
     return _unpair(stored, config.num_key_value_heads)
 
 
@@ -34,23 +34,23 @@ def _unpair(stored: np.ndarray, heads: int) -> np.ndarray:
 
 
 def subtract_one(stored: np.ndarray, config: Any) -> np.ndarray:
-    """Gemma's norms multiply by one more than the weight, which is what the file holds."""
+    """Restore the norms of Gemma, which multiply by 1 + weight: the file stores the sum."""
     return stored - 1
 
 
 def transpose(stored: np.ndarray, config: Any) -> np.ndarray:
-    """GPT-2 keeps its weights with inputs as rows."""
+    """Restore the weights of GPT-2, whose rows are inputs."""
     return stored.T
 
 
 def interleave_heads(stored: np.ndarray, config: Any) -> np.ndarray:
-    """BLOOM has the queries, keys and values of a head together; the file has all queries, then all keys, then all values."""
+    """Restore BLOOM, which keeps queries, keys and values of a head together; the file has all queries, all keys, all values."""
     width = config.hidden_size // config.n_head
     return stored.reshape(3, config.n_head, width, *stored.shape[1:]).swapaxes(0, 1).reshape(stored.shape)
 
 
 def interleave_groups(stored: np.ndarray, config: Any) -> np.ndarray:
-    """Falcon has the queries of a group of heads together with the key and the value they share."""
+    """Restore Falcon, which keeps the queries of a group of heads together with their shared key and value."""
     groups, width = config.num_kv_heads, config.hidden_size // config.num_attention_heads
     cuts = [config.hidden_size, config.hidden_size + groups * width]
     parts = [part.reshape(groups, -1, width, *stored.shape[1:]) for part in np.split(stored, cuts)]

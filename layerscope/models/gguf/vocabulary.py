@@ -1,7 +1,7 @@
-"""The tokenizer that the keys of a GGUF file describe, built as its authors publish it.
+"""Build the tokenizer that the keys of a GGUF file describe, equal to the published one.
 
-Two kinds are known: byte-level pairs (``gpt2``), split as `layerscope.models.gguf.splitters` has it, and SentencePiece's pairs
-with byte fallback (``llama``). Knows no model family.
+Two kinds are supported: byte-level BPE (``gpt2``), split as in `layerscope.models.gguf.splitters`, and SentencePiece BPE with
+byte fallback (``llama``). Independent of model families.
 """
 
 import warnings
@@ -36,7 +36,7 @@ class _Kind(IntEnum):
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Every token by its id, and its kind."""
+    """The tokens in the order of their ids, with their kinds."""
 
     texts: list[str]
     kinds: list[int]
@@ -55,11 +55,11 @@ def build_tokenizer(file: GGUFFile) -> transformers.PreTrainedTokenizerBase:
     Raises
     ------
     ModelError
-        The kind of tokenizer or its splitter is not known, a key is missing, or the tokens contradict each other.
+        The kind of tokenizer or its splitter is unknown, a key is missing, or the tokens contradict each other.
     """
     kind = file.get("tokenizer.ggml.model")
     if kind not in _KINDS:
-        raise ModelError(f"{file.path}: tokenizer.ggml.model = {kind!r} is not known (known: {', '.join(_KINDS)})")
+        raise ModelError(f"{file.path}: tokenizer.ggml.model = {kind!r} is unknown (known: {', '.join(_KINDS)})")
     tokens = _tokens(file, kind)
     tokenizer, begins = _KINDS[kind](file, tokens)
     special = {name: tokens.texts[number] for name, number in special_ids(file).items()}
@@ -74,7 +74,7 @@ def build_tokenizer(file: GGUFFile) -> transformers.PreTrainedTokenizerBase:
 
 
 def special_ids(file: GGUFFile) -> dict[str, int]:
-    """Return the ids of the tokens that begin, end, pad and stand for the unknown, as far as the file names them.
+    """Return the ids of the begin, end, padding and unknown tokens that the file names.
 
     Raises
     ------
@@ -99,13 +99,13 @@ _SPECIAL = {
     "unk_token": "tokenizer.ggml.unknown_token_id",
     "pad_token": "tokenizer.ggml.padding_token_id",
 }
-# What llama.cpp takes where a SentencePiece file names none.
+# The defaults of llama.cpp for SentencePiece files.
 _SENTENCEPIECE_IDS = {"unk_token": 0, "bos_token": 1, "eos_token": 2}
 
 
 def _tokens(file: GGUFFile, kind: str) -> _Tokens:
     texts = [text or f"[EMPTY_{number}]" for number, text in enumerate(file.get("tokenizer.ggml.tokens"))]
-    if kind == "llama":  # whose runs of spaces stand in the file as themselves, not as the vocabulary spells them
+    if kind == "llama":  # the file has runs of spaces; the vocabulary has ▁
         texts = [text if text.strip(" ") else _SPACE * len(text) for text in texts]
     kinds = file.get("tokenizer.ggml.token_type", [int(_Kind.NORMAL)] * len(texts))
     if len(kinds) != len(texts):
@@ -122,17 +122,17 @@ def _added(texts: list[str], *, special: bool) -> list[AddedToken]:
 
 
 def _byte_level(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
-    """Pairs of bytes; returns the tokenizer, and whether a text begins with the begin token unless the file says."""
+    """Build byte-level BPE; return the tokenizer, and whether texts start with the begin token by default."""
     pre = file.get("tokenizer.ggml.pre", None)
     splitter = SPLITTERS.get(pre or _UNSAID)
     if splitter is None:
         raise ModelError(
-            f"{file.path}: tokenizer.ggml.pre = {pre!r} names a splitter that is not known, so texts would be split wrongly "
+            f"{file.path}: tokenizer.ggml.pre = {pre!r} is an unknown splitter, so texts would be split wrongly "
             f"(known: {', '.join(SPLITTERS)})"
         )
     if file.get("tokenizer.ggml.add_space_prefix", False):
-        raise ModelError(f"{file.path}: tokenizer.ggml.add_space_prefix = True is not known for byte-level tokens")
-    file.get("tokenizer.ggml.scores", None)  # pairs are merged in the order of the merges, whatever the scores
+        raise ModelError(f"{file.path}: tokenizer.ggml.add_space_prefix = True is not supported for byte-level tokens")
+    file.get("tokenizer.ggml.scores", None)  # merges are ordered by their list, not by scores
     merges = [tuple(merge.split(" ", 1)) for merge in file.get("tokenizer.ggml.merges")]
     tokenizer = Tokenizer(models.BPE(vocab=tokens.ids, merges=merges, ignore_merges=splitter.whole))
     if splitter.nfc:
@@ -140,12 +140,12 @@ def _byte_level(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
     tokenizer.pre_tokenizer = pre_tokenizer(splitter)
     tokenizer.decoder = decoders.ByteLevel()
     if pre is None and _splitter_matters(tokenizer):
-        said = "has no key tokenizer.ggml.pre: texts are split as GPT-2 splits them, which may be wrong for this model"
+        said = "has no key tokenizer.ggml.pre: texts are split as for GPT-2, which may be wrong for this model"
         warnings.warn(f"{file.path.name} {said}", stacklevel=2)
     return tokenizer, splitter.begins
 
 
-_UNSAID = "gpt-2"  # what the format means by the tokenizer gpt2
+_UNSAID = "gpt-2"  # the default of the format
 _TELLING = [
     "a  2",
     "2023",
@@ -164,7 +164,7 @@ _TELLING = [
 
 
 def _splitter_matters(tokenizer: Tokenizer) -> bool:
-    """Say whether any other splitter makes other tokens of a few texts that splitters are known to differ on."""
+    """Return whether splitters give different tokens for a few texts on which they are known to differ."""
     other = Tokenizer(tokenizer.model)
     found = set()
     for splitter in SPLITTERS.values():
@@ -174,9 +174,9 @@ def _splitter_matters(tokenizer: Tokenizer) -> bool:
 
 
 def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
-    """Pairs of characters with bytes for what has no token; returns as `_byte_level` does."""
+    """Build SentencePiece BPE with byte fallback; returns as `_byte_level` does."""
     if (pre := file.get("tokenizer.ggml.pre", "default")) != "default":
-        raise ModelError(f"{file.path}: tokenizer.ggml.pre = {pre!r} is not known for SentencePiece tokens")
+        raise ModelError(f"{file.path}: tokenizer.ggml.pre = {pre!r} is not supported for SentencePiece tokens")
     unknown = tokens.texts[special_ids(file)["unk_token"]]
     pairs = models.BPE(
         vocab=tokens.ids, merges=_merges(file, tokens), unk_token=unknown, fuse_unk=True, byte_fallback=True
@@ -194,10 +194,10 @@ def _sentencepiece(file: GGUFFile, tokens: _Tokens) -> tuple[Tokenizer, bool]:
 
 
 def _merges(file: GGUFFile, tokens: _Tokens) -> list[tuple[str, str]]:
-    """Return the pairs that a SentencePiece vocabulary merges, the first to be merged first.
+    """Return the merges of a SentencePiece vocabulary in their order.
 
-    Those of the file where it lists them. Else every token is made of any two others: user-defined tokens come first, in
-    the order of the file, as SentencePiece takes them out of the text beforehand; the others by their scores.
+    The file may list them. Otherwise every split of a token into two others is a merge: of user-defined tokens first, in the
+    order of the file, as SentencePiece extracts them from the text beforehand; then of the others by their scores.
     """
     listed = file.get("tokenizer.ggml.merges", None)
     scores = file.get("tokenizer.ggml.scores", None)
@@ -225,7 +225,7 @@ _KINDS = {"gpt2": _byte_level, "llama": _sentencepiece}
 
 
 def _add_ends(file: GGUFFile, tokenizer: Tokenizer, special: dict[str, str], begins: bool) -> None:
-    """Let texts begin and end with the tokens that the file says."""
+    """Add the begin and end tokens of the file to every text."""
     begin = _end(file, "tokenizer.ggml.add_bos_token", special.get("bos_token"), begins)
     end = _end(file, "tokenizer.ggml.add_eos_token", special.get("eos_token"), False)
     if not begin and not end:
@@ -241,5 +241,5 @@ def _end(file: GGUFFile, key: str, token: Any, default: bool) -> list[str]:
     if not file.get(key, default):
         return []
     if token is None:
-        raise ModelError(f"{file.path}: {key} asks for a token that the file does not name")
+        raise ModelError(f"{file.path}: {key} requires a token that the file does not name")
     return [token]

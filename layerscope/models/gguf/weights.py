@@ -1,4 +1,4 @@
-"""The tensors of a GGUF file matched with the weights of a model: each has its counterpart, or the file is refused."""
+"""Match the tensors of a GGUF file with the weights of its model. A file with a fault is refused."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,12 +19,12 @@ __all__ = ["Match", "match"]
 
 @dataclass(frozen=True)
 class Match:
-    """Which tensor of the file is which weight of the model.
+    """The tensor of the file for each weight of the model.
 
     Attributes
     ----------
     faults
-        What does not match, in words; empty for a file that can be converted.
+        Descriptions of what does not match; empty for a file that can be converted.
     """
 
     file: GGUFFile
@@ -34,7 +34,7 @@ class Match:
     faults: list[str]
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights of the model as float32, by the names that transformers gives them."""
+        """Return the weights of the model in float32, by their names in transformers."""
         return {weight: torch.from_numpy(self._values(weight)) for weight in self.shapes}
 
     def _values(self, weight: str) -> np.ndarray:
@@ -47,7 +47,7 @@ class Match:
 
 
 def match(file: GGUFFile, config: transformers.PreTrainedConfig) -> Match:
-    """Match the tensors of a file with the weights of its model, without reading either."""
+    """Match the tensors of a file with the weights of its model; values are not read."""
     with torch.device("meta"):
         module = transformers.AutoModelForCausalLM.from_config(config)
     tied = set(module._tied_weights_keys or {}) if config.tie_word_embeddings else set()
@@ -64,7 +64,7 @@ def _architectures() -> dict[str, Any]:
 
 
 def _tensor(weight: str, prefix: str, known: TensorNameMap) -> str:
-    """Return what GGUF calls a weight; some models are known by the names of their trunk."""
+    """Return the name of a weight in GGUF, where some models are known by the names of their trunk."""
     module, _, kind = weight.rpartition(".")
     name = known.get_name(module) or known.get_name(module.removeprefix(f"{prefix}."))
     return f"{name}.{kind}"
@@ -76,7 +76,7 @@ def _missing(file: GGUFFile, tensors: dict[str, str]) -> list[str]:
 
 
 def _is_zero(file: GGUFFile, tensor: str) -> bool:
-    """A bias that no block has is zero, where its family may do without it."""
+    """Return whether a tensor is a bias that no block has, in a family where it is optional."""
     kind = tensor.split(".", 2)[-1]
     return kind in family_of(file).zero and not has(file, kind)
 
@@ -90,7 +90,7 @@ def _misshapen(file: GGUFFile, shapes: dict[str, tuple[int, ...]], tensors: dict
 
 
 def _stored(file: GGUFFile, tensor: str) -> tuple[int, ...]:
-    """Return the shape that a tensor has once it is brought back."""
+    """Return the shape of a tensor in the layout of transformers."""
     turned = _change(family_of(file), tensor) is tensor_layouts.transpose
     return file.shape(tensor)[::-1] if turned else file.shape(tensor)
 
