@@ -13,6 +13,22 @@ from tests.tokenizers import word_tokenizer
 NAN, INF = float("nan"), float("inf")
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
 
+
+def said(folder) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ls.load_model(folder)
+    messages = [str(warning.message) for warning in caught]
+    return [message for message in messages if "`rope_scaling` is deprecated" not in message]  # of transformers
+
+
+def folder_of(family, tmp_path, **changes):
+    tiny_module(family).save_pretrained(tmp_path / family)
+    word_tokenizer().save_pretrained(tmp_path / family)
+    change_json(tmp_path / family / "config.json", **changes)
+    return tmp_path / family
+
+
 IMPOSSIBLE = {
     "rms_norm_eps -1": {"rms_norm_eps": -1},
     "rms_norm_eps nan": {"rms_norm_eps": NAN},
@@ -40,20 +56,22 @@ def test_impossible_numbers_by_the_name_that_the_family_uses(tmp_path, family, k
 
 
 @pytest.mark.parametrize(
-    ("family", "key"),
-    [("gemma2", "attn_logit_softcapping"), ("gemma2", "final_logit_softcapping"), ("mistral", "sliding_window")],
+    ("family", "key", "zero"),
+    [
+        ("gemma2", "attn_logit_softcapping", 0.0),
+        ("gemma2", "final_logit_softcapping", 0.0),
+        ("mistral", "sliding_window", 0),
+    ],
 )
-def test_zero_where_null_means_none(tmp_path, family, key):
-    tiny_module(family).save_pretrained(tmp_path / family)
-    change_json(tmp_path / family / "config.json", **{key: 0})
-    assert f"config.json has {key} 0: it must be above 0, or null for none" in refusal(tmp_path / family)
+def test_zero_where_null_means_none(tmp_path, family, key, zero):
+    said = refusal(folder_of(family, tmp_path, **{key: zero}))
+    assert f"config.json has {key} {zero}: it must be above 0, or null for none" in said
 
 
 def test_a_forward_pass_that_fails_is_a_fault_of_the_configuration(tmp_path):
-    tiny_module("llama").save_pretrained(tmp_path / "llama")
-    change_json(tmp_path / "llama" / "config.json", partial_rotary_factor=0.5, rope_parameters=LINEAR)
-    with pytest.warns(UserWarning, match="partial_rotary_factor 0.5, which llama models of transformers do not read"):
-        said = refusal(tmp_path / "llama")
+    folder = folder_of("llama", tmp_path, partial_rotary_factor=0.5, rope_parameters=LINEAR)
+    with pytest.warns(UserWarning, match=r"partial_rotary_factor 0\.5, which llama models of transformers do not read"):
+        said = refusal(folder)
     assert "RuntimeError: The size of tensor" in said
     assert said.endswith("a forward pass fails: correct its configuration")
 
@@ -88,21 +106,6 @@ def test_two_values_for_one_setting(tmp_path, what):
     said = refusal(tmp_path / family)
     assert "config.json has " in said
     assert said.endswith("remove the wrong one")
-
-
-def said(folder) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        ls.load_model(folder)
-    messages = [str(warning.message) for warning in caught]
-    return [message for message in messages if "`rope_scaling` is deprecated" not in message]  # of transformers
-
-
-def folder_of(family, tmp_path, **changes):
-    tiny_module(family).save_pretrained(tmp_path / family)
-    word_tokenizer().save_pretrained(tmp_path / family)
-    change_json(tmp_path / family / "config.json", **changes)
-    return tmp_path / family
 
 
 NOT_READ = [
