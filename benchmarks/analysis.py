@@ -21,7 +21,7 @@ from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.analysis import analyze
 from layerscope.measures.passes.rows import AnalysisRows, split
 from layerscope.models.packaged import fetch
-from layerscope.store.source import CaptureSource
+from layerscope.store.capture_source import CaptureSource
 from layerscope.threads import thread_pool
 
 CHUNK = 1024

@@ -9,9 +9,10 @@ that of SmolLM2-135M (docs/performance.md), times the parameters outside the emb
 import argparse
 
 import torch
+from rich.filesize import decimal
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from layerscope.store.space import forecast_bytes, readable_bytes
+from layerscope.store.space import forecast_bytes
 
 # blocks, width, rows of the embedding: config.json of EleutherAI/pythia-*
 SIZES = {
@@ -51,8 +52,8 @@ def main() -> None:
         seconds = chosen.tokens / chosen.speed * (parameters - 2 * vocabulary * width) / SMOLLM2
         kilobytes = (blocks + 1) * width * 2 / 1000
         print(
-            f"| {name} | {blocks} | {width} | {parameters:,} | {kilobytes:.1f} | {readable_bytes(disk)} "
-            f"| {readable_bytes(2 * parameters)} | {spoken(seconds)} |"
+            f"| {name} | {blocks} | {width} | {parameters:,} | {kilobytes:.1f} | {decimal(disk)} "
+            f"| {decimal(2 * parameters)} | {spoken(seconds)} |"
         )
 
 

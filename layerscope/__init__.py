@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from layerscope.results import read_sweep as open_sweep
     from layerscope.schedules import variants
     from layerscope.segmentation.segmentation import segment
-    from layerscope.store.reader import open_capture
+    from layerscope.store.opening import open_capture
 
 _HOME = {
     "analyze": "layerscope.measures.analysis:analyze",
@@ -43,7 +43,7 @@ _HOME = {
     "generate": "layerscope.execution.generation:generate",
     "load_model": "layerscope.models.loading:load_model",
     "open_analysis": "layerscope.results:read_analysis",
-    "open_capture": "layerscope.store.reader:open_capture",
+    "open_capture": "layerscope.store.opening:open_capture",
     "open_scaling": "layerscope.results:read_scaling",
     "open_sweep": "layerscope.results:read_sweep",
     "over_training": "layerscope.cross_model.training:over_training",

@@ -15,7 +15,7 @@ import layerscope.accessor  # noqa: F401 - makes result.layerscope known
 from layerscope.arguments import checked
 from layerscope.errors import FileError
 from layerscope.outputs import replace_whole
-from layerscope.store.filecheck import FileSchema, Holds, Variable, plain_value
+from layerscope.store.file_schema import FileSchema, Holds, Variable, plain_value
 from layerscope.store.hdf5 import open_dataset, open_shared, require_regular_file, translate_errors
 
 __all__ = [

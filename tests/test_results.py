@@ -16,7 +16,7 @@ from layerscope.errors import FileError
 from layerscope.measures.analysis import analyze
 from layerscope.outputs import replace_whole
 from layerscope.results import kind_of, read_analysis, read_sweep, write_result
-from layerscope.store.reader import open_capture
+from layerscope.store.opening import open_capture
 from tests.measures.captures import capture, walk
 from tests.store.captures import layout, write_capture
 

@@ -224,7 +224,7 @@ def _report(
 
 def into_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
     """Run a capture that keeps no file; see `capture`."""
-    names = request.layout.spoken
+    names = request.layout.display_names
 
     def take(rows: StateRows) -> None:
         check_finite(rows, layer_name=names, sequence_id=index.sequence_id)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from layerscope.store.header import CaptureHeader
 from layerscope.store.schema import SEQUENCE, TOKEN, Attribute
-from layerscope.store.space import readable_bytes
 
 __all__ = ["CaptureReport"]
 
@@ -49,7 +50,7 @@ class CaptureReport:
     def __str__(self) -> str:
         if self.already_complete:
             return f"{self.path}: complete already, nothing to do"
-        size = f" ({readable_bytes(self.path.stat().st_size)})" if self.path else ""
+        size = f" ({decimal(self.path.stat().st_size)})" if self.path else ""
         notes = [f"{self.truncated} texts truncated"] * (self.truncated > 0) + [f"{self.skipped} skipped"] * (
             self.skipped > 0
         )

@@ -106,7 +106,7 @@ def _capture(path: Path) -> dict[str, Any]:
 
 def _results(path: Path, kind: str) -> dict[str, Any]:
     from layerscope.results import read_result
-    from layerscope.store.filecheck import plain_value
+    from layerscope.store.file_schema import plain_value
 
     result = read_result(path, kind)
     return {

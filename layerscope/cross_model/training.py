@@ -21,7 +21,8 @@ from layerscope.measures.catalogue import find_measures
 from layerscope.measures.record import Kind
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
-from layerscope.store.source import StateSource, open_source
+from layerscope.store.opening import open_source
+from layerscope.store.source import StateSource
 from layerscope.version import __version__
 
 __all__ = ["over_training", "step_of"]

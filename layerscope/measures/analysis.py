@@ -25,8 +25,9 @@ from layerscope.measures.passes.split_half import noise_ceiling, require_halves,
 from layerscope.measures.record import Kind, Measure
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
+from layerscope.store.opening import open_source
 from layerscope.store.schema import Attribute
-from layerscope.store.source import StateSource, open_source
+from layerscope.store.source import StateSource
 from layerscope.version import __version__
 
 __all__ = ["analyze", "analyze_source", "finish", "parse_memory"]

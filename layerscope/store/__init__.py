@@ -1,24 +1,31 @@
-"""Where captured states live: the HDF5 capture file, written so that a kill loses nothing, and read back.
+"""Capture files: HDF5, written so that a kill loses nothing, and read back.
 
-The parts, each importing only from those above it::
+The modules, each importing only from those above it::
 
-    schema      names, dtypes and attributes of a capture file: the only place where they stand
-    bfloat16    bfloat16 as a real HDF5 type; raw bits in and out
-    space       how many bytes a capture will take, and whether the disk has them
-    finite      NaN, Inf and values outside the storage type, found cheaply and named
-    index       the tokens of every text, spilled to nameless temporary files
-    locking     locks of the operating system, and file systems that have none
-    layout      the file as it stands before the first row: everything but the rows
-    target      one place on disk, locked against a second writer
-    header      what a file says of itself, and whether it is a capture at all
-    chunks      where on disk the rows lie
-    placing     rows put in their places there, past HDF5
-    fetching    rows brought from there and widened, past HDF5
-    resume      what a resumed capture must agree in
-    failures    a file that cannot be written, told in words that say what to do
-    writer      the life of a file: rows, commits, resuming, finishing; read its docstring first
-    reader      a file as a lazy xarray.Dataset
-    source      consecutive rows as torch tensors, from a file or a Dataset
+    file_schema     what a file of one kind contains
+    schema          names, dtypes and attributes of a capture file
+    heaps           damaged heaps, found before HDF5 reads them
+    file_check      an open HDF5 file compared with its schema
+    locking         locks of the operating system, and file systems without locks
+    hdf5            damaged files: opened safely, library errors translated
+    bfloat16        bfloat16 as an HDF5 type; raw bits in and out
+    space           forecast of the file size; free disk space
+    finite          NaN, Inf and overflow, found in one cheap pass
+    index           the tokens of every text, in temporary files
+    chunks          the addresses of rows on disk
+    chunk_io        rows written to and read from these addresses, past HDF5
+    checksums       checksums of the header, the index, the placement and the commits
+    layout          the file before its first row
+    target          one output path, locked against a second writer
+    header          the header of a file, and the check that it is a capture
+    resume          settings and texts that must match on resume
+    write_errors    errors on writing, translated
+    writer          the life of a file: rows, commits, resuming, finishing; read its docstring first
+    source          the protocol of what measures read
+    capture_source  rows of a file as torch tensors
+    dataset_source  rows of a Dataset as torch tensors
+    spans           characters that each row represents
+    opening         a file as a lazy Dataset; a file or Dataset as a source
 
-Nothing here knows models, tokenizers or measures.
+This package does not import models, tokenizers or measures.
 """

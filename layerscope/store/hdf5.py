@@ -15,7 +15,8 @@ import h5py
 import xarray
 
 from layerscope.errors import FileError, LayerScopeError, missing_file
-from layerscope.store.filecheck import FileSchema, check_file
+from layerscope.store.file_check import check_file
+from layerscope.store.file_schema import FileSchema
 from layerscope.store.locking import lockable
 
 __all__ = ["open_dataset", "open_hdf5", "open_shared", "require_regular_file", "translate_errors"]

@@ -18,7 +18,7 @@ import numpy as np
 from layerscope.errors import FileError
 from layerscope.store.bfloat16 import stored_dtype
 from layerscope.store.checksums import commit_record, header_checksum, index_checksum
-from layerscope.store.filecheck import plain_value
+from layerscope.store.file_schema import plain_value
 from layerscope.store.hdf5 import open_hdf5
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import (

@@ -94,7 +94,7 @@ class CaptureLayout:
             raise ValueError(f"{len(self.layer)} layers, {len(self.layer_name)} names, width {self.width}")
 
     @property
-    def spoken(self) -> tuple[str, ...]:
+    def display_names(self) -> tuple[str, ...]:
         """The layers as messages name them; a stage may stand in a schedule many times, so its place is told too."""
         named = zip(self.layer, self.layer_name, strict=True)
         return tuple(name if name[0].isalpha() else f"{layer}, after stage {name}" for layer, name in named)

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from layerscope.store.filecheck import FileSchema, Holds, Variable
+from layerscope.store.file_schema import FileSchema, Holds, Variable
 
 __all__ = [
     "CAPTURE",

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import torch
+from rich.filesize import decimal
 
 from layerscope.errors import CaptureError
 from layerscope.store.schema import INDEX_DTYPES, POSITION, SEQUENCE_INDEX, SEQUENCE_LENGTH, TOKEN_ID, chunk_tokens
 
-__all__ = ["check_space", "forecast_bytes", "readable_bytes"]
+__all__ = ["check_space", "forecast_bytes"]
 
 _ROW_INDEX_BYTES = sum(INDEX_DTYPES[name].itemsize for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID))
 _SEQUENCE_BYTES = INDEX_DTYPES[SEQUENCE_LENGTH].itemsize + 64  # with its id, in HDF5's heap
@@ -74,20 +75,6 @@ def check_space(path: str | os.PathLike[str], needed: int) -> None:
     if needed > free:
         where = path.parent.absolute()
         raise CaptureError(
-            f"the capture needs {readable_bytes(needed)}, and {where} has {readable_bytes(free)} free\n"
+            f"the capture needs {decimal(needed)}, and {where} has {decimal(free)} free\n"
             "store less with --store-dtype bfloat16, --layers or --tokens, or write to another disk with --output"
         )
-
-
-def readable_bytes(count: int) -> str:
-    """Write a number of bytes for people, in powers of a thousand.
-
-    Examples
-    --------
-    >>> readable_bytes(7_250_000_000), readable_bytes(512)
-    ('7.2 GB', '512 bytes')
-    """
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} bytes"

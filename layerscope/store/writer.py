@@ -33,8 +33,8 @@ This module knows neither models nor texts.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -45,14 +45,13 @@ import numpy as np
 from layerscope.errors import CaptureError, FileError
 from layerscope.states import StateRows
 from layerscope.store.checksums import commit_record, placement_checksum
-from layerscope.store.failures import told
+from layerscope.store.chunk_io import RowWriter
 from layerscope.store.finite import all_finite, check_finite
 from layerscope.store.hdf5 import open_dataset
 from layerscope.store.header import opened, read_header, require_sound_index
 from layerscope.store.index import SequenceIndex
 from layerscope.store.layout import CaptureLayout, Setting, lay_out
 from layerscope.store.locking import open_lockable
-from layerscope.store.placing import RowPlacer
 from layerscope.store.resume import check_index
 from layerscope.store.schema import (
     CAPTURE,
@@ -70,6 +69,7 @@ from layerscope.store.schema import (
     Attribute,
 )
 from layerscope.store.target import CaptureTarget
+from layerscope.store.write_errors import translate_write_errors
 
 __all__ = ["CaptureWriter"]
 
@@ -102,15 +102,15 @@ class CaptureWriter:
         self.tokens = header.sizes[TOKEN]
         self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
         record = np.zeros(3, np.int64)
-        with ExitStack() as held, told(path, "open"):
+        with ExitStack() as held, translate_write_errors(path, "open"):
             self._file = held.enter_context(open_lockable(path, "r+", libver="earliest"))
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             held.callback(os.close, self._descriptor)
             self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())
             self._committed.read(record)
             self._written[:] = record[:2]
-            self._hidden = RowPlacer(self._file[HIDDEN], self._descriptor)
-            self._final_norm = RowPlacer(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
+            self._hidden = RowWriter(self._file[HIDDEN], self._descriptor)
+            self._final_norm = RowWriter(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
             self._index = {name: _mapped(path, self._file[name]) for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID)}
             self._opened = held.pop_all()
         self.committed_rows = int(self._written[0])
@@ -144,7 +144,7 @@ class CaptureWriter:
         CaptureError
             No rows to store, a full disk, a place that cannot be written. The target is then untouched.
         """
-        with told(target.path, "write"):
+        with translate_write_errors(target.path, "write"):
             lay_out(target.temporary, layout, index, attributes, settings)
             target.adopt()
         return cls(target.path)
@@ -200,14 +200,14 @@ class CaptureWriter:
         if (final_norm is None) != (self._final_norm is None):
             raise ValueError(f"final_norm is {'missing' if final_norm is None else 'not part of this capture'}")
         self._check_rows(rows)
-        self._store(self._hidden, rows, self.layout.spoken)
+        self._store(self._hidden, rows, self.layout.display_names)
         if self._final_norm is not None and final_norm is not None:
             self._store(self._final_norm, replace(rows, hidden=final_norm[:, None, :], final_norm=None), (FINAL_NORM,))
         self._written += (len(rows), int(rows.row.sum()))
 
     def commit(self) -> None:
         """Count all rows written so far as safely written: a resumed capture goes on after them."""
-        with told(self.path, "write"):
+        with translate_write_errors(self.path, "write"):
             self._committed.write(commit_record(self._checksum, *self._written.tolist()))
             self._file.flush()
         self.committed_rows = int(self._written[0])
@@ -226,7 +226,7 @@ class CaptureWriter:
                 "capture it again with --overwrite"
             )
         self.commit()
-        with told(self.path, "write"):
+        with translate_write_errors(self.path, "write"):
             os.fsync(self._descriptor)
             h5py.h5a.open(self._file.id, COMPLETE.encode()).write(np.array(1, np.int64))
             self._file.flush()
@@ -235,7 +235,7 @@ class CaptureWriter:
     def close(self) -> None:
         """Close the file; without `finish` it stays unfinished, ready to be resumed."""
         self._index.clear()
-        with told(self.path, "close"):
+        with translate_write_errors(self.path, "close"):
             self._opened.close()
 
     def __enter__(self) -> "CaptureWriter":
@@ -245,7 +245,7 @@ class CaptureWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The first error is the one to tell; that the file cannot be closed either is its consequence.
-        with suppress(CaptureError) if error is not None else _nothing():
+        with suppress(CaptureError) if error is not None else nullcontext():
             self.close()
 
     def _check_rows(self, rows: StateRows) -> None:
@@ -259,12 +259,12 @@ class CaptureWriter:
                     f"got {got[first]}\ncapture it again with --overwrite"
                 )
 
-    def _store(self, placer: RowPlacer, rows: StateRows, layer_name: tuple[str, ...]) -> None:
-        turned = placer.cast(rows.hidden)
+    def _store(self, output: RowWriter, rows: StateRows, layer_name: tuple[str, ...]) -> None:
+        turned = output.cast(rows.hidden)
         if not all_finite(turned):
-            check_finite(rows, layer_name=layer_name, sequence_id=self._sequence_id, store_dtype=placer.dtype)
-        with told(self.path, "write"):
-            placer.place(rows.row, turned)
+            check_finite(rows, layer_name=layer_name, sequence_id=self._sequence_id, store_dtype=output.dtype)
+        with translate_write_errors(self.path, "write"):
+            output.write(rows.row, turned)
 
     def _sequence_id(self, sequence: int) -> str:
         return str(self._file[SEQUENCE_ID].asstr()[sequence])
@@ -285,8 +285,3 @@ def _require_resumable(path: Path) -> None:
 def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:
     """Return a contiguous dataset without holding it in memory."""
     return np.memmap(path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -17,8 +17,7 @@ from layerscope.measures.streaming import Statistics
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.models.packaged import fetch
 from layerscope.store.header import read_header
-from layerscope.store.reader import open_capture
-from layerscope.store.source import open_source
+from layerscope.store.opening import open_capture, open_source
 from layerscope.store.writer import CaptureWriter
 from tests.capturing.test_capture import content, texts, tiny
 from tests.families import tiny_module

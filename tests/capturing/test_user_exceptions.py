@@ -7,7 +7,7 @@ import pytest
 
 from layerscope.capturing.capture import capture
 from layerscope.errors import TextsError
-from layerscope.store.reader import open_capture
+from layerscope.store.opening import open_capture
 from tests.families import tiny_model
 from tests.tokenizers import word_tokenizer
 

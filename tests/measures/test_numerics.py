@@ -217,7 +217,7 @@ def test_steps_of_rounding_are_no_steps():
 
 
 def test_the_precision_of_a_capture_is_that_of_its_coarser_type(tmp_path):
-    from layerscope.store.source import open_source
+    from layerscope.store.opening import open_source
 
     half = capture(walk(9, 1, 3).astype(np.float16))
     assert open_source(half).precision == 2.0**-10

@@ -13,8 +13,7 @@ import torch
 from layerscope.errors import FileError
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
-from layerscope.store.reader import open_capture
-from layerscope.store.source import open_source
+from layerscope.store.opening import open_capture, open_source
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 from tests.store.captures import fill, layout, rows_of, states, write_capture

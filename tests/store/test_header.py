@@ -9,8 +9,7 @@ import xarray
 
 from layerscope.errors import FileError
 from layerscope.store.header import read_header
-from layerscope.store.reader import open_capture
-from layerscope.store.source import open_source
+from layerscope.store.opening import open_capture, open_source
 from tests.store.captures import ATTRIBUTES, SETTINGS, layout, states, write_capture
 
 OPENERS = [read_header, open_capture, open_source]

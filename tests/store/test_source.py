@@ -9,8 +9,10 @@ import torch
 import xarray
 
 from layerscope.errors import FileError
-from layerscope.store.reader import open_capture
-from layerscope.store.source import CaptureSource, DatasetSource, StateSource, open_source
+from layerscope.store.capture_source import CaptureSource
+from layerscope.store.dataset_source import DatasetSource
+from layerscope.store.opening import open_capture, open_source
+from layerscope.store.source import StateSource
 from tests.store.captures import ATTRIBUTES, layout, states, write_capture
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from layerscope.errors import CaptureError
-from layerscope.store.space import check_space, readable_bytes
+from layerscope.store.space import check_space
 from tests.store.captures import layout, states, write_capture
 
 
@@ -54,13 +54,3 @@ def test_the_real_disk_holds_something(tmp_path: Path) -> None:
     check_space(tmp_path / "run.h5", 1)
     with pytest.raises(CaptureError):
         check_space(tmp_path / "run.h5", 10**18)
-
-
-def test_bytes_for_people() -> None:
-    assert [readable_bytes(count) for count in (0, 999, 1000, 1_500_000, 2 * 10**12)] == [
-        "0 bytes",
-        "999 bytes",
-        "1.0 kB",
-        "1.5 MB",
-        "2.0 TB",
-    ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from layerscope.errors import CaptureError, FileError
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
-from layerscope.store.source import open_source
+from layerscope.store.opening import open_source
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 from tests.store.captures import ATTRIBUTES, SETTINGS, fill, layout, rows_of, states, write_capture

@@ -7,7 +7,7 @@ import xarray
 from layerscope.errors import FileError, MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.passes.pairing import pair
-from layerscope.store.source import open_source
+from layerscope.store.opening import open_source
 from tests.measures.captures import capture, walk
 
 # One text of two; (start, end) of each token, as a tokenizer of words with a special token before and one of pieces.

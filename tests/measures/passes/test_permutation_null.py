@@ -14,7 +14,7 @@ from layerscope.measures.passes.in_memory import load
 from layerscope.measures.passes.permutation_null import LEAST_PER_STRATUM, Texts, draw_pairing, null_interval
 from layerscope.measures.passes.rows import AnalysisRows
 from layerscope.measures.record import Kind
-from layerscope.store.source import open_source
+from layerscope.store.opening import open_source
 from tests.measures.captures import capture, walk
 from tests.measures.oracles import ORACLES
 from tests.measures.passes.test_pairing import FIRST, ONE, ROWS, ROWS_OTHER, SECOND, TWO

@@ -12,7 +12,7 @@ from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.passes import rows
 from layerscope.measures.passes.rows import chunk_rows
-from layerscope.store.reader import open_capture
+from layerscope.store.opening import open_capture
 from tests.measures.captures import capture, walk
 from tests.store.captures import layout, write_capture
 

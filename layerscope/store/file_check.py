@@ -7,29 +7,19 @@ readers.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 import h5py
 import numpy as np
 
 from layerscope.errors import FileError
+from layerscope.store.file_schema import FileSchema, Holds, Variable, plain_value
 from layerscope.store.heaps import damaged_heap
 
-__all__ = ["FileSchema", "Holds", "Variable", "check_file", "plain_value"]
+__all__ = ["check_file"]
 
 _DEFLATE = 1032  # zlib compresses at most so many bytes to one
 _MOST_PLACES = 2**17  # pieces of data in a file whose heaps are searched: more takes longer than the file is worth
 _DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
-
-
-class Holds(StrEnum):
-    """The types of a variable."""
-
-    FLOAT = "floats"
-    INTEGER = "integers"
-    NUMBER = "numbers"
-    TEXT = "text"
 
 
 _CLASSES = {
@@ -37,67 +27,6 @@ _CLASSES = {
     h5py.h5t.INTEGER: {Holds.INTEGER, Holds.NUMBER},
     h5py.h5t.STRING: {Holds.TEXT},
 }
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable of a file.
-
-    Attributes
-    ----------
-    dims
-        Its dimensions, in order.
-    holds
-        The type of its values.
-    required
-        Whether a file without it is refused.
-    """
-
-    dims: tuple[str, ...]
-    holds: Holds
-    required: bool = False
-
-
-@dataclass(frozen=True)
-class FileSchema:
-    """What files of one kind contain.
-
-    Attributes
-    ----------
-    kind
-        What such a file is called in messages: ``analysis file``.
-    command
-        The command that writes such files.
-    remedy
-        What to do about a damaged one.
-    variables
-        By name. Other variables are allowed; their storage is checked all the same.
-    attributes
-        Types of the file's attributes, where present.
-    required_attributes
-        Those without which a file is refused.
-    variable_attributes
-        Types of attributes of any variable, where present.
-    endings
-        Variables that are named after something else, by the ends of their names.
-    as_stored
-        Whether values are read without xarray, so that packed ones would be read as they are stored.
-    """
-
-    kind: str
-    command: str
-    remedy: str
-    variables: Mapping[str, Variable]
-    attributes: Mapping[str, type] = field(default_factory=dict)
-    required_attributes: tuple[str, ...] = ()
-    variable_attributes: Mapping[str, type] = field(default_factory=dict)
-    endings: Mapping[str, Variable] = field(default_factory=dict)
-    as_stored: bool = False
-
-    def of(self, name: str) -> Variable | None:
-        """Return what is known of a variable: by its name, else by the end of its name."""
-        known = self.variables.get(name)
-        return known or next((one for ending, one in self.endings.items() if name.endswith(ending)), None)
 
 
 def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: int) -> None:
@@ -255,25 +184,3 @@ def _size_trouble(file: h5py.File, schema: FileSchema) -> str | None:
         if isinstance(scale, h5py.Dataset) and scale.shape != (size,):
             return f"dimension {dimension} has the shape {scale.shape}, {where} has {size}"
     return None
-
-
-def plain_value(value: object) -> str | int | float:
-    """Return an attribute as str, int or float; netCDF writers keep a single number as an array of one.
-
-    Examples
-    --------
-    >>> plain_value(np.array([3])), plain_value(b"tiny"), plain_value(np.array([1.0, 2.0]))
-    (3, 'tiny', '[1.0, 2.0]')
-    """
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, np.ndarray | np.generic):
-        single = value.item() if value.size == 1 else value.tolist()
-        return (
-            single.decode()
-            if isinstance(single, bytes)
-            else single
-            if isinstance(single, str | int | float)
-            else str(single)
-        )
-    return value if isinstance(value, str | int | float) else str(value)

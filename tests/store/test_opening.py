@@ -10,7 +10,7 @@ import pytest
 import torch
 import xarray
 
-from layerscope.store.reader import open_capture
+from layerscope.store.opening import open_capture
 from layerscope.store.schema import STORE_DTYPES
 from tests.store.captures import ATTRIBUTES, layout, states, write_capture
 

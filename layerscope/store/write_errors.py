@@ -8,11 +8,11 @@ from pathlib import Path
 
 from layerscope.errors import CaptureError
 
-__all__ = ["told"]
+__all__ = ["translate_write_errors"]
 
 
 @contextmanager
-def told(path: Path, what: str) -> Iterator[None]:
+def translate_write_errors(path: Path, what: str) -> Iterator[None]:
     """Turn what goes wrong inside into a CaptureError.
 
     Parameters
@@ -24,7 +24,7 @@ def told(path: Path, what: str) -> Iterator[None]:
 
     Examples
     --------
-    >>> with told(Path("run.h5"), "write"):
+    >>> with translate_write_errors(Path("run.h5"), "write"):
     ...     raise OSError(errno.ENOSPC, "No space left on device")
     Traceback (most recent call last):
         ...

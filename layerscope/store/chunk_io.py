@@ -1,6 +1,7 @@
-"""Rows of states put in their places in a capture file, past HDF5: see `layerscope.store.chunks`.
+"""Read and write rows of states in a capture file, past HDF5: see `layerscope.store.chunks`.
 
-The states are cast and turned layer by layer in one copy, into a buffer that is kept. This module knows no dataset names.
+A writer casts states to the storage type and reorders them layer by layer in one copy. A reader reads all layers of a chunk's
+tokens, then widens and reorders them token by token in one copy. Both reuse one buffer. This module has no dataset names.
 """
 
 import os
@@ -12,14 +13,14 @@ from jaxtyping import Float, Int
 
 from layerscope.errors import FileError
 from layerscope.store.bfloat16 import stored_dtype
-from layerscope.store.chunks import chunk_table, stretches
+from layerscope.store.chunks import ChunkTable, chunk_table, stretches
 
-__all__ = ["RowPlacer"]
+__all__ = ["RowReader", "RowWriter"]
 
 _CAST_TOKENS = 256  # a block that the processor's cache holds
 
 
-class RowPlacer:
+class RowWriter:
     """Writes rows of one dataset ``(token, layer, feature)`` or ``(token, feature)``.
 
     Parameters
@@ -71,7 +72,7 @@ class RowPlacer:
             turned.copy_(states.to(self.dtype).transpose(0, 1).contiguous())
         return turned
 
-    def place(self, row: Int[np.ndarray, " token"], turned: Float[torch.Tensor, "layer token feature"]) -> None:
+    def write(self, row: Int[np.ndarray, " token"], turned: Float[torch.Tensor, "layer token feature"]) -> None:
         """Write states from `cast` at the given rows, each stretch of consecutive rows in one go."""
         content = turned.view(torch.uint8).numpy().reshape(self._layers, len(row), self._table.row_bytes)
         for start, stop in stretches(row, self._table.tokens):
@@ -83,3 +84,56 @@ def _write_all(descriptor: int, content: np.ndarray, address: int) -> None:
     written = os.pwrite(descriptor, content.data, address)
     while written < content.nbytes:  # a disk that is nearly full takes a part first, and refuses the rest with an error
         written += os.pwrite(descriptor, content.reshape(-1)[written:].data, address + written)
+
+
+class RowReader:
+    """Reads consecutive rows of one dataset ``(token, layer, feature)``. Made by `of`.
+
+    Parameters
+    ----------
+    table
+        Where the rows lie.
+    dtype
+        Of the numbers there.
+    width
+        Features of a state.
+    descriptor
+        The file, open for reading.
+    """
+
+    def __init__(self, table: ChunkTable, dtype: torch.dtype, width: int, descriptor: int) -> None:
+        self._table = table
+        self._descriptor = descriptor
+        self._turned = torch.empty(table.address.shape[1], table.tokens, width, dtype=dtype)
+        self._bytes = self._turned.view(torch.uint8).numpy()
+
+    @classmethod
+    def of(cls, dataset: h5py.Dataset, descriptor: int) -> "RowReader | None":
+        """Return a reader of a dataset in the file of `descriptor`, or None if its rows do not lie plainly there."""
+        table, dtype = chunk_table(dataset), stored_dtype(dataset)
+        if table is None or dtype is None or dataset.id.get_type().get_order() != h5py.h5t.ORDER_LE:
+            return None
+        return cls(table, dtype, dataset.shape[-1], descriptor)
+
+    def read(self, start: int, out: Float[torch.Tensor, "token layer feature"]) -> None:
+        """Fill `out` with the rows from `start` on.
+
+        Raises
+        ------
+        OSError
+            The disk does not give them.
+        """
+        for begin, end in stretches(np.arange(start, start + len(out)), self._table.tokens):
+            count = end - begin
+            for layer, address in enumerate(self._table.addresses(start + begin)):
+                _read_all(self._descriptor, self._bytes[layer, :count], address)
+            out[begin:end].copy_(self._turned[:, :count].transpose(0, 1))
+
+
+def _read_all(descriptor: int, into: np.ndarray, address: int) -> None:
+    got = 0
+    while got < into.nbytes:
+        more = os.preadv(descriptor, [into.reshape(-1)[got:].data], address + got)
+        if not more:
+            raise OSError("the file ends before its rows do")
+        got += more

@@ -6,11 +6,13 @@ import xarray
 
 import layerscope.accessor  # noqa: F401 - makes ds.layerscope known
 from layerscope.arguments import checked
+from layerscope.store.capture_source import CaptureSource
+from layerscope.store.dataset_source import DatasetSource
 from layerscope.store.hdf5 import open_dataset
 from layerscope.store.header import opened, read_header, require_complete, require_sound_index
 from layerscope.store.schema import CAPTURE
 
-__all__ = ["open_capture"]
+__all__ = ["open_capture", "open_source"]
 
 
 @checked
@@ -44,3 +46,14 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
     with opened(path) as file:
         require_sound_index(path, file)
     return open_dataset(path, CAPTURE)
+
+
+def open_source(capture: str | os.PathLike[str] | xarray.Dataset) -> CaptureSource | DatasetSource:
+    """Open what a measure reads: a finished capture file, or a Dataset as it stands.
+
+    Raises
+    ------
+    FileError
+        The file is missing, truncated, no capture, or unfinished; the Dataset lacks something.
+    """
+    return DatasetSource(capture) if isinstance(capture, xarray.Dataset) else CaptureSource(capture)

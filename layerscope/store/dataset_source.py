@@ -1,0 +1,152 @@
+"""Rows of an xarray Dataset as torch tensors, read through xarray with every selection and computation applied."""
+
+import os
+from types import TracebackType
+
+import numpy as np
+import torch
+import xarray
+from jaxtyping import Float
+
+from layerscope.errors import FileError
+from layerscope.store.hdf5 import translate_errors
+from layerscope.store.header import read_header
+from layerscope.store.schema import (
+    CAPTURE,
+    CHAR_END,
+    CHAR_START,
+    FEATURE,
+    HIDDEN,
+    LAYER,
+    LAYER_NAME,
+    POSITION,
+    SEQUENCE,
+    SEQUENCE_ID,
+    SEQUENCE_INDEX,
+    TEXT_HASH,
+    TOKEN,
+    TOKEN_ID,
+)
+from layerscope.store.source import check_row_range, precision_of
+from layerscope.store.spans import Spans
+
+__all__ = ["DatasetSource"]
+
+_NOTHING = xarray.DataArray(0)
+
+
+class DatasetSource:
+    """Rows of a Dataset, through xarray. A `StateSource`.
+
+    Parameters
+    ----------
+    dataset
+        With floats ``hidden`` on token, layer and feature, in any order, and with ``layer``, ``layer_name``,
+        ``sequence_index``, ``position`` and ``token_id``. Lazy or in memory; selected, subset or computed as it may be.
+
+    Raises
+    ------
+    FileError
+        Something of this is missing.
+
+    Examples
+    --------
+    >>> token = ("token", [0, 0])
+    >>> coordinates = {"layer": [4], "layer_name": ("layer", ["block.3"])}
+    >>> coordinates |= {"sequence_index": token, "position": token, "token_id": token}
+    >>> hidden = (("token", "layer", "feature"), np.ones((2, 1, 3)))
+    >>> DatasetSource(xarray.Dataset({"hidden": hidden}, coordinates)).read(0, 1)
+    tensor([[[1., 1., 1.]]], dtype=torch.float64)
+    """
+
+    def __init__(self, dataset: xarray.Dataset) -> None:
+        _check_dataset(dataset)
+        self.name = "dataset"
+        self._dataset = dataset
+        with translate_errors(self.name, CAPTURE.remedy, of=OSError):  # other errors are of who computed the Dataset
+            self._label(dataset)
+
+    def _label(self, dataset: xarray.Dataset) -> None:
+        """Read everything but the states."""
+        self._hidden = dataset[HIDDEN].transpose(TOKEN, LAYER, FEATURE)
+        self.layer = dataset[LAYER].to_numpy().astype(np.int64)
+        self.layer_name = [str(name) for name in dataset[LAYER_NAME].to_numpy()]
+        self.width = self._hidden.sizes[FEATURE]
+        self.dtype = torch.float64 if self._hidden.dtype == np.float64 else torch.float32
+        self.sequence_index = dataset[SEQUENCE_INDEX].to_numpy().astype(np.int64)
+        self.position = dataset[POSITION].to_numpy()
+        self.token_id = dataset[TOKEN_ID].to_numpy()
+        plain = {str(key): v.item() if isinstance(v, np.generic) else v for key, v in dataset.attrs.items()}
+        self.attrs = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
+        self.precision = precision_of(_stored_dtype(dataset[HIDDEN]) or self.dtype, self.attrs)
+
+    def read(
+        self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
+    ) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the rows from `start` up to `stop`; see `StateSource.read`."""
+        start, stop = check_row_range(start, stop, self._hidden.sizes[TOKEN])
+        with translate_errors(self.name, CAPTURE.remedy, f"rows {start} to {stop} cannot be read", OSError):
+            numbers = self._hidden.isel({TOKEN: slice(start, stop)}).to_numpy()
+        wide = numbers.astype(np.float64 if self.dtype == torch.float64 else np.float32, copy=out is None)
+        rows = torch.from_numpy(np.ascontiguousarray(wide))
+        return rows if out is None else out.copy_(rows)
+
+    def spans(self) -> Spans | None:
+        """Return where all rows stand in their texts; see `StateSource.spans`."""
+        wanted = {CHAR_START: TOKEN, CHAR_END: TOKEN, SEQUENCE_ID: SEQUENCE, TEXT_HASH: SEQUENCE}
+        if any(self._dataset.get(name, _NOTHING).dims != (dimension,) for name, dimension in wanted.items()):
+            return None
+        if self.sequence_index.max(initial=-1) >= self._dataset.sizes[SEQUENCE]:
+            raise FileError(
+                f"the dataset has rows of sequence {self.sequence_index.max()}, and {self._dataset.sizes[SEQUENCE]} sequences\n"
+                "select tokens, not sequences: sequence_index counts them as the file does"
+            )
+        start, end, names, hashes = (self._dataset[name].to_numpy() for name in wanted)
+        return Spans(start, end, [str(name) for name in names], hashes)
+
+    def close(self) -> None:
+        """Do nothing: who made the Dataset closes it."""
+
+    def __enter__(self) -> "DatasetSource":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check_dataset(dataset: xarray.Dataset) -> None:
+    dimensions = {
+        HIDDEN: {TOKEN, LAYER, FEATURE},
+        LAYER: {LAYER},
+        LAYER_NAME: {LAYER},
+        SEQUENCE_INDEX: {TOKEN},
+        POSITION: {TOKEN},
+        TOKEN_ID: {TOKEN},
+    }
+    for name, wanted in dimensions.items():
+        if name not in dataset.variables:
+            raise FileError(f"the dataset lacks {name!r}\ngive one opened with open_capture, or of the same shape")
+        if set(dataset[name].dims) != wanted:
+            raise FileError(f"the dataset has {name} on {dataset[name].dims}, expected {tuple(sorted(wanted))}")
+        if name in (LAYER, SEQUENCE_INDEX, POSITION, TOKEN_ID) and dataset[name].dtype.kind not in "iu":
+            raise FileError(f"the dataset has {name} as {dataset[name].dtype}, expected whole numbers")
+    for name in (LAYER, FEATURE):
+        if not dataset.sizes[name]:
+            raise FileError(f"the dataset has no {name}: select one or more")
+    if dataset[HIDDEN].dtype.kind != "f":
+        raise FileError(f"the dataset has hidden as {dataset[HIDDEN].dtype}, expected floats")
+
+
+def _stored_dtype(hidden: xarray.DataArray) -> torch.dtype | None:
+    """Return the type that states have in the capture they were opened from: xarray shows bfloat16 as float32."""
+    if hidden.dtype == np.float16:
+        return torch.float16
+    source = hidden.encoding.get("source")
+    if not isinstance(source, str) or not os.path.isfile(source):
+        return None
+    try:
+        return read_header(source).layout.store_dtype
+    except FileError:  # no capture of ours: its numbers are as they are shown
+        return None
