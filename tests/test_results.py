@@ -127,7 +127,7 @@ DAMAGES: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "attribute's type": (lambda file: file.attrs.__setitem__("model", 3), "attribute model is not of type str"),
     "attribute's shape": (
         lambda file: file.attrs.__setitem__("more", [1, 2]),
-        "attribute more is no text and no number",
+        "attribute more is neither text nor a number",
     ),
     "text": (lambda file: file["layer_name"].__setitem__(0, b"\xff\xfe"), "is damaged ("),
     "dimensions": (changed("norm", data=np.zeros(3)), ""),
@@ -191,5 +191,5 @@ def test_an_attribute_that_is_no_unicode_is_refused(analysis: xarray.Dataset, tm
     write_result(analysis, path)
     with h5py.File(path, "r+") as file:
         file["cosine"].attrs.create("long_name", b"cosin\x89", dtype=h5py.string_dtype())
-    with pytest.raises(FileError, match="cosine: attribute long_name is no text in UTF-8"):
+    with pytest.raises(FileError, match="cosine: attribute long_name is not text in UTF-8"):
         read_analysis(path)

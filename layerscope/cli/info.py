@@ -33,7 +33,8 @@ def info(
 
 def _facts(file: Path) -> dict[str, Any]:
     from layerscope.evaluation.journal import is_journal, journal_path
-    from layerscope.results import KINDS, kind_of
+    from layerscope.result_kinds import KINDS
+    from layerscope.results import kind_of
 
     if is_journal(file):
         return _journal(file)

@@ -31,6 +31,7 @@ from layerscope.provenance import moving_weights, nested, provenance
 from layerscope.results import read_sweep, write_result
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
+from layerscope.store.write_lock import WriteLock
 from layerscope.version import __version__
 
 __all__ = ["sweep"]
@@ -141,7 +142,7 @@ def sweep(
         known = {"dtype": dtype, "tasks": tasks, "limit": limit, "batch_tokens": batch_tokens, **statistics}
         complete = _done_before(target, model, known, planned)
         if complete is not None:
-            discard_finished(journal_path(target))
+            _clear(target)
             return complete
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
@@ -151,7 +152,7 @@ def sweep(
     if target is not None and target.exists() and resume:
         done, before = _finished(target)
         _refuse_other(target, before, settings)
-        discard_finished(journal_path(target))
+        _clear(target)
         return done
     with _journal(target, settings, resume) as journal:
         SweepRunner(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
@@ -228,6 +229,12 @@ def _finished(target: Path) -> tuple[xarray.Dataset, dict[str, Any]]:
     return done, settings
 
 
+def _clear(target: Path) -> None:
+    """Remove what a killed sweep left next to its finished file."""
+    discard_finished(journal_path(target))
+    WriteLock(target, "sweep").clear()
+
+
 @contextmanager
 def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> Iterator[Journal]:
     with ExitStack() as held:
@@ -235,6 +242,7 @@ def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> 
             path = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
         else:
             path = journal_path(target)
+            held.enter_context(WriteLock(target, "sweep"))  # before the journal is removed: it may be a running sweep's
             if not resume:
                 discard(path)
         with Journal(path, settings) as journal:

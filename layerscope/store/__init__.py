@@ -16,7 +16,8 @@ The modules, each importing only from those above it::
     chunk_io        rows written to and read from these addresses, past HDF5
     checksums       checksums of the header, the index, the placement and the commits
     layout          the file before its first row
-    target          one output path, locked against a second writer
+    write_lock      an output path locked against a second writer
+    target          the output path of a capture: its lock and its temporary file
     header          the header of a file, and the check that it is a capture
     resume          settings and texts that must match on resume
     write_errors    errors on writing, translated

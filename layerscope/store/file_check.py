@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from layerscope.errors import FileError
-from layerscope.store.file_schema import FileSchema, Holds, Variable, plain_value
+from layerscope.store.file_schema import FileSchema, Holds, Variable, plain_value, text_fault
 from layerscope.store.heaps import damaged_heap
 
 __all__ = ["check_file"]
@@ -105,15 +105,13 @@ def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_byte
         attribute = item.attrs.get_id(name)
         if attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size() > file_bytes:
             return f"attribute {name} is larger than the file"
-        if name not in types:
+        if name not in types and attribute.get_type().get_class() != h5py.h5t.STRING:
             continue
         value = plain_value(item.attrs[name])
-        if not isinstance(value, types[name]):
+        if name in types and not isinstance(value, types[name]):
             return f"attribute {name} is not of type {types[name].__name__}"
-        if isinstance(value, str) and any(
-            "\ud800" <= letter <= "\udfff" for letter in value
-        ):  # as h5py gives such bytes
-            return f"attribute {name} is no text in UTF-8"
+        if isinstance(value, str) and (fault := text_fault(value)):
+            return f"attribute {name} {fault}"
     return None
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-__all__ = ["FileSchema", "Holds", "Variable", "plain_value"]
+__all__ = ["FileSchema", "Holds", "Variable", "plain_value", "text_fault"]
 
 
 class Holds(StrEnum):
@@ -99,3 +99,22 @@ def plain_value(value: object) -> str | int | float:
             else str(single)
         )
     return value if isinstance(value, str | int | float) else str(value)
+
+
+def text_fault(value: object) -> str | None:
+    r"""Return why a value is not text that every output accepts, as a clause for messages; None if it is.
+
+    h5py returns bytes that are not UTF-8 as surrogates.
+
+    Examples
+    --------
+    >>> text_fault("tiny"), text_fault(3), text_fault("\udcff")
+    (None, 'is int, not text', 'is not text in UTF-8')
+    """
+    if not isinstance(value, str):
+        return f"is {type(value).__name__}, not text"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "is not text in UTF-8"
+    return None

@@ -333,30 +333,39 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
     subprocess.run([sys.executable, "-c", LIGHT.format(code=code)], check=True)
 
 
+WAITING = """
+import time
+from layerscope.cli import main
+from layerscope.store.index import SequenceIndex
+
+read = SequenceIndex.token_ids
+
+def token_ids(index, sequence):
+    if sequence >= 10:  # of the second batch
+        print("running", flush=True)
+        time.sleep(600)
+    return read(index, sequence)
+
+SequenceIndex.token_ids = token_ids
+main()
+"""
+
+
 def test_interrupt_exits_130_and_leaves_an_unfinished_file(place, tmp_path):
     import signal
 
     from layerscope.store.header import read_header
 
-    (tmp_path / "many.txt").write_text("\n".join(["w1 w2 w3 w4 w5 w6 w7 w8"] * 20_000))
+    (tmp_path / "many.txt").write_text("\n".join(["w1 w2 w3 w4 w5 w6 w7 w8"] * 20))
     output = tmp_path / "run.h5"
+    options = ["--texts", tmp_path / "many.txt", "--output", output, "--batch-tokens", "64"]
     process = subprocess.Popen(
-        [
-            *PROGRAM,
-            "capture",
-            place / "model",
-            "--texts",
-            tmp_path / "many.txt",
-            "--output",
-            output,
-            "--batch-tokens",
-            "64",
-        ],
+        [sys.executable, "-c", WAITING, "capture", place / "model", *options],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not output.exists():
-        assert process.poll() is None
+    assert process.stdout.readline() == "running\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130, said

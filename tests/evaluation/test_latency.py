@@ -1,8 +1,8 @@
 """Wall time a token: what is timed, not how fast it is."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,23 +39,28 @@ def test_every_schedule_is_run_in_turn() -> None:
 
 def test_a_parallel_stage_is_timed_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is one call, its weights are stacked before the clock starts."""
-    entered, slept = [], {False: 0.02, True: 0.01}
+    entered, clock, seconds = [], [0.0], {False: 0.5, True: 0.25}
     real = latency.scheduled
 
     @contextmanager
     def noted(model: Model, schedule: Schedule, *, stacked: bool) -> Iterator[None]:
         entered.append((str(schedule), stacked))
         runs = []
-        with real(
-            model, schedule, lambda number, stream: runs.append(number) or time.sleep(slept[stacked] * (number == 1))
-        ):
+
+        def record(number: int, stream: torch.Tensor) -> None:
+            runs.append(number)
+            clock[0] += seconds[stacked] * (number == 1)
+
+        with real(model, schedule, record):
             yield
         assert runs.count(0) == 1 + stacked
 
     monkeypatch.setattr(latency, "scheduled", noted)
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     found = seconds_per_token(
         tiny_model("llama"), [variants.identity(DEPTH), variants.parallel(DEPTH, 0)], tokens=1, rounds=1
     )
     assert sorted(entered) == [("0 (1|2|3)", False)] * 2 + [("0 (1|2|3)", True)] * 2 + [("0-3", False)] * 2
-    assert found[1, 0] > 0.02
-    assert 0.01 < found[1, 1] < 0.02
+    assert found[:, 0].tolist() == [0.5, 0.5]
+    assert np.isnan(found[0, 1])
+    assert found[1, 1] == 0.25, "the run that stacks the weights is not timed"
