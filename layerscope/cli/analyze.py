@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import xarray
-
-__all__ = ["analyze", "warnings_of"]
+__all__ = ["analyze"]
 
 
 def analyze(
@@ -53,6 +50,7 @@ def analyze(
 
     Example: layerscope analyze EleutherAI/pythia-70m --texts stories.txt
     """
+    from layerscope.cli.result_warnings import print_warnings
     from layerscope.measures.derived import is_derived
     from layerscope.outputs import new_file
     from layerscope.results import write_result
@@ -85,8 +83,7 @@ def analyze(
 
         result = analyze_model(capture, texts, **of_model, **common)
     write_result(result, target)
-    for warning in warnings_of(result):
-        typer.echo(f"warning: {warning}", err=True)
+    print_warnings(result)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
     typer.echo(f"{target}: {', '.join(measured)}")
 
@@ -110,18 +107,6 @@ def _require_fitting(
         raise UsageError(
             "--null and --ceiling go over the states again and again: capture to a file, then analyze that"
         )
-
-
-def warnings_of(result: "xarray.Dataset") -> list[str]:
-    """Collect what the analysis says against its own numbers, a line for each kind."""
-    found = [str(result.attrs["massive_warning"])] if result.attrs.get("massive_warning") else []
-    for name in ("null_warning", "coverage_warning"):
-        said: dict[str, list[str]] = {}
-        for variable, array in result.data_vars.items():
-            if name in array.attrs and not str(variable).endswith(("_low", "_high", "_bootstrap")):
-                said.setdefault(str(array.attrs[name]), []).append(str(variable))
-        found += [f"{', '.join(variables)}: {words}" for words, variables in said.items()]
-    return found
 
 
 def _default_output(capture: Path, texts: str | None, schedule: str | None) -> Path:

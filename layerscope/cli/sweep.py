@@ -44,6 +44,7 @@ def sweep(
     Example: layerscope sweep EleutherAI/pythia-70m --task builtin:cloze
     """
     from layerscope.cli.numbers import scores_by_name
+    from layerscope.cli.result_warnings import print_warnings
     from layerscope.cli.target import default_file
     from layerscope.evaluation.sweep import sweep as run
 
@@ -71,6 +72,7 @@ def sweep(
         dtype=dtype,
         device=device,
     )
+    print_warnings(result)
     lines = [f"{target}: complete already, nothing to do"] if done else [*_summary(result), str(target)]
     for line in lines:
         typer.echo(line)

@@ -29,6 +29,7 @@ def training(
     Example: layerscope training step0.h5 step512.h5 --steps 0,512
     """
     from layerscope.cli.numbers import whole_numbers
+    from layerscope.cli.result_warnings import print_warnings
     from layerscope.cross_model.training import over_training
     from layerscope.outputs import new_file
     from layerscope.results import write_result
@@ -45,6 +46,7 @@ def training(
         progress=True,
     )
     write_result(result, target)
+    print_warnings(result)
     typer.echo(
         f"{target}: {measure} of {result.sizes['layer']} layers at steps {', '.join(map(str, result['step'].values))}"
     )

@@ -17,6 +17,7 @@ from layerscope.evaluation.generation_task import GenerationTask
 from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.task_scores import scores
 from layerscope.evaluation.tokenized_task import TokenizedTask
+from layerscope.measures.kernels.bootstrap import replicate_warning
 from layerscope.models.model import Model
 from layerscope.schedules.reference_states import reference_states
 from layerscope.schedules.schedule import Schedule
@@ -112,6 +113,8 @@ def build_sweep_dataset(
                 else f", {'lower' if str(name).endswith('_low') else 'upper'} end of the 95 % interval"
             )
             variable.attrs["long_name"] = _LONG_NAMES[base] + ends
+        if f"{name}_low" in table:
+            variable.attrs |= replicate_warning(bootstrap)
     table.attrs = {
         "layerscope_version": __version__,
         "model": model.name,

@@ -6,7 +6,7 @@ The engine, ``layerscope list measures``, the documentation and the law tests re
 
 from collections.abc import Iterable
 
-from layerscope.errors import unknown_name
+from layerscope.errors import UsageError, unknown_name
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.records import (
     angles,
@@ -55,7 +55,7 @@ def find_measures(names: str | Iterable[str] | None = None) -> tuple[Measure, ..
     Raises
     ------
     UsageError
-        For a name that is not in the table.
+        For a name that is not in the table, or no name at all.
 
     Examples
     --------
@@ -64,6 +64,8 @@ def find_measures(names: str | Iterable[str] | None = None) -> tuple[Measure, ..
     """
     names = [names] if isinstance(names, str) else names
     wanted = dict.fromkeys(DEFAULT_MEASURES if names is None else names)
+    if not wanted:
+        raise UsageError("measures is empty: name at least one measure, or leave it out for the default ones")
     for name in wanted:
         if name not in MEASURES:
             raise unknown_name("measure", name, MEASURES)

@@ -14,7 +14,7 @@ from layerscope.measures.context import AnalysisContext, Baseline, Estimate
 from layerscope.measures.coverage import coverage_facts
 from layerscope.measures.derived import DERIVED
 from layerscope.measures.estimators.massive_report import MassiveReport
-from layerscope.measures.kernels.bootstrap import Resampling
+from layerscope.measures.kernels.bootstrap import Resampling, replicate_warning
 from layerscope.measures.record import Kind, Measure
 
 __all__ = ["add_baselines", "build_dataset"]
@@ -105,7 +105,7 @@ def _place_interval(
     if replicates is None or resampling is None:
         return
     variable = dataset[name]
-    variable.attrs |= coverage_facts(measure.name, resampling.units)
+    variable.attrs |= coverage_facts(measure.name, resampling.units) | replicate_warning(len(replicates))
     ends = resampling.interval(variable.values, replicates)
     for bound, end in zip(("low", "high"), ends, strict=True):
         attributes = _titled(variable.attrs, bound) | {"interval": resampling.description}

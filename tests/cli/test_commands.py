@@ -15,7 +15,7 @@ import xarray
 
 import layerscope as ls
 from layerscope.cli import main
-from layerscope.cli.analyze import warnings_of
+from layerscope.cli.result_warnings import warning_lines
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -118,7 +118,7 @@ def test_intervals_that_hold_too_seldom_are_printed_once():
     low = {"coverage": 0.8, "coverage_texts": 20, "coverage_warning": words}
     variables = {"variance": low, "variance_low": low, "norm": {"coverage": 0.95, "coverage_texts": 20}, "two_nn": low}
     result = xarray.Dataset({name: ("layer", [0.0], attrs) for name, attrs in variables.items()})
-    assert warnings_of(result) == [f"variance, two_nn: {words}"]
+    assert warning_lines(result) == [f"variance, two_nn: {words}"]
 
 
 def test_segment_json(place):

@@ -13,9 +13,10 @@ import pytest
 import xarray
 
 import layerscope as ls
-from layerscope.errors import LayerScopeError, ModelError, ScheduleError, UsageError
+from layerscope.cli.result_warnings import warning_lines
+from layerscope.errors import FileError, LayerScopeError, ModelError, ScheduleError, UsageError
 from layerscope.evaluation import sweep as sweep_module
-from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.journal import Journal, journal_path
 from layerscope.evaluation.load_task import load_task
 from layerscope.evaluation.tasks.task import Example, Task
 from layerscope.evaluation.tokenized_task import tokenize_task
@@ -24,6 +25,7 @@ from layerscope.models.model import Model
 from layerscope.results import read_sweep
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import new_block_calls
+from layerscope.store.write_lock import WriteLock
 from tests.evaluation.tiny_tasks import CHOICES, CLOZE
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
@@ -376,3 +378,22 @@ def test_an_example_too_long_is_shortened_and_said() -> None:
     impossible = Task("long", "continuation", "", (Example("a", "w1", (" w2" * 70,)),))
     with pytest.raises(LayerScopeError, match="a continuation alone is longer than the 64 tokens"):
         tokenize_task(impossible, model)
+
+
+def test_a_sweep_bootstrapped_from_few_replicates_carries_a_warning(model: Model) -> None:
+    few, enough = (ls.sweep(model, TASKS, **OPTIONS | {"variants": "skip", "bootstrap": count}) for count in (5, 39))
+    said = "loss, perplexity" in " ".join(warning_lines(few)) and "and this one has 5" in " ".join(warning_lines(few))
+    assert said, warning_lines(few)
+    assert warning_lines(enough) == []
+
+
+@pytest.mark.parametrize("option", ["overwrite", "resume"])
+def test_a_sweep_locks_its_output_before_it_touches_the_journal(model: Model, tmp_path: Path, option: str) -> None:
+    target = tmp_path / "s.nc"
+    journal = journal_path(target)
+    journal.write_text("of a sweep that begins just now")
+    with WriteLock(target, "sweep"), pytest.raises(FileError, match=f"another sweep is writing {target}\nwait for it"):
+        ls.sweep(model, TASKS, output=target, **OPTIONS, **{option: True})
+    assert journal.read_text() == "of a sweep that begins just now"
+    ls.sweep(model, TASKS, output=target, **OPTIONS | {"variants": "skip"}, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.nc"]

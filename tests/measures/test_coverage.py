@@ -3,10 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from layerscope.cli.result_warnings import warning_lines
+from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
 from layerscope.measures.coverage import LEAST, coverage_facts, coverage_of, coverage_table
+from tests.measures.captures import capture
 
 PAGE = Path(__file__).parents[2] / "docs" / "design" / "uncertainty.md"
 
@@ -40,3 +44,13 @@ def test_coverage_below_nine_tenths_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("layerscope.measures.coverage.coverage_table", lambda: {("two_nn", 20): (LEAST, 0.9)})
     assert coverage_facts("two_nn", 33) == {"coverage": LEAST, "coverage_texts": 20}
     assert coverage_facts("max_abs", 33) == {}
+
+
+def test_intervals_of_few_replicates_carry_a_warning():
+    rng = np.random.default_rng(0)
+    for replicates, warned in ((1, True), (5, True), (38, True), (39, False), (60, False)):
+        result = analyze(capture(rng.normal(size=(24, 2, 4))), measures=["cosine", "cka", "norm"], bootstrap=replicates)
+        for name in ("cosine", "cka", "norm"):
+            assert ("bootstrap_warning" in result[name].attrs) == warned
+            assert f"{name}_low" in result
+    assert warning_lines(result) == []

@@ -216,6 +216,21 @@ def test_steps_of_rounding_are_no_steps():
     np.testing.assert_allclose(rough, clean, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (1e200, "row 0 .*: the value .* is beyond the range of float32"),
+        (1e-200, "is below the normal range of float32"),
+    ],
+)
+@pytest.mark.parametrize("name", sorted(MEASURES))
+def test_float64_states_beyond_float32_are_refused_by_layer(name: str, scale: float, said: str):
+    states = walk(9, 1, 12)
+    states[:, 1] *= scale
+    with pytest.raises(MeasureError, match=rf"layer 1 \(block.0\).*{said}"):
+        analyze(capture(states), measures=[name])
+
+
 def test_the_precision_of_a_capture_is_that_of_its_coarser_type(tmp_path):
     from layerscope.store.opening import open_source
 

@@ -14,6 +14,9 @@ from layerscope.states import StateRows
 
 __all__ = ["RANKS", "Peaks"]
 
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+"""The range of magnitudes in which sums of fourth powers neither overflow nor vanish in float64."""
+
 RANKS = 16
 """Of so many features of each layer the token is kept, and so many entries the table of the largest ratios has at most."""
 
@@ -71,13 +74,13 @@ class Peaks:
         Raises
         ------
         MeasureError
-            For a value that is NaN or infinite.
+            For a value that is NaN, infinite, or beyond the range of float32.
         """
         hidden = rows.hidden.numpy()
         # numpy's extremes along the first axis are several times faster than torch's.
         high, low = hidden.max(0), hidden.min(0)
         chunk: np.ndarray = np.maximum(high, -low)
-        if not np.isfinite(chunk).all():
+        if not (chunk <= _LARGEST).all():  # NaN neither
             self._refuse(rows)
         layer, feature = np.nonzero(chunk >= (self._line if self._line.any() else _sixteenth(chunk)))
         if len(layer):
@@ -97,6 +100,22 @@ class Peaks:
         self._raise(at, part.value[at], part.row[at], part.position[at], part.token_id[at])
         self._widen(part.high, part.low)
         self._redraw()
+
+    def require_normal_scale(self) -> None:
+        """Refuse layers whose values are all below the normal range of float32, though not all zero.
+
+        Raises
+        ------
+        MeasureError
+            Names the first such layer.
+        """
+        largest = self.magnitude.max(axis=1)
+        small = np.flatnonzero((largest > 0) & (largest < _SMALLEST))
+        if len(small):
+            raise MeasureError(
+                f"{self.axis.describe(int(small[0]))}: its largest value {largest[small[0]]:.3g} is below the normal range of float32\n"
+                "scale the states"
+            )
 
     def constant(self, precision: float) -> list[int]:
         """Return the indices of the layers that are the same for every token, as far as the precision tells."""
@@ -130,8 +149,14 @@ class Peaks:
         self._line = np.maximum(peaks, _sixteenth(peaks))
 
     def _refuse(self, rows: StateRows) -> None:
-        token, layer, _ = (~rows.hidden.isfinite()).nonzero()[0].tolist()
+        token, layer, feature = (~(rows.hidden.abs() <= _LARGEST)).nonzero()[0].tolist()
+        value = rows.hidden[token, layer, feature].item()
+        fault = (
+            f"the value {value:.3g} is beyond the range of float32\nscale the states"
+            if np.isfinite(value)
+            else "the state is NaN or infinite\ncapture again with --dtype float32, or without the layer"
+        )
         raise MeasureError(
             f"{self.axis.describe(layer)}, row {rows.row[token]} (sequence {rows.sequence_index[token]}, position "
-            f"{rows.position[token]}): the state is NaN or infinite\ncapture again with --dtype float32, or without the layer"
+            f"{rows.position[token]}): {fault}"
         )

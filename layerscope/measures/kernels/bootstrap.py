@@ -12,10 +12,19 @@ from scipy.special import ndtri, stdtrit
 
 from layerscope.errors import MeasureError
 
-__all__ = ["Resampling", "deal_groups", "half_masks", "percentiles", "sequence_weights", "weighted_ratio"]
+__all__ = [
+    "Resampling",
+    "deal_groups",
+    "half_masks",
+    "percentiles",
+    "replicate_warning",
+    "sequence_weights",
+    "weighted_ratio",
+]
 
 MOST_GROUPS = 64
 _CONFIDENCE = 0.975
+_FEWEST_REPLICATES = 39  # the smallest and the largest of n draws enclose (n - 1)/(n + 1) of a distribution on average
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,22 @@ class Resampling:
         low, high = percentiles((replicates - mean) * widening)
         bias = mean - value
         return value + low - np.maximum(bias, 0), value + high - np.minimum(bias, 0)
+
+
+def replicate_warning(replicates: int) -> dict[str, str]:
+    """Return the attribute ``bootstrap_warning`` of an interval from too few replicates; nothing from 39 replicates on.
+
+    Examples
+    --------
+    >>> replicate_warning(5)
+    {'bootstrap_warning': 'a 95 % interval needs at least 39 replicates, and this one has 5: it is too narrow'}
+    >>> replicate_warning(39)
+    {}
+    """
+    if replicates >= _FEWEST_REPLICATES:
+        return {}
+    needed = f"a 95 % interval needs at least {_FEWEST_REPLICATES} replicates, and this one has {replicates}"
+    return {"bootstrap_warning": f"{needed}: it is too narrow"}
 
 
 def sequence_weights(sequences: int, replicates: int, seed: int) -> Float[np.ndarray, "replicate sequence"]:

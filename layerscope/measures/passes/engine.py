@@ -89,6 +89,8 @@ class Engine:
         """Close the pass; say whether another is needed."""
         if not self._passes:
             self._refuse_few()
+            for peaks in self.products.peaks:
+                peaks.require_normal_scale()
             self._refuse_constant()
         self._passes += 1
         self._open = [estimator for estimator in self._open if estimator.end_pass()]
