@@ -49,7 +49,9 @@ def test_coverage_below_nine_tenths_is_said(monkeypatch: pytest.MonkeyPatch):
 def test_intervals_of_few_replicates_carry_a_warning():
     rng = np.random.default_rng(0)
     for replicates, warned in ((1, True), (5, True), (38, True), (39, False), (60, False)):
-        result = analyze(capture(rng.normal(size=(24, 2, 4))), measures=["cosine", "cka", "norm"], bootstrap=replicates)
+        result = analyze(
+            capture(rng.normal(size=(24, 2, 4)), [3] * 8), measures=["cosine", "cka", "norm"], bootstrap=replicates
+        )
         for name in ("cosine", "cka", "norm"):
             assert ("bootstrap_warning" in result[name].attrs) == warned
             assert f"{name}_low" in result

@@ -110,12 +110,9 @@ class Peaks:
             Names the first such layer.
         """
         largest = self.magnitude.max(axis=1)
-        small = np.flatnonzero((largest > 0) & (largest < _SMALLEST))
-        if len(small):
-            raise MeasureError(
-                f"{self.axis.describe(int(small[0]))}: its largest value {largest[small[0]]:.3g} is below the normal range of float32\n"
-                "scale the states"
-            )
+        for layer in np.flatnonzero((largest > 0) & (largest < _SMALLEST)).tolist():
+            fault = f"its largest value {largest[layer]:.3g} is below the normal range of float32"
+            raise MeasureError(f"{self.axis.describe(layer)}: {fault}\nscale the states")
 
     def constant(self, precision: float) -> list[int]:
         """Return the indices of the layers that are the same for every token, as far as the precision tells."""
