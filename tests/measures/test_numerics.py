@@ -225,10 +225,10 @@ def test_steps_of_rounding_are_no_steps():
 )
 @pytest.mark.parametrize("name", sorted(MEASURES))
 def test_float64_states_beyond_float32_are_refused_by_layer(name: str, scale: float, said: str):
-    states = walk(9, 1, 12)
+    states = walk(40, 3, 12)
     states[:, 1] *= scale
     with pytest.raises(MeasureError, match=rf"layer 1 \(block.0\).*{said}"):
-        analyze(capture(states), measures=[name])
+        analyze(capture(states, [5] * 8), measures=[name])
 
 
 def test_the_precision_of_a_capture_is_that_of_its_coarser_type(tmp_path):
