@@ -1,7 +1,7 @@
-"""``ds.layerscope``: what can be asked of a capture or an analysis, as methods of the Dataset itself.
+"""``ds.layerscope``: functions of LayerScope as methods of a capture or an analysis.
 
-Importing this module makes the accessor known to xarray; opening a capture or analysing one does so too. The methods go
-through the front door (`layerscope`), which loads what it needs on use: this module knows xarray and nothing else.
+Importing this module registers the accessor with xarray; so does opening or analysing a capture. The methods call the public
+functions of `layerscope`, which are imported on use: this module imports only xarray.
 """
 
 import os
@@ -20,13 +20,13 @@ Capture = str | os.PathLike[str] | xarray.Dataset
 
 @xarray.register_dataset_accessor("layerscope")  # type: ignore[no-untyped-call]
 class LayerScopeAccessor:
-    """The Dataset's own way in: each method is the function of that name in `layerscope`, with this Dataset first.
+    """Each method is the function of that name in `layerscope`, with this Dataset as its first argument.
 
     Of a capture: `similarity`, `statistics`, `compare`, `analyze`. Of an analysis: `segment`, `best_match`. Options are those of
     the functions.
 
-    A Dataset is measured exactly as it stands, which is what makes selections possible; of a whole file of many tokens, give
-    the function the path: it reads many times faster.
+    A Dataset is measured with all selections applied. For a whole file of many tokens, pass the path to the function instead:
+    that reads many times faster.
 
     Examples
     --------
@@ -47,19 +47,19 @@ class LayerScopeAccessor:
 
     @checked
     def similarity(self, measure: str = "cosine", **options: Any) -> xarray.DataArray:
-        """Measure how alike the layers are: `layerscope.similarity`."""
+        """Measure the similarity of the layers: `layerscope.similarity`."""
         answer: xarray.DataArray = _ask("similarity", self._dataset, measure, **options)
         return answer
 
     @checked
     def statistics(self, measures: str | Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
-        """Measure what each layer is like: `layerscope.statistics`."""
+        """Measure properties of each layer: `layerscope.statistics`."""
         answer: xarray.Dataset = _ask("statistics", self._dataset, measures, **options)
         return answer
 
     @checked
     def compare(self, other: Capture, measure: str = "cka", **options: Any) -> xarray.DataArray:
-        """Measure how alike these layers and those of another capture are: `layerscope.compare`."""
+        """Measure the similarity of these layers to those of another capture: `layerscope.compare`."""
         answer: xarray.DataArray = _ask("compare", self._dataset, other, measure, **options)
         return answer
 

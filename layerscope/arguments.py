@@ -121,7 +121,7 @@ def _fitting(
     arguments: tuple[Any, ...],
     options: dict[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a call as they are declared."""
+    """Return the arguments of a call, converted to their declared types."""
     try:
         call = declared.bind(*arguments, **options)
     except TypeError as error:

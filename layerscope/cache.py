@@ -1,4 +1,4 @@
-"""Where LayerScope keeps what it can make again: converted models, and captures without a name."""
+"""The cache folder: converted models, and captures without an output name."""
 
 import os
 from pathlib import Path

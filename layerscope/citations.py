@@ -1,6 +1,6 @@
-"""The works that measures, models, backends and tasks are known by: BibTeX entries by key, in ``citations.bib``.
+"""BibTeX entries of measures, models, backends and tasks, by key, from ``citations.bib``.
 
-It knows no measure and no file: who rests on a work names its key, and `layerscope.citing` finds out who does.
+Users of a work name its key, and `layerscope.citing` collects the keys of a file.
 """
 
 import re
@@ -26,7 +26,7 @@ MODELS = {
     r"(?:^|/)opt-\d": "zhang2022opt",
     r"(?:^|/)bert-": "devlin2019bert",
 }
-"""The key of a model by what its name holds, whatever the case: patterns, the first that fits."""
+"""The key of a model: patterns of its name, without regard to case; the first match counts."""
 
 TASKS = {
     "lambada": "paperno2016lambada",

@@ -1,6 +1,6 @@
-"""What to cite for a file: the measures, model and methods that made it, and nothing else.
+"""Find the works to cite for a file: those of its measures, models and methods.
 
-It reads what files say of themselves and knows whose works these are; it knows no formula and runs nothing.
+It reads the attributes of files and runs nothing.
 """
 
 import os
@@ -33,7 +33,7 @@ def cite(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        Entries in the order of use, LayerScope's own first. A model whose work is not known stands as a comment.
+        Entries in the order of use, LayerScope's own first. A model without a known work is a comment.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def cite(path: str | os.PathLike[str]) -> str:
 
 
 def _used(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the keys of what a file rests on, and a comment for each model that has none."""
+    """Yield the keys of all works that a file uses, and a comment for each model without one."""
     yield LAYERSCOPE
     kind = kind_of(path)
     if kind == "capture" or os.fspath(path).endswith(".h5"):

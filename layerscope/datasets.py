@@ -1,4 +1,4 @@
-"""What a dataset in memory must hold before a function uses it. Knows names and dimensions; knows no measure."""
+"""Check the variables of a Dataset in memory before a function uses it. This module does not depend on measures."""
 
 from collections.abc import Iterable, Mapping
 
@@ -24,18 +24,18 @@ def require_variables(
     dataset
         The dataset.
     kind
-        What it should be, and what makes one, as in ``"sweep: make one with layerscope sweep"``.
+        The expected kind and the command that makes it, as in ``"sweep: make one with layerscope sweep"``.
     variables
-        The dimensions of each variable, in any order; of those that the dataset lacks only the `required` ones count.
+        The dimensions of each variable, in any order. A missing variable is an error only if it is `required`.
     required
-        Which must be there.
+        The variables that must exist.
     text
-        Which are not numbers.
+        The variables that are text, not numbers.
 
     Raises
     ------
     UsageError
-        The first of these faults, by the name of the variable.
+        Names the first faulty variable.
 
     Examples
     --------

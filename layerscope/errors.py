@@ -1,4 +1,4 @@
-"""Every error LayerScope raises on purpose.
+"""The errors that LayerScope raises, and functions that make their messages.
 
 The tree, with the exit code of the command line::
 
@@ -7,11 +7,11 @@ The tree, with the exit code of the command line::
     ├── ModelError         1   a model that is missing, corrupt, not understood
     ├── ScheduleError      1   a schedule that this model cannot run
     ├── TextsError         1   texts that are missing, empty, malformed
-    ├── CaptureError       1   a capture that cannot go on: NaN, overflow, disk, a second writer
-    ├── FileError          1   a file that is not what it should be: foreign, truncated, incomplete
+    ├── CaptureError       1   a capture that cannot continue: NaN, overflow, disk, a second writer
+    ├── FileError          1   an invalid file: foreign, truncated, incomplete
     └── MeasureError       1   states a measure cannot be computed on: too few, mismatched, constant
 
-A message is one or two lines: what is wrong, where, and what to do about it. This module knows nothing else of LayerScope.
+A message has one or two lines: the problem, its place and the remedy. This module imports no other module of LayerScope.
 """
 
 import os
@@ -38,16 +38,16 @@ __all__ = [
 ]
 
 MOST_DRAWS = 1_000_000
-"""The most replicates, pairings or splits of one analysis: their matrices are held in memory."""
+"""The most replicates, pairings or splits of one analysis: their matrices are kept in memory."""
 
 _SHOWN = 5  # files of a folder, at most
 _MOST = 2**63 - 1  # what a file or a generator of random numbers takes
 
 
 class LayerScopeError(Exception):
-    r"""Base of all errors that a user can mend.
+    r"""Base of all errors that a user can fix.
 
-    Its text has two lines at most, also where a name in it has line breaks and control characters of its own.
+    Its text has at most two lines, even if a name in it contains line breaks or control characters.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class ModelError(LayerScopeError):
 
 
 class ScheduleError(LayerScopeError):
-    """The schedule names what the model has not, or affects nothing."""
+    """The schedule is not valid for this model."""
 
 
 class TextsError(LayerScopeError):
@@ -81,15 +81,15 @@ class TextsError(LayerScopeError):
 
 
 class CaptureError(LayerScopeError):
-    """The capture cannot start or go on."""
+    """The capture cannot start or continue."""
 
 
 class FileError(LayerScopeError):
-    """A file is not what it should be."""
+    """A file is missing, damaged or of another kind."""
 
 
 class MeasureError(LayerScopeError):
-    """A measure has no meaning on these states."""
+    """A measure is undefined for these states."""
 
 
 def two_lines(message: str) -> str:
@@ -109,7 +109,7 @@ def _printable(character: str) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Make the error for a name that is not known, with the nearest known one.
+    """Return the error for an unknown name, with the most similar known one.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def missing_file(path: str | os.PathLike[str]) -> str:
-    """Say that a file is not there, and what is: its nearest namesake, others of its kind, or not even its folder.
+    """Return the message for a missing file, with a similar name, other files of its kind, or the missing folder.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def missing_file(path: str | os.PathLike[str]) -> str:
 
 
 def at_least(least: int, *, most: int = _MOST, remedy: str = "", **values: object) -> None:
-    """Refuse numbers that are too low, too high or not whole, by the name they are given under; None is left out.
+    """Refuse numbers that are too low, too high or not whole, by argument name; None is allowed.
 
     Examples
     --------

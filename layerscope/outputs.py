@@ -1,4 +1,4 @@
-"""Where a result may be written, asked before any work is done; and written whole or not at all. Knows paths; no format."""
+"""Check output paths before any work is done, and write files atomically. This module does not depend on a file format."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ __all__ = ["new_file", "replace_whole", "writable"]
 
 
 def writable(path: Path, *inputs: object) -> Path:
-    """Return `path` if a file may be written there: it must replace none of the inputs, nor a file in a folder that is one.
+    """Return `path` if a file may be written there without replacing an input, or a file in a folder that is an input.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def _is_part(path: Path, read: Path) -> bool:
 
 
 def new_file(path: Path, overwrite: bool, *inputs: object) -> Path:
-    """Return `path` if a file may be written there and none is, unless it is to be replaced; an input never is.
+    """Return `path` if a new file may be written there, or an existing one replaced; an input is never replaced.
 
     Raises
     ------
@@ -51,10 +51,10 @@ def new_file(path: Path, overwrite: bool, *inputs: object) -> Path:
 
 @contextmanager
 def replace_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write; put it in the place of `path` when the block ends without an error.
+    """Yield a temporary path to write, and move it to `path` if the block ends without an error.
 
-    The temporary file is beside `path` and named after this machine and process, so that the next writer removes those that
-    killed processes of this machine left, and no others.
+    The temporary file is in the same folder, and its name contains this machine and process: the next writer removes the files
+    that killed processes of this machine left, and no others.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Panics of libraries written in Rust: told apart from other errors, and kept off standard error."""
+"""Detect panics of libraries written in Rust, and keep their output off standard error."""
 
 import os
 import sys
@@ -11,16 +11,15 @@ __all__ = ["is_panic", "without_panic_text"]
 
 
 def is_panic(error: BaseException) -> bool:
-    """Say whether an error is a panic of a library written in Rust, whose class is no Exception and has no public name."""
+    """Return whether an error is a panic of a library written in Rust; its class has no public name and is not an Exception."""
     return type(error).__name__ == "PanicException"
 
 
 @contextmanager
 def without_panic_text() -> Iterator[None]:
-    """Keep what Rust prints about a panic off standard error: the exception says it.
+    """Suppress what Rust prints about a panic: the exception has the same text.
 
-    Rust writes to the file descriptor. Everything written to it meanwhile is kept and written afterwards, unless a panic
-    ends the context.
+    Rust writes to the file descriptor. Its output is collected, and written when the context ends unless it ends with a panic.
     """
     sys.stderr.flush()
     original = os.dup(2)
@@ -42,6 +41,6 @@ def without_panic_text() -> Iterator[None]:
 
 
 def _scratch_file() -> IO[bytes]:
-    if hasattr(os, "memfd_create"):  # on Linux; it takes no room on a disk
+    if hasattr(os, "memfd_create"):  # on Linux, in memory
         return os.fdopen(os.memfd_create("stderr"), "r+b")
     return tempfile.TemporaryFile()

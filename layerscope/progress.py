@@ -14,7 +14,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(title: str, total: int | None = None, unit: str = "tokens", *, show: bool = True) -> Iterator[Advance]:
-    """Show a piece of work, if it is to be shown; call what is yielded with the amount that has been done since.
+    """Show the progress of a task; yield a function to call with the amount of work done since the last call.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What made a file: versions, machine, settings and the command, as one JSON attribute.
+"""Record the versions, machine, settings and command that made a file, as one JSON attribute.
 
-No clock is read: two identical runs write identical files.
+It contains no time, so two identical runs write identical files.
 """
 
 import json
@@ -37,7 +37,7 @@ def provenance(**facts: Any) -> str:
 
 
 def moving_weights(recorded: object, now: object) -> str:
-    """Say that a file names its weights by a branch or a tag of the hub, which may have moved; nothing where it does not.
+    """Return a message if a file names its weights by a branch or tag of the hub, which may have moved; else an empty text.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def moving_weights(recorded: object, now: object) -> str:
 
 
 def nested(text: str) -> object:
-    """Return the provenance of a capture to stand within another, unless it is a Dataset's own idea of one: that as it is.
+    """Parse the provenance of a capture for use within another; return text that is not JSON unchanged.
 
     Examples
     --------

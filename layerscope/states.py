@@ -1,6 +1,6 @@
-"""What flows from the model to files and measures: token rows of all captured states.
+"""Token rows of captured states, as they pass from the model to files and measures.
 
-This module knows neither models nor files.
+This module depends on neither models nor files.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class StateRows:
     hidden
         The residual stream, ``[token, layer, feature]``.
     row
-        The number of each token's row in the capture as a whole (input order), whatever order rows arrive in.
+        The number of each token's row in the whole capture, in input order; rows may arrive in any order.
     sequence_index, position, token_id
-        Which sequence each token belongs to, where it stands in it (0-based), and its id.
+        The sequence of each token, its 0-based position in it, and its id.
     final_norm
-        The output of the norm after the last block, where it was asked for.
+        The output of the norm after the last block, if requested.
     """
 
     hidden: Float[torch.Tensor, "token layer feature"]
@@ -56,8 +56,8 @@ class StateRows:
 
 @runtime_checkable
 class Sink(Protocol):
-    """Anything that takes rows as they are captured: a file being written, an accumulator."""
+    """Receiver of rows during a capture: a file being written, an accumulator."""
 
     def update(self, rows: StateRows) -> None:
-        """Take some rows; their order and chunking carry no meaning."""
+        """Receive some rows; their order and chunking have no meaning."""
         ...

@@ -1,13 +1,13 @@
 """bfloat16 as a real HDF5 type, and states moved between HDF5 and torch bit by bit.
 
-HDF5 can describe any binary float. Told that a number has 16 bits with the sign at 15, eight exponent bits from 7,
+HDF5 can describe any binary float. Given that a number has 16 bits with the sign at 15, eight exponent bits from 7,
 seven mantissa bits from 0 and a bias of 127, it reads it as float32 for every program that asks (h5py, h5netcdf,
 xarray, netCDF4), exactly, since float32 holds every bfloat16. That conversion runs number by number; asked for the
 very type the file holds, HDF5 moves the raw bits instead, tens of times faster, and torch views them as its own
 bfloat16.
 
 Only ever round in torch: HDF5's conversion to this type rounds ties away from zero and saturates.
-This module knows no dataset names.
+This module does not depend on dataset names.
 """
 
 import h5py
@@ -40,7 +40,7 @@ def file_type(dtype: torch.dtype) -> h5py.h5t.TypeFloatID:
 
 
 def is_bfloat16(hdf5_type: h5py.h5t.TypeID) -> bool:
-    """Say whether an HDF5 type is bfloat16, in either byte order.
+    """Return whether an HDF5 type is bfloat16, in either byte order.
 
     Examples
     --------
@@ -56,9 +56,9 @@ def is_bfloat16(hdf5_type: h5py.h5t.TypeID) -> bool:
 
 
 def stored_dtype(dataset: h5py.Dataset) -> torch.dtype | None:
-    """Return the torch dtype of the numbers in a dataset, or None if torch has none that is a float.
+    """Return the torch dtype of the numbers in a dataset, or None if torch lacks a float type for them.
 
-    h5py itself calls a bfloat16 dataset float32, which is what it converts to.
+    h5py reports a bfloat16 dataset as float32, the type that it converts to.
     """
     if is_bfloat16(dataset.id.get_type()):
         return torch.bfloat16

@@ -107,7 +107,7 @@ class CaptureSource:
             rows.copy_(stored)
 
     def spans(self) -> Spans | None:
-        """Return where all rows stand in their texts; see `StateSource.spans`."""
+        """Return the characters of all rows in their texts; see `StateSource.spans`."""
         if not {CHAR_START, CHAR_END, TEXT_HASH} <= set(self._file):
             return None
         with translate_errors(self.name, CAPTURE.remedy):

@@ -5,7 +5,7 @@ covered: rows are written in any order, and a checksum of them would have to be 
 
 ``checksum`` covers the contract's attributes, the settings, the shape and type of the states, and ``index_checksum``; that
 one covers every token and sequence. ``placement_checksum`` covers the addresses of the chunks and the attribute
-``coordinates``: it matters to a capture that goes on writing, and not to a reader, since a program may have copied the
+``coordinates``: it matters to a resumed capture, and not to a reader, since a program may have copied the
 states to other addresses.
 """
 
@@ -35,7 +35,7 @@ _BLOCK = 2**18  # values read at a time
 
 
 def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settings: str, index: str) -> str:
-    """Return the checksum of what a file says of itself.
+    """Return the checksum of the header.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _placement(dataset: h5py.Dataset) -> Iterator[bytes]:
 
 
 def commit_record(checksum: str, rows: int, total: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return what is stored for a commit: rows, the sum of their numbers, and a checksum of the two.
+    """Return the record of a commit: the number of rows, the sum of their numbers, and a checksum of both.
 
     Examples
     --------

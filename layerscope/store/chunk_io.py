@@ -33,7 +33,7 @@ class RowWriter:
     Raises
     ------
     FileError
-        The dataset lies otherwise, so rows cannot be put in place.
+        The dataset has another layout.
     """
 
     def __init__(self, dataset: h5py.Dataset, descriptor: int) -> None:

@@ -5,7 +5,7 @@ address that HDF5 names (``H5Dchunk_iter``). Within a chunk, consecutive rows of
 which one call of the operating system moves. Through HDF5 the same rows are gathered state by state, two to three times
 slower and holding Python's lock throughout.
 
-This module knows no dataset names.
+This module does not depend on dataset names.
 """
 
 import itertools

@@ -92,7 +92,7 @@ class DatasetSource:
         return rows if out is None else out.copy_(rows)
 
     def spans(self) -> Spans | None:
-        """Return where all rows stand in their texts; see `StateSource.spans`."""
+        """Return the characters of all rows in their texts; see `StateSource.spans`."""
         wanted = {CHAR_START: TOKEN, CHAR_END: TOKEN, SEQUENCE_ID: SEQUENCE, TEXT_HASH: SEQUENCE}
         if any(self._dataset.get(name, _NOTHING).dims != (dimension,) for name, dimension in wanted.items()):
             return None
@@ -148,5 +148,5 @@ def _stored_dtype(hidden: xarray.DataArray) -> torch.dtype | None:
         return None
     try:
         return read_header(source).layout.store_dtype
-    except FileError:  # no capture of ours: its numbers are as they are shown
+    except FileError:  # not a capture file: the type that xarray shows is the stored one
         return None

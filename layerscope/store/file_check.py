@@ -1,8 +1,7 @@
-"""What a file must contain before anything reads it: a schema, and the check of an open HDF5 file against it.
+"""Compare an open HDF5 file with its schema before anything reads it.
 
-A damaged file can ask for any amount of memory, point to other files, or hold another type under a known name. `check_file`
-looks at the structure only: it reads no data and allocates nothing. It knows no kind of file; the schemas stand with the
-readers.
+A damaged file can request any amount of memory, point to other files, or have another type under a known name. `check_file`
+examines the structure only: it reads no data and allocates nothing. The schemas are in the modules that read the files.
 """
 
 import math
@@ -17,8 +16,8 @@ from layerscope.store.heaps import damaged_heap
 
 __all__ = ["check_file"]
 
-_DEFLATE = 1032  # zlib compresses at most so many bytes to one
-_MOST_PLACES = 2**17  # pieces of data in a file whose heaps are searched: more takes longer than the file is worth
+_DEFLATE = 1032  # the highest compression ratio of zlib
+_MOST_PLACES = 2**17  # pieces of data in a file whose heaps are searched; more would take too long
 _DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
 
 
@@ -39,14 +38,14 @@ def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: in
     file
         Open for reading.
     schema
-        What it must contain.
+        The schema of the file.
     file_bytes
         Size of the file: no variable may be larger, compression considered.
 
     Raises
     ------
     FileError
-        A variable or attribute is missing, has another type, other dimensions or no data of its own in this file.
+        A variable or attribute is missing, has another type, other dimensions, or no data in this file.
     """
     missing = [name for name, one in schema.variables.items() if one.required and name not in file]
     missing += [name for name in schema.required_attributes if name not in file.attrs]
@@ -61,7 +60,7 @@ def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: in
 
 
 def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None:
-    """Return what is wrong with a file, in words. Attributes come last: their text is in heaps."""
+    """Return a description of the first fault of a file. Attributes are checked last: their text is in heaps."""
     stored: list[tuple[int, int]] = []
     for name in file:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -89,7 +88,7 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
 
 
 def _places(dataset: h5py.Dataset) -> list[tuple[int, int]]:
-    """Return where in the file the data of a variable lies, as (address, bytes)."""
+    """Return the places of the data of a variable in the file, as (address, bytes)."""
     places: list[tuple[int, int]] = []
     if dataset.id.get_create_plist().get_layout() == h5py.h5d.CHUNKED:
         if dataset.id.get_num_chunks() > _MOST_PLACES:
@@ -116,7 +115,7 @@ def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_byte
 
 
 def _packing(item: h5py.HLObject) -> str | None:
-    """Name the attribute by which xarray would read other values than are stored; NaN stands for NaN."""
+    """Describe the attribute that makes xarray read other values than the stored ones; a fill value of NaN is allowed."""
     plain = {"scale_factor": 1.0, "add_offset": 0.0}
     for name in ("scale_factor", "add_offset", "_FillValue", "missing_value"):
         if name in item.attrs:
@@ -129,7 +128,7 @@ def _packing(item: h5py.HLObject) -> str | None:
 
 
 def _storage_trouble(dataset: h5py.Dataset, file_bytes: int) -> str | None:
-    """Say that a variable has not all its data in this file; its data is not read."""
+    """Describe a variable whose data is not completely in this file; the data is not read."""
     plan = dataset.id.get_create_plist()
     # Joined captures will be virtual datasets of our own: this is the place to let those through.
     if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
@@ -149,7 +148,7 @@ def _storage_trouble(dataset: h5py.Dataset, file_bytes: int) -> str | None:
 
 
 def _is_dimension_only(dataset: h5py.Dataset) -> bool:
-    """Say whether a dataset only gives a dimension its size; it has no values, and nothing reads it."""
+    """Return whether a dataset only defines the size of a dimension; it has no values and is never read."""
     return "NAME" in dataset.attrs and np.bytes_(dataset.attrs["NAME"]).startswith(_DIMENSION)
 
 
@@ -167,7 +166,7 @@ def _type_trouble(dataset: h5py.Dataset, variable: Variable | None) -> str | Non
 
 
 def _size_trouble(file: h5py.File, schema: FileSchema) -> str | None:
-    """Say that two variables disagree in the size of a dimension that they share."""
+    """Describe a disagreement of two variables in the size of a shared dimension."""
     sizes: dict[str, tuple[int, str]] = {}
     for name in [*(name for name in schema.variables if name in file), *file]:
         variable = schema.of(name)

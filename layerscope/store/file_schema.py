@@ -60,7 +60,7 @@ class FileSchema:
     endings
         Variables that are named after something else, by the ends of their names.
     as_stored
-        Whether values are read without xarray, so that packed ones would be read as they are stored.
+        Whether values are read without xarray, which would unpack packed values.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class FileSchema:
     as_stored: bool = False
 
     def of(self, name: str) -> Variable | None:
-        """Return what is known of a variable: by its name, else by the end of its name."""
+        """Return the variable of this name, or of this end of a name; None if unknown."""
         known = self.variables.get(name)
         return known or next((one for ending, one in self.endings.items() if name.endswith(ending)), None)
 

@@ -1,7 +1,7 @@
-"""NaN, Inf and values outside the storage type: found in one cheap pass, and only then looked for in earnest.
+"""Find NaN, Inf and values outside the storage type in one cheap pass, and locate them only if there are any.
 
 The pass is one `torch.aminmax`: a NaN anywhere makes both ends NaN, and no array of booleans is made.
-This module knows no file: captures that only feed accumulators check their states here too.
+This module does not depend on files: captures that only feed accumulators check their states here too.
 """
 
 import math
@@ -17,7 +17,7 @@ __all__ = ["all_finite", "check_finite"]
 
 
 def all_finite(states: Float[torch.Tensor, "..."]) -> bool:
-    """Say whether no number is NaN or infinite.
+    """Return whether all numbers are finite.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def check_finite(
     Raises
     ------
     CaptureError
-        Names what is wrong, the layer, the sequence and the token, of the first bad row; and the remedy.
+        Names the fault, layer, sequence and token of the first bad row, and the remedy.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def _refuse_too_small(
 
 
 def _fits(states: Float[torch.Tensor, "..."], dtype: torch.dtype) -> bool:
-    """Say whether finite states certainly stay finite in `dtype`; a little above its largest number they still may."""
+    """Return whether finite states certainly stay finite in `dtype`; values slightly above its maximum may round down to it."""
     if states.numel() == 0 or torch.finfo(dtype).max >= torch.finfo(states.dtype).max:
         return True
     low, high = torch.aminmax(states)

@@ -1,8 +1,8 @@
 """HDF5 files that may be damaged: opened for reading, and every error of the libraries translated.
 
 On bytes that they do not expect, HDF5, h5py, h5netcdf and xarray raise almost any class: OSError, RuntimeError, KeyError,
-AttributeError, RecursionError, MemoryError. Whoever reads a file does it inside `translate_errors` or `open_hdf5`, so that
-users see one FileError.
+AttributeError, RecursionError, MemoryError. All reading is done inside `translate_errors` or `open_hdf5`, so that users see
+one FileError.
 """
 
 import errno
@@ -45,7 +45,7 @@ def open_hdf5(path: str | os.PathLike[str], schema: FileSchema) -> Iterator[h5py
 
 
 def open_shared(path: str | os.PathLike[str]) -> h5py.File:
-    """Open a file for reading without being in the way of a program that writes it: what is read changes in place only."""
+    """Open a file for reading while another program may write it; the parts that are read change in place only."""
     try:
         return h5py.File(path, "r", locking=False)
     except OSError:  # HDF5 allows one way of locking in a process, and this one has the file open in the usual way
@@ -83,7 +83,7 @@ def require_regular_file(path: Path, kind: str) -> None:
     Raises
     ------
     FileError
-        Says which.
+        Names the reason.
     """
     if not path.exists():
         raise FileError(missing_file(path))
@@ -108,9 +108,9 @@ def translate_errors(
     remedy
         The second line.
     problem
-        What to say instead of that the file is damaged.
+        The problem, if it is not that the file is damaged.
     of
-        The class of errors that is meant: whatever a library makes of bytes that it did not expect.
+        The class of errors to translate; by default all.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""What a capture file says of itself, and whether it is a capture at all.
+"""Read the header of a capture file, and check that it is a capture.
 
-Every way of opening a capture comes through here, so that a file that is missing, foreign, truncated or unfinished is
-refused in one place with the same words.
+Every way to open a capture uses this module, so a file that is missing, foreign, truncated or unfinished is refused in one
+place with one message.
 """
 
 import json
@@ -87,7 +87,7 @@ class CaptureHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> CaptureHeader:
-    """Read what a capture file says of itself, finished or not, also while it is being written.
+    """Read the header of a capture file, finished or not, even while it is being written.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_header(path: str | os.PathLike[str]) -> CaptureHeader:
     """
     try:
         return _read(Path(path))
-    except FileError:  # a commit that falls between the bytes of what is read looks like damage: look once more
+    except FileError:  # a commit during the read looks like damage: read once more
         return _read(Path(path))
 
 
@@ -111,7 +111,7 @@ def require_complete(header: CaptureHeader) -> None:
     Raises
     ------
     FileError
-        With how far it got, and how to go on.
+        States the progress and how to continue.
     """
     if not header.complete:
         raise FileError(
@@ -177,7 +177,7 @@ def _header(path: Path, file: h5py.File) -> CaptureHeader:
 
 
 def _checked(path: Path, file: h5py.File, attributes: Mapping[str, Attribute], settings: str) -> str | None:
-    """Return the header's checksum after comparing it; None in files that have none."""
+    """Return the header's checksum after comparing it; None in files without one."""
     private = file[TOKEN].attrs if TOKEN in file else {}
     if CHECKSUM not in private:
         return None

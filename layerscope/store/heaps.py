@@ -23,7 +23,7 @@ def damaged_heap(path: str | os.PathLike[str], stored: Iterable[tuple[int, int]]
     path
         The file.
     stored
-        Where the data of variables lies, as (address, bytes): not searched.
+        The places of the data of variables, as (address, bytes); they are not searched.
 
     Examples
     --------

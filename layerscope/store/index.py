@@ -1,4 +1,4 @@
-"""The tokens of every text, spilled to nameless temporary files while the texts stream by.
+"""Store the tokens of every text in nameless temporary files while the texts stream.
 
 A capture reads its texts once: it must know how many rows there will be before the file is laid out, and needs all
 tokens of a text again when the model runs, also of texts of which only some rows are stored. Five append-only files
@@ -7,7 +7,7 @@ for), the ids of the sequences, and one record per sequence.
 They have no names (the system removes them with the process, however it dies), and in memory there is one buffer a
 file, however many the texts.
 
-This module knows nothing of HDF5.
+This module does not use HDF5.
 """
 
 import os
@@ -80,7 +80,7 @@ class SequenceIndex:
     folder
         Where the nameless files lie; 4 bytes for each token and each row. The system's temporary folder by default.
     spans
-        Whether each token comes with the characters it stands for; 8 bytes more for each row.
+        Whether each token has the range of its characters; 8 bytes more for each row.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The capture file as it stands before the first row: everything but the rows.
+"""Create a capture file with everything except its rows.
 
 All of HDF5's bookkeeping is written here, once. The states get their place on disk at once (early allocation) and no
 fill value is written into it, so that rows can later be put in place without HDF5 changing any of its metadata: that is
@@ -73,7 +73,7 @@ class CaptureLayout:
     final_norm
         Whether the state after the final norm is stored too.
     spans
-        Whether the characters that each token stands for are stored too.
+        Whether the range of characters of each token is stored too.
 
     Examples
     --------
@@ -95,12 +95,12 @@ class CaptureLayout:
 
     @property
     def display_names(self) -> tuple[str, ...]:
-        """The layers as messages name them; a stage may stand in a schedule many times, so its place is told too."""
+        """The layers as named in messages; a stage may occur many times in a schedule, so its number is included."""
         named = zip(self.layer, self.layer_name, strict=True)
         return tuple(name if name[0].isalpha() else f"{layer}, after stage {name}" for layer, name in named)
 
     def forecast_bytes(self, tokens: int, sequences: int) -> int:
-        """Return the bytes a file of so many rows and sequences will take."""
+        """Return the size in bytes of a file with this number of rows and sequences."""
         states = forecast_bytes(
             tokens, len(self.layer), self.width, self.store_dtype, final_norm=self.final_norm, sequences=sequences
         )
@@ -118,7 +118,7 @@ def lay_out(
     attributes: Mapping[str, Attribute],
     settings: Mapping[str, Setting],
 ) -> None:
-    """Write a capture file that has everything but its rows, and says that it is not complete.
+    """Write a capture file with everything except its rows, marked as incomplete.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _write_private(file: h5py.File, attributes: Mapping[str, Attribute], setting
 def _write_dimensions(file: h5py.File, layout: CaptureLayout, index: SequenceIndex) -> None:
     file.create_dataset(LAYER, data=np.array(layout.layer), dtype=INDEX_DTYPES[LAYER]).make_scale(LAYER)
     for name, size in ((TOKEN, index.rows), (FEATURE, layout.width), (SEQUENCE, index.sequences)):
-        # Never written to, so it takes no space: HDF5 allocates contiguous datasets with their first number.
+        # Never written, so it uses no space: HDF5 allocates contiguous datasets with their first number.
         file.create_dataset(name, shape=(size,), dtype=">f4").make_scale(dimension_only(size))
     names = file.create_dataset(LAYER_NAME, data=list(layout.layer_name), dtype=h5py.string_dtype())
     names.dims[0].attach_scale(file[LAYER])

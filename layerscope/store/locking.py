@@ -1,7 +1,7 @@
-"""Locks of the operating system, and file systems that have none.
+"""Use locks of the operating system, and continue with a warning on file systems without locks.
 
-Network drives may answer a lock with "no locks available" or "not implemented". Nothing that a user does to the file changes
-that, so the work goes on without the lock, and a warning says what is not excluded any more.
+Network drives may answer a lock with "no locks available" or "not implemented". The user cannot change that, so the work
+continues without the lock, and a warning names the remaining risk.
 """
 
 import errno
@@ -25,7 +25,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def has_no_locks(error: OSError) -> bool:
-    """Say whether an error means that the file system has no locks."""
+    """Return whether an error means that the file system has no locks."""
     return error.errno in _NO_LOCKS
 
 
@@ -48,7 +48,7 @@ def lock(descriptor: int, path: Path) -> None:
 
 
 def open_lockable(path: str | os.PathLike[str], mode: str, **options: Any) -> h5py.File:
-    """Open an HDF5 file; without HDF5's own lock where the file system has none."""
+    """Open an HDF5 file; without HDF5's lock if the file system lacks locks."""
     return lockable(lambda locking: h5py.File(path, mode, locking=locking, **options))
 
 
@@ -63,7 +63,7 @@ def lockable(opened: Callable[[bool | None], _Opened]) -> _Opened:
 
 
 def connect(path: Path, **options: Any) -> sqlite3.Connection:
-    """Open an SQLite database; without SQLite's locks where the file system has none.
+    """Open an SQLite database; without SQLite's locks if the file system lacks locks.
 
     SQLite reports a lock that the file system refuses as one that another process holds, so this asks the file system.
     """

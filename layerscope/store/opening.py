@@ -1,4 +1,4 @@
-"""A capture file as a lazy xarray.Dataset: what plain xarray gives, after making sure that it is a finished capture."""
+"""Open captures: as a lazy xarray.Dataset for users, as a source of rows for measures."""
 
 import os
 
@@ -17,10 +17,9 @@ __all__ = ["open_capture", "open_source"]
 
 @checked
 def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> xarray.Dataset:
-    """Open a capture file lazily; nothing but the dimension ``layer`` is read before it is asked for.
+    """Open a capture file lazily: only the dimension ``layer`` is read at once.
 
-    The same as ``xarray.open_dataset(path, engine="h5netcdf")``, which needs no LayerScope, but sure to be a finished
-    capture.
+    The same as ``xarray.open_dataset(path, engine="h5netcdf")``, after checking that the file is a finished capture.
 
     Parameters
     ----------
@@ -32,8 +31,8 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
     Returns
     -------
     xarray.Dataset
-        ``hidden(token, layer, feature)`` and its coordinates; a stored bfloat16 comes as float32. Close it after use. What can
-        be asked of it is at ``ds.layerscope``: see `layerscope.accessor.LayerScopeAccessor`.
+        ``hidden(token, layer, feature)`` and its coordinates; a stored bfloat16 comes as float32. Close it after use. Its
+        methods are at ``ds.layerscope``: see `layerscope.accessor.LayerScopeAccessor`.
 
     Raises
     ------
@@ -49,7 +48,7 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
 
 
 def open_source(capture: str | os.PathLike[str] | xarray.Dataset) -> CaptureSource | DatasetSource:
-    """Open what a measure reads: a finished capture file, or a Dataset as it stands.
+    """Open a finished capture file, or a Dataset with all selections applied, as a source of rows.
 
     Raises
     ------

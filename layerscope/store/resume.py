@@ -1,4 +1,4 @@
-"""What a resumed capture must agree in: the settings it was begun with, and the texts, token by token."""
+"""Check that the settings and texts of a resumed capture match those of its file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ __all__ = ["check_index", "first_difference", "refuse_other_settings"]
 
 
 def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> str | None:
-    """Name the first setting in which an unfinished capture differs from the one asked for.
+    """Describe the first setting in which an unfinished capture differs from the requested one.
 
     Parameters
     ----------
     stored
         Of the file; its order counts for nothing.
     wanted
-        Of the call, in the order in which differences are told.
+        Of the call, in the order of comparison.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting
 
 
 def refuse_other_settings(path: Path, stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> None:
-    """Refuse to go on with a file that was begun with other settings.
+    """Refuse to resume a file that was begun with other settings.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _difference_in(file: h5py.File, block: IndexBlock) -> str | None:
         (SEQUENCE_ID, file[SEQUENCE_ID].asstr()[sequences], np.array(block.sequence_id, dtype=object)),
         (SEQUENCE_LENGTH, file[SEQUENCE_LENGTH][sequences], block.sequence_length),
     ]
-    if block.spans is not None:  # the same tokens may be spelt otherwise, and stand at other characters
+    if block.spans is not None:  # the same tokens may be spelt otherwise, and have other characters
         of_sequences.append((TEXT_HASH, file[TEXT_HASH][sequences], block.text_hash))
     for name, stored, got in of_sequences:
         wrong = np.flatnonzero(stored != got)

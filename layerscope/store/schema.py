@@ -1,4 +1,4 @@
-"""Names, dtypes and attributes of a capture file: the only place where they stand.
+"""The schema of a capture file: names, dtypes and attributes.
 
 A capture file is an HDF5 file that xarray opens without LayerScope::
 
@@ -20,7 +20,7 @@ The attribute ``coordinates`` of the first two names what labels their axes.
 
 What only ``--resume`` needs, the committed rows, the settings and the checksums, is kept in attributes of the dimension
 scale ``token``: there neither xarray nor netCDF4 shows it, and the attributes of the file remain those of the contract.
-This module knows nothing of files being open.
+This module opens no file.
 """
 
 from collections.abc import Mapping

@@ -52,12 +52,12 @@ class StateSource(Protocol):
     ) -> Float[torch.Tensor, "token layer feature"]:
         """Return the rows from `start` up to `stop`; in `out`, if given, which must have just that shape and `dtype`.
 
-        New memory costs more than the reading: whoever reads a file piece by piece gives the same `out` each time.
+        New memory costs more than the reading: to read a file in pieces, pass the same `out` each time.
         """
         ...
 
     def spans(self) -> Spans | None:
-        """Return where all rows stand in their texts, or None if the capture was not asked to keep that."""
+        """Return the characters of all rows in their texts, or None if the capture lacks spans."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""Which characters of which text the rows of a capture stand for: what two tokenizers have in common.
+"""The characters of each row in its text, by which captures of two tokenizers are aligned.
 
-This module knows arrays; it knows no file.
+This module does not depend on files.
 """
 
 from dataclasses import dataclass

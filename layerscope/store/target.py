@@ -1,7 +1,7 @@
 """The output path of a capture: locked against a second writer, and cleared of the remains of a killed capture.
 
-A file is laid out under a temporary name and takes its final place in one step, so an existing file is replaced only while the
-lock is held and only by a file that is ready for its rows. On a file system without locks the capture continues with a warning.
+A file is laid out under a temporary name and takes its final place in one step, so an existing file is replaced only under
+the lock and only by a file that is ready for its rows. On a file system without locks the capture continues with a warning.
 """
 
 import os

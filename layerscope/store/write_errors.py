@@ -1,4 +1,4 @@
-"""A file that cannot be written: what the system or HDF5 raises, in words that say what to do."""
+"""Translate errors on writing a capture file into messages with a remedy."""
 
 import errno
 import os
@@ -13,14 +13,14 @@ __all__ = ["translate_write_errors"]
 
 @contextmanager
 def translate_write_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a CaptureError.
+    """Translate errors inside the context into a CaptureError.
 
     Parameters
     ----------
     path
         The file.
     what
-        What is being done to it: open, write, close.
+        The operation: open, write, close.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def translate_write_errors(path: Path, what: str) -> Iterator[None]:
     except BlockingIOError as error:
         raise CaptureError(f"{path} is open in another program\nclose it there, and go on with --resume") from error
     except (OSError, RuntimeError) as error:
-        number = error.errno if isinstance(error, OSError) else None  # h5py finds it in what HDF5 says
+        number = error.errno if isinstance(error, OSError) else None  # h5py extracts it from HDF5's message
         if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             remedy = "free some disk, and go on with --resume"
         elif number in (errno.EACCES, errno.EPERM, errno.EROFS):

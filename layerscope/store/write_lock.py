@@ -1,9 +1,9 @@
 """Lock an output path against a second writer.
 
 The lock is the operating system's (``flock``), on a separate file next to the output, because the output itself may not exist yet
-and is replaced while the lock is held. It ends with its process, so the lock file of a killed process blocks nobody.
+and is replaced under the lock. The lock ends with its process, so the lock file of a killed process does not block others.
 
-The package ``filelock`` does not fit: on a file system without locks it raises, or falls back to a lock that consists of the
+The package ``filelock`` does not fit: it leaves the lock file in place, and without ``flock`` it falls back to a lock by the
 existence of a file, which a killed process leaves behind.
 """
 

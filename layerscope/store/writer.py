@@ -1,4 +1,4 @@
-"""A capture file being written: rows in any order, commits, resuming, finishing.
+"""Write a capture file: rows in any order, commits, resuming, finishing.
 
 The life of a file, as a driver sees it::
 
@@ -14,14 +14,14 @@ The life of a file, as a driver sees it::
                     writer.commit()
                 writer.finish()
 
-and, when ``header = read_header(target.path)`` says that it is not complete and the capture is to go on::
+and, when ``header = read_header(target.path)`` is incomplete and the capture is resumed::
 
             difference = first_difference(header.settings, wanted)         # refuse if there is one
             with CaptureWriter.resume(target, index) as writer:            # refuses other texts
-                ...                                                        # go on after writer.committed_rows rows
+                ...                                                        # continue after writer.committed_rows rows
 
-Rows are counted in the order in which they are written, so with the same plan of batches `committed_rows` says
-how many batches are in the file: the counter needs no other unit.
+Rows are counted in the order in which they are written, so with the same plan of batches `committed_rows`
+gives the number of batches in the file.
 
 Why a kill loses nothing. The file is laid out under a temporary name, closed, and only then put in the target's
 place. From then on HDF5's metadata never changes; rows go to places that exist. Two attributes change, each in place
@@ -29,7 +29,7 @@ within one header block, in one write: ``committed`` after the rows it counts, a
 of a batch that was cut short are written again by the resumed capture. Both attributes end the same whether or not
 there was a kill, so the finished files are equal.
 
-This module knows neither models nor texts.
+This module depends on neither models nor texts.
 """
 
 import os
@@ -88,7 +88,7 @@ class CaptureWriter:
     tokens
         Rows the finished file has.
     committed_rows
-        Rows known to be in the file, whatever happens.
+        Rows that are certainly in the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,12 +124,12 @@ class CaptureWriter:
         attributes: Mapping[str, Attribute],
         settings: Mapping[str, Setting],
     ) -> "CaptureWriter":
-        """Lay out a new file, put it in the target's place, whatever was there, and open it for its rows.
+        """Lay out a new file, replace any file at the output path, and open it for its rows.
 
         Parameters
         ----------
         target
-            Entered, so that its lock is held.
+            Entered and therefore locked.
         layout
             What a row consists of.
         index
@@ -156,7 +156,7 @@ class CaptureWriter:
         Parameters
         ----------
         target
-            Entered, so that its lock is held.
+            Entered and therefore locked.
         index
             Of the texts given now, which must be those the capture was begun with, token by token.
 
@@ -190,7 +190,7 @@ class CaptureWriter:
         ------
         CaptureError
             NaN, Inf, or a number outside the storage type (layer, sequence and token are named); rows other than the
-            file expects; a full disk. What was committed stays; the capture can be resumed.
+            file expects; a full disk. Committed rows stay; the capture can be resumed.
         """
         if not self._file:
             raise ValueError(f"{self.path} is closed")
@@ -206,7 +206,7 @@ class CaptureWriter:
         self._written += (len(rows), int(rows.row.sum()))
 
     def commit(self) -> None:
-        """Count all rows written so far as safely written: a resumed capture goes on after them."""
+        """Record all rows written so far: a resumed capture continues after them."""
         with translate_write_errors(self.path, "write"):
             self._committed.write(commit_record(self._checksum, *self._written.tolist()))
             self._file.flush()
@@ -271,7 +271,7 @@ class CaptureWriter:
 
 
 def _require_resumable(path: Path) -> None:
-    """Refuse to go on in a file whose index or chunks are not those that were laid out."""
+    """Refuse to resume a file whose index or chunks differ from those that were laid out."""
     with opened(path) as file:
         private = file[TOKEN].attrs if TOKEN in file else {}
         if CHECKSUM not in private:
