@@ -69,7 +69,12 @@ FIGURE_KINDS = (
     Thumbnail("loops", "Loss against loops and affected blocks.", _LOOPS, "loops.nc --quantity loss"),
 )
 
-_OPENING = """# Gallery
+_OPENING = """---
+hide:
+  - toc
+---
+
+# Gallery
 
 Find the figure you need and copy the command that draws it. `$MODEL` is any [model](guide.md#models);
 `run.h5` is a [capture](quickstart.md) of it. Every command writes a `.pdf`; `--output` takes `.svg` and `.png` too.
