@@ -253,3 +253,9 @@ def test_no_cross_stands_under_an_interval(with_examples):
     assert hidden
     assert not set(hidden) & {(round(along), round(up)) for along, up in crosses}
     assert len(crosses) + len(hidden) == (found.above == 0).sum()
+
+
+def test_a_sweep_cut_to_some_of_its_examples_is_refused():
+    sweep = synthetic(specs(variants=["looped_parallel"], loops=(2, 3)))
+    with pytest.raises(UsageError, match="the dataset has 1 of the 40 examples"):
+        figures.loops(sweep.isel(example=[0]), "loss")

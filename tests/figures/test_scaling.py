@@ -100,6 +100,8 @@ def test_unknown_parameters_leave_the_states():
     [
         (lambda dataset: dataset.isel(layer=slice(0, 1)), "fewer layers than its models have states"),
         (lambda dataset: dataset.drop_vars("segment"), "lacks 'segment'"),
+        (lambda dataset: dataset.isel(segment=[0, 2]), "lacks the segment middle"),
+        (lambda dataset: dataset.isel(form=[1]), "lacks the form constant, affine, logarithmic"),
     ],
 )
 def test_what_is_no_whole_scaling_is_refused(hurt, words):

@@ -193,6 +193,11 @@ def tasks_of(sweep: xr.Dataset, task: str | None = None) -> list[str]:
     if "task" not in sweep.coords:
         raise UsageError("this is no sweep: its tasks have no names\nmake one with layerscope sweep")
     require_variables(sweep, "sweep: make one with layerscope sweep, or ls.sweep", _DIMS, text=_TEXT)
+    if {"example", "examples"} <= set(sweep.sizes) | set(sweep.variables) and sweep["examples"].max() > sweep.sizes[
+        "example"
+    ]:
+        held, scored = sweep.sizes["example"], int(sweep["examples"].max())
+        raise UsageError(f"the dataset has {held} of the {scored} examples that were scored\nselect all examples")
     known = [str(name) for name in sweep["task"].values]
     if task is None:
         return known

@@ -8,6 +8,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
+from layerscope.cross_model.scaling_dataset import SEGMENTS
+from layerscope.cross_model.scaling_fits import FORMS
 from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.figures.parts.figure import Figure, place_axes, wrapped
@@ -117,6 +119,11 @@ def _reading(dataset: xr.Dataset, measure: str | None, exclude_first: int | None
     )
     if int(dataset.states.max()) > min(dataset.sizes["layer"], dataset.sizes["layer_other"]):
         raise UsageError("this scaling has fewer layers than its models have states: make it anew, or take all layers")
+    for label, known in (("segment", SEGMENTS), ("form", FORMS)):
+        if missing := [name for name in known if name not in dataset[label].values]:
+            raise UsageError(
+                f"this scaling lacks the {label} {', '.join(missing)}\nselect all of them, or make it again"
+            )
     names = dataset.measure.values.tolist()
     name = measure or ("cosine" if "cosine" in names else names[0])
     if name not in names:
