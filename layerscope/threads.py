@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
+from queue import Queue
 from threading import Barrier
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, TypeVar
 
 import torch
 
-__all__ = ["ThreadPool", "single_threaded_workers", "thread_pool"]
+__all__ = ["BackgroundConsumer", "ThreadPool", "single_threaded_workers", "thread_pool"]
 
 _MOST = 8
 _Item = TypeVar("_Item")
@@ -55,6 +57,65 @@ class ThreadPool:
     def submit_read(self, job: Callable[[], _Result]) -> "Future[_Result]":
         """Run a job in the reading thread."""
         return self._reader.submit(job)
+
+
+class BackgroundConsumer(Generic[_Item]):
+    """Call a function on each item in a background thread, in order.
+
+    The queue has room for one item, so memory stays bounded: one item is being consumed, one waits, and the caller makes the
+    next. An exception of the function is raised in the calling thread, at the next `put` or at the end.
+
+    Parameters
+    ----------
+    consume
+        Called with each item.
+    name
+        Name of the thread.
+
+    Examples
+    --------
+    >>> seen = []
+    >>> with BackgroundConsumer(seen.append, "example") as consumer:
+    ...     consumer.put(1)
+    ...     consumer.put(2)
+    >>> seen
+    [1, 2]
+    """
+
+    def __init__(self, consume: Callable[[_Item], None], name: str) -> None:
+        self._consume = consume
+        self._queue: Queue[_Item | None] = Queue(maxsize=1)
+        self._failure: BaseException | None = None
+        self._thread = single_threaded_workers(1, name)
+
+    def put(self, item: _Item) -> None:
+        """Add an item to the queue, waiting until there is room."""
+        self._queue.put(item)
+        self._raise()
+
+    def __enter__(self) -> "BackgroundConsumer[_Item]":
+        self._thread.submit(self._work)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.shutdown()
+        if error is None:
+            self._raise()
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._failure is None:
+                try:
+                    self._consume(item)
+                except BaseException as failure:  # raised again in the calling thread
+                    self._failure = failure
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
 
 def thread_pool() -> ThreadPool:

@@ -1,5 +1,5 @@
-"""From model and texts to states: backends behind one protocol, one driver, sinks.
+"""Capture hidden states: run a model over texts and record the states of its layers.
 
-`layerscope.capturing.protocol` says what a backend is, `backends` lists them, `driver` runs one over texts, `capture` is
-the front door that writes a file.
+`capture` is the public function, `options` its options, `request` the options resolved for one model, and `driver` the loop
+over batches. A `protocol.Backend` reads the states of the running model; `backends` lists the three.
 """

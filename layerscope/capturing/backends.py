@@ -1,4 +1,7 @@
-"""The backends, by name, and the families each declares. Data only; a backend's library loads when it is used."""
+"""The table of capture backends: their names, and the model families that each supports.
+
+A backend's library is imported when the backend is used.
+"""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,7 +16,7 @@ __all__ = ["BACKENDS", "BackendRecord", "backend_for"]
 
 @dataclass(frozen=True)
 class BackendRecord:
-    """A backend: its name on the command line, where it lives, and the families it runs, under any schedule or none."""
+    """One row of the table: a backend's name on the command line, its class, and the model families that it supports."""
 
     name: str
     module: str
@@ -21,7 +24,7 @@ class BackendRecord:
     families: frozenset[str]
 
     def load(self) -> Backend:
-        """Import the backend and make one."""
+        """Import the backend and return an instance."""
         backend: Backend = getattr(import_module(self.module), self.cls)()
         return backend
 
@@ -44,20 +47,20 @@ BACKENDS: dict[str, BackendRecord] = {
 
 
 def backend_for(name: str, model: Model) -> Backend:
-    """Return the backend called `name`, if it runs the model's family.
+    """Return the backend called `name`, if it supports the model's family.
 
     Raises
     ------
     UsageError
-        No backend of that name.
+        There is no backend of that name.
     CaptureError
-        The backend does not run this family.
+        The backend does not support this family.
     """
     if name not in BACKENDS:
         raise unknown_name("backend", name, BACKENDS)
     record = BACKENDS[name]
     if model.architecture.family not in record.families:
         raise CaptureError(
-            f"{model.name}: the {name} backend does not run {model.architecture.family} models: use --backend hooks"
+            f"{model.name}: the {name} backend does not support {model.architecture.family} models: use --backend hooks"
         )
     return record.load()

@@ -1,17 +1,17 @@
-"""The front door of capturing: a model, some texts, and a file or accumulators that take their states."""
+"""Capture the hidden states of a model over texts, into a file, into accumulators, or both."""
 
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from layerscope.arguments import Stream, checked
-from layerscope.capturing.driver import run
+from layerscope.capturing.driver import run_batches
+from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
-from layerscope.capturing.settings import settings_of
 from layerscope.errors import TextsError, UsageError
 from layerscope.models.identity import identify
 from layerscope.models.model import Model
@@ -29,10 +29,10 @@ from layerscope.texts.offsets import own_characters
 from layerscope.texts.sources import open_texts
 from layerscope.texts.tokens import TokenStream, tokenize
 
-__all__ = ["capture", "into_sinks"]
+__all__ = ["capture", "capture_to_sinks"]
 
 _COMMIT_SECONDS = 2.0
-"""How much work a kill may cost; a commit takes milliseconds."""
+"""Seconds of work that a kill can lose; a commit takes milliseconds."""
 
 
 @checked
@@ -59,50 +59,50 @@ def capture(
     seed: int = 0,
     device: str | None = None,
 ) -> CaptureReport:
-    """Run a model over texts and keep the states of its layers, in a file, in accumulators, or both.
+    """Run a model over texts and record the hidden states of its layers, in a file, in accumulators, or both.
 
-    State 0 is the residual stream entering the first block, state l the stream leaving block l-1; the last one is before the
-    final norm. Rows stand in input order, padding is never stored, and the vocabulary head is never run.
+    State 0 is the residual stream that enters the first block, state l the stream that leaves block l-1. The last state is
+    taken before the final norm. Rows are in input order, padding is not stored, and the vocabulary head does not run.
 
     Parameters
     ----------
     model
-        A loaded model, or what `layerscope.load_model` takes.
+        A loaded model, or a source that `layerscope.load_model` takes.
     texts
-        ``"builtin:passages"``, a ``.txt`` or ``.jsonl`` file (also ``.gz``), ``"hf:DATASET/SPLIT"``, or texts themselves.
+        ``"builtin:passages"``, a ``.txt`` or ``.jsonl`` file (also ``.gz``), ``"hf:DATASET/SPLIT"``, or an iterable of texts.
     output
-        The capture file. None keeps no states: the sinks see them go by.
+        The capture file. With None, no states are stored: only the sinks receive them.
     sinks
-        Accumulators with an ``update(rows)`` method, such as `layerscope.measures.streaming.Statistics`. They see rows in
-        the order of the batches, not of the texts.
+        Accumulators with an ``update(rows)`` method, such as `layerscope.measures.streaming.Statistics`. They receive rows
+        in the order of the batches, not of the texts.
     text_field, limit
-        Field of a ``.jsonl`` line that holds the text; how many texts to take.
+        Field of a ``.jsonl`` line that contains the text; maximum number of texts.
     max_length
-        Longest sequence in tokens; the model's context without it. A longer text is cut, counted and said.
+        Maximum sequence length in tokens; by default the context length of the model. Longer texts are truncated, with a
+        warning.
     backend
         ``"hooks"``, ``"nnsight"`` or ``"transformer-lens"``.
     schedule
-        What runs in place of the blocks, such as ``"skip:12"``; see `layerscope.execution.scheduled.scheduled`. The states are
-        then those before the first stage and after each one.
+        Layer schedule that runs in place of the blocks, such as ``"skip:12"``; see `layerscope.scheduled`. The states are
+        then those before the first stage and after each stage.
     dtype, device
-        Passed on to `layerscope.load_model` when `model` is not loaded yet.
+        Passed to `layerscope.load_model` when `model` is not loaded yet.
     store_dtype
-        ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        Storage type: ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     layers
-        States to keep, such as ``"0,5-10"``; all of them without.
+        States to record, such as ``"0,5-10"``; all states by default.
     tokens
-        ``"all"``, ``"last"``, or ``"sample:K"``: K tokens of each sequence, drawn from (seed, sequence).
+        Tokens to record: ``"all"``, ``"last"``, or ``"sample:K"``, a sample of K tokens of each sequence.
     batch_tokens
-        Tokens of a batch, padding included.
+        Number of tokens in a batch, padding included.
     final_norm
-        Also keep the state after the final norm.
+        Also record the output of the final norm.
     spans
-        Also keep, in the file, which characters of its text each token stands for: what it takes to compare with a model
-        of another tokenizer.
+        Also store the character span of each token, which is required to compare models with different tokenizers.
     resume, overwrite
-        Go on with an unfinished file; replace an existing one.
+        Continue an unfinished file; replace an existing file.
     seed
-        Of the token sample.
+        Random seed of the token sample.
 
     Returns
     -------
@@ -111,93 +111,125 @@ def capture(
     Raises
     ------
     UsageError
-        Options that make no sense, or an existing output without `resume` or `overwrite`.
+        The options are invalid, or `output` exists and neither `resume` nor `overwrite` is given.
     ModelError, TextsError, ScheduleError
-        The model or the texts cannot be used, or the model has no such schedule.
+        The model or the texts cannot be read, or the schedule is not valid for the model.
     CaptureError
-        The capture cannot start or go on: too little disk, another writer, NaN or Inf, other settings than the file's.
+        The capture cannot run: the disk is too small, another process writes the file, a state is NaN or Inf, or the file to
+        resume has other settings.
 
     Examples
     --------
-    >>> import layerscope as ls, tempfile, transformers
-    >>> from layerscope.models.loading import wrap_module
+    >>> import layerscope as ls
     >>> ls.capture("nobody/nothing.gguf", ["one text"], "out.h5")
     Traceback (most recent call last):
         ...
     layerscope.errors.ModelError: nobody/nothing.gguf: there is no such file, nor a folder nobody
     """
-    if output is None and not sinks:
+    options = CaptureOptions.from_arguments(locals())
+    if output is None:
+        _check_sinks(sinks, resume, overwrite, spans)
+        return capture_to_sinks(prepare(model, texts, options), sinks)
+    path = _check_output(Path(output), (model, texts), resume, overwrite)
+    if resume and (report := _report_if_complete(path, model, texts, options)):
+        return report
+    return _capture_to_file(prepare(model, texts, options), path, sinks, resume)
+
+
+def _check_sinks(sinks: Sequence[Sink], resume: bool, overwrite: bool, spans: bool) -> None:
+    if not sinks:
         raise UsageError("a capture needs an output file or sinks: give one")
-    _check_output(output, (model, texts), resume, overwrite, spans)
-    options: dict[str, Any] = {
-        "text_field": text_field,
-        "limit": limit,
-        "max_length": max_length,
-        "backend": backend,
-        "schedule": schedule,
-        "store_dtype": store_dtype,
-        "layers": layers,
-        "tokens": tokens,
-        "batch_tokens": batch_tokens,
-        "final_norm": final_norm,
-        "spans": spans,
-        "seed": seed,
-    }
-    if output is not None and resume:
-        done = _done_before(Path(output), model, texts, dtype or "float32", options)
-        if done is not None:
-            CaptureTarget(output).clear()
-            return done
-    request = prepare(model, texts, dtype=dtype, device=device, **options)
-    return into_sinks(request, sinks) if output is None else _into_file(request, Path(output), sinks, resume)
+    _check_exclusive(resume, overwrite)
+    if spans:
+        raise UsageError("--spans stores the character span of each token in the capture file: give an --output")
 
 
-def _done_before(path: Path, model: Any, texts: Any, dtype: str, options: Mapping[str, Any]) -> CaptureReport | None:
-    """Find that a file is complete, and the one asked for, before the model is loaded; None leaves it to what comes after."""
+def _check_output(path: Path, inputs: tuple[object, ...], resume: bool, overwrite: bool) -> Path:
+    _check_exclusive(resume, overwrite)
+    if writable(path, *inputs).exists() and not (resume or overwrite):
+        raise UsageError(
+            f"{path} exists already: give --resume to continue it, --overwrite to replace it, or another --output"
+        )
+    return path
+
+
+def _check_exclusive(resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other: continue the file, or replace it")
+
+
+def _report_if_complete(path: Path, model: Any, texts: Any, options: CaptureOptions) -> CaptureReport | None:
+    """Return the report on a complete file with these options, without loading the model; None for any other file."""
     if not (path.exists() and isinstance(model, str | os.PathLike) and isinstance(texts, str | os.PathLike)):
         return None
     header = read_header(path)
     if not header.complete:
         return None
-    who, name = identify(model), open_texts(texts, field=options["text_field"], limit=options["limit"]).name
+    identity, source = identify(model), open_texts(texts, field=options.text_field, limit=options.limit)
 
-    def differs(weights: str) -> bool:
-        return first_difference(header.settings, settings_of(who.name, weights, dtype, name, **options)) is not None
+    def matches(weights: str) -> bool:
+        settings = options.settings(identity.name, weights, options.dtype or "float32", source.name)
+        return first_difference(header.settings, settings) is None
 
-    # The weights last: to tell them, all of their files are read.
-    if differs(str(header.settings.get("weights"))) or differs(who.fingerprint()):
+    # The hash of the weights comes last: it reads all their files.
+    if not (matches(str(header.settings.get("weights"))) and matches(identity.fingerprint())):
         return None
+    CaptureTarget(path).clear()
     return CaptureReport.of_complete(header)
 
 
-def _check_output(
-    output: str | os.PathLike[str] | None, inputs: tuple[object, ...], resume: bool, overwrite: bool, spans: bool
-) -> None:
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other: go on with the file, or replace it")
-    if output is None:
-        if spans:
-            raise UsageError("--spans keeps the characters of each token in the capture file: give an --output")
-        return
-    path = writable(Path(output), *inputs)
-    if path.exists() and not (resume or overwrite):
-        raise UsageError(
-            f"{path} exists already: give --resume to go on with it, --overwrite to replace it, or another --output"
-        )
+def capture_to_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
+    """Run a capture without a file; see `capture`."""
+    with SequenceIndex() as index:
+        stream = _tokenize_into(index, request)
+        started = time.perf_counter()
+        run_batches(request, index, _CheckedSinks(request, index, sinks))
+        return _report(None, index, stream, request, started)
 
 
-def _fill(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
-    """Tokenize all texts into the index, and say what was cut."""
-    model = request.model
+def _capture_to_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resume: bool) -> CaptureReport:
+    with CaptureTarget(path) as target:
+        resuming = resume and path.exists()
+        if resuming:
+            header = read_header(path)
+            refuse_other_settings(path, header.settings, request.settings)
+            if header.complete:
+                return CaptureReport.of_complete(header)
+            if sinks and header.committed_rows:
+                raise UsageError(
+                    f"{path}: the sinks would miss {header.committed_rows:,} rows captured earlier; analyze the file instead"
+                )
+        with SequenceIndex(target.folder, spans=request.options.spans) as index:
+            stream = _tokenize_into(index, request)
+            started = time.perf_counter()
+            with _open_writer(request, target, index, stream, resuming) as writer:
+                run_batches(request, index, _FileAndSinks(writer, sinks), done_rows=writer.committed_rows)
+                writer.finish()
+            return _report(path, index, stream, request, started)
+
+
+def _open_writer(
+    request: CaptureRequest, target: CaptureTarget, index: SequenceIndex, stream: TokenStream, resuming: bool
+) -> CaptureWriter:
+    if resuming:
+        return CaptureWriter.resume(target, index)
+    layout = request.layout
+    check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
+    return CaptureWriter.create(target, layout, index, request.attributes(stream), request.settings)
+
+
+def _tokenize_into(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
+    """Tokenize all texts into the index, and warn if texts were truncated."""
+    model, options = request.model, request.options
     stream = tokenize(
-        request.source, model.tokenizer, request.max_length, spans=request.spans, vocabulary_size=model.vocabulary_size
+        request.source, model.tokenizer, request.max_length, spans=options.spans, vocabulary_size=model.vocabulary_size
     )
     for sequence in stream:
-        kept = request.selection.positions(len(sequence.token_ids), index.sequences)
-        spans = None if sequence.spans is None else own_characters(sequence.spans, kept)
-        index.add(sequence.id, sequence.token_ids, kept, spans, sequence.text_hash)
+        positions = options.selection.positions(len(sequence.token_ids), index.sequences)
+        spans = None if sequence.spans is None else own_characters(sequence.spans, positions)
+        index.add(sequence.id, sequence.token_ids, positions, spans, sequence.text_hash)
     if not index.sequences:
-        raise TextsError(f"{request.source.name}: no text gave a token: give texts that are not empty")
+        raise TextsError(f"{request.source.name}: no text has a token: give texts that are not empty")
     if stream.truncated:
         warnings.warn(
             f"{stream.truncated} texts are longer than {request.max_length} tokens and were truncated", stacklevel=5
@@ -208,87 +240,38 @@ def _fill(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
 def _report(
     path: Path | None, index: SequenceIndex, stream: TokenStream, request: CaptureRequest, started: float
 ) -> CaptureReport:
-    skipped = stream.skipped + request.source.skipped
-    seconds = time.perf_counter() - started
     return CaptureReport(
         path,
         index.sequences,
         index.tokens,
         index.rows,
-        stream.truncated,
-        skipped,
-        seconds,
-        request.attributes(stream),
+        truncated=stream.truncated,
+        skipped=stream.skipped + request.source.skipped,
+        seconds=time.perf_counter() - started,
+        attributes=request.attributes(stream),
     )
 
 
-def into_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
-    """Run a capture that keeps no file; see `capture`."""
-    names = request.layout.display_names
+class _CheckedSinks:
+    """Sink that checks that all states are finite, and updates other sinks."""
 
-    def take(rows: StateRows) -> None:
-        check_finite(rows, layer_name=names, sequence_id=index.sequence_id)
-        for sink in sinks:
+    def __init__(self, request: CaptureRequest, index: SequenceIndex, sinks: Sequence[Sink]) -> None:
+        self._names, self._index, self._sinks = request.layout.display_names, index, sinks
+
+    def update(self, rows: StateRows) -> None:
+        check_finite(rows, layer_name=self._names, sequence_id=self._index.sequence_id)
+        for sink in self._sinks:
             sink.update(rows)
 
-    with SequenceIndex() as index:
-        stream = _fill(index, request)
-        started = time.perf_counter()
-        _run(request, index, done_rows=0, take=take)
-        return _report(None, index, stream, request, started)
 
-
-def _into_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink], resume: bool) -> CaptureReport:
-    with CaptureTarget(path) as target:
-        going_on = resume and path.exists()
-        if going_on:
-            header = read_header(path)
-            refuse_other_settings(path, header.settings, request.settings)
-            if header.complete:
-                return CaptureReport.of_complete(header)
-            if sinks and header.committed_rows:
-                raise UsageError(
-                    f"{path}: sinks would miss the {header.committed_rows:,} rows captured before; analyze the file instead"
-                )
-        with SequenceIndex(target.folder, spans=request.spans) as index:
-            stream = _fill(index, request)
-            started = time.perf_counter()
-            with _opened(request, target, index, stream, going_on) as writer:
-                _run(request, index, done_rows=writer.committed_rows, take=_Keeper(writer, sinks))
-                writer.finish()
-            return _report(path, index, stream, request, started)
-
-
-def _opened(
-    request: CaptureRequest, target: CaptureTarget, index: SequenceIndex, stream: TokenStream, going_on: bool
-) -> CaptureWriter:
-    if going_on:
-        return CaptureWriter.resume(target, index)
-    layout = request.layout
-    check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
-    return CaptureWriter.create(target, layout, index, request.attributes(stream), request.settings)
-
-
-def _run(request: CaptureRequest, index: SequenceIndex, done_rows: int, take: Callable[[StateRows], None]) -> None:
-    run(
-        request.model,
-        request.backend,
-        request.wanted,
-        index,
-        batch_tokens=request.batch_tokens,
-        done_rows=done_rows,
-        take=take,
-    )
-
-
-class _Keeper:
-    """Gives rows to the file and the sinks, and commits the file every so often."""
+class _FileAndSinks:
+    """Sink that updates a file, which it commits every few seconds, and other sinks."""
 
     def __init__(self, writer: CaptureWriter, sinks: Sequence[Sink]) -> None:
         self._writer, self._sinks = writer, sinks
         self._committed = time.monotonic()
 
-    def __call__(self, rows: StateRows) -> None:
+    def update(self, rows: StateRows) -> None:
         self._writer.update(rows)
         for sink in self._sinks:
             sink.update(rows)

@@ -1,40 +1,114 @@
-"""One driver for every backend and every sink: batches in, rows out.
+"""Run a model over all sequences in batches, and pass the states of each batch to a sink as token rows.
 
-The batches are a pure function of the texts and the token budget, so that a resumed capture runs exactly the batches an
-undisturbed one would have run. Knows no file.
+The batches depend only on the texts and the token budget, so a resumed capture runs the same batches as an uninterrupted
+one. This module does not write files.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
-from layerscope.capturing.protocol import Backend, BatchStates, Wanted
-from layerscope.capturing.rows import BatchRows, gather
-from layerscope.capturing.worker import Worker
+from layerscope.capturing.protocol import BatchStates
+from layerscope.capturing.request import CaptureRequest
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
-from layerscope.models.model import Model
 from layerscope.progress import progress
-from layerscope.states import StateRows
+from layerscope.states import Sink, StateRows
 from layerscope.store.index import SequenceIndex
 from layerscope.texts.batches import pad_batch, plan_batches
+from layerscope.threads import BackgroundConsumer
 
-__all__ = ["plan_rows", "run"]
+__all__ = ["BatchRows", "gather_rows", "plan_rows", "run_batches"]
 
 _WINDOW = 4096
-"""Sequences among which those of like length are brought together: what is held in memory of the lengths at a time."""
+"""Number of sequences that are sorted by length at a time; bounds the memory for their lengths."""
 
-Take = Callable[[StateRows], None]
+
+@dataclass(frozen=True)
+class BatchRows:
+    """The tokens of one batch that become rows.
+
+    Attributes
+    ----------
+    sequences
+        Index of the sequence in each line of the batch.
+    token_ids
+        Token ids of each line, without padding.
+    positions
+        Selected positions of each line.
+    first_row
+        Row number of the first selected token of each line.
+    """
+
+    sequences: Int[np.ndarray, " sequence"]
+    token_ids: list[Int[np.ndarray, " _"]]
+    positions: list[Int[np.ndarray, " _"]]
+    first_row: Int[np.ndarray, " sequence"]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that the model runs, without padding."""
+        return sum(map(len, self.token_ids))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of the batch."""
+        return sum(map(len, self.positions))
+
+
+def run_batches(request: CaptureRequest, index: SequenceIndex, sink: Sink, done_rows: int = 0) -> None:
+    """Run the model over all sequences, and update `sink` with the rows of each batch in a background thread.
+
+    Parameters
+    ----------
+    request
+        The model, the backend and the states to record.
+    index
+        The sequences, and which of their tokens become rows.
+    sink
+        Receives the rows of each batch.
+    done_rows
+        Number of rows that an earlier run stored; the batches of these rows are skipped.
+    """
+    model = request.model
+
+    def consume(item: tuple[BatchStates, BatchRows]) -> None:
+        sink.update(gather_rows(*item))
+
+    with (
+        request.backend.session(model, request.spec) as session,
+        progress("capturing", total=index.tokens) as advance,
+        BackgroundConsumer(consume, "layerscope-sinks") as consumer,
+    ):
+        rows = 0
+        for batch in plan_rows(index, request.options.batch_tokens, model.length_dependence):
+            rows += batch.rows
+            if rows > done_rows:
+                input_ids, attention_mask = pad_batch(batch.token_ids, model.pad_id, "right")
+                consumer.put((session(input_ids, attention_mask, None), batch))
+            advance(batch.tokens)
 
 
 def plan_rows(
     index: SequenceIndex, batch_tokens: int, dependence: LengthDependence = INDEPENDENT
 ) -> Iterator[BatchRows]:
-    """Go through all sequences in batches of like length, window by window; texts share a batch only where they may."""
+    """Yield batches of sequences of similar length.
+
+    Parameters
+    ----------
+    index
+        The sequences, and which of their tokens become rows.
+    batch_tokens
+        Tokens of a batch, padding included; a longer sequence is a batch of one.
+    dependence
+        Which lengths may share a batch.
+    """
     for start in range(0, index.sequences, _WINDOW):
         lengths = index.lengths(start, min(start + _WINDOW, index.sequences))
-        for chosen in plan_batches(lengths, batch_tokens, groups=dependence.groups(lengths)):
-            yield _batch_rows(index, start + chosen)
+        for lines in plan_batches(lengths, batch_tokens, groups=dependence.groups(lengths)):
+            yield _batch_rows(index, start + lines)
 
 
 def _batch_rows(index: SequenceIndex, sequences: Int[np.ndarray, " sequence"]) -> BatchRows:
@@ -47,44 +121,36 @@ def _batch_rows(index: SequenceIndex, sequences: Int[np.ndarray, " sequence"]) -
     )
 
 
-def run(
-    model: Model,
-    backend: Backend,
-    wanted: Wanted,
-    index: SequenceIndex,
-    *,
-    batch_tokens: int,
-    done_rows: int,
-    take: Take,
-) -> None:
-    """Run the model over all sequences and hand each batch's rows to `take`, in a thread of its own.
+def gather_rows(states: BatchStates, batch: BatchRows) -> StateRows:
+    """Copy the selected tokens of a right-padded batch into rows, in input order.
 
-    Parameters
-    ----------
-    model, backend, wanted
-        What runs, how, and which states are kept.
-    index
-        The sequences and which of their tokens become rows.
-    batch_tokens
-        Tokens of a batch, padding included; a longer sequence makes a batch of its own.
-    done_rows
-        How many rows an earlier run has already captured; the batches that gave them are passed over.
-    take
-        Called with the rows of each batch.
+    The copy runs sequence by sequence: each piece fits the CPU cache and does not use the threads of the model.
     """
+    counts = [len(positions) for positions in batch.positions]
+    order = np.argsort(batch.first_row)
+    width = states.hidden[0].shape[-1]
+    # Contiguous by layer, like the model's outputs and the file; transposed to token rows.
+    hidden = torch.empty(len(states.hidden), sum(counts), width, dtype=states.hidden[0].dtype).transpose(0, 1)
+    normed = None if states.final_norm is None else torch.empty(sum(counts), width, dtype=hidden.dtype)
+    start = 0
+    for line in order:
+        stop, tokens = start + counts[line], _indices(batch.positions[line])
+        for layer, stream in enumerate(states.hidden):
+            hidden[start:stop, layer] = stream[line, tokens]
+        if normed is not None and states.final_norm is not None:
+            normed[start:stop] = states.final_norm[line, tokens]
+        start = stop
+    return StateRows(
+        hidden,
+        row=np.concatenate([batch.first_row[line] + np.arange(counts[line]) for line in order]),
+        sequence_index=np.repeat(batch.sequences[order], np.take(counts, order)),
+        position=np.concatenate([batch.positions[line] for line in order]),
+        token_id=np.concatenate([batch.token_ids[line][batch.positions[line]] for line in order]),
+        final_norm=normed,
+    )
 
-    def hand_over(item: tuple[BatchStates, BatchRows]) -> None:
-        take(gather(*item))
 
-    with (
-        backend.session(model, wanted) as session,
-        progress("capturing", total=index.tokens) as advance,
-        Worker(hand_over) as worker,
-    ):
-        rows = 0
-        for batch in plan_rows(index, batch_tokens, model.length_dependence):
-            rows += batch.rows
-            if rows > done_rows:
-                input_ids, attention_mask = pad_batch(batch.token_ids, model.pad_id, "right")
-                worker.put((session(input_ids, attention_mask, None), batch))
-            advance(batch.tokens)
+def _indices(positions: Int[np.ndarray, " _"]) -> slice | torch.Tensor:
+    """Return ascending positions as an index: a slice if they are consecutive, which is faster to copy."""
+    first, last = int(positions[0]), int(positions[-1])
+    return slice(first, last + 1) if last - first + 1 == len(positions) else torch.tensor(positions)

@@ -1,6 +1,6 @@
-"""The reference backend: plain PyTorch forward hooks on named blocks; under a schedule, its own observer.
+"""The reference backend: forward hooks on the blocks; under a schedule, the observer of the schedule.
 
-The hooks stand only while a batch runs, so between batches, and for sessions nested on the same model, the model is bare.
+Hooks are on the model only while a batch runs, so sessions on one model can be nested.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from layerscope.capturing.keeping import Kept, LastWantedReached, Place, recording_nothing
-from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
+from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.eval_mode import eval_mode
+from layerscope.models.contexts import eval_mode, no_grad
 from layerscope.models.model import Model, stream_in, stream_out
 
 __all__ = ["HooksBackend"]
@@ -25,44 +25,44 @@ class HooksBackend:
     """Capture through ``register_forward_hook``."""
 
     @contextmanager
-    def session(self, model: Model, wanted: Wanted) -> Iterator[Session]:
+    def session(self, model: Model, spec: CaptureSpec) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`."""
 
         def run(
             input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
         ) -> BatchStates:
-            kept = Kept(model.name, wanted)
-            with recording_nothing(), _hooks(model, wanted, kept), suppress(LastWantedReached):
+            recorder = StateRecorder(model.name, spec)
+            with no_grad(), _hooks(model, spec, recorder), suppress(AllRecorded):
                 model.trunk(**model.inputs(input_ids, attention_mask, position_ids))
-            return kept.states()
+            return recorder.states()
 
         with eval_mode(model.module):
             yield run
 
 
 @contextmanager
-def _hooks(model: Model, wanted: Wanted, kept: Kept) -> Iterator[None]:
-    with ExitStack() as placed:
-        if wanted.schedule is None:
-            for layer in wanted.layers:
-                placed.enter_context(_hook(model, layer, kept))
+def _hooks(model: Model, spec: CaptureSpec, recorder: StateRecorder) -> Iterator[None]:
+    with ExitStack() as stack:
+        if spec.schedule is None:
+            for layer in spec.layers:
+                stack.enter_context(_hook(model, layer, recorder))
         else:
-            placed.enter_context(scheduled(model, wanted.schedule, observe=kept.observe))
-        if wanted.final_norm:
-            assert model.final_norm is not None  # the driver refuses --final-norm for models without one
-            placed.enter_context(model.final_norm.register_forward_hook(partial(_keep_output, kept, "final_norm")))
+            stack.enter_context(scheduled(model, spec.schedule, observe=recorder.observe))
+        if spec.final_norm:
+            assert model.final_norm is not None  # `request.prepare` refuses final_norm for models without one
+            stack.enter_context(model.final_norm.register_forward_hook(partial(_record_output, recorder, "final_norm")))
         yield
 
 
-def _hook(model: Model, layer: int, kept: Kept) -> RemovableHandle:
+def _hook(model: Model, layer: int, recorder: StateRecorder) -> RemovableHandle:
     if layer == 0:
-        return model.blocks[0].register_forward_pre_hook(partial(_keep_input, kept), with_kwargs=True)
-    return model.blocks[layer - 1].register_forward_hook(partial(_keep_output, kept, layer))
+        return model.blocks[0].register_forward_pre_hook(partial(_record_input, recorder), with_kwargs=True)
+    return model.blocks[layer - 1].register_forward_hook(partial(_record_output, recorder, layer))
 
 
-def _keep_input(kept: Kept, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    kept.keep_until_last(0, stream_in(args, kwargs))
+def _record_input(recorder: StateRecorder, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    recorder.record(0, stream_in(args, kwargs))
 
 
-def _keep_output(kept: Kept, place: Place, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-    kept.keep_until_last(place, stream_out(output))
+def _record_output(recorder: StateRecorder, key: StateKey, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+    recorder.record(key, stream_out(output))

@@ -1,7 +1,7 @@
 """The nnsight backend: the model's own trunk, traced by nnsight.
 
-nnsight leaves a ``forward`` and a state of its own in every module that it wraps; both are taken away again. It reads what
-modules give, and the mean of a stage is given by none: under a schedule, every state passes through a gate of its own.
+nnsight adds a ``forward`` and its own state to every module that it wraps; the session removes both at the end. nnsight reads
+the outputs of modules, and no module outputs the mean of a stage, so under a schedule each state passes through a gate.
 """
 
 import warnings
@@ -14,16 +14,16 @@ from nnsight import NNsight
 from nnsight.intervention.source import STATE
 from torch import nn
 
-from layerscope.capturing.keeping import Kept, LastWantedReached, recording_nothing
-from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
+from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.eval_mode import eval_mode
+from layerscope.models.contexts import eval_mode, no_grad
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.schedules.schedule import Schedule
 
 __all__ = ["NNsightBackend"]
 
-_PLACED = ("forward", STATE)
+_ADDED = ("forward", STATE)
 _OUTPUT = r"Module '.*' has a submodule named 'output', which nnsight already serves on every module\."
 
 
@@ -31,37 +31,37 @@ class NNsightBackend:
     """Capture through ``nnsight.NNsight(trunk).trace(…)``."""
 
     @contextmanager
-    def session(self, model: Model, wanted: Wanted) -> Iterator[Session]:
+    def session(self, model: Model, spec: CaptureSpec) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`."""
-        runner = model.trunk if wanted.schedule is None else _Gated(model, wanted.schedule)
+        runner = model.trunk if spec.schedule is None else _Gated(model, spec.schedule)
         with eval_mode(model.module), _wrapped(runner) as traced:
-            trunk: Any = traced if wanted.schedule is None else traced.get("trunk")
-            norm: Any = trunk.get(model.architecture.final_norm) if wanted.final_norm else None
+            trunk: Any = traced if spec.schedule is None else traced.get("trunk")
+            norm: Any = trunk.get(model.architecture.final_norm) if spec.final_norm else None
             blocks = [trunk.get(f"{model.architecture.blocks}.{index}") for index in range(model.depth)]
 
             def state(layer: int) -> torch.Tensor:
-                if wanted.schedule is not None:
+                if spec.schedule is not None:
                     return stream_out(traced.get(f"gates.{layer}").output)
                 return stream_out(blocks[layer - 1].output) if layer else stream_in(*blocks[0].inputs)
 
             def run(
                 input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
             ) -> BatchStates:
-                kept = Kept(model.name, wanted)
+                recorder = StateRecorder(model.name, spec)
                 inputs = model.inputs(input_ids, attention_mask, position_ids)
-                # nnsight reads the body from this source and runs it beside the model: a read waits until the model is there.
-                # Not tracer.stop(): its exception refers to itself, and so holds the streams until the garbage collector runs.
-                with recording_nothing(), suppress(LastWantedReached), traced.trace(**inputs):
-                    for layer in wanted.layers:
-                        kept.keep_until_last(layer, state(layer))
-                    kept.keep_until_last("final_norm", norm.output)
-                return kept.states()
+                # nnsight runs this body in parallel with the model; reading an output waits until the model has computed it.
+                # tracer.stop() is not used: its exception refers to itself and keeps the states until garbage collection.
+                with no_grad(), suppress(AllRecorded), traced.trace(**inputs):
+                    for layer in spec.layers:
+                        recorder.record(layer, state(layer))
+                    recorder.record("final_norm", norm.output)
+                return recorder.states()
 
             yield run
 
 
 class _Gated(nn.Module):
-    """A model's trunk under a schedule, with a gate for each state to pass through."""
+    """A model's trunk under a schedule; each state passes through an identity module, its gate."""
 
     def __init__(self, model: Model, schedule: Schedule) -> None:
         super().__init__()
@@ -80,16 +80,16 @@ class _Gated(nn.Module):
 @contextmanager
 def _wrapped(runner: nn.Module) -> Iterator[NNsight]:
     before = [
-        (vars(module), {name: vars(module)[name] for name in _PLACED if name in vars(module)})
+        (vars(module), {name: vars(module)[name] for name in _ADDED if name in vars(module)})
         for module in runner.modules()
     ]
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=_OUTPUT)  # encoders; LayerScope reads no such submodule
+            warnings.filterwarnings("ignore", message=_OUTPUT)  # in encoders; LayerScope does not read that submodule
             wrapped = NNsight(runner)
         yield wrapped
     finally:
-        for attributes, kept in before:
-            for name in _PLACED:
+        for attributes, original in before:
+            for name in _ADDED:
                 attributes.pop(name, None)
-            attributes.update(kept)
+            attributes.update(original)

@@ -1,7 +1,7 @@
-"""What a capture backend is.
+"""The protocol of a capture backend.
 
-A backend runs the trunk of a model over one padded batch and hands back the states it was asked for. It knows nothing of
-texts, rows or files; what it returns is the residual stream as the model computed it, padding included.
+A backend runs the trunk of a model over one padded batch and returns the requested states, padding included. It does not
+handle texts, rows or files.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from jaxtyping import Float, Int
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["Backend", "BatchStates", "Session", "Wanted"]
+__all__ = ["Backend", "BatchStates", "CaptureSpec", "Session"]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which states a session hands back.
+class CaptureSpec:
+    """The states that a session returns.
 
     Attributes
     ----------
     layers
-        State numbers, ascending: 0 is the stream entering the first block, l the stream leaving block l-1; under a
-        schedule, 0 the stream entering its first stage, l the stream leaving its l-th.
+        State numbers, ascending: 0 is the stream that enters the first block, l the stream that leaves block l-1. Under a
+        schedule, 0 is the stream that enters the first stage, l the stream that leaves the l-th stage.
     final_norm
-        Also the output of the norm after the last block.
+        Also return the output of the final norm.
     schedule
-        What runs in place of the blocks; None for the model as it is.
+        The schedule that runs in place of the blocks; None for the model unchanged.
     """
 
     layers: tuple[int, ...]
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class BatchStates:
-    """The states of one padded batch, one tensor a wanted layer, in the model's dtype."""
+    """The states of one padded batch: one tensor for each layer of the spec, in the dtype of the model."""
 
     hidden: list[Float[torch.Tensor, "sequence position feature"]]
     final_norm: Float[torch.Tensor, "sequence position feature"] | None = None
@@ -58,13 +58,12 @@ Session = Callable[
 
 
 @runtime_checkable
-@runtime_checkable
 class Backend(Protocol):
-    """One way of reading the states of a model while it runs."""
+    """A way to read the states of a running model."""
 
-    def session(self, model: Model, wanted: Wanted) -> AbstractContextManager[Session]:
-        """Prepare `model` for a series of batches, and leave it as it was at the end, also after an exception.
+    def session(self, model: Model, spec: CaptureSpec) -> AbstractContextManager[Session]:
+        """Prepare `model` for a series of batches, and restore it at the end, also after an exception.
 
-        No gradients are recorded, the vocabulary head is never run, and nothing after the last wanted block or stage runs.
+        A session records no gradients and runs nothing after the last state of the spec, in particular no vocabulary head.
         """
         ...

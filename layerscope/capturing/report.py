@@ -1,4 +1,4 @@
-"""What a capture did, for whoever asked for it. Knows no model and no rows."""
+"""The report of a capture: counts, speed, and the file's attributes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +13,22 @@ __all__ = ["CaptureReport"]
 
 @dataclass(frozen=True)
 class CaptureReport:
-    """What a capture did.
+    """Result of a capture.
 
     Attributes
     ----------
     path
-        The file; None when only sinks were fed.
+        The file; None for a capture into sinks only.
     sequences, tokens, rows
-        Texts run, tokens the model was run on, and token rows kept.
+        Number of texts and tokens that the model ran, and number of rows recorded.
     truncated, skipped
-        Texts cut to the longest allowed length, and texts without a token.
+        Number of texts that were truncated, and of texts without a token.
     seconds
-        Wall time of running the model and keeping its states.
+        Wall time of running the model and recording its states.
     attributes
-        What the file says of itself, or would: the model, the texts, how they were run.
+        Attributes of the file (also without a file): the model, the texts and the options.
     already_complete
-        The file was finished before: nothing was done.
+        Whether the file was complete before, so that nothing ran.
     """
 
     path: Path | None
@@ -43,7 +43,7 @@ class CaptureReport:
 
     @classmethod
     def of_complete(cls, header: CaptureHeader) -> "CaptureReport":
-        """Return the report on a file that was finished before."""
+        """Return the report on a file that was complete before."""
         sequences, rows = header.sizes[SEQUENCE], header.sizes[TOKEN]
         return cls(header.path, sequences, 0, rows, 0, 0, 0.0, header.attributes, already_complete=True)
 

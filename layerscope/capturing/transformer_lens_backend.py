@@ -1,10 +1,10 @@
 """The TransformerLens backend: a ``TransformerBridge`` on raw weights, read at its own hook points.
 
-Building a bridge rearranges the module it is given, so it gets a clone that shares every weight; the user's module is never
-touched. The bridge computes attention itself, in the eager formulation: its states equal the hooks backend's up to rounding,
-and bit for bit in most families where that one runs eager attention too. This is proved on a few tokens before anything is
-captured, because TransformerLens silently misreads some checkpoints (Falcon with ALiBi). Under a schedule the bridge's own
-blocks run, and the executor shows the stream between the stages, for which there are no hook points.
+Building a bridge changes the module that it wraps, so the bridge wraps a clone that shares all weights; the user's module does
+not change. The bridge computes eager attention: its states equal those of the hooks backend up to rounding, and in most
+families bitwise if that backend runs eager attention too. The session compares both on a few tokens first, because
+TransformerLens misreads some checkpoints without an error (Falcon with ALiBi). Under a schedule the blocks of the bridge run,
+and the observer of the schedule records the states between stages, which have no hook point.
 """
 
 import copy
@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 from layerscope.capturing.hooks import HooksBackend
-from layerscope.capturing.keeping import Kept, LastWantedReached, Place, recording_nothing
-from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
+from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.eval_mode import eval_mode
+from layerscope.models.contexts import eval_mode, no_grad
 from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.model import Model
 
@@ -33,7 +33,7 @@ with silence_loaders(), warnings.catch_warnings():  # the import silences transf
 
 __all__ = ["TransformerLensBackend"]
 
-# Half precision leaves two to three digits a block: tens of blocks may differ by several percent and yet compute the same.
+# Half precision has two to three digits: after tens of blocks, correct states can differ by several percent.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.25}
 
 
@@ -41,78 +41,78 @@ class TransformerLensBackend:
     """Capture through the hook points of a ``TransformerBridge``."""
 
     @contextmanager
-    def session(self, model: Model, wanted: Wanted) -> Iterator[Session]:
+    def session(self, model: Model, spec: CaptureSpec) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`.
 
         Raises
         ------
         CaptureError
-            When TransformerLens does not take the checkpoint, or computes other states from it.
+            TransformerLens does not support the checkpoint, or computes different states.
         """
-        clone, bridge = _proved_bridge(model, Wanted(tuple(range(model.depth + 1)), wanted.final_norm))
-        with _reading(clone, bridge, wanted) as run:
+        clone, bridge = _verified_bridge(model, CaptureSpec(tuple(range(model.depth + 1)), spec.final_norm))
+        with _open_session(clone, bridge, spec) as run:
             yield run
 
 
-def _proved_bridge(model: Model, every: Wanted) -> tuple[Model, TransformerBridge]:
+def _verified_bridge(model: Model, every: CaptureSpec) -> tuple[Model, TransformerBridge]:
     clone = replace(model, module=_eager_clone(model.module))
     with HooksBackend().session(clone, every) as run:
         expected = run(*_sample(model), None)
     bridge = _bridge(clone)
-    # The bridge's parts now stand in the clone where the model's own stood: its trunk is the bridge without the head.
+    # The clone now contains the parts of the bridge: its trunk is the bridge without the head.
     clone = replace(clone)
-    with _reading(clone, bridge, every) as run:
-        _agree(model, expected, run(*_sample(model), None))
+    with _open_session(clone, bridge, every) as run:
+        _require_equal(model, expected, run(*_sample(model), None))
     return clone, bridge
 
 
 @contextmanager
-def _reading(clone: Model, bridge: TransformerBridge, wanted: Wanted) -> Iterator[Session]:
-    kept = Kept(clone.name, wanted)
+def _open_session(clone: Model, bridge: TransformerBridge, spec: CaptureSpec) -> Iterator[Session]:
+    recorder = StateRecorder(clone.name, spec)
 
     def run(
         input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
     ) -> BatchStates:
-        kept.clear()
-        with ExitStack() as placed:
-            placed.enter_context(recording_nothing())
-            if wanted.schedule is not None:
-                placed.enter_context(scheduled(clone, wanted.schedule, observe=kept.observe))
-            placed.enter_context(suppress(LastWantedReached))
+        recorder.clear()
+        with ExitStack() as stack:
+            stack.enter_context(no_grad())
+            if spec.schedule is not None:
+                stack.enter_context(scheduled(clone, spec.schedule, observe=recorder.observe))
+            stack.enter_context(suppress(AllRecorded))
             clone.trunk(**clone.inputs(input_ids, attention_mask, position_ids))
-        return kept.states()
+        return recorder.states()
 
-    points = _hook_points(bridge, clone, wanted)
-    hooks = [(name, partial(_keep, kept, place)) for name, place in points]
+    points = _hook_points(bridge, clone, spec)
+    hooks = [(name, partial(_record, recorder, key)) for name, key in points]
     with eval_mode(clone.module), bridge.hooks(fwd_hooks=hooks):
         yield run
 
 
-def _keep(kept: Kept, place: Place, stream: torch.Tensor, hook: Any) -> None:
-    kept.keep_until_last(place, stream)
+def _record(recorder: StateRecorder, key: StateKey, stream: torch.Tensor, hook: Any) -> None:
+    recorder.record(key, stream)
 
 
-def _hook_points(bridge: TransformerBridge, clone: Model, wanted: Wanted) -> list[tuple[str, Place]]:
-    points: list[tuple[str, Place]] = [
+def _hook_points(bridge: TransformerBridge, clone: Model, spec: CaptureSpec) -> list[tuple[str, StateKey]]:
+    points: list[tuple[str, StateKey]] = [
         (f"blocks.{layer - 1}.hook_out" if layer else "blocks.0.hook_in", layer)
-        for layer in (wanted.layers if wanted.schedule is None else ())
+        for layer in (spec.layers if spec.schedule is None else ())
     ]
-    if wanted.final_norm:
+    if spec.final_norm:
         points.append(("ln_final.hook_out", "final_norm"))
     for name, _ in points:
         if name not in bridge.hook_dict:
-            raise _refused(clone, f"has no {name} for this checkpoint")
+            raise _refusal(clone, f"has no {name} for this checkpoint")
     return points
 
 
 def _eager_clone(module: nn.Module) -> nn.Module:
-    """Copy the tree of modules, sharing every parameter and buffer, and let the copy run eager attention.
+    """Return a copy of the module tree that shares all parameters and buffers and runs eager attention.
 
-    Eager is what TransformerLens asks for everywhere: its attention wants the mask written out.
+    TransformerLens requires eager attention, with an explicit mask.
     """
     shared = {id(tensor): tensor for tensors in (module.parameters(), module.buffers()) for tensor in tensors}
     clone: Any = copy.deepcopy(module, shared).eval()
-    with silence_loaders():  # Falcon says that it cannot switch; its bridge does without
+    with silence_loaders():  # Falcon warns that it cannot switch; its bridge does not need it
         clone.set_attn_implementation("eager")
     eager: nn.Module = clone
     return eager
@@ -121,35 +121,35 @@ def _eager_clone(module: nn.Module) -> nn.Module:
 def _bridge(clone: Model) -> TransformerBridge:
     module = clone.module
     try:
-        with torch.random.fork_rng(devices=[]):  # some adapters make random layers first and fill them afterwards
+        with torch.random.fork_rng(devices=[]):  # some adapters initialize random layers before they load the weights
             return build_bridge_from_module(module, type(module).__name__, hf_config=copy.deepcopy(module.config))
-    except Exception as error:  # the adapters of a hundred families share no class of error
-        said = " ".join(str(error).split())
-        raise _refused(clone, f"does not take this checkpoint ({type(error).__name__}: {said[:160]})") from error
+    except Exception as error:  # the adapters raise many classes of error
+        reason = " ".join(str(error).split())
+        raise _refusal(clone, f"does not support this checkpoint ({type(error).__name__}: {reason[:160]})") from error
 
 
 def _sample(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a few tokens and their mask, the second sequence padded."""
+    """Return two short sequences and their mask; the second one is padded."""
     ids = torch.arange(5, 19).remainder(model.config.vocab_size).reshape(2, 7)
     mask = torch.ones_like(ids)
     mask[1, -2:] = 0
     return torch.where(mask == 1, ids, model.pad_id), mask
 
 
-def _agree(model: Model, expected: BatchStates, got: BatchStates) -> None:
+def _require_equal(model: Model, expected: BatchStates, got: BatchStates) -> None:
     real = _sample(model)[1].to(model.device) == 1
     names = [f"state {layer}" for layer in range(model.depth + 1)] + ["the final norm"]
     for name, one, other in zip(names, _streams(expected), _streams(got), strict=False):
         one, other = one[real].double(), other[real].double()
         off = float((other - one).norm() / one.norm())
-        # Not finite is no reason to refuse: it is the model's own doing, and stops the capture at the text that shows it.
+        # NaN and Inf come from the model: they stop the capture later, at the text that causes them.
         if one.isfinite().all() and not off <= _TOLERANCE[model.dtype]:
-            raise _refused(model, f"computes {name} otherwise than the model does (relative difference {off:.1e})")
+            raise _refusal(model, f"computes {name} differently from the model (relative difference {off:.1e})")
 
 
 def _streams(states: BatchStates) -> list[torch.Tensor]:
     return states.hidden if states.final_norm is None else [*states.hidden, states.final_norm]
 
 
-def _refused(model: Model, why: str) -> CaptureError:
+def _refusal(model: Model, why: str) -> CaptureError:
     return CaptureError(f"{model.name}: TransformerLens {why}.\nUse --backend hooks.")

@@ -41,29 +41,10 @@ def capture(
 
     Example: layerscope capture EleutherAI/pythia-70m --output run.h5
     """
+    arguments = locals()
     from layerscope.capturing.capture import capture as run
 
-    report = run(
-        model,
-        texts,
-        output or _default_output(model, texts, schedule),
-        text_field=text_field,
-        limit=limit,
-        max_length=max_length,
-        backend=backend,
-        schedule=schedule,
-        dtype=dtype,
-        store_dtype=store_dtype,
-        layers=layers,
-        tokens=tokens,
-        batch_tokens=batch_tokens,
-        final_norm=final_norm,
-        spans=spans,
-        resume=resume,
-        overwrite=overwrite,
-        seed=seed,
-        device=device,
-    )
+    report = run(**arguments | {"output": output or _default_output(model, texts, schedule)})
     typer.echo(str(report))
 
 

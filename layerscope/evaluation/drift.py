@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from layerscope.evaluation.prompt_batches import PromptBatch
-from layerscope.execution.taps import Stream
+from layerscope.execution.interception import Stream
 from layerscope.measures.kernels.gram import GramSums
 from layerscope.schedules.reference_states import reference_states
 from layerscope.schedules.schedule import Schedule

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from layerscope.capturing.keeping import recording_nothing
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.eval_mode import eval_mode
+from layerscope.models.contexts import eval_mode, no_grad
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 
@@ -56,7 +55,7 @@ def seconds_per_token(
         if not stacked or any(len(stage) > 1 for stage in schedule)
     ]
     found = np.full((rounds + 1, len(schedules), 2), np.nan)
-    with eval_mode(model.module), recording_nothing():
+    with eval_mode(model.module), no_grad():
         for turn in range(rounds + 1):
             for number, stacked in random.Random(turn).sample(ways, len(ways)):
                 found[turn, number, int(stacked)] = _seconds(model, schedules[number], inputs, stacked)

@@ -12,12 +12,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from layerscope.capturing.keeping import recording_nothing
 from layerscope.evaluation.prompt_batches import PromptBatch
-from layerscope.execution.passes import Pass, logits, record, record_apart, record_forked
-from layerscope.execution.taps import Stream
-from layerscope.execution.walking import walk
-from layerscope.models.eval_mode import eval_mode
+from layerscope.execution.interception import Stream
+from layerscope.execution.recorded_batch import (
+    RecordedBatch,
+    logits,
+    record_batch,
+    record_separately,
+    record_with_prefixes,
+)
+from layerscope.execution.scheduled import run_tree
+from layerscope.models.contexts import eval_mode, no_grad
 from layerscope.models.model import Model
 from layerscope.schedules.tree import Node
 
@@ -79,17 +84,17 @@ def score_batch(
             finished(schedule, scores, now - clock)
             clock = time.perf_counter()  # what is done with the scores is not the schedule's time
 
-    with eval_mode(model.module), recording_nothing():
+    with eval_mode(model.module), no_grad():
         prepared = _prepared(model, layout)
-        walk(root, prepared.start, prepared.call, at)
+        run_tree(root, prepared.start, prepared.run_stage, at)
 
 
-def _prepared(model: Model, layout: PromptBatch) -> Pass:
+def _prepared(model: Model, layout: PromptBatch) -> RecordedBatch:
     if len(layout.texts) > 1:
-        return record_apart(model, layout.texts)
+        return record_separately(model, layout.texts)
     if layout.branches is not None:
-        return record_forked(model, layout.texts[0], layout.branches, layout.stem_of)
-    return record(model, *layout.texts[0])
+        return record_with_prefixes(model, layout.texts[0], layout.branches, layout.stem_of)
+    return record_batch(model, *layout.texts[0])
 
 
 def _scores(model: Model, layout: PromptBatch, stream: Stream) -> PromptScores:

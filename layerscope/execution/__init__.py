@@ -1,1 +1,1 @@
-"""A schedule meets a model: the model's own forward pass, with its blocks run in another order."""
+"""Run a model under a layer schedule: its own forward pass, with its blocks in another order."""

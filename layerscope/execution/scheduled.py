@@ -1,18 +1,24 @@
-"""Running a model under a schedule."""
+"""Run a model under a layer schedule, and run many schedules over one recorded batch.
 
-from collections.abc import Callable, Iterator, Sequence
+Both use the one loop over stages, `run_tree`: a single schedule is a prefix tree with one branch.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+
+import torch
 
 from layerscope.arguments import checked
-from layerscope.execution.slots import Slot, slots_of
-from layerscope.execution.stages import Outputs, mean_stream, one_by_one
-from layerscope.execution.taps import BlockCalls, Stream, tapped
-from layerscope.execution.together import Together
+from layerscope.execution.batched_blocks import BatchedBlocks
+from layerscope.execution.interception import BlockCalls, Stream, intercept_blocks
+from layerscope.execution.kv_slots import KVSlot, kv_slots_for, run_block
 from layerscope.models.model import Model
-from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.spec import ScheduleLike, parse_schedule
+from layerscope.schedules.tree import Node, prefix_tree
 
-__all__ = ["scheduled"]
+__all__ = ["mean_stream", "run_tree", "scheduled"]
 
 Observe = Callable[[int, Stream], None]
 
@@ -28,28 +34,27 @@ def scheduled(
 ) -> Iterator[Schedule]:
     """Run a model's blocks under a schedule, in every forward pass, training step or ``generate`` inside the context.
 
-    The model's own forward runs, unforked: embeddings, masks, caches, final norm and head are its own, and the identity
-    schedule is bitwise the model itself. Names, tensors and modules stay the model's, so optimizers, PEFT, accelerate and
-    ``state_dict`` see what they always see. With a key-value cache each block call has a slot of its own: cached
-    generation equals recomputing everything. Hooks on a block run when the block runs, which may be never or many times.
+    The model's own forward runs, so embeddings, masks, caches, final norm and head are unchanged, and the identity schedule
+    is bitwise equal to the model. Parameter names and modules stay the same: optimizers, PEFT, accelerate and ``state_dict``
+    work as usual. With a key-value cache, each block call has its own cache slot, and cached generation equals recomputing
+    all tokens. Hooks on a block run each time the block runs.
 
     Parameters
     ----------
     model
-        The model; use its ``module`` inside.
+        The model; use its ``module`` inside the context.
     schedule
         A SPEC such as ``skip:12`` or ``"0-8 (9|10|11)*3 12-29"``, or stages of block numbers. The blocks of a stage read
-        the same stream, and the mean of their outputs goes on.
+        the same stream, and the mean of their outputs enters the next stage.
     observe
         Called in each forward pass as ``observe(number, stream)`` with the stream entering the first stage (number 0) and
         leaving each stage (1, 2, …).
     stacked
-        Run blocks of a stage that are alike as one batched call over their stacked weights. Faster where one block alone leaves
-        the hardware idle, as when writing token by token, and equal up to rounding; the weights of those blocks stand in memory
-        a second time until the context ends. Blocks run one after another all the same where they differ in shape, class or
-        mask, carry hooks or adapters, are in training mode or offloaded, where gradients are recorded, with a static cache,
-        and in bloom. Weights that change inside are stacked anew, unless they are written into through their ``data``, which
-        leaves no trace.
+        Run similar blocks of a stage as one batched call over their stacked weights. This is faster when a single block does
+        not fill the hardware, as in token-by-token generation, and equal up to rounding. The weights of those blocks are in
+        memory twice until the context ends. Blocks run in sequence where they differ in shape, class or mask, carry hooks or
+        adapters, are in training mode or offloaded; where gradients are recorded; with a static cache; and in bloom. Weights
+        that change inside the context are stacked again, unless they change through their ``data``, which leaves no trace.
 
     Yields
     ------
@@ -59,10 +64,10 @@ def scheduled(
     Raises
     ------
     UsageError
-        A malformed SPEC; a model under a schedule already; inside, ``output_hidden_states`` or ``output_attentions``, or a
-        cache filled outside; outside, a cache filled inside.
+        The SPEC is malformed, or the model already runs under a schedule. Inside the context: ``output_hidden_states`` or
+        ``output_attentions`` is requested, or a cache was filled outside. Outside: a cache was filled inside.
     ScheduleError
-        A schedule that a model of this depth has not.
+        The schedule is not valid for a model of this depth.
 
     Notes
     -----
@@ -82,27 +87,99 @@ def scheduled(
     ('0-1 5', (1, 3, 20))
     """
     _, stages = parse_schedule(schedule, model.depth)
+    tree = prefix_tree([stages])
+    run_blocks = BatchedBlocks() if stacked and model.architecture.stacks else _run_in_sequence
 
-    outputs = Together() if stacked and model.architecture.stacks else one_by_one
+    def visit(node: Node, stream: Stream) -> None:
+        if observe is not None:
+            observe(node.level, stream)
 
     def program(calls: BlockCalls) -> Stream:
-        with slots_of(calls, stages) as slots:
-            return _run(stages, outputs, calls, slots, observe)
+        with kv_slots_for(calls, stages) as kv_slots:
+            unused = iter(kv_slots)
 
-    with tapped(model, program):
+            def run_stage(stage: Stage, stream: Stream) -> Stream:
+                return mean_stream(run_blocks(calls, stage, stream, list(islice(unused, len(stage)))))
+
+            return run_tree(tree, calls.stream, run_stage, visit)
+
+    with intercept_blocks(model, program):
         yield stages
 
 
-def _run(
-    schedule: Schedule, outputs: Outputs, calls: BlockCalls, slots: Sequence[Slot], observe: Observe | None
+def run_tree(
+    root: Node, start: Stream, run_stage: Callable[[Stage, Stream], Stream], visit: Callable[[Node, Stream], None]
 ) -> Stream:
-    stream = calls.stream
-    made = 0  # block calls so far: which slots are next
-    if observe is not None:
-        observe(0, stream)
-    for level, stage in enumerate(schedule, start=1):
-        stream = mean_stream(outputs(calls, stage, stream, slots[made : made + len(stage)]))
-        made += len(stage)
-        if observe is not None:
-            observe(level, stream)
+    """Run every node of a prefix tree of schedules once, and pass each node and its stream to `visit`.
+
+    The order is depth first, children in the order of the tree, so the first schedule finishes before any other starts. At
+    most one stream a level is in memory: those of the nodes whose children have not run yet.
+
+    Parameters
+    ----------
+    root
+        The tree; see `layerscope.schedules.tree.prefix_tree`.
+    start
+        State 0 of the batch.
+    run_stage
+        Runs one stage: ``run_stage(stage, stream)``.
+    visit
+        Called as ``visit(node, stream)`` for each node, the root included.
+
+    Returns
+    -------
+    Stream
+        The stream of the last node: for a single schedule, its final state.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from layerscope.schedules.schedule import Schedule
+    >>> from layerscope.schedules.tree import prefix_tree
+    >>> tree = prefix_tree([Schedule([(1,), (2,)]), Schedule([(1,), (1, 2)])])
+    >>> last = run_tree(
+    ...     tree,
+    ...     torch.zeros(1, 1, 1),
+    ...     run_stage=lambda stage, stream: stream + sum(stage) / len(stage),
+    ...     visit=lambda node, stream: print(node.stage, stream.item(), node.ends),
+    ... )
+    () 0.0 []
+    (1,) 1.0 []
+    (2,) 3.0 [0]
+    (1, 2) 2.5 [1]
+    """
+    stream = start
+    visit(root, stream)
+    pending = [(child, stream) for child in reversed(root.children.values())]
+    while pending:
+        node, stream = pending.pop()
+        stream = run_stage(node.stage, stream)
+        visit(node, stream)
+        pending.extend((child, stream) for child in reversed(node.children.values()))
     return stream
+
+
+def mean_stream(outputs: Iterable[Stream]) -> Stream:
+    """Return the mean of the outputs of a stage's blocks; a single output is returned unchanged.
+
+    Half precision is summed in float32. Each output is added before the next one is computed, so a wide stage needs memory
+    for two streams only.
+
+    Examples
+    --------
+    >>> mean_stream(torch.full((1, 1, 2), value) for value in (0.0, 1.0))
+    tensor([[[0.5000, 0.5000]]])
+    """
+    rest = iter(outputs)
+    total, count = next(rest), 1
+    dtype = total.dtype
+    for output in rest:
+        total = total.to(torch.promote_types(dtype, torch.float32)) + output.to(total.device)
+        count += 1
+    return total if count == 1 else (total / count).to(dtype)
+
+
+def _run_in_sequence(calls: BlockCalls, stage: Stage, stream: Stream, kv_slots: Sequence[KVSlot]) -> Iterator[Stream]:
+    """Run the blocks of a stage in sequence, each when its output is requested."""
+    for block, kv_slot in zip(stage, kv_slots, strict=True):
+        yield run_block(calls, block, stream, kv_slot)

@@ -10,7 +10,8 @@ from typing import Any
 import xarray
 
 from layerscope.arguments import Stream, checked_with
-from layerscope.capturing.capture import into_sinks
+from layerscope.capturing.capture import capture_to_sinks
+from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.request import prepare
 from layerscope.measures.streaming import Statistics
 from layerscope.models.model import Model
@@ -18,7 +19,7 @@ from layerscope.models.model import Model
 __all__ = ["analyze_model"]
 
 
-@checked_with(prepare)
+@checked_with(CaptureOptions)
 def analyze_model(
     model: Model | str | os.PathLike[str],
     texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
@@ -66,7 +67,7 @@ def analyze_model(
     """
     settings: dict[str, Any] = {"exclude_first": exclude_first, "bootstrap": bootstrap, "memory": memory, "seed": seed}
     Statistics(measures, **settings)  # what is wrong with these is said before a model is loaded
-    request = prepare(model, texts, seed=seed, **options)
+    request = prepare(model, texts, CaptureOptions(seed=seed, **options))
     layout = request.layout
     statistics = Statistics(measures, layer=layout.layer, layer_name=layout.layer_name, **settings)
-    return statistics.result(into_sinks(request, [statistics]).attributes)
+    return statistics.result(capture_to_sinks(request, [statistics]).attributes)

@@ -9,7 +9,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from layerscope.capturing.backends import BACKENDS, backend_for
-from layerscope.capturing.protocol import BatchStates, Wanted
+from layerscope.capturing.protocol import BatchStates, CaptureSpec
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_module
@@ -42,8 +42,8 @@ def shared_model(family: str, dtype: torch.dtype = torch.float32) -> Model:
     return make_model(family, dtype)
 
 
-def every_state(model: Model) -> Wanted:
-    return Wanted(tuple(range(DEPTH + 1)), final_norm=model.final_norm is not None)
+def every_state(model: Model) -> CaptureSpec:
+    return CaptureSpec(tuple(range(DEPTH + 1)), final_norm=model.final_norm is not None)
 
 
 def batch(model: Model, side: str = "right") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ from tests.families import FAMILIES
 def block_runs() -> Iterator[list[torch.nn.Module]]:
     """Collect every run of a block's forward, of whatever copy of the model."""
     runs = []
-    proved_bridge.cache_clear()  # a bridge may bind the forward of its blocks when it is built (Falcon's does)
+    verified_bridge.cache_clear()  # a bridge may bind the forward of its blocks when it is built (Falcon's does)
     with pytest.MonkeyPatch.context() as patch:
         for block in {type(make_model(family).blocks[0]) for family in FAMILIES}:
 
@@ -25,13 +25,13 @@ def block_runs() -> Iterator[list[torch.nn.Module]]:
 
             patch.setattr(block, "forward", functools.wraps(block.forward)(counted))
         yield runs
-    proved_bridge.cache_clear()
+    verified_bridge.cache_clear()
 
 
 @pytest.fixture
 def kept_bridges(monkeypatch):
     """Build each bridge once: what a session wants changes only what is read from it."""
-    monkeypatch.setattr(transformer_lens_backend, "_proved_bridge", proved_bridge)
+    monkeypatch.setattr(transformer_lens_backend, "_verified_bridge", verified_bridge)
 
 
-proved_bridge = functools.cache(transformer_lens_backend._proved_bridge)
+verified_bridge = functools.cache(transformer_lens_backend._verified_bridge)

@@ -11,7 +11,7 @@ import torch
 
 from layerscope.capturing import nnsight_backend
 from layerscope.capturing.backends import BACKENDS, BackendRecord, backend_for
-from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.errors import CaptureError, UsageError
 from layerscope.models.architectures import ARCHITECTURES
 from tests.capturing.conformance import (
@@ -110,7 +110,7 @@ def test_backends_agree_on_a_real_model(smollm2):
     ids = torch.randint(100, 40_000, (2, 12), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    wanted = Wanted(tuple(range(smollm2.depth + 1)), final_norm=True)
+    wanted = CaptureSpec(tuple(range(smollm2.depth + 1)), final_norm=True)
     states = {}
     for name in BACKENDS:
         with backend_for(name, smollm2).session(smollm2, wanted) as run:
@@ -124,7 +124,7 @@ def test_backends_on_a_real_encoder_without_a_head(minilm):
     ids = torch.randint(1000, 20_000, (2, 12), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    wanted = Wanted(tuple(range(minilm.depth + 1)))
+    wanted = CaptureSpec(tuple(range(minilm.depth + 1)))
     with (
         backend_for("hooks", minilm).session(minilm, wanted) as hooks,
         backend_for("nnsight", minilm).session(minilm, wanted) as nnsight,
@@ -178,7 +178,7 @@ def test_only_what_is_needed_runs(opened, block_runs, kept_bridges, backend, fam
     final_norm = final_norm and model.final_norm is not None
     ids, mask, _ = batch(model)
     everything = opened(backend, family)(ids, mask, None)
-    with backend_for(backend, model).session(model, Wanted(layers, final_norm)) as run, called_modules() as called:
+    with backend_for(backend, model).session(model, CaptureSpec(layers, final_norm)) as run, called_modules() as called:
         block_runs.clear()
         called.clear()
         states = run(ids, mask, None)
@@ -271,7 +271,7 @@ def test_between_batches_the_model_runs_as_ever(backend):
     model = make_model("gpt2")
     ids, mask, _ = batch(model)
     expected = model.module(**model.inputs(ids, mask)).logits
-    with backend_for(backend, model).session(model, Wanted((0,))) as run:
+    with backend_for(backend, model).session(model, CaptureSpec((0,))) as run:
         run(ids, mask, None)
         assert torch.equal(model.module(**model.inputs(ids, mask)).logits, expected)
 
@@ -284,7 +284,7 @@ def test_sessions_nest(outer, inner):
     before = snapshot(model)
     with backend_for(outer, model).session(model, every_state(model)) as run_outer:
         expected = run_outer(ids, mask, None)
-        with backend_for(inner, model).session(model, Wanted((0, 2))) as run_inner:
+        with backend_for(inner, model).session(model, CaptureSpec((0, 2))) as run_inner:
             within = run_inner(ids, mask, None)
             assert_same_bits(run_outer(ids, mask, None), expected)
             assert_same_bits(run_inner(ids, mask, None), within)
@@ -322,7 +322,7 @@ def test_writing_into_a_kept_stream_is_refused(backend):
     with backend_for(backend, model).session(model, every_state(model)) as run:
         expected = run(ids, mask, None)
         armed.append(True)
-        with pytest.raises(CaptureError, match=r"^tiny-llama: state 2 was written into in place"):
+        with pytest.raises(CaptureError, match=r"^tiny-llama: state 2 was modified in place"):
             run(ids, mask, None)
         armed.clear()
         assert_same_bits(run(ids, mask, None), expected)
@@ -340,7 +340,7 @@ def test_a_family_not_declared_is_refused(backend, family):
     with pytest.raises(CaptureError) as error:
         backend_for(backend, shared_model(family))
     assert str(error.value) == (
-        f"tiny-{family}: the {backend} backend does not run {family} models: use --backend hooks"
+        f"tiny-{family}: the {backend} backend does not support {family} models: use --backend hooks"
     )
 
 
@@ -356,7 +356,7 @@ def test_only_the_known_warning_of_nnsight_is_silenced(monkeypatch):
     model = shared_model("llama")
     with (
         pytest.raises(UserWarning, match="something else"),
-        nnsight_backend.NNsightBackend().session(model, Wanted((0,))),
+        nnsight_backend.NNsightBackend().session(model, CaptureSpec((0,))),
     ):
         pass
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layerscope.capturing.backends import BACKENDS, backend_for
-from layerscope.capturing.protocol import BatchStates, Session, Wanted
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import parse_schedule
@@ -37,8 +37,8 @@ each_pair = pytest.mark.parametrize(("backend", "family"), PAIRS)
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-def every_stage(model: Model, schedule: Schedule) -> Wanted:
-    return Wanted(tuple(range(len(schedule) + 1)), model.final_norm is not None, schedule)
+def every_stage(model: Model, schedule: Schedule) -> CaptureSpec:
+    return CaptureSpec(tuple(range(len(schedule) + 1)), model.final_norm is not None, schedule)
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def by_hand(family: str, schedule: Schedule, side: str = "right") -> BatchStates
     return BatchStates(states, normed)
 
 
-def run_once(backend: str, model: Model, wanted: Wanted, side: str = "right") -> BatchStates:
+def run_once(backend: str, model: Model, wanted: CaptureSpec, side: str = "right") -> BatchStates:
     with backend_for(backend, model).session(model, wanted) as run:
         return run(*batch(model, side))
 
@@ -76,7 +76,7 @@ def test_only_what_is_needed_runs(block_runs, backend, family, layers, final_nor
     if final_norm and model.final_norm is None:
         final_norm, calls = False, 1
     with (
-        backend_for(backend, model).session(model, Wanted(layers, final_norm, MIXED)) as run,
+        backend_for(backend, model).session(model, CaptureSpec(layers, final_norm, MIXED)) as run,
         called_modules() as called,
     ):
         block_runs.clear()
@@ -131,7 +131,7 @@ def test_between_batches_the_model_runs_as_ever(backend):
     model = make_model("gpt2")
     ids, mask, _ = batch(model)
     expected = model.module(**model.inputs(ids, mask)).logits
-    with backend_for(backend, model).session(model, Wanted((0, 1), schedule=MIXED)) as run:
+    with backend_for(backend, model).session(model, CaptureSpec((0, 1), schedule=MIXED)) as run:
         run(ids, mask, None)
         assert torch.equal(model.module(**model.inputs(ids, mask)).logits, expected)
 
@@ -141,7 +141,7 @@ def test_between_batches_the_model_runs_as_ever(backend):
 def test_sessions_nest(outer, inner):
     """Of one model, with a schedule and without."""
     model = make_model("llama")
-    before, plain = snapshot(model), Wanted((0, 2))
+    before, plain = snapshot(model), CaptureSpec((0, 2))
     for one, other in ((every_stage(model, MIXED), plain), (plain, every_stage(model, SINGLE))):
         with backend_for(outer, model).session(model, one) as run_outer:
             expected = run_outer(*batch(model))

@@ -214,12 +214,12 @@ import sys, time
 import layerscope.capturing.capture as door
 from layerscope.models.loading import load_model
 door._COMMIT_SECONDS = 0.0
-keep = door._Keeper.__call__
+update = door._FileAndSinks.update
 def slowly(self, rows):
-    keep(self, rows)
+    update(self, rows)
     print("batch", flush=True)
     time.sleep(0.02)
-door._Keeper.__call__ = slowly
+door._FileAndSinks.update = slowly
 door.capture(load_model({folder!r}), {texts!r}, {output!r}, batch_tokens=40, resume=True)
 """
 
@@ -319,7 +319,7 @@ def test_resume_of_nothing_starts(tmp_path):
 
 def test_existing_output_is_left_alone(tmp_path):
     (tmp_path / "run.h5").write_text("precious")
-    with pytest.raises(UsageError, match=r"exists already: give --resume to go on with it, --overwrite to replace it"):
+    with pytest.raises(UsageError, match=r"exists already: give --resume to continue it, --overwrite to replace it"):
         capture(tiny(), texts(), tmp_path / "run.h5")
     assert (tmp_path / "run.h5").read_text() == "precious"
 
@@ -374,13 +374,13 @@ def test_impossible_numbers_stop_statistics_too():
     ("options", "error", "said"),
     [
         ({"layers": "0-9"}, CaptureError, "there is no state 9; a model of 4 blocks has states 0 to 4"),
-        ({"layers": "3-1"}, UsageError, "no state number or rising range"),
+        ({"layers": "3-1"}, UsageError, "is not a state number or a rising range"),
         ({"tokens": "first"}, UsageError, "choose all, last, or sample:K"),
         ({"tokens": "sample:0"}, UsageError, "choose all, last, or sample:K"),
         ({"backend": "hook"}, UsageError, "unknown backend 'hook': did you mean 'hooks'"),
         ({"store_dtype": "int8"}, UsageError, "unknown store dtype 'int8'"),
-        ({"batch_tokens": 0}, UsageError, "a batch holds 1 token or more"),
-        ({"max_length": 0}, UsageError, "keep 1 token or more"),
+        ({"batch_tokens": 0}, UsageError, "--batch-tokens 0: give 1 token or more"),
+        ({"max_length": 0}, UsageError, "--max-length 0: give 1 token or more"),
         ({"seed": -1}, UsageError, "a seed is 0 or more"),
         ({"resume": True, "overwrite": True}, UsageError, "exclude each other"),
     ],

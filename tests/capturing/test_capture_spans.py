@@ -95,7 +95,7 @@ def test_a_resumed_capture_is_the_same_and_its_texts_too(tmp_path, monkeypatch):
 
 def test_spans_without_a_file_are_refused():
     with pytest.raises(
-        UsageError, match="--spans keeps the characters of each token in the capture file: give an --output"
+        UsageError, match="--spans stores the character span of each token in the capture file: give an --output"
     ):
         capture(tiny(), TEXTS, sinks=[Statistics()], spans=True)
 

@@ -7,7 +7,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from layerscope.capturing import transformer_lens_backend
 from layerscope.capturing.backends import BACKENDS, backend_for
-from layerscope.capturing.protocol import Wanted
+from layerscope.capturing.protocol import CaptureSpec
 from layerscope.errors import CaptureError
 from layerscope.models.loading import wrap_module
 from tests.capturing.conformance import assert_as_it_was, batch, distance, make_model, run_once, snapshot
@@ -43,7 +43,7 @@ def test_the_bridge_is_eager_and_shares_the_weights(monkeypatch, family):
 
     monkeypatch.setattr(transformer_lens_backend, "build_bridge_from_module", build)
     model = make_model(family)
-    with backend_for("transformer-lens", model).session(model, Wanted((1,))):
+    with backend_for("transformer-lens", model).session(model, CaptureSpec((1,))):
         pass
     eager = bridges[0].original_model.config._attn_implementation == "eager"
     assert eager or family == "falcon"  # which cannot switch
@@ -64,15 +64,15 @@ SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vo
 REFUSED = {
     "headless": (
         lambda: tf.BertModel(tf.BertConfig(**SIZE, intermediate_size=64)),
-        r"does not take this checkpoint \(ValueError: Unsupported architecture: BertModel\)",
+        r"does not support this checkpoint \(ValueError: Unsupported architecture: BertModel\)",
     ),
     "new-falcon": (
         lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, new_decoder_architecture=True, num_kv_heads=2)),
-        r"does not take this checkpoint \(RuntimeError: split_with_sizes expects .*\)",
+        r"does not support this checkpoint \(RuntimeError: split_with_sizes expects .*\)",
     ),
     "alibi-falcon": (
         lambda: tf.FalconForCausalLM(tf.FalconConfig(**SIZE, alibi=True, multi_query=False)),
-        r"computes state 1 otherwise than the model does \(relative difference \d\.\de-\d+\)",
+        r"computes state 1 differently from the model \(relative difference \d\.\de-\d+\)",
     ),
     "projecting-opt": (
         lambda: tf.OPTForCausalLM(tf.OPTConfig(**SIZE, ffn_dim=64, word_embed_proj_dim=16)),
@@ -91,7 +91,7 @@ def test_a_checkpoint_it_refuses_or_misreads(name):
         if parameter.ndim > 1:
             parameter.data.mul_(3)
     model = wrap_module(module, name=name)
-    wanted = Wanted((0, 2), final_norm=model.final_norm is not None)
+    wanted = CaptureSpec((0, 2), final_norm=model.final_norm is not None)
     before = snapshot(model)
     backend = backend_for("transformer-lens", model)
     message = rf"^{name}: TransformerLens {why}\.\nUse --backend hooks\.$"
@@ -104,5 +104,5 @@ def test_a_checkpoint_it_refuses_or_misreads(name):
 
 def test_a_checkpoint_without_a_final_norm_where_none_is_wanted():
     model = wrap_module(REFUSED["projecting-opt"][0](), name="opt")
-    with backend_for("transformer-lens", model).session(model, Wanted((2,))) as run:
+    with backend_for("transformer-lens", model).session(model, CaptureSpec((2,))) as run:
         assert run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).final_norm is None

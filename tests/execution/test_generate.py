@@ -260,8 +260,8 @@ def test_a_cache_is_reset():
 
 # What is refused
 
-OUTSIDE = "this key-value cache was filled outside the schedule; begin the text anew, with a cache of its own"
-OTHER = "this key-value cache was filled under another schedule; begin the text anew, with a cache of its own"
+OUTSIDE = "this key-value cache was filled outside the schedule; run the text again from its start with a new cache"
+OTHER = "this key-value cache was filled under another schedule; run the text again from its start with a new cache"
 
 
 @pytest.mark.parametrize("make", [DynamicCache, functools.partial(StaticCache, max_cache_len=30)])
@@ -299,8 +299,8 @@ def test_a_cache_of_a_schedule_is_of_no_use_outside(make):
                 with pytest.raises(UsageError) as error:
                     model.module(prompt()[0], past_key_values=again, use_cache=True)
                 assert str(error.value) == (
-                    "this key-value cache was filled under a schedule and is of no use outside it; "
-                    "begin the text anew, with a cache of its own"
+                    "this key-value cache was filled under a schedule and cannot be used outside it; "
+                    "run the text again from its start with a new cache"
                 )
             with scheduled(model, "skip:0"):  # where it goes on as if nothing had been
                 model.module(prompt()[0][:, :2], past_key_values=cache, use_cache=True)
@@ -314,7 +314,7 @@ def test_a_cache_of_another_kind_is_refused():
     with pytest.raises(UsageError) as error, scheduled(model, "skip:0"):
         model.module(prompt()[0], past_key_values=cache, use_cache=True)
     assert str(error.value) == (
-        "a schedule cannot use a cache that is offloaded or of these kinds: DynamicLayer. Use the default."
+        "a schedule cannot use an offloaded cache, or layers of these kinds: DynamicLayer. Use the default cache."
     )
 
 

@@ -161,7 +161,7 @@ def test_a_prompt_with_a_token_that_the_model_has_no_row_for_is_refused():
 
 def test_a_temperature_below_what_logits_can_be_divided_by_is_refused():
     model = model_of(tiny_module("llama"))
-    with pytest.raises(UsageError, match=r"temperature 1e-40: give at least 0\.0001, or 0 for the likeliest token"):
+    with pytest.raises(UsageError, match=r"temperature 1e-40: give at least 0\.0001, or 0 for the most likely token"):
         ls.generate(model, "w5", temperature=1e-40)
     assert ls.generate(model, "w5", max_new_tokens=3, temperature=1e-4) == ls.generate(model, "w5", max_new_tokens=3)
 

@@ -354,8 +354,8 @@ def test_what_the_model_would_get_wrong_is_refused(family, name):
     model = model_with(family)
     inputs = inputs_of(model)
     message = (
-        f"{name} cannot be had under a schedule, whose blocks run in another order than the model thinks.\n"
-        "Use ls.capture(…, schedule=…), which keeps the state after every stage."
+        f"{name} is not available under a schedule: transformers would return it in the wrong order.\n"
+        "Use ls.capture(…, schedule=…), which records the state after every stage."
     )
     with scheduled(model, "reverse:0"):
         expected = logits_of(model)

@@ -183,7 +183,7 @@ def test_what_adapters_would_get_wrong_is_refused(family):
     adapted = peft.get_peft_model(model.module, peft.LoraConfig(task, r=2, target_modules="all-linear"))
     with scheduled(model, SPEC):
         for name in ("output_hidden_states", "output_attentions"):
-            with pytest.raises(UsageError, match=f"^{name} cannot be had under a schedule"):
+            with pytest.raises(UsageError, match=f"^{name} is not available under a schedule"):
                 adapted(**texts(model), **{name: True})
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["eval_mode"]
+__all__ = ["eval_mode", "no_grad"]
 
 _NEUTRAL = {"output_hidden_states": False, "_output_attentions": False, "return_dict": True}
 _LONGEST = "max_seq_len_cached"
@@ -37,6 +38,13 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
                 stack.callback(part.register_forward_pre_hook(_reset_frequencies).remove)
         for config in _configs(module):
             stack.callback(vars(config).update, _set_neutral(config))
+        yield
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Run without gradients and outside inference mode, whose tensors have no version counter."""
+    with torch.inference_mode(False), torch.no_grad():
         yield
 
 

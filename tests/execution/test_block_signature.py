@@ -4,15 +4,15 @@ from functools import partial
 
 import torch
 
-from layerscope.execution.likeness import fact, likeness
-from layerscope.execution.taps import BlockCall
+from layerscope.execution.block_signature import BlockSignature, comparable
+from layerscope.execution.interception import BlockCall
 from tests.families import tiny_model
 
 FIRST, SECOND = tiny_model("llama").blocks[:2]
 
 
 def kind(block: torch.nn.Module, *args: object, **kwargs: object) -> object:
-    return likeness(BlockCall(block, type(block), (torch.zeros(1), *args), kwargs)).kind
+    return BlockSignature.of(BlockCall(block, type(block), (torch.zeros(1), *args), kwargs)).kind
 
 
 def test_arguments_must_be_the_same_objects() -> None:
@@ -27,10 +27,10 @@ def test_arguments_must_be_the_same_objects() -> None:
 
 def test_facts_are_equal_for_equal_values_of_known_kinds() -> None:
     gelu = torch.nn.functional.gelu
-    assert fact(partial(gelu, approximate="tanh")) == fact(partial(gelu, approximate="tanh"))
-    assert fact(partial(gelu, approximate="tanh")) != fact(partial(gelu, approximate="none"))
-    assert fact((1, 2.0, None, "a")) == fact((1, 2.0, None, "a"))
-    assert fact([1]) != fact([1])
+    assert comparable(partial(gelu, approximate="tanh")) == comparable(partial(gelu, approximate="tanh"))
+    assert comparable(partial(gelu, approximate="tanh")) != comparable(partial(gelu, approximate="none"))
+    assert comparable((1, 2.0, None, "a")) == comparable((1, 2.0, None, "a"))
+    assert comparable([1]) != comparable([1])
 
 
 def test_weights_of_a_special_kind_are_not_stacked() -> None:

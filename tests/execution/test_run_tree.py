@@ -1,4 +1,4 @@
-"""A walk over the prefix tree: its order, and how many streams it holds."""
+"""Running a prefix tree: the order of the schedules, and how many streams are in memory."""
 
 import gc
 import weakref
@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerscope.execution.walking import walk
-from layerscope.schedules.schedule import Schedule
+from layerscope.execution.scheduled import mean_stream, run_tree
+from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.tree import new_block_calls, prefix_tree
 
 STAGES = st.lists(st.integers(0, 2), min_size=1, max_size=2).map(tuple)
@@ -35,15 +35,18 @@ def test_one_stream_a_level_is_held(drawn: list[list[tuple[int, ...]]]) -> None:
     streams: list[weakref.ref[torch.Tensor]] = []
     most = 0
 
-    def call(block: int, stream: torch.Tensor) -> torch.Tensor:
+    def run_block(block: int, stream: torch.Tensor) -> torch.Tensor:
         nonlocal most
         made = stream + block + 1
         streams.append(weakref.ref(made))
         most = max(most, sum(one() is not None for one in streams))
         return made
 
+    def run_stage(stage: Stage, stream: torch.Tensor) -> torch.Tensor:
+        return mean_stream(run_block(block, stream) for block in stage)
+
     gc.collect()
-    walk(prefix_tree(schedules), torch.zeros(1, 1, 1), call, lambda node, stream: None)
+    run_tree(prefix_tree(schedules), torch.zeros(1, 1, 1), run_stage, lambda node, stream: None)
     assert len(streams) == sum(new_block_calls(schedules))
     assert most <= max(map(len, schedules)) + 2
 
@@ -52,10 +55,10 @@ def test_one_stream_a_level_is_held(drawn: list[list[tuple[int, ...]]]) -> None:
 def test_the_first_schedule_is_run_whole_before_any_other(drawn: list[list[tuple[int, ...]]]) -> None:
     schedules = list(map(Schedule, drawn))
     ended: list[int] = []
-    walk(
+    run_tree(
         prefix_tree(schedules),
         torch.zeros(1, 1, 1),
-        lambda block, stream: stream,
+        lambda stage, stream: stream,
         lambda node, stream: ended.extend(node.ends),
     )
     assert sorted(ended) == list(range(len(schedules)))

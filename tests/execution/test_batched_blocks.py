@@ -13,7 +13,7 @@ import transformers
 from transformers import DynamicCache, StaticCache
 
 import layerscope as ls
-from layerscope.execution import together
+from layerscope.execution import batched_blocks
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.architectures import ARCHITECTURES
 from layerscope.models.loading import wrap_module
@@ -41,13 +41,13 @@ EXPECTED = {"0 (1|2|3)*3": [(1, 2, 3)] * 3, "(0|0|2|3) 1 (1|3)": [(0, 0, 2, 3), 
 def joined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Collect the blocks that were run as one."""
     seen: list[tuple[int, ...]] = []
-    real = together._run
+    real = batched_blocks._run_as_one
 
     def run(calls, blocks, *rest):
         seen.append(blocks)
         return real(calls, blocks, *rest)
 
-    monkeypatch.setattr(together, "_run", run)
+    monkeypatch.setattr(batched_blocks, "_run_as_one", run)
     return seen
 
 
@@ -317,9 +317,9 @@ def test_weights_that_change_inside_are_stacked_anew(joined):
 
 def test_weights_are_stacked_once_a_context_and_let_go(monkeypatch):
     made = []
-    real = together._Stack.__init__
+    real = batched_blocks._Stack.__init__
     monkeypatch.setattr(
-        together._Stack, "__init__", lambda self, sources: (made.append(len(sources)), real(self, sources))[1]
+        batched_blocks._Stack, "__init__", lambda self, sources: (made.append(len(sources)), real(self, sources))[1]
     )
     model = make_model("llama")
     before = snapshot(model)

@@ -1,0 +1,217 @@
+"""The options of a capture: one frozen record, and how its values are read.
+
+`layerscope.capture`, the check of a resumed capture and the provenance of a file all read `CaptureOptions`. This module
+imports no model.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from layerscope.errors import CaptureError, UsageError
+from layerscope.schedules.grammar import print_stage
+from layerscope.schedules.schedule import Schedule
+from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
+from layerscope.store.layout import Setting
+
+__all__ = ["CaptureOptions", "TokenSelection", "layer_names", "parse_layers"]
+
+_MODEL_OPTIONS = (
+    "dtype",
+    "device",
+)  # a file records the dtype as compute_dtype; a resumed capture may change the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureOptions:
+    """Options that decide which states of a model a capture records, and how.
+
+    The fields are parameters of `layerscope.capture` and are documented there. Their order is the order in which a resumed
+    capture compares them.
+
+    Raises
+    ------
+    UsageError
+        An option that is wrong for every model.
+
+    Examples
+    --------
+    >>> str(CaptureOptions(schedule="skip:2", tokens="sample:3").selection)
+    'sample:3'
+    """
+
+    backend: str = "hooks"
+    schedule: ScheduleLike = "identity"
+    text_field: str | None = None
+    limit: int | None = None
+    max_length: int | None = None
+    layers: Annotated[str, 'a string such as "0,5-10"'] | None = None
+    tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all"
+    seed: int = 0
+    final_norm: bool = False
+    spans: bool = False
+    store_dtype: str = "same"
+    batch_tokens: int = 2048
+    dtype: str | None = None
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 1:
+            raise UsageError(f"--max-length {self.max_length}: give 1 token or more")
+        if self.batch_tokens < 1:
+            raise UsageError(f"--batch-tokens {self.batch_tokens}: give 1 token or more")
+        # Read both now: an error must come before the model is loaded.
+        _ = self.selection, self.spec
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> "CaptureOptions":
+        """Return the options among the arguments of a function that takes these and others."""
+        return cls(**{field.name: arguments[field.name] for field in fields(cls)})
+
+    @cached_property
+    def selection(self) -> "TokenSelection":
+        """The tokens of each sequence that are stored."""
+        return TokenSelection.parse(self.tokens, self.seed)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The schedule as it is written."""
+        return as_spec(self.schedule)
+
+    def settings(self, model: str, weights: str, compute_dtype: str, texts: str) -> dict[str, Setting]:
+        """Return the settings that must match on resume, by the names of the command line.
+
+        Parameters
+        ----------
+        model, weights
+            Name of the model, and the commit or hash of its weights.
+        compute_dtype
+            Type in which the model computes.
+        texts
+            Name of the text source.
+        """
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            "model": model,
+            "weights": weights,
+            "compute_dtype": compute_dtype,
+            "backend": self.backend,
+            "schedule": str(self.spec),
+            "texts": texts,
+            **{name: value for name, value in options.items() if name not in ("backend", "schedule", *_MODEL_OPTIONS)},
+            "tokens": str(self.selection),
+            "store_dtype": compute_dtype if self.store_dtype == "same" else self.store_dtype,
+        }
+
+
+@dataclass(frozen=True)
+class TokenSelection:
+    """The tokens of a sequence that become rows: all, the last, or a seeded sample.
+
+    Attributes
+    ----------
+    kind
+        ``"all"``, ``"last"`` or ``"sample"``.
+    size
+        Sample size for each sequence, drawn without replacement. A shorter sequence keeps all its tokens.
+    seed
+        A sample depends on (seed, sequence index) only, not on batching or resuming.
+    """
+
+    kind: str
+    size: int = 0
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, spec: str, seed: int) -> "TokenSelection":
+        """Read ``--tokens``: ``all``, ``last`` or ``sample:K``.
+
+        Raises
+        ------
+        UsageError
+            The text is malformed, or the seed is negative.
+
+        Examples
+        --------
+        >>> TokenSelection.parse("sample:3", seed=0).positions(10, sequence=0)
+        array([5, 6, 9])
+        """
+        if seed < 0:
+            raise UsageError(f"--seed {seed}: a seed is 0 or more")
+        if spec in ("all", "last"):
+            return cls(spec, seed=seed)
+        match = re.fullmatch(r"sample:([1-9]\d*)", spec)
+        if not match:
+            raise UsageError(f"--tokens {spec!r}: choose all, last, or sample:K with K of 1 or more")
+        return cls("sample", int(match[1]), seed)
+
+    def positions(self, length: int, sequence: int) -> Int[np.ndarray, " token"]:
+        """Return the selected positions of a sequence of `length` tokens, ascending."""
+        if self.kind == "last":
+            return np.array([length - 1])
+        if self.kind == "all" or self.size >= length:
+            return np.arange(length)
+        generator = np.random.default_rng([self.seed, sequence])
+        return np.sort(generator.choice(length, self.size, replace=False))
+
+    def __str__(self) -> str:
+        return f"sample:{self.size}" if self.kind == "sample" else self.kind
+
+
+def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None) -> tuple[int, ...]:
+    """Read ``--layers``: state numbers and ranges, such as ``"0,5-10"``; None selects all states.
+
+    A model of T blocks has states 0 … T; under a schedule of S stages, 0 … S.
+
+    Raises
+    ------
+    UsageError
+        The text is malformed.
+    CaptureError
+        The model or the schedule has no such state.
+
+    Examples
+    --------
+    >>> parse_layers("0,2-4", depth=6)
+    (0, 2, 3, 4)
+    >>> parse_layers(None, depth=2)
+    (0, 1, 2)
+    """
+    last = depth if schedule is None else len(schedule)
+    if spec is None:
+        return tuple(range(last + 1))
+    layers: set[int] = set()
+    for part in spec.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        first, until = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > until:
+            raise UsageError(
+                f"--layers {spec!r}: {part.strip()!r} is not a state number or a rising range; write for example 0,5-10"
+            )
+        layers.update(range(first, until + 1))
+    if max(layers) > last:
+        owner = f"model of {depth} blocks" if schedule is None else f"schedule of {last} stages"
+        raise CaptureError(f"--layers {spec}: there is no state {max(layers)}; a {owner} has states 0 to {last}")
+    return tuple(sorted(layers))
+
+
+def layer_names(layers: tuple[int, ...], schedule: Schedule | None = None) -> list[str]:
+    """Return the names of states in a capture file: the block, or under a schedule the stage, that outputs the state.
+
+    Examples
+    --------
+    >>> layer_names((0, 1, 5))
+    ['embedding', 'block.0', 'block.4']
+    >>> layer_names((0, 1, 2), Schedule([(7,), (2, 3)]))
+    ['embedding', '7', '(2|3)']
+    """
+
+    def name(layer: int) -> str:
+        return f"block.{layer}" if schedule is None else print_stage(schedule[layer])
+
+    return ["embedding" if layer == 0 else name(layer - 1) for layer in layers]

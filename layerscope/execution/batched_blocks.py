@@ -1,0 +1,149 @@
+"""Run the blocks of a stage as one batched call over their stacked weights.
+
+Blocks that read the same stream are one function with different weights if their signatures are equal. ``vmap`` runs that
+function once on the stacked weights. This is faster when one block does not fill the hardware, as with a single token; the
+last bits of the result differ. A block without a partner runs alone. See ``docs/design/deferred-execution.md``.
+
+This module does not import model families: signatures are read from the blocks in every forward pass.
+"""
+
+import copy
+from collections.abc import Hashable, Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from layerscope.execution.block_signature import BlockSignature, comparable
+from layerscope.execution.interception import BlockCall, BlockCalls, Stream
+from layerscope.execution.kv_slots import KVSlot, run_block, using_kv_slot
+from layerscope.schedules.schedule import Stage
+
+__all__ = ["BatchedBlocks"]
+
+_BATCHABLE = (type(None), DynamicLayer, DynamicSlidingWindowLayer)  # KV slots that grow by concatenation
+_WEIGHTS = "block."  # prefix of parameter names in `_Shell`
+
+
+class BatchedBlocks:
+    """Runs stages, with all similar blocks of a stage in one call; keeps their stacked weights."""
+
+    def __init__(self) -> None:
+        self._stacks: dict[Stage, _Stack] = {}
+        self._calls: BlockCalls | None = None
+        self._signatures: dict[int, BlockSignature] = {}
+
+    def __call__(self, calls: BlockCalls, stage: Stage, stream: Stream, kv_slots: Sequence[KVSlot]) -> Iterator[Stream]:
+        """Yield the outputs of a stage's blocks in any order; each block has one KV slot."""
+        if self._calls is not calls:
+            self._calls, self._signatures = calls, {}
+        for members in self._groups(calls, stage, stream, kv_slots):
+            blocks, own_slots = tuple(stage[member] for member in members), [kv_slots[member] for member in members]
+            if len(members) == 1:
+                yield run_block(calls, blocks[0], stream, own_slots[0])
+            else:
+                yield from _run_as_one(calls, blocks, self._stacked(blocks), stream, own_slots)
+
+    def _groups(
+        self, calls: BlockCalls, stage: Stage, stream: Stream, kv_slots: Sequence[KVSlot]
+    ) -> Iterator[Sequence[int]]:
+        """Group the blocks of a stage, by index in the stage, that can run in one call."""
+        if len(stage) == 1:
+            return iter([[0]])
+        groups: dict[Hashable, list[int]] = {}
+        for member, (block, kv_slot) in enumerate(zip(stage, kv_slots, strict=True)):
+            signature = self._signature(calls.blocks[block], block)
+            alone = signature.kind is None or type(kv_slot) not in _BATCHABLE or _needs_gradients(signature, stream)
+            key = member if alone else (signature.kind, _slot_signature(kv_slot))
+            groups.setdefault(key, []).append(member)
+        return iter(groups.values())
+
+    def _signature(self, call: BlockCall, block: int) -> BlockSignature:
+        if block not in self._signatures:
+            self._signatures[block] = BlockSignature.of(call)
+        return self._signatures[block]
+
+    def _stacked(self, blocks: Stage) -> dict[str, torch.Tensor]:
+        sources = [self._signatures[block].tensors for block in blocks]
+        stack = self._stacks.get(blocks)
+        if stack is None or not stack.is_current(sources):
+            self._stacks.pop(blocks, None)  # frees its memory before the new stack is made
+            stack = self._stacks[blocks] = _Stack(sources)
+        return stack.tensors
+
+
+class _Stack:
+    """Stacked parameters and buffers of some blocks, with their versions."""
+
+    def __init__(self, sources: Sequence[dict[str, torch.Tensor]]) -> None:
+        # Keeping the sources alive prevents that a new tensor at the same address is taken for one of them.
+        self._sources = [tensor.detach() for source in sources for tensor in source.values()]
+        self._versions = _versions(sources)
+        self.tensors = {name: torch.stack([source[name].detach() for source in sources]) for name in sources[0]}
+
+    def is_current(self, sources: Sequence[dict[str, torch.Tensor]]) -> bool:
+        """Whether no source was moved or modified since."""
+        return _versions(sources) == self._versions
+
+
+def _versions(sources: Sequence[dict[str, torch.Tensor]]) -> list[tuple[int, int]]:
+    return [(tensor.data_ptr(), tensor._version) for source in sources for tensor in source.values()]
+
+
+class _Shell(nn.Module):
+    """Module whose forward is the recorded block call: calling the intercepted block itself would only record."""
+
+    def __init__(self, call: BlockCall) -> None:
+        super().__init__()
+        self.block = call.block
+        self._call = call
+
+    def forward(self, stream: Stream) -> Stream:
+        return self._call(stream)
+
+
+def _run_as_one(
+    calls: BlockCalls, blocks: Stage, weights: dict[str, torch.Tensor], stream: Stream, kv_slots: Sequence[KVSlot]
+) -> tuple[Stream, ...]:
+    """Run similar blocks in one call, through the first of them, and update their KV slots as if each ran alone."""
+    shell = _Shell(calls.blocks[blocks[0]])
+    shared_slot = copy.copy(kv_slots[0])
+
+    def run_one(own: dict[str, torch.Tensor], past: dict[str, torch.Tensor]) -> tuple[Stream, dict[str, torch.Tensor]]:
+        if shared_slot is None:
+            return functional_call(shell, own, (stream,)), {}
+        vars(shared_slot).update(past)
+        with using_kv_slot(calls, blocks[0], shared_slot):
+            output = functional_call(shell, own, (stream,))
+        return output, {"keys": shared_slot.keys, "values": shared_slot.values}
+
+    with sdpa_kernel(SDPBackend.MATH):  # the only attention kernel that vmap batches on every device
+        outputs, grown = torch.vmap(run_one)({_WEIGHTS + name: weights[name] for name in weights}, _pasts(kv_slots))
+    for member, kv_slot in enumerate(kv_slots):
+        if kv_slot is not None:
+            vars(kv_slot).update(vars(shared_slot) | {name: tensor[member] for name, tensor in grown.items()})
+    return tuple(outputs.unbind())
+
+
+def _pasts(kv_slots: Sequence[KVSlot]) -> dict[str, torch.Tensor]:
+    if kv_slots[0] is None or not kv_slots[0].is_initialized:
+        return {}
+    return {name: torch.stack([getattr(kv_slot, name) for kv_slot in kv_slots]) for name in ("keys", "values")}
+
+
+def _slot_signature(kv_slot: KVSlot) -> Hashable:
+    """Return a key that is equal for KV slots that can be stacked."""
+    if kv_slot is None:
+        return None
+    return type(kv_slot), tuple(
+        (key, value.shape if isinstance(value, torch.Tensor) else comparable(value))
+        for key, value in vars(kv_slot).items()
+    )
+
+
+def _needs_gradients(signature: BlockSignature, stream: Stream) -> bool:
+    """Whether gradients are recorded; they would stop at the stacked copies of the weights."""
+    tensors = (stream, *signature.tensors.values())
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
