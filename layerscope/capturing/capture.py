@@ -171,7 +171,7 @@ def _report_if_complete(path: Path, model: Any, texts: Any, options: CaptureOpti
         settings = options.settings(identity.name, weights, options.dtype or "float32", source.name)
         return first_difference(header.settings, settings) is None
 
-    # The hash of the weights comes last: it reads all their files.
+    # Compare the hash of the weights only if all else matches: it reads all their files.
     if not (matches(str(header.settings.get("weights"))) and matches(identity.fingerprint())):
         return None
     CaptureTarget(path).clear()

@@ -80,7 +80,7 @@ class CaptureOptions:
 
     @cached_property
     def spec(self) -> Spec:
-        """The schedule as it is written."""
+        """The schedule, parsed."""
         return as_spec(self.schedule)
 
     def settings(self, model: str, weights: str, compute_dtype: str, texts: str) -> dict[str, Setting]:

@@ -142,7 +142,7 @@ def _require_equal(model: Model, expected: BatchStates, got: BatchStates) -> Non
     for name, one, other in zip(names, _streams(expected), _streams(got), strict=False):
         one, other = one[real].double(), other[real].double()
         off = float((other - one).norm() / one.norm())
-        # NaN and Inf come from the model: they stop the capture later, at the text that causes them.
+        # The model itself computes NaN or Inf: the capture stops later, at the text that causes them.
         if one.isfinite().all() and not off <= _TOLERANCE[model.dtype]:
             raise _refusal(model, f"computes {name} differently from the model (relative difference {off:.1e})")
 

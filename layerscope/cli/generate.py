@@ -9,33 +9,23 @@ __all__ = ["generate"]
 
 def generate(
     model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
-    prompt: Annotated[str, typer.Argument(help="The text to go on with.")],
-    schedule: Annotated[str, typer.Option(help="What runs, such as skip:12 or '0-8 (9|10|11)*3 12-29'.")] = "identity",
-    max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 40,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; above, tokens are drawn.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    prompt: Annotated[str, typer.Argument(help="Text to continue.")],
+    schedule: Annotated[str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10|11)*3 12-29'.")] = "identity",
+    max_new_tokens: Annotated[int, typer.Option(help="Maximum number of new tokens.")] = 40,
+    temperature: Annotated[float, typer.Option(help="0: most likely token; above 0: sample.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Random seed for sampling.")] = 0,
     stacked: Annotated[
         bool,
-        typer.Option("--stacked", help="Run the blocks of a parallel stage as one call: faster, rounded otherwise."),
+        typer.Option("--stacked", help="Run parallel blocks as one batched call: faster, equal up to rounding."),
     ] = False,
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:0 or mps.")] = "cpu",
 ) -> None:
     """Generate text under a layer schedule.
 
     Example: layerscope generate EleutherAI/pythia-70m "Hello" --schedule skip:2
     """
+    arguments = locals()
     from layerscope.execution.generation import generate as run
 
-    text = run(
-        model,
-        prompt,
-        schedule,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-        stacked=stacked,
-        dtype=dtype,
-        device=device,
-    )
-    typer.echo(prompt + text)
+    typer.echo(prompt + run(**arguments))

@@ -1,4 +1,4 @@
-"""Numbers with a word among them, as options give them."""
+"""Read the numbers of options that also take a word or a list."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ def scores_by_name(given: Sequence[str]) -> dict[str, float]:
 
 
 def whole_numbers(option: str, text: str) -> list[int]:
-    """Read numbers with commas between, such as ``--steps``: each 0 or more.
+    """Read whole numbers separated by commas, such as ``--steps``.
 
     Examples
     --------
@@ -52,5 +52,5 @@ def whole_numbers(option: str, text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"{option} {text!r}: give whole numbers with commas between, such as 0,512,1000")
+        raise UsageError(f"{option} {text!r}: give whole numbers separated by commas, such as 0,512,1000")
     return [int(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Where a command writes that is given no place, and small files of text."""
+"""Default output files of the commands, and writing small text files."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,13 @@ __all__ = ["default_file", "of_texts", "write_text"]
 
 
 def default_file(model: str, ending: str) -> Path:
-    """Return where a result goes that is given no name: in the cache, named after the model."""
+    """Return the default file of a result: in the cache, named after the model."""
     name = Path(model).stem if model.endswith(".gguf") else model.strip("/").replace("/", "--")
     return cache_folder() / f"{name}--{ending}"
 
 
 def of_texts(texts: str, schedule: str | None) -> str:
-    """Return what the name of a file says of the texts a model ran on, and of the schedule unless it is the identity.
+    """Return the part of a file name for the texts, and for the schedule unless it is the identity.
 
     Examples
     --------
@@ -30,12 +30,12 @@ def of_texts(texts: str, schedule: str | None) -> str:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a small text file, whole or not at all.
+    """Write a small text file atomically.
 
     Raises
     ------
     FileError
-        When it cannot be written.
+        The file cannot be written.
     """
     with replace_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Standard output and standard error of the commands: any character on any terminal, and a reader that leaves early."""
+"""Standard output and standard error of the commands: characters that a terminal lacks, and pipes that close early."""
 
 import codecs
 import io
@@ -14,7 +14,7 @@ _ESCAPED = "layerscope-escape"
 
 
 def take_any_character() -> None:
-    r"""Write characters that the terminal's encoding does not have as ``\uXXXX``, so that JSON stays JSON."""
+    r"""Write characters that the terminal's encoding lacks as ``\uXXXX``, which is valid in JSON."""
     codecs.register_error(_ESCAPED, _escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -33,14 +33,14 @@ def end_output() -> None:
     Raises
     ------
     OSError
-        It cannot be written: a reader that left (`BrokenPipeError`), a full disk.
+        The output cannot be written: the pipe is closed (`BrokenPipeError`), or the disk is full.
     """
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def give_up_output() -> None:
-    """Let what is still to be written go nowhere, so that the interpreter does not complain of it when it ends."""
+    """Discard the remaining output, so that the interpreter prints no error at exit."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -48,5 +48,5 @@ def give_up_output() -> None:
 
 
 def complain(message: str) -> None:
-    """Print an error: two lines at most, and no control characters."""
+    """Print an error message: at most two lines, without control characters."""
     print(two_lines(message), file=sys.stderr)

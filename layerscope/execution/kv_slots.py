@@ -1,6 +1,6 @@
 """Key-value cache slots: one for each block call of a schedule.
 
-A block that runs twice has two pasts, and a skipped block has none, so a cache with one layer for each block does not work
+A block that runs twice has two pasts, and a skipped block has no past, so a cache with one layer for each block does not work
 under a schedule. Here the first T layers of a cache become counters: they have no keys, only the length of the past, from
 which the model computes masks and positions. The KV slots follow them, one for each block call, each of the kind and window
 of the layer that the model made for that block. All are layers of one cache object, so every cache operation of the library
@@ -127,6 +127,6 @@ def _add_kv_slots(cache: Cache, schedule: Schedule, depth: int) -> None:
     kv_slots = [empty_kv_slot(cache, block) for stage in schedule for block in stage]
     for counter in cache.layers:
         counter.__class__ = _COUNTERS[type(counter)]
-        counter.is_initialized = False  # releases preallocated keys (chunked prefill): a counter needs none
+        counter.is_initialized = False  # releases preallocated keys (chunked prefill): a counter has no keys
     cache.layers.extend(kv_slots)
     setattr(cache, _OWNER, schedule)

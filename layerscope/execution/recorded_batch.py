@@ -1,8 +1,8 @@
 """Record the block calls of one batch, so that many schedules can run on it.
 
 A batch can contain prefixes and their continuations. Each block then runs first on the prefixes and next on the
-continuations, which read the keys and values of their prefix. These are dropped after the block call, so no cache is kept,
-whatever the schedules.
+continuations, which read the keys and values of their prefix. These are dropped after the block call, so no cache is
+kept, however many schedules run.
 """
 
 import copy

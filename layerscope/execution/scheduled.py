@@ -113,7 +113,7 @@ def run_tree(
     """Run every node of a prefix tree of schedules once, and pass each node and its stream to `visit`.
 
     The order is depth first, children in the order of the tree, so the first schedule finishes before any other starts. At
-    most one stream a level is in memory: those of the nodes whose children have not run yet.
+    most one stream a level is in memory: those of nodes with children left to run.
 
     Parameters
     ----------
