@@ -22,7 +22,9 @@ def capture(
     store_dtype: Annotated[
         str, typer.Option(help="Store in float32, bfloat16, float16, or same as computed.")
     ] = "same",
-    schedule: Annotated[str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10)*3 11-29'.")] = "identity",
+    schedule: Annotated[
+        str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10)*3 11-29'.")
+    ] = "identity",
     layers: Annotated[str | None, typer.Option(help="States to record, such as 0,5-10 (all).")] = None,
     tokens: Annotated[str, typer.Option(help="Tokens of each text to record: all, last, or sample:K.")] = "all",
     batch_tokens: Annotated[int, typer.Option(help="Number of tokens in a batch, padding included.")] = 2048,

@@ -10,7 +10,9 @@ __all__ = ["generate"]
 def generate(
     model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
     prompt: Annotated[str, typer.Argument(help="Text to continue.")],
-    schedule: Annotated[str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10|11)*3 12-29'.")] = "identity",
+    schedule: Annotated[
+        str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10|11)*3 12-29'.")
+    ] = "identity",
     max_new_tokens: Annotated[int, typer.Option(help="Maximum number of new tokens.")] = 40,
     temperature: Annotated[float, typer.Option(help="0: most likely token; above 0: sample.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Random seed for sampling.")] = 0,
