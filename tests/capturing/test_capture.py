@@ -279,10 +279,11 @@ def test_a_complete_capture_is_known_without_loading_the_model(tmp_path, folder_
 
 def test_second_capture_into_one_file_is_refused(tmp_path, folder_and_texts):
     folder, source = folder_and_texts
+    model = load_model(folder)  # before the other capture, which does not wait
     process = start_slow_capture(folder, source, tmp_path / "run.h5")
     assert process.stdout.readline() == "batch\n"
     with pytest.raises(CaptureError, match="another capture is writing"):
-        capture(load_model(folder), source, tmp_path / "run.h5", batch_tokens=40, overwrite=True)
+        capture(model, source, tmp_path / "run.h5", batch_tokens=40, overwrite=True)
     assert process.wait() == 0
     process.stdout.close()
     assert read_header(tmp_path / "run.h5").complete

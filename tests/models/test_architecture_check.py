@@ -1,4 +1,4 @@
-"""The causal check passes for every family and refuses every wrong row."""
+"""The architecture check passes for every family and refuses every wrong row."""
 
 from dataclasses import replace
 
