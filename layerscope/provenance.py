@@ -43,7 +43,7 @@ def moving_weights(recorded: object, now: object) -> str:
     --------
     >>> print(moving_weights("main", "e3a1" * 10))
     its weights are recorded as 'main', which may have been others than those of 'e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1'
-    Start anew with --overwrite: then the commit is recorded.
+    Start again with --overwrite: then the commit is recorded.
     >>> moving_weights("sha256:00ff", "sha256:ff00"), moving_weights("main", "main")
     ('', '')
     """
@@ -51,7 +51,7 @@ def moving_weights(recorded: object, now: object) -> str:
         return ""
     return (
         f"its weights are recorded as {recorded!r}, which may have been others than those of {now!r}\n"
-        "Start anew with --overwrite: then the commit is recorded."
+        "Start again with --overwrite: then the commit is recorded."
     )
 
 

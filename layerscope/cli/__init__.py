@@ -128,7 +128,7 @@ def _run(debug: bool) -> int:
         _complain(f"a library failed: {error}\nRun again with --debug, and report it.")
         return 1
     if code == _INTERRUPTED:  # typer gives it back as a number for Ctrl-C
-        _complain("interrupted: what is done is kept, go on with --resume" if _resumable() else "interrupted")
+        _complain("interrupted: what is done is kept, continue with --resume" if _resumable() else "interrupted")
     return code if isinstance(code, int) else 0
 
 

@@ -274,13 +274,13 @@ def _translated(path: Path, *, reading: bool = False) -> Iterator[None]:
                 if reading
                 else (
                     f"{path}: the journal of this sweep cannot be used ({error}): is another sweep writing it?\n"
-                    "Wait for that one, or begin anew with --overwrite."
+                    "Wait for that one, or start again with --overwrite."
                 )
             )
         elif isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _OF_THE_DISK):
-            said = f"{path} cannot be used ({error})\nsee to the disk, and go on with --resume"
+            said = f"{path} cannot be used ({error})\ncheck the disk, and continue with --resume"
         else:
-            said = f"{path} is no journal of a sweep, or a damaged one ({error})\nbegin anew with --overwrite"
+            said = f"{path} is no journal of a sweep, or a damaged one ({error})\nstart again with --overwrite"
         raise FileError(said) from error
 
 

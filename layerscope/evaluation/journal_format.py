@@ -41,11 +41,11 @@ def check_journal(path: Path, database: sqlite3.Connection) -> tuple[dict[str, A
     if tables != {" ".join(statement.split()) for statement in STATEMENTS}:
         if not any(sql.startswith("CREATE TABLE sums") for sql in tables):
             raise FileError(f"{path} is no journal of a sweep: it has other tables")
-        raise FileError(f"{path} was begun by a version that wrote no checksums\nbegin anew with --overwrite")
+        raise FileError(f"{path} was begun by a version that wrote no checksums\nstart again with --overwrite")
     rows = database.execute("SELECT text, total FROM settings").fetchall()
     trouble = "its settings are missing" if len(rows) != 1 else _trouble(database, *rows[0])
     if trouble:
-        raise FileError(f"{path} is damaged: {trouble}\nbegin anew with --overwrite")
+        raise FileError(f"{path} is damaged: {trouble}\nstart again with --overwrite")
     settings: dict[str, Any] = json.loads(rows[0][0])
     return settings, int(rows[0][1], 16)
 

@@ -190,13 +190,13 @@ def _timed(model: Model, runs: Sequence[Spec], tokens: int) -> dict[str, Any]:
 
 def _target(path: Path, model: object, resume: bool, overwrite: bool) -> Path:
     if resume and overwrite:
-        raise UsageError("--resume goes on with a sweep and --overwrite begins it anew: give one of them")
+        raise UsageError("--resume continues a sweep and --overwrite starts it again: give one of them")
     if resume:
         return writable(path, model)
     new_file(path, overwrite, model)
     if journal_path(path).exists() and not overwrite:
         raise UsageError(
-            f"{path}: a sweep into it was interrupted: give --resume to go on, or --overwrite to begin anew"
+            f"{path}: a sweep into it was interrupted: give --resume to continue it, or --overwrite to start again"
         )
     return path
 
@@ -225,7 +225,7 @@ def _finished(target: Path) -> tuple[xarray.Dataset, dict[str, Any]]:
     done = read_sweep(target)
     settings = nested(str(done.attrs.get("settings", "")))
     if not isinstance(settings, dict):
-        raise FileError(f"{target} does not say what settings it was made with\nbegin anew with --overwrite")
+        raise FileError(f"{target} does not say what settings it was made with\nstart again with --overwrite")
     return done, settings
 
 
@@ -257,7 +257,7 @@ def _refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any])
     moving = moving_weights(before.get("weights"), now["weights"])
     if moving and first_difference(before, {**now, "weights": before["weights"]}) is None:
         raise LayerScopeError(f"{path}: {moving}")
-    raise LayerScopeError(f"{path}: {difference}. Resume with the same settings, or begin anew with --overwrite.")
+    raise LayerScopeError(f"{path}: {difference}. Resume with the same settings, or start again with --overwrite.")
 
 
 def _settings(

@@ -40,7 +40,7 @@ class RowWriter:
         table, dtype = chunk_table(dataset), stored_dtype(dataset)
         if table is None or dtype is None:
             raise FileError(
-                f"{dataset.file.filename}: {dataset.name[1:]} was not laid out by a capture\nstart anew with --overwrite"
+                f"{dataset.file.filename}: {dataset.name[1:]} was not laid out by a capture\nstart again with --overwrite"
             )
         self.dtype = dtype
         self._layers, self._width = table.address.shape[1], dataset.shape[-1]

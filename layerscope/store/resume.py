@@ -62,7 +62,7 @@ def refuse_other_settings(path: Path, stored: Mapping[str, Setting], wanted: Map
     same_else = first_difference(stored, {**wanted, "weights": weights}) is None
     if same_else and (moving := moving_weights(weights, wanted["weights"])):
         raise CaptureError(f"{path}: {moving}")
-    raise CaptureError(f"{path}: {difference}. Resume with the same settings, or start anew with --overwrite.")
+    raise CaptureError(f"{path}: {difference}. Resume with the same settings, or start again with --overwrite.")
 
 
 def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:
@@ -79,7 +79,7 @@ def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:
     if difference is not None:
         raise CaptureError(
             f"{path} was begun with other texts: {difference}\n"
-            "give the same texts and options to --resume, or start anew with --overwrite"
+            "give the same texts and options to --resume, or start again with --overwrite"
         )
 
 

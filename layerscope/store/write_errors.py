@@ -29,19 +29,19 @@ def translate_write_errors(path: Path, what: str) -> Iterator[None]:
     Traceback (most recent call last):
         ...
     layerscope.errors.CaptureError: cannot write run.h5: No space left on device
-    free some disk, and go on with --resume
+    free some disk, and continue with --resume
     """
     try:
         yield
     except BlockingIOError as error:
-        raise CaptureError(f"{path} is open in another program\nclose it there, and go on with --resume") from error
+        raise CaptureError(f"{path} is open in another program\nclose it there, and continue with --resume") from error
     except (OSError, RuntimeError) as error:
         number = error.errno if isinstance(error, OSError) else None  # h5py extracts it from HDF5's message
         if number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            remedy = "free some disk, and go on with --resume"
+            remedy = "free some disk, and continue with --resume"
         elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "give a file that can be written to --output"
         else:
-            remedy = "see to the disk, and go on with --resume"
+            remedy = "check the disk, and continue with --resume"
         reason = os.strerror(number) if number else str(error)
         raise CaptureError(f"cannot {what} {path}: {reason}\n{remedy}") from error

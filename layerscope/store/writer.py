@@ -275,7 +275,7 @@ def _require_resumable(path: Path) -> None:
     with opened(path) as file:
         private = file[TOKEN].attrs if TOKEN in file else {}
         if CHECKSUM not in private:
-            raise FileError(f"{path} was begun by a version that wrote no checksums\nstart anew with --overwrite")
+            raise FileError(f"{path} was begun by a version that wrote no checksums\nstart again with --overwrite")
         require_sound_index(path, file)
         if private.get(PLACEMENT_CHECKSUM) != placement_checksum(file):
             raise FileError(f"{path} is damaged: its states are not where they were laid out\n{CAPTURE.remedy}")

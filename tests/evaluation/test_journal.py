@@ -57,7 +57,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(b"something else entirely, and long enough to be looked at" * 20)
-    with pytest.raises(FileError, match="begin anew with --overwrite"):
+    with pytest.raises(FileError, match="start again with --overwrite"):
         Journal(path, {})
     discard(path)
     assert not path.exists()
@@ -123,7 +123,7 @@ def test_a_journal_of_a_version_without_checksums_is_refused(tmp_path: Path) -> 
         database.execute("CREATE TABLE settings (text TEXT NOT NULL)")
         database.execute("CREATE TABLE sums (task INTEGER, node INTEGER)")
         database.commit()
-    with pytest.raises(FileError, match=r"wrote no checksums\nbegin anew with --overwrite"):
+    with pytest.raises(FileError, match=r"wrote no checksums\nstart again with --overwrite"):
         Journal(path, {})
 
 

@@ -214,7 +214,7 @@ def test_an_interrupted_sweep_goes_on_without_repeating(
         with pytest.raises(KeyboardInterrupt):
             ls.sweep(model, TASKS, output=path, **OPTIONS)
     assert not path.exists()
-    with pytest.raises(UsageError, match="was interrupted: give --resume to go on"):
+    with pytest.raises(UsageError, match="was interrupted: give --resume to continue it"):
         ls.sweep(model, TASKS, output=path, **OPTIONS)
     again: list[tuple[object, ...]] = []
     with monkeypatch.context() as patch:

@@ -207,7 +207,7 @@ def test_captures_of_versions_without_checksums_open_but_do_not_go_on(tmp_path: 
             with open_source(path) as source:
                 assert torch.equal(source.read(0, ROWS), states(ROWS, OF))
         else:
-            assert refusal(resume, path).endswith("wrote no checksums\nstart anew with --overwrite")
+            assert refusal(resume, path).endswith("wrote no checksums\nstart again with --overwrite")
 
 
 def test_a_chunk_at_another_address_is_refused(tmp_path: Path) -> None:

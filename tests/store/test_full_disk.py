@@ -42,7 +42,7 @@ def run_on_a_full_disk(path: Path, share: float) -> subprocess.CompletedProcess[
 def test_a_disk_that_fills_up_while_rows_are_written(tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     done = run_on_a_full_disk(path, 0.5)
-    assert done.stdout == f"cannot write {path}: File too large\nfree some disk, and go on with --resume\n"
+    assert done.stdout == f"cannot write {path}: File too large\nfree some disk, and continue with --resume\n"
     assert (done.stderr, done.returncode) == ("", 0), "nothing more to say when closing or leaving"
     header = read_header(path)
     assert not header.complete
@@ -53,6 +53,6 @@ def test_a_disk_that_fills_up_while_rows_are_written(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_from_the_start_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
     done = run_on_a_full_disk(path, 0)
-    assert done.stdout == f"cannot write {path}: File too large\nfree some disk, and go on with --resume\n"
+    assert done.stdout == f"cannot write {path}: File too large\nfree some disk, and continue with --resume\n"
     assert (done.stderr, done.returncode) == ("", 0)
     assert not list(tmp_path.iterdir())
