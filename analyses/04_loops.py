@@ -31,8 +31,9 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.figures.data.loop_map import best_loops, loop_map
-from layerscope.figures.parts.legend import band_entry, legend_entry, level_entry
-from layerscope.figures.parts.markers import FULL, LOOKS, Look, draw_level, draw_points
+from layerscope.figures.parts.legend_entries import band_entry, legend_entry, level_entry
+from layerscope.figures.parts.looks import LOOKS, Look
+from layerscope.figures.parts.markers import FULL, draw_level, draw_points
 from layerscope.figures.parts.style import GREY
 from resampling import ends, one_number, task_scores, tasks_of, weights
 from notebook_io import Findings, keep, keep_table, result_path, panels, display_text

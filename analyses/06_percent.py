@@ -31,8 +31,9 @@ import xarray as xr
 import layerscope as ls
 from layerscope.evaluation.bootstrap import example_values
 from layerscope.figures.parts.axes import set_value_axis
-from layerscope.figures.parts.legend import band_entry, legend_entry, level_entry
-from layerscope.figures.parts.markers import CHANCE, FULL, draw_level, draw_points, task_looks
+from layerscope.figures.parts.legend_entries import band_entry, legend_entry, level_entry
+from layerscope.figures.parts.looks import task_looks
+from layerscope.figures.parts.markers import CHANCE, FULL, draw_level, draw_points
 from resampling import better_than_guessing, ends, one_number, over_tasks, runs_of, tasks_of, weights
 from notebook_io import DATA, MADE, Findings, keep, keep_table, result_path, model_name, panels, display_text
 

@@ -32,8 +32,8 @@ import xarray as xr
 
 import layerscope as ls
 from layerscope.figures.parts.axes import set_value_axis
-from layerscope.figures.parts.legend import legend_entry
-from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.legend_entries import legend_entry
+from layerscope.figures.parts.looks import LOOKS
 from resampling import one_number, over_tasks, runs_of, tasks_of, with_draws
 from notebook_io import Findings, keep, keep_table, result_path, matrices, panels, display_text
 

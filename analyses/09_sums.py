@@ -35,7 +35,7 @@ import pandas as pd
 from matplotlib.patches import Patch
 
 import layerscope as ls
-from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.looks import LOOKS
 from layerscope.figures.parts.style import MISSING, SMALL
 from layerscope.schedules.spec import parse_spec
 from resampling import one_number, weights

@@ -29,8 +29,9 @@ import pandas as pd
 
 import layerscope as ls
 from layerscope.figures.parts.axes import set_value_axis
-from layerscope.figures.parts.legend import band_entry, bar_entry, legend_entry, level_entry
-from layerscope.figures.parts.markers import CHANCE, FULL, LOOKS, draw_level
+from layerscope.figures.parts.legend_entries import band_entry, bar_entry, legend_entry, level_entry
+from layerscope.figures.parts.looks import LOOKS
+from layerscope.figures.parts.markers import CHANCE, FULL, draw_level
 from resampling import (
     better_than_guessing,
     ends,

@@ -33,8 +33,8 @@ import pandas as pd
 import layerscope as ls
 from layerscope.evaluation.bootstrap import example_values
 from layerscope.figures.parts.axes import set_ticks_across
-from layerscope.figures.parts.legend import bar_entry, legend_entry
-from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.legend_entries import bar_entry, legend_entry
+from layerscope.figures.parts.looks import LOOKS
 from layerscope.figures.parts.style import GREY, SMALL
 from resampling import better_than_guessing, one_number, runs_of, task_scores, tasks_of, weights, without_score
 from notebook_io import Findings, as_called, keep, keep_table, result_path, panels, display_text, sink_writer

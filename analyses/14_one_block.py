@@ -31,8 +31,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 import layerscope as ls
 from layerscope.figures.parts.axes import set_value_axis
-from layerscope.figures.parts.legend import band_entry, bar_entry, legend_entry, level_entry
-from layerscope.figures.parts.markers import FULL, LOOKS, draw_level, draw_points
+from layerscope.figures.parts.legend_entries import band_entry, bar_entry, legend_entry, level_entry
+from layerscope.figures.parts.looks import LOOKS
+from layerscope.figures.parts.markers import FULL, draw_level, draw_points
 from layerscope.figures.parts.style import SHADE
 from resampling import ends, one_number, over_tasks, runs_of, tasks_of
 from notebook_io import Findings, keep, keep_table, result_path, panels, display_text, sink_writer

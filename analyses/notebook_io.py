@@ -21,7 +21,8 @@ from IPython.display import Markdown, display
 import layerscope as ls
 from layerscope.cache import cache_root
 from layerscope.figures.parts.figure import Figure, place_axes
-from layerscope.figures.parts.matrix import draw_colour_bar, draw_cells, scale_of
+from layerscope.figures.parts.colour_scale import draw_colour_bar, scale_of
+from layerscope.figures.parts.matrix import draw_cells
 from layerscope.figures.parts.grid import make_grid
 from layerscope.figures.parts.style import applied, inches, styled
 

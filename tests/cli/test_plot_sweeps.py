@@ -60,9 +60,9 @@ def test_options_reach_the_figure(place, tmp_path, options, words):
         (
             ["sweep.nc", "--segments", "3"],
             2,
-            "--segments says nothing about --kind sweep: that takes --quantity and --task",
+            "--segments does not apply to --kind sweep, which takes --quantity, --task, --loops",
         ),
-        (["run.nc", "--task", "builtin:cloze"], 2, "--task says nothing about --kind heatmap"),
+        (["run.nc", "--task", "builtin:cloze"], 2, "--task does not apply to --kind heatmap"),
         (["sweep.nc", "--quantity", "los"], 2, "did you mean 'loss'?"),
         (["sweep.nc", "--kind", "drift", "--drift", "drift_cos"], 2, "did you mean 'drift_cosine'?"),
         (["small.nc", "--kind", "single"], 1, "run layerscope sweep with --variants drop,swap"),

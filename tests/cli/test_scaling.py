@@ -81,6 +81,6 @@ def test_bad_input_leaves_nothing(place, tmp_path, code, arguments, said):
 
 def test_options_of_other_figures_are_refused(place, tmp_path):
     done = run("plot", "small.nc", "--exclude-first", "1", "--output", tmp_path / "a.svg", cwd=place, code=2)
-    assert "--exclude-first says nothing about --kind heatmap" in done.stderr
+    assert "--exclude-first does not apply to --kind heatmap" in done.stderr
     done = run("plot", "small.nc", "--kind", "scaling", "--output", tmp_path / "a.svg", cwd=place, code=1)
     assert "small.nc is no scaling file" in done.stderr

@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex
 
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.looks import LOOKS
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import TASKS, specs, synthetic
 from tests.figures.test_sweeps import key, levels, lines, markers, of_markers, runs

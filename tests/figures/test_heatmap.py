@@ -13,8 +13,9 @@ from sklearn.isotonic import isotonic_regression
 
 from layerscope import figures
 from layerscope.errors import UsageError
+from layerscope.figures.parts.colour_scale import scale_of
 from layerscope.figures.parts.figure import Figure
-from layerscope.figures.parts.matrix import scale_of, tick_positions
+from layerscope.figures.parts.matrix import tick_positions
 from layerscope.figures.parts.segments import spread
 from layerscope.segmentation.segmentation import segment
 from tests.figures.drawing import assert_readable, between_two, drawn, labelled, words
@@ -210,7 +211,7 @@ def test_scale_without_a_range_is_a_cosines_or_that_of_the_values():
 def test_scale_can_be_set():
     scale = scale_of([xr.DataArray([0.2, 0.95])], low=0.5, high=0.9)
     assert (scale.low, scale.high, scale.beyond) == (0.5, 0.9, "both")
-    with pytest.raises(UsageError, match=r"the colour scale goes from 1 to 0\.5"):
+    with pytest.raises(UsageError, match=r"the colour scale runs from 1 to 0\.5"):
         scale_of([xr.DataArray([0.2])], low=1.0, high=0.5)
 
 

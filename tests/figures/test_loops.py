@@ -239,7 +239,7 @@ def test_examples_that_are_not_those_of_the_runs_are_refused(with_examples, hurt
 
 
 def test_perplexity_is_refused(looped):
-    with pytest.raises(UsageError, match="perplexity grows beyond any colour scale: draw quantity loss"):
+    with pytest.raises(UsageError, match="perplexity exceeds any colour scale: draw its logarithm, quantity loss"):
         figures.loops(looped, "perplexity")
 
 

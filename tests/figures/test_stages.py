@@ -3,7 +3,7 @@ import pytest
 
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.parts.markers import LOOKS
+from layerscope.figures.parts.looks import LOOKS
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import specs, synthetic
 from tests.figures.test_sweeps import key, lines

@@ -9,10 +9,10 @@ from matplotlib.colors import to_hex
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
 from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
-from layerscope.figures.data.sweep_scores import scores
+from layerscope.figures.data.sweep_scores import sweep_scores
 from layerscope.figures.parts.grid import make_grid
-from layerscope.figures.parts.legend import legend_entry, level_entry
-from layerscope.figures.parts.markers import LOOKS, Look, task_looks
+from layerscope.figures.parts.legend_entries import legend_entry, level_entry
+from layerscope.figures.parts.looks import LOOKS, Look, task_looks
 from layerscope.figures.parts.style import applied
 from layerscope.schedules.variant import VARIANTS
 from tests.figures.drawing import assert_readable, drawn, words
@@ -159,10 +159,10 @@ def test_markers_are_hollow_where_accuracy_is_not_above_chance(whole):
 
 
 def test_of_several_tasks_more_than_half_must_be_above_chance(whole):
-    found = scores(whole, "loss")
+    found = sweep_scores(whole, "loss")
     above = whole["accuracy_low"] > whole["chance"]
     np.testing.assert_array_equal(found.above, above.sum("task") > 2)
-    plain = scores(synthetic(intervals=False), "loss")
+    plain = sweep_scores(synthetic(intervals=False), "loss")
     assert (plain.above >= found.above).all()
     assert (plain.above > found.above).any()
 
@@ -276,7 +276,7 @@ def test_unfinished_runs_are_left_out_and_medians_need_all_tasks(whole):
     axes = figures.sweep(partial, "loss").axes[0]
     assert lines(axes)["skip"].get_xdata().tolist() == list(range(3, 30, 2))
     partial["loss"][1, 0] = np.nan  # a task without the full model is no part of the median
-    found = scores(partial, "loss")
+    found = sweep_scores(partial, "loss")
     assert found.tasks == tuple(task for task in TASKS if task != "builtin:commonsense")
     np.testing.assert_allclose(found.values, whole["loss"].isel(task=[0, 2, 3]).median("task"))
 

@@ -1,7 +1,4 @@
-"""Matrices over pairs of layers as curves over depth: each layer with the one before it, or with its like in another capture.
-
-An analysis in, an analysis out; nothing is drawn here.
-"""
+"""Curves over depth from matrices over pairs of layers: each layer with the layer before, or with the same in another capture."""
 
 import numpy as np
 import xarray as xr
@@ -13,10 +10,10 @@ __all__ = ["with_adjacent_layers"]
 
 
 def with_adjacent_layers(result: xr.Dataset) -> xr.Dataset:
-    """Turn those matrices of an analysis with chance or split-half reliability into variables over ``layer``.
+    """Return an analysis whose matrices with a permutation null or a split-half reliability are variables over ``layer``.
 
-    Of one capture, layer l gets the value with the layer before it, the first NaN; between two captures, with the layer of the
-    same number, NaN where there is none. What stands beside a measure goes with it.
+    In one capture, layer l gets its value with layer l - 1, and the first layer NaN. Between two captures, it gets its value with
+    the layer of the same number, or NaN. Intervals and references of a measure are converted with it.
 
     Examples
     --------
@@ -25,7 +22,7 @@ def with_adjacent_layers(result: xr.Dataset) -> xr.Dataset:
     >>> with_adjacent_layers(result)["cka_null"].values
     array([nan, 0.2])
     """
-    rows, columns, words = _places(result)
+    rows, columns, description = _places(result)
     curves = {}
     for measure in pairwise_measures(result):
         if f"{measure}_null" not in result and f"{measure}_ceiling" not in result:
@@ -35,13 +32,13 @@ def with_adjacent_layers(result: xr.Dataset) -> xr.Dataset:
                 values = np.full(result.sizes["layer"], np.nan)
                 values[rows] = result[name].values[rows, columns]
                 attrs = result[name].attrs
-                long_name = f"{attrs.get('long_name', name)}, {words}"
+                long_name = f"{attrs.get('long_name', name)}, {description}"
                 curves[name] = ("layer", values, attrs | {"long_name": long_name})
     return result.assign(curves)
 
 
 def _places(result: xr.Dataset) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return rows and columns of the cells to take, and what they are in words."""
+    """Return the rows and columns of the cells to take, and their description."""
     if not is_between(result):
         later = np.arange(1, result.sizes["layer"])
         return later, later - 1, "each layer with the one before"

@@ -1,4 +1,4 @@
-"""A made-up sweep of a model of four blocks: what the examples of this package's documentation draw."""
+"""Synthetic sweep of a model of four blocks for the examples in docstrings."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _RUNS = (  # variant, start, seed, loops, affected, stages as states of the full
 
 
 def example_sweep() -> xr.Dataset:
-    """Return a sweep of nine runs on one task, with what figures need of it.
+    """Return a sweep of nine runs on one task.
 
     Examples
     --------

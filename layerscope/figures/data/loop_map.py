@@ -1,7 +1,4 @@
-"""How often a parallel stage should run: the map of a sweep with several loop counts, and how sure its best are.
-
-It knows the sweep Dataset (dimensions ``task``, ``run``, ``example``), not axes.
-"""
+"""Map of a sweep over loop counts of the parallel stage, with the best counts and their uncertainty."""
 
 from dataclasses import dataclass
 
@@ -11,7 +8,8 @@ from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
 from layerscope.evaluation.bootstrap import drawn, interval, resampled_scores
-from layerscope.figures.data.sweep_scores import Scores, column, scores
+from layerscope.figures.data.sweep_columns import column
+from layerscope.figures.data.sweep_scores import Scores, sweep_scores
 
 __all__ = ["LoopMap", "Proportion", "best_loops", "loop_map"]
 
@@ -21,14 +19,14 @@ _BOOTSTRAPPED = ("example_loss", "example_correct", "target_tokens", "examples")
 
 @dataclass(frozen=True)
 class Proportion:
-    """Loops as a multiple of the number of affected blocks: the least-squares line through the origin.
+    """Best loop counts as a multiple of the number of affected blocks: the least-squares line through the origin.
 
     Attributes
     ----------
     loops_a_block
-        Its slope.
+        Slope of the line.
     low, high
-        Ends of its 95 % interval; NaN without.
+        Ends of its 95 % interval, or NaN.
     """
 
     loops_a_block: float
@@ -38,27 +36,27 @@ class Proportion:
 
 @dataclass(frozen=True)
 class LoopMap:
-    """A quantity of looped parallel for each number of loops and of affected blocks.
+    """Quantity of looped parallel for each loop count and number of affected blocks.
 
     Attributes
     ----------
-    found
-        The quantity of all runs.
+    scores
+        Quantity of all runs.
     loops, affected
-        What rows and columns stand for.
+        Loop counts of the rows, numbers of affected blocks (M) of the columns.
     values
-        NaN where the sweep has no run.
+        Values; NaN where the sweep has no run.
     above
-        1 where accuracy is above chance, 0 where not, NaN where nothing tells.
+        1 where accuracy is above chance, 0 where not, NaN where this is unknown.
     best
-        The number of loops that is best for each M, NaN where all are equally good.
+        Best loop count of each M; NaN if all are equal.
     low, high
-        Ends of its 95 % interval, from a bootstrap over the examples of each task; NaN where the sweep holds no examples.
+        Ends of its 95 % interval, from a bootstrap over the examples of each task; NaN if the sweep has no examples.
     proportion
-        Of the best numbers of loops to M; None where no M has a best.
+        Best loop counts in proportion to M; None if no M has a best count.
     """
 
-    found: Scores
+    scores: Scores
     loops: Int[np.ndarray, " loops"]
     affected: Int[np.ndarray, " affected"]
     values: Float[np.ndarray, "loops affected"]
@@ -70,10 +68,10 @@ class LoopMap:
 
 
 def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> LoopMap:
-    """Take the map of a quantity from a sweep.
+    """Return the map of a quantity of a sweep.
 
-    The best count of each M is sought again in every replicate of a bootstrap over examples, which draws the same examples
-    for all runs. A best count at the end of those that were tried may lie beyond it, and its interval then too.
+    Intervals come from a bootstrap over examples, with the same examples for all runs: every replicate has its own best
+    counts. If the best count is the first or the last of the sweep, counts outside the sweep may be better.
 
     Raises
     ------
@@ -83,32 +81,32 @@ def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> Loo
     Examples
     --------
     >>> from layerscope.figures.data.example import example_sweep
-    >>> found = loop_map(example_sweep(), "loss")
-    >>> found.values.tolist(), found.best.tolist(), found.proportion.loops_a_block
+    >>> loss = loop_map(example_sweep(), "loss")
+    >>> loss.values.tolist(), loss.best.tolist(), loss.proportion.loops_a_block
     ([[3.5], [3.0]], [3.0], 1.0)
     """
-    found = scores(dataset, quantity, task)
-    runs, loops, affected = _places(dataset, found)
-    better = found.quantity.better
-    values = _map(found.values, runs)
-    above = np.full(len(found.values), np.nan) if found.above is None else found.above
+    scores = sweep_scores(dataset, quantity, task)
+    runs, loops, affected = _places(dataset, scores)
+    better = scores.quantity.better
+    values = _map(scores.values, runs)
+    above = np.full(len(scores.values), np.nan) if scores.above is None else scores.above
     best = best_loops(values, loops, better)
     low = high = np.full(len(affected), np.nan)
     slopes = np.full(1, np.nan)
-    replicates = _replicates(dataset, found)
+    replicates = _replicates(dataset, scores)
     if replicates is not None:
         again = np.stack([best_loops(_map(of_one, runs), loops, better) for of_one in replicates])
         low, high = interval(again)
         slopes = np.array([_slope(of_one, affected) for of_one in again])
     ends = [float(end[0]) for end in interval(slopes[:, None])]
     proportion = Proportion(_slope(best, affected), *ends) if np.isfinite(best).any() else None
-    return LoopMap(found, loops, affected, values, _map(above, runs), best, low, high, proportion)
+    return LoopMap(scores, loops, affected, values, _map(above, runs), best, low, high, proportion)
 
 
 def best_loops(
     values: Float[np.ndarray, "loops affected"], loops: Int[np.ndarray, " loops"], better: int
 ) -> Float[np.ndarray, " affected"]:
-    """Return for each column the number of loops with the best value, the least of several; NaN where all are equal.
+    """Return the loop count with the best value in each column: the smallest of equals, NaN if all are equal.
 
     Examples
     --------
@@ -118,7 +116,7 @@ def best_loops(
     good = better * values
     most = np.where(np.isfinite(good), good, -np.inf).max(axis=0)
     least = np.where(np.isfinite(good), good, np.inf).min(axis=0)
-    # Sums of the same examples in another order are the same score.
+    # Sums in another order differ by rounding only.
     near = 1e-9 * np.abs(most) + 1e-12
     return np.where(most - least > near, loops[(good >= most - near).argmax(axis=0)], np.nan)
 
@@ -129,13 +127,13 @@ def _slope(best: Float[np.ndarray, " affected"], affected: Int[np.ndarray, " aff
 
 
 def _places(
-    dataset: xr.Dataset, found: Scores
+    dataset: xr.Dataset, scores: Scores
 ) -> tuple[Int[np.ndarray, "loops affected"], Int[np.ndarray, " loops"], Int[np.ndarray, " affected"]]:
-    """Return which run each place of the map is (-1: none), and the numbers that rows and columns stand for."""
+    """Return the run of each cell of the map (-1: none), the loop counts of its rows and the M of its columns."""
     variant, affected, counts = (column(dataset, name) for name in ("variant", "affected", "loops"))
-    # Parallel first: where loops=1 was run by that name too, it is the same schedule.
-    once = np.flatnonzero((variant == "parallel") & np.isfinite(found.values))
-    looped = np.flatnonzero((variant == "looped_parallel") & np.isfinite(found.values))
+    # parallel and looped_parallel with loops=1 are the same schedule: the latter replaces the former.
+    once = np.flatnonzero((variant == "parallel") & np.isfinite(scores.values))
+    looped = np.flatnonzero((variant == "looped_parallel") & np.isfinite(scores.values))
     known = sorted({int(count) for count in counts[looped]})
     if len(known) < 2:
         has = f"loops={known[0]} alone" if known else "none"
@@ -159,12 +157,12 @@ def _map(
     return np.where(runs < 0, np.nan, of_runs[runs])
 
 
-def _replicates(dataset: xr.Dataset, found: Scores) -> Float[np.ndarray, "replicate run"] | None:
-    """Draw examples again and again, and return the quantity of all runs each time; None where the sweep has none."""
-    if not set(_BOOTSTRAPPED) <= set(dataset) or found.quantity.name == "accuracy_norm":
+def _replicates(dataset: xr.Dataset, scores: Scores) -> Float[np.ndarray, "replicate run"] | None:
+    """Return bootstrap replicates of the quantity of all runs over examples; None if the sweep has no examples."""
+    if not set(_BOOTSTRAPPED) <= set(dataset) or scores.quantity.name == "accuracy_norm":
         return None
     of_tasks = []
-    for number, name in enumerate(found.tasks):
+    for number, name in enumerate(scores.tasks):
         weights = drawn(int(dataset["examples"].sel(task=name)), _REPLICATES, seed=number)
-        of_tasks.append(resampled_scores(dataset, name, weights)[found.quantity.name])
+        of_tasks.append(resampled_scores(dataset, name, weights)[scores.quantity.name])
     return np.asarray(np.median(of_tasks, axis=0))

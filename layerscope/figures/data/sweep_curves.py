@@ -1,7 +1,4 @@
-"""The runs of a sweep as curves: a variant each, a point a start, seeds averaged.
-
-It knows the sweep Dataset (dimensions ``task``, ``run``), not axes.
-"""
+"""Runs of a sweep as curves: one curve a variant, one point a start, averaged over seeds."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,30 +8,44 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.figures.data.sweep_scores import Scores, column
+from layerscope.figures.data.sweep_columns import column
+from layerscope.figures.data.sweep_scores import Scores
 from layerscope.schedules.variant import VARIANTS
 
-__all__ = ["RANGE_VARIANTS", "Curve", "chosen_loops", "curves"]
+__all__ = ["BLOCK_VARIANTS", "RANGE_VARIANTS", "SHORTER_VARIANTS", "Curve", "chosen_loops", "sweep_curves"]
 
 Bars = Literal["none", "seeds", "interval"]
 
-PAPER_LOOPS = 3
-
+_PAPER_LOOPS = 3
 
 RANGE_VARIANTS = tuple(variant.name for variant in VARIANTS.values() if variant.place == "start")
-"""Those that affect a range of blocks, in the order of figures."""
+"""Variants that affect a range of blocks, in the order of figures."""
+
+BLOCK_VARIANTS = tuple(variant.name for variant in VARIANTS.values() if variant.place == "block")
+"""Variants that affect a single block."""
+
+SHORTER_VARIANTS = tuple(name for name in RANGE_VARIANTS if len(VARIANTS[name].build(8, 0)) < 8)
+"""Range variants with fewer sequential stages than the full model."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The runs of one variant, a point a start (or block), seeds averaged.
+    """Runs of one variant, with one point for each start or block.
 
     Attributes
     ----------
+    start, affected, stages
+        Start or block, number of affected blocks and of stages of each point.
     members
-        The runs behind each point.
-    bars
-        What `low` and `high` are: least and greatest over seeds, an interval, or nothing.
+        Runs that each point averages.
+    values
+        Value of each point.
+    low, high, bars
+        Ends of a range over ``seeds``, of an ``interval``, or of nothing (``none``).
+    above
+        Whether most runs of a point are above chance.
+    loops
+        Loop count of looped parallel, otherwise -1.
     """
 
     variant: str
@@ -50,11 +61,11 @@ class Curve:
     loops: int = -1
 
     def mean(self, values: Float[np.ndarray, " run"]) -> Float[np.ndarray, " point"]:
-        """Return the mean of some other number of the runs behind each point."""
+        """Return the mean of another quantity over the runs of each point."""
         return np.array([values[runs].mean() for runs in self.members])
 
     def only(self, which: Bool[np.ndarray, " point"]) -> "Curve | None":
-        """Return the curve of some of its points, None of none."""
+        """Return the curve of some of its points, None if there are none."""
         if not which.any():
             return None
         arrays = {
@@ -67,57 +78,57 @@ class Curve:
 
     @property
     def seeds(self) -> int:
-        """How many runs a point has at most."""
+        """Largest number of runs of a point."""
         return max(len(runs) for runs in self.members)
 
 
-def curves(sweep: xr.Dataset, found: Scores, variants: tuple[str, ...], loops: int | None = None) -> list[Curve]:
-    """Return the curves of some variants that the sweep has, seeds averaged, in the order given.
+def sweep_curves(sweep: xr.Dataset, scores: Scores, variants: tuple[str, ...], loops: int | None = None) -> list[Curve]:
+    """Return the curves of those variants that the sweep has, in the given order.
 
     Parameters
     ----------
-    sweep, found
-        A sweep and what `scores` took from it.
+    sweep, scores
+        A sweep, and its quantity to draw.
     variants
         Names of variants.
     loops
-        Which of several loop counts; see `chosen_loops`.
+        Loop count of looped parallel; see `chosen_loops`.
 
     Raises
     ------
     MeasureError
-        The sweep has a run of none of the variants.
+        The sweep has no finished run of these variants.
     """
     names, counts = column(sweep, "variant"), column(sweep, "loops")
-    drawn = []
+    curves = []
     for variant in variants:
         chosen = chosen_loops(sweep, loops) if variant == "looped_parallel" else -1
-        runs = np.flatnonzero((names == variant) & np.isfinite(found.values) & ((counts == chosen) | (chosen < 0)))
+        runs = np.flatnonzero((names == variant) & np.isfinite(scores.values) & ((counts == chosen) | (chosen < 0)))
         if runs.size:
-            drawn.append(_curve(sweep, found, variant, runs, chosen))
-    if not drawn:
+            curves.append(_curve(sweep, scores, variant, runs, chosen))
+    if not curves:
         everything = variants == RANGE_VARIANTS
         raise MeasureError(
             f"the sweep holds no finished run of {'a range variant' if everything else ' or '.join(variants)}\n"
             f"run layerscope sweep with --variants {'all' if everything else ','.join(variants)}"
         )
-    return drawn
+    return curves
 
 
-def _curve(sweep: xr.Dataset, found: Scores, variant: str, runs: np.ndarray, loops: int) -> Curve:
+def _curve(sweep: xr.Dataset, scores: Scores, variant: str, runs: np.ndarray, loops: int) -> Curve:
     start, affected, stages = (column(sweep, name) for name in ("start", "affected", "stages"))
     members = [runs[start[runs] == number] for number in np.unique(start[runs])]
     members.sort(key=lambda those: (int(affected[those[0]]), int(start[those[0]])))
     firsts = np.array([those[0] for those in members])
     several = any(len(those) > 1 for those in members)
-    values = np.array([found.values[those].mean() for those in members])
+    values = np.array([scores.values[those].mean() for those in members])
     low, high, bars = values, values, "none"
     if several:
-        low = np.array([found.values[those].min() for those in members])
-        high = np.array([found.values[those].max() for those in members])
+        low = np.array([scores.values[those].min() for those in members])
+        high = np.array([scores.values[those].max() for those in members])
         bars = "seeds"
-    elif found.low is not None and found.high is not None:
-        low, high, bars = found.low[firsts], found.high[firsts], "interval"
+    elif scores.low is not None and scores.high is not None:
+        low, high, bars = scores.low[firsts], scores.high[firsts], "interval"
     return Curve(
         variant,
         start[firsts].astype(np.int64),
@@ -128,18 +139,18 @@ def _curve(sweep: xr.Dataset, found: Scores, variant: str, runs: np.ndarray, loo
         low,
         high,
         bars,  # type: ignore[arg-type]
-        np.array([found.filled[those].mean() > 0.5 for those in members]),
+        np.array([scores.filled[those].mean() > 0.5 for those in members]),
         loops,
     )
 
 
 def chosen_loops(sweep: xr.Dataset, loops: int | None = None) -> int:
-    """Return the loop count to draw: the one asked for, else the paper's 3, else the least above 1; -1 if there is none.
+    """Return the loop count to draw: `loops`, otherwise the paper's 3, otherwise the smallest above 1; -1 if there is none.
 
     Raises
     ------
     UsageError
-        The sweep has not the one asked for.
+        The sweep lacks `loops`.
     """
     counts = column(sweep, "loops")
     known = sorted({int(count) for count in counts[column(sweep, "variant") == "looped_parallel"]})
@@ -149,4 +160,4 @@ def chosen_loops(sweep: xr.Dataset, loops: int | None = None) -> int:
         return loops
     if not known:
         return -1
-    return PAPER_LOOPS if PAPER_LOOPS in known else next((count for count in known if count > 1), known[0])
+    return _PAPER_LOOPS if _PAPER_LOOPS in known else next((count for count in known if count > 1), known[0])

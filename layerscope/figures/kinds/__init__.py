@@ -1,1 +1,4 @@
-"""One module a figure kind, named after it: the function that draws it."""
+"""Functions that draw the figure kinds, one module a kind.
+
+`layerscope.figures.catalogue` lists them. No kind imports another: they share `layerscope.figures.parts`.
+"""

@@ -1,8 +1,6 @@
-"""A heatmap of layers against layers, with its segments.
+"""Draw a heatmap of layers against layers, with its segments."""
 
-A matrix in, a figure out. Sizes are counted in inches from the top left: a figure has exactly the
-width asked for and the height its square matrix needs.
-"""
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,29 +10,24 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
+from layerscope.figures.data.chosen_segments import chosen_segments
+from layerscope.figures.data.layer_matrix import compares_two, layer_axis_names, measure_name
+from layerscope.figures.parts.colour_scale import Scale, draw_colour_bar, scale_of
 from layerscope.figures.parts.figure import Figure, axes_size, figure_of, longest_fitting, place_axes, wrapped
-from layerscope.figures.parts.matrix import (
-    Scale,
-    compares_two,
-    draw_cells,
-    draw_colour_bar,
-    draw_dots,
-    layer_axis_names,
-    measure_name,
-    scale_of,
-)
+from layerscope.figures.parts.matrix import draw_cells, draw_dots
 from layerscope.figures.parts.segments import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.parts.style import TEXT, inches, styled
 from layerscope.segmentation.segmentation import Matrix, Segmentation, layer_numbers
+from layerscope.segmentation.similarity import similarity_of, within_chance
 
-__all__ = ["heatmap"]
+__all__ = ["heatmap", "heatmap_of_analysis"]
 
-_LEFT, _RIGHT = 0.42, 0.10  # inches: ticks and name of the rows; nothing
+_LEFT, _RIGHT = 0.42, 0.10  # inches
 _TALLEST = 1.5  # height over width of the tallest matrix between two captures
-_TITLE, _TOP = 0.22, 0.08
-_BELOW = 0.36  # inches: ticks and name of the columns
+_TITLE, _TOP = 0.22, 0.08  # inches above the matrix, with and without a title
+_BELOW = 0.36
 _BAR, _BAR_BELOW, _SHORTEST_BAR = 0.08, 0.34, 1.6
-_LINE_APART = 0.12
+_LINE = 0.12
 _DOTTED = "dotted: no more alike than by chance"
 
 
@@ -53,35 +46,35 @@ def heatmap(
 ) -> MatplotlibFigure:
     """Draw one matrix over pairs of layers, with its segments.
 
+    A matrix without any value is drawn with the text "no values".
+
     Parameters
     ----------
     similarity
         ``[layer, layer_other]``, of one capture or between two; from an analysis ``result["cosine"]``.
     segments
-        What `layerscope.segmentation.segmentation.segment` returned for it: framed on the diagonal, named at the right.
+        Segments from `layerscope.segmentation.segmentation.segment`: framed on the diagonal, named at the right.
     by_chance
-        Cells to be dotted, as true: those that say no more than chance gives; from
-        `layerscope.segmentation.similarity.within_chance`.
+        Cells to dot, as booleans: those no more alike than by chance, from `layerscope.segmentation.similarity.within_chance`.
     width
         ``single`` (3.33 inches, one column), ``double`` (6.9) or inches.
     title
-        Above the matrix; none by default, as a paper has captions.
+        Title above the matrix; none by default, because papers have captions.
     low, high
-        Ends of the colour scale; see `layerscope.figures.parts.matrix.scale_of` for the default.
+        Ends of the colour scale; `layerscope.figures.parts.colour_scale.scale_of` describes the default.
     axes
-        Draw into these axes of a figure of yours, without a colour bar; leave an inch at their right for the names of
-        segments.
+        Axes of another figure to draw into, without a colour bar. Names of segments need an inch at their right.
 
     Returns
     -------
     layerscope.figures.parts.figure.Figure
-        Or, with `axes`, the figure they belong to.
+        The new figure, or the figure of `axes`.
 
     Raises
     ------
     UsageError
-        It is no matrix, or `by_chance` is of another shape; the segments are of another number of layers, or the matrix
-        compares two captures; `width` or the colour scale are impossible.
+        `similarity` is no matrix, or `by_chance` has another shape; the segments have another number of layers, or the matrix
+        compares two captures; `width`, the colour scale or the mathtext of `title` is invalid.
 
     Examples
     --------
@@ -98,8 +91,8 @@ def heatmap(
         _fill(axes, matrix, scale, segments, dotted, two)
         return figure_of(axes)
     across = inches(width)
-    beside = 0.0 if segments is None else names_width(segments, layer_numbers(matrix))
-    side = across - _LEFT - beside - _RIGHT
+    brackets = 0.0 if segments is None else names_width(segments, layer_numbers(matrix))
+    side = across - _LEFT - brackets - _RIGHT
     rows, columns = matrix.shape
     cell = min(side / columns, _TALLEST * side / rows)
     side, tall = cell * columns, cell * rows
@@ -107,7 +100,7 @@ def heatmap(
     bar_width = max(side, _SHORTEST_BAR)
     name = wrapped(measure_name(matrix), TEXT, bar_width)
     name += wrapped(_DOTTED, TEXT, bar_width) if dotted.any() else []
-    below = _BAR_BELOW + (len(name) - 1) * _LINE_APART
+    below = _BAR_BELOW + (len(name) - 1) * _LINE
     figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + below))
     axes = place_axes(figure, _LEFT, top, side, tall)
     _fill(axes, matrix, scale, segments, dotted, two)
@@ -118,10 +111,18 @@ def heatmap(
     return figure
 
 
+def heatmap_of_analysis(result: xr.Dataset, *, width: str, **options: Any) -> MatplotlibFigure:
+    """Draw one measure of an analysis; cells that are no more alike than by chance are dotted."""
+    measure = options.get("measure", "cosine")
+    similarity_of(result, measure)  # refuses a dataset that is no analysis
+    segments, by_chance = chosen_segments(result, options), within_chance(result, measure)
+    return heatmap(result[measure], segments=segments, by_chance=by_chance, width=width)
+
+
 def _fill(
     axes: Axes, matrix: xr.DataArray, scale: Scale, segments: Segmentation | None, dotted: np.ndarray, two: bool
 ) -> None:
-    """Draw cells with their dots, names of the axes and segments."""
+    """Draw cells, dots, axis names and segments."""
     draw_cells(axes, matrix, scale)
     axes.apply_aspect()
     draw_dots(axes, matrix, scale, dotted)

@@ -1,7 +1,4 @@
-"""How often a parallel stage should run: loops against the number of affected blocks, as colours.
-
-A sweep in, a figure out.
-"""
+"""Draw a map of looped parallel: loop count against number of affected blocks."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,10 +13,13 @@ from matplotlib.patheffects import Normal, Stroke
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
 from layerscope.figures.data.loop_map import LoopMap, Proportion, loop_map
-from layerscope.figures.data.sweep_scores import Quantity, depth_of, quantity_of
+from layerscope.figures.data.quantities import Quantity, quantity_of
+from layerscope.figures.data.sweep_columns import depth_of
+from layerscope.figures.parts.colour_scale import Scale, draw_colour_bar, scale_of
 from layerscope.figures.parts.figure import Figure, longest_fitting, place_axes, wrapped
-from layerscope.figures.parts.legend import bar_entry, draw_legend, legend_height
-from layerscope.figures.parts.matrix import Scale, are_bright, draw_cells, draw_colour_bar, scale_of
+from layerscope.figures.parts.legend import draw_legend, legend_height
+from layerscope.figures.parts.legend_entries import bar_entry
+from layerscope.figures.parts.matrix import are_bright, draw_cells
 from layerscope.figures.parts.style import GREY, LINE, TEXT, inches, styled
 
 __all__ = ["loops"]
@@ -28,7 +28,7 @@ _LEFT, _RIGHT, _TOP, _BELOW = 0.42, 0.10, 0.06, 0.38  # inches round the map
 _BAR, _BAR_BELOW, _LINE_APART = 0.08, 0.36, 0.12
 _HEIGHT, _WIDE_HEIGHT = 0.85, 0.42  # of the width, narrow and wide
 _WIDE = 5.0
-_SEEN = [Stroke(linewidth=1.6, foreground="black"), Normal()]  # on any colour
+_OUTLINE = [Stroke(linewidth=1.6, foreground="black"), Normal()]  # visible on any colour
 _LOOKS: dict[str, dict[str, Any]] = {
     "best": {
         "linestyle": "",
@@ -40,12 +40,12 @@ _LOOKS: dict[str, dict[str, Any]] = {
         "clip_on": False,
         "zorder": 3.0,
     },
-    "interval": {"color": "white", "linewidth": 0.8, "path_effects": _SEEN, "zorder": 2.8},
+    "interval": {"color": "white", "linewidth": 0.8, "path_effects": _OUTLINE, "zorder": 2.8},
     "proportion": {
         "color": "white",
         "linestyle": (0, (4, 2)),
         "linewidth": 0.9,
-        "path_effects": _SEEN,
+        "path_effects": _OUTLINE,
         "zorder": 2.6,
     },
     "not above chance": {
@@ -63,20 +63,19 @@ _LOOKS: dict[str, dict[str, Any]] = {
 def loops(
     dataset: xr.Dataset, quantity: str = "normalized", *, task: str | None = None, width: str | float = "single"
 ) -> Figure:
-    """Draw looped parallel as a map: how often the stage runs, against the number of blocks in it (the paper's Fig. 10).
+    """Draw looped parallel as a map of loop count against the number of affected blocks, M (the paper's Fig. 10).
 
-    Bright is good: a high score or a low loss. A dot marks the best number of loops for each M, the least of several
-    equally good; where all are equal there is none. A bar through it goes over its 95 % interval, and a broken line is
-    the best proportion of loops to M, with its own, where the sweep holds its examples: both come from drawing the
-    examples again (see `layerscope.figures.data.loop_map.loop_map`). Crosses stand where accuracy is not above chance.
-    `parallel` counts as one loop.
+    High scores and low losses are bright. A dot marks the best loop count of each M: the smallest of equals, none if all are
+    equal. If the sweep has its examples, a bar is the 95 % interval of the best count, and a dashed line the best loop counts
+    in proportion to M; `layerscope.figures.data.loop_map.loop_map` describes the bootstrap. Crosses mark cells whose accuracy
+    is not above chance. `parallel` is one loop.
 
     Parameters
     ----------
     dataset
         A sweep with several loop counts, as from ``--variants looped_parallel --loops 1-28``.
     quantity
-        As for `layerscope.figures.kinds.sweep.sweep`, but not ``perplexity``, which grows beyond any colour scale.
+        As for `layerscope.figures.kinds.sweep.sweep`, except ``perplexity``, whose range no colour scale can show.
     task
         One task; all by default.
     width
@@ -85,7 +84,7 @@ def loops(
     Raises
     ------
     UsageError, MeasureError
-        As `layerscope.figures.kinds.sweep.sweep`; perplexity; the sweep holds fewer than two loop counts.
+        As `layerscope.figures.kinds.sweep.sweep`; perplexity; the sweep has fewer than two loop counts.
 
     Examples
     --------
@@ -95,20 +94,20 @@ def loops(
     'loops'
     """
     if quantity_of(quantity).logarithmic:
-        raise UsageError("perplexity grows beyond any colour scale: draw quantity loss, its logarithm")
-    found, across = loop_map(dataset, quantity, task), inches(width)
+        raise UsageError("perplexity exceeds any colour scale: draw its logarithm, quantity loss")
+    counts, across = loop_map(dataset, quantity, task), inches(width)
     side = across - _LEFT - _RIGHT
     tall = side * (_HEIGHT if across < _WIDE else _WIDE_HEIGHT)
-    groups = _key(found)
+    groups = _legend(counts)
     top = max(_TOP, legend_height(groups, side))
-    name = wrapped(found.found.names[0], TEXT, side)
+    name = wrapped(counts.scores.names[0], TEXT, side)
     figure = Figure(figsize=(across, top + tall + _BELOW + _BAR + _BAR_BELOW + (len(name) - 1) * _LINE_APART))
     draw_legend(figure, groups, _LEFT, side)
     axes = place_axes(figure, _LEFT, top, side, tall)
-    matrix = _matrix(found)
-    scale = _draw_map(axes, matrix, found.found.quantity)
-    _draw_crosses(axes, found, are_bright(matrix, scale))
-    _draw_marks(axes, found)
+    matrix = _matrix(counts)
+    scale = _draw_map(axes, matrix, counts.scores.quantity)
+    _draw_crosses(axes, counts, are_bright(matrix, scale))
+    _draw_marks(axes, counts)
     depth = depth_of(dataset)
     names = [f"number of affected blocks, M (of {depth})", f"affected blocks, M (of {depth})", "M"]
     axes.set_xlabel(longest_fitting(names, side))
@@ -117,9 +116,9 @@ def loops(
     return figure
 
 
-def _matrix(found: LoopMap) -> xr.DataArray:
+def _matrix(counts: LoopMap) -> xr.DataArray:
     return xr.DataArray(
-        found.values, dims=("loops", "affected"), coords={"loops": found.loops, "affected": found.affected}
+        counts.values, dims=("loops", "affected"), coords={"loops": counts.loops, "affected": counts.affected}
     )
 
 
@@ -128,52 +127,52 @@ def _draw_map(axes: Axes, matrix: xr.DataArray, kind: Quantity) -> Scale:
     scale = replace(scale_of([matrix], low, high if high > low else low + 1.0), distance=kind.better < 0)
     draw_cells(axes, matrix, scale)
     axes.set_aspect("auto")
-    axes.set_ylim(-0.5, len(matrix) - 0.5)  # loops go up, as numbers on an axis do
+    axes.set_ylim(-0.5, len(matrix) - 0.5)  # loop counts grow upwards
     return scale
 
 
-def _draw_crosses(axes: Axes, found: LoopMap, bright: Bool[np.ndarray, "loops affected"]) -> None:
-    """Draw where accuracy says nothing; not under the intervals, beside which crosses would be stubs."""
-    rows = found.loops[:, None]
-    free = ~((found.low <= rows) & (rows <= found.high))  # NaN covers nothing
+def _draw_crosses(axes: Axes, counts: LoopMap, bright: Bool[np.ndarray, "loops affected"]) -> None:
+    """Draw crosses where accuracy is not above chance, except under intervals."""
+    rows = counts.loops[:, None]
+    free = ~((counts.low <= rows) & (rows <= counts.high))  # NaN: no interval
     for ink, of_ink in (("black", bright), ("white", ~bright)):
-        up, along = np.nonzero((found.above == 0) & free & of_ink)
+        up, along = np.nonzero((counts.above == 0) & free & of_ink)
         look = _LOOKS["not above chance"] | {"color": ink}
         axes.add_line(Line2D(along, up, **look, label="_not above chance"))
 
 
-def _draw_marks(axes: Axes, found: LoopMap) -> None:
-    """Draw what is known of the best numbers of loops."""
-    places, rows = np.arange(len(found.affected), dtype=np.float64), np.arange(len(found.loops))
+def _draw_marks(axes: Axes, counts: LoopMap) -> None:
+    """Draw the best loop counts, their intervals and the best proportion."""
+    places, rows = np.arange(len(counts.affected), dtype=np.float64), np.arange(len(counts.loops))
 
     def draw(kind: str, along: np.ndarray | list[float], up: np.ndarray | list[float]) -> None:
         axes.add_line(Line2D(along, up, **_LOOKS[kind], label=f"_{kind}"))
 
     def row_of(loops: np.ndarray) -> np.ndarray:
-        return np.asarray(np.interp(loops, found.loops, rows))
+        return np.asarray(np.interp(loops, counts.loops, rows))
 
-    if found.proportion is not None:
-        wanted = found.proportion.loops_a_block * found.affected
-        inside = (wanted >= found.loops[0]) & (wanted <= found.loops[-1])
+    if counts.proportion is not None:
+        wanted = counts.proportion.loops_a_block * counts.affected
+        inside = (wanted >= counts.loops[0]) & (wanted <= counts.loops[-1])
         draw("proportion", places[inside], row_of(wanted[inside]))
-    known = np.isfinite(found.best)
-    sure = known & np.isfinite(found.low)
-    for place, low, high in zip(places[sure], row_of(found.low[sure]), row_of(found.high[sure]), strict=True):
+    known = np.isfinite(counts.best)
+    sure = known & np.isfinite(counts.low)
+    for place, low, high in zip(places[sure], row_of(counts.low[sure]), row_of(counts.high[sure]), strict=True):
         draw("interval", [place, place], [low, high])
-    draw("best", places[known], row_of(found.best[known]))
+    draw("best", places[known], row_of(counts.best[known]))
 
 
-def _key(found: LoopMap) -> list[list[Line2D]]:
+def _legend(counts: LoopMap) -> list[list[Line2D]]:
     def entry(kind: str, words: str, **look: Any) -> Line2D:
         return Line2D([], [], **(_LOOKS[kind] | look), label=words)
 
     on_paper = {"color": GREY, "path_effects": []}
     groups = [[entry("best", "best number of loops for each M")]]
-    if np.isfinite(found.low).any():
+    if np.isfinite(counts.low).any():
         groups[0].append(bar_entry("its 95 % interval"))
-    if found.proportion is not None:
-        groups.append([entry("proportion", _words(found.proportion), **on_paper)])
-    if (found.above == 0).any():
+    if counts.proportion is not None:
+        groups.append([entry("proportion", _words(counts.proportion), **on_paper)])
+    if (counts.above == 0).any():
         groups.append([entry("not above chance", "accuracy not above chance", **on_paper)])
     return groups
 

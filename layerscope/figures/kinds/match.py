@@ -1,7 +1,4 @@
-"""Between two models: where in the depth of the other each layer has its best match, and how like it is.
-
-An analysis in, a figure out.
-"""
+"""Draw the best match of each layer in another capture."""
 
 import numpy as np
 import xarray as xr
@@ -9,8 +6,8 @@ from matplotlib.axes import Axes
 
 from layerscope.arguments import checked
 from layerscope.cross_model.layer_matching import best_match
+from layerscope.figures.data.layer_matrix import measure_name
 from layerscope.figures.parts.figure import Figure, axes_size, longest_fitting, place_axes
-from layerscope.figures.parts.matrix import measure_name
 from layerscope.figures.parts.style import BAND, FIRST, GREY, LINE, SECOND, inches, styled
 
 __all__ = ["match"]
@@ -26,23 +23,24 @@ _ROUND = (0.0, 0.25, 0.5, 0.75, 1.0)
 def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "single") -> Figure:
     """Draw the best-matching depth of each layer of one capture in another, and the value of the measure there.
 
-    Above, relative depth in the second capture against relative depth in the first: full line, the best match in the second
-    for each of the first, with its 95 % interval as a band where the analysis is bootstrapped; hollow points, the best match
-    in the first for each of the second. On the grey diagonal both are equally deep. Below, the measure at the best match.
+    Above is relative depth in the second capture against relative depth in the first. The solid line is the best match in the
+    second for each layer of the first; its band is the 95 % interval, if the analysis has a bootstrap. Hollow points are the
+    best match in the first for each layer of the second. The grey diagonal is equal depth. Below is the measure at the best
+    match.
 
     Parameters
     ----------
     result
         An analysis between two captures.
     measure
-        One of its matrices; a distance is matched where it is least.
+        One of its matrices; the best match has the largest similarity or the smallest distance.
     width
         ``single`` (3.33 inches), ``double`` (6.9) or inches.
 
     Raises
     ------
     UsageError
-        The analysis is of one capture, or has no such matrix; `width` is impossible.
+        The analysis is of one capture, or has no such matrix; `width` is invalid.
     MeasureError
         A layer has no value with any other.
 
@@ -54,7 +52,7 @@ def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "sin
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['relative depth in large', 'cka']
     """
-    found = best_match(result, measure)
+    matches = best_match(result, measure)
     across = inches(width)
     side = across - _LEFT - _RIGHT
     tall, low = _DEPTHS * side, _VALUES * side
@@ -62,18 +60,18 @@ def match(result: xr.Dataset, measure: str = "cka", *, width: str | float = "sin
     figure = Figure(figsize=(across, top + tall + _BETWEEN + low + _BELOW))
     depths = place_axes(figure, _LEFT, top, side, tall)
     values = place_axes(figure, _LEFT, top + tall + _BETWEEN, side, low)
-    _draw_depths(depths, found)
-    _draw_line(values, found, "best_value")
-    _name_axes(depths, values, found, measure_name(result[measure]))
+    _draw_depths(depths, matches)
+    _draw_line(values, matches, "best_value")
+    _name_axes(depths, values, matches, measure_name(result[measure]))
     return figure
 
 
-def _draw_depths(axes: Axes, found: xr.Dataset) -> None:
+def _draw_depths(axes: Axes, matches: xr.Dataset) -> None:
     axes.plot([0.0, 1.0], [0.0, 1.0], color=GREY, linewidth=LINE, linestyle=(0, (4, 3)), zorder=1.0)
-    _draw_line(axes, found, "best_depth", "best in the second")
+    _draw_line(axes, matches, "best_depth", "best in the second")
     axes.plot(
-        found["best_depth_other"],
-        found["depth_other"],
+        matches["best_depth_other"],
+        matches["depth_other"],
         linestyle="",
         marker="s",
         markersize=2.6,
@@ -89,15 +87,17 @@ def _draw_depths(axes: Axes, found: xr.Dataset) -> None:
     )
 
 
-def _draw_line(axes: Axes, found: xr.Dataset, name: str, label: str | None = None) -> None:
-    depth = np.asarray(found["depth"], dtype=np.float64)
-    if f"{name}_low" in found:
-        axes.fill_between(depth, found[f"{name}_low"], found[f"{name}_high"], color=FIRST, alpha=BAND, linewidth=0.0)
-    axes.plot(depth, found[name], color=FIRST, marker="o", markeredgewidth=0.0, label=label, zorder=2.0)
+def _draw_line(axes: Axes, matches: xr.Dataset, name: str, label: str | None = None) -> None:
+    depth = np.asarray(matches["depth"], dtype=np.float64)
+    if f"{name}_low" in matches:
+        axes.fill_between(
+            depth, matches[f"{name}_low"], matches[f"{name}_high"], color=FIRST, alpha=BAND, linewidth=0.0
+        )
+    axes.plot(depth, matches[name], color=FIRST, marker="o", markeredgewidth=0.0, label=label, zorder=2.0)
 
 
-def _name_axes(depths: Axes, values: Axes, found: xr.Dataset, measured: str) -> None:
-    models = [str(found.attrs.get(name) or words) for name, words in (("model", "first"), ("model_other", "second"))]
+def _name_axes(depths: Axes, values: Axes, matches: xr.Dataset, measured: str) -> None:
+    models = [str(matches.attrs.get(name) or words) for name, words in (("model", "first"), ("model_other", "second"))]
     if models[0] == models[1]:
         models = ["the first capture", "the second capture"]
     for axes in (depths, values):
@@ -108,4 +108,6 @@ def _name_axes(depths: Axes, values: Axes, found: xr.Dataset, measured: str) -> 
     width, tall = axes_size(depths)
     depths.set_ylabel(longest_fitting([f"relative depth in {models[1]}", "relative depth, second"], tall))
     values.set_xlabel(longest_fitting([f"relative depth in {models[0]}", "relative depth, first"], width))
-    values.set_ylabel(longest_fitting([measured, str(found.attrs["measure"]).replace("_", " ")], axes_size(values)[1]))
+    values.set_ylabel(
+        longest_fitting([measured, str(matches.attrs["measure"]).replace("_", " ")], axes_size(values)[1])
+    )

@@ -1,7 +1,4 @@
-"""What happens to the stream on its way: variance and drift after each stage of some runs.
-
-A sweep in, a figure out.
-"""
+"""Draw variance and drift of the residual stream after each stage of some runs."""
 
 from collections.abc import Sequence
 
@@ -10,12 +7,14 @@ import xarray as xr
 
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
-from layerscope.figures.data.sweep_scores import column, depth_of, tasks_of
+from layerscope.figures.data.sweep_columns import column, depth_of, tasks_of
 from layerscope.figures.parts.axes import set_value_axis, set_whole_axis
 from layerscope.figures.parts.figure import Figure
 from layerscope.figures.parts.grid import make_grid
-from layerscope.figures.parts.legend import legend_entry
-from layerscope.figures.parts.markers import LOOKS, Look, draw_points
+from layerscope.figures.parts.legend_entries import legend_entry
+from layerscope.figures.parts.looks import LOOKS, Look, variant_look
+from layerscope.figures.parts.markers import draw_points
+from layerscope.figures.parts.missing import mark_missing
 from layerscope.figures.parts.style import inches, styled
 
 __all__ = ["stages"]
@@ -38,20 +37,20 @@ def stages(
     task: str | None = None,
     width: str | float = "double",
 ) -> Figure:
-    """Draw how the stream of some runs goes on, stage by stage: its variance, and its drift (after the paper's Fig. 15).
+    """Draw variance and drift of the residual stream after each stage of some runs (after the paper's Fig. 15).
 
-    Across goes the state of the full model that each stage is held against (``reference_state``), so that what a run
-    and the full model make of the same layer stand above each other; over blocks left out a line goes straight. The
-    variance, over tokens and then the mean over features, is that of ``variance_stage``; the drift is
-    ``drift_cosine_stage``. Neither speaks of accuracy.
+    The axis is the state of the full model that each stage is compared with (``reference_state``). Values of a run and of the
+    full model for the same layer are therefore above each other, and lines are straight across skipped blocks.
+    ``variance_stage`` is the variance over tokens, averaged over features; the drift is ``drift_cosine_stage``. Neither
+    measures accuracy.
 
     Parameters
     ----------
     dataset
         A sweep.
     schedule
-        Which runs, by their SPECs as the sweep has them, up to 8; by default skip and middle repeat with the same
-        start, that which affects nearest to half of the blocks.
+        Schedules of up to 8 runs, as the sweep names them. By default skip and middle repeat with the same start, whose number of
+        affected blocks is closest to half the depth.
     task
         One task; the first by default.
     width
@@ -60,9 +59,9 @@ def stages(
     Raises
     ------
     UsageError
-        It is no sweep; there is no such run or task; there are more than 8; `width` is impossible.
+        It is no sweep; there is no such run or task; there are more than 8; `width` is invalid.
     MeasureError
-        The sweep holds neither variance nor drift of each stage, or no skip and middle repeat with one start.
+        The sweep has neither variance nor drift of each stage, or no skip and middle repeat with the same start.
 
     Examples
     --------
@@ -85,25 +84,26 @@ def stages(
             along = np.where(np.isfinite(values[run]), states[run], np.nan).astype(np.float64)
             kept = np.isfinite(along)
             draw_points(axes, along[kept], values[run][kept], look, np.ones(kept.sum(), bool), size=_SMALL)
+        mark_missing(axes, values[runs])
         set_value_axis(axes, logarithmic=panel == "variance_stage")
         set_whole_axis(axes, 1, depth_of(dataset))
     grid.name_axes(["layer of the full model", "layer"], [""], shared=False)
     return grid.figure
 
 
-def _chosen(dataset: xr.Dataset, wanted: list[str]) -> list[int]:
-    """Return the full model and the runs asked for."""
+def _chosen(dataset: xr.Dataset, specs: list[str]) -> list[int]:
+    """Return the full model and the requested runs."""
     known = [str(spec) for spec in column(dataset, "schedule")]
-    for spec in wanted:
+    for spec in specs:
         if spec not in known:
             raise unknown_name("schedule of this sweep", spec, known)
-    if len(wanted) > _MOST:
-        raise UsageError(f"{len(wanted)} schedules: a figure of stages holds at most {_MOST}, give fewer")
-    return list(dict.fromkeys([0, *(known.index(spec) for spec in wanted or _pair(dataset))]))
+    if len(specs) > _MOST:
+        raise UsageError(f"{len(specs)} schedules: a figure of stages holds at most {_MOST}, give fewer")
+    return list(dict.fromkeys([0, *(known.index(spec) for spec in specs or _pair(dataset))]))
 
 
 def _pair(dataset: xr.Dataset) -> list[str]:
-    """Return skip and middle repeat with the same start."""
+    """Return the schedules of skip and middle repeat with the same start."""
     variant, start, affected, spec = (column(dataset, name) for name in ("variant", "start", "affected", "schedule"))
     of_start = {name: dict(zip(start[variant == name], spec[variant == name], strict=True)) for name in _PAIR}
     count = dict(zip(start, affected, strict=True))
@@ -119,12 +119,12 @@ def _pair(dataset: xr.Dataset) -> list[str]:
 
 
 def _looks(dataset: xr.Dataset, runs: list[int]) -> list[Look]:
-    """Give each run the look of its variant, or of one that is not drawn where another run has that already."""
+    """Return the look of each run: that of its variant or, if another run has it, of a variant that is not drawn."""
     variant, spec = column(dataset, "variant"), column(dataset, "schedule")
     free = [name for name in LOOKS if name not in set(variant[runs])]
     looks: list[Look] = []
     for run in runs:
-        look = LOOKS[str(variant[run])]
+        look = variant_look(str(variant[run]))
         if look.colour in [other.colour for other in looks]:
             look = LOOKS[free.pop(0)]
         looks.append(Look("full model" if run == 0 else str(spec[run]), look.colour, look.marker))

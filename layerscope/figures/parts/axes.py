@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
+from layerscope.figures.data.sweep_curves import Curve
 from layerscope.figures.parts.figure import axes_size
 
 __all__ = [
@@ -25,9 +26,9 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def set_value_axis(axes: Axes, logarithmic: bool = False, linear_within: float = 0.0, nbins: int = 5) -> None:
-    """Set the axis upwards, with few, round ticks, written out.
+    """Set a value axis with few, round ticks.
 
-    Linear, logarithmic, or with `linear_within` logarithmic on both sides of 0 but linear so near to it.
+    It is linear, logarithmic, or with `linear_within` linear up to this distance from 0 and logarithmic beyond.
     """
     if logarithmic:
         axes.set_yscale("log")
@@ -39,19 +40,19 @@ def set_value_axis(axes: Axes, logarithmic: bool = False, linear_within: float =
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 2.5, 5, 10]))
-    axes.autoscale_view(scalex=False)  # margins are those of the new scale
+    axes.autoscale_view(scalex=False)  # margins in the new scale
     axes.yaxis.set_major_formatter(number_ticks())
 
 
 def share_values(places: Sequence[Axes]) -> None:
-    """Give all panels the limits upwards that hold those of each."""
+    """Give all panels the same value limits, which include those of each."""
     limits = [axes.get_ylim() for axes in places]
     for axes in places:
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def written(value: float) -> str:
-    """Write a number at a tick: in full, or as a power of ten where that is shorter.
+    """Return the text of a tick: the number in full, or a power of ten if that is shorter.
 
     Examples
     --------
@@ -65,12 +66,12 @@ def written(value: float) -> str:
 
 
 def number_ticks() -> FuncFormatter:
-    """Return what writes the numbers at the ticks of an axis."""
+    """Return the formatter of numbers at ticks."""
     return FuncFormatter(lambda value, _: written(float(value)))
 
 
 def set_ticks_across(axes: Axes, logarithmic: bool = False) -> None:
-    """Set as many round ticks across as have room, written out; the limits must be final."""
+    """Set as many round ticks across as fit; the limits must be final."""
     nbins = max(2, int(axes_size(axes)[0] / _TICK_APART))
     if logarithmic:
         low, high = axes.get_xlim()
@@ -85,15 +86,16 @@ def set_ticks_across(axes: Axes, logarithmic: bool = False) -> None:
 
 
 def set_whole_axis(axes: Axes, low: int, high: int) -> None:
-    """Set an axis of whole numbers across."""
+    """Set an axis across of whole numbers."""
     margin = max(0.7, 0.03 * (high - low))
     axes.set_xlim(low - margin, high + margin)
     nbins = max(4, int(axes_size(axes)[0] / _TICK_APART))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=min(nbins, 10), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
-def set_affected_axis(places: Sequence[Axes], counts: Sequence[int]) -> None:
-    """Set the axis across of all panels to numbers of affected blocks."""
+def set_affected_axis(places: Sequence[Axes], curves: Sequence[Curve]) -> None:
+    """Set the axis across of all panels to the numbers of affected blocks of some curves."""
+    counts = [int(count) for curve in curves for count in curve.affected]
     for axes in places:
         set_whole_axis(axes, min(min(counts), 1), max(counts))
 

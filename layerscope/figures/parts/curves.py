@@ -1,7 +1,4 @@
-"""Curves of a sweep drawn into axes: their looks, bands and bars, and what a key must say of them.
-
-It knows curves and axes, not sweeps.
-"""
+"""Draw curves of a sweep into axes, and return their legend entries."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,8 +8,16 @@ from matplotlib.patches import Patch
 
 from layerscope.figures.data.sweep_curves import RANGE_VARIANTS, Curve
 from layerscope.figures.data.sweep_scores import Scores
-from layerscope.figures.parts.legend import band_entry, bar_entry, filled_entry, hollow_entry, legend_entry, level_entry
-from layerscope.figures.parts.markers import CHANCE, FULL, LOOKS, MARKER, Look, draw_level, draw_points
+from layerscope.figures.parts.legend_entries import (
+    band_entry,
+    bar_entry,
+    filled_entry,
+    hollow_entry,
+    legend_entry,
+    level_entry,
+)
+from layerscope.figures.parts.looks import Look, variant_look
+from layerscope.figures.parts.markers import CHANCE, FULL, MARKER, draw_level, draw_points
 
 __all__ = ["curve_entries", "curve_look", "draw_curve", "draw_levels", "note_entries", "side_offsets"]
 
@@ -27,7 +32,7 @@ def draw_curve(
     look: Look | None = None,
     size: float | Float[np.ndarray, " point"] = MARKER,
 ) -> None:
-    """Draw a curve at places across: seeds as a band, an interval as bars."""
+    """Draw a curve: the range over seeds as a band, an interval as bars."""
     bars = curve.bars != "none"
     draw_points(
         axes,
@@ -42,26 +47,26 @@ def draw_curve(
     )
 
 
-def draw_levels(axes: Axes, found: Scores) -> None:
-    """Draw the full model, and chance where it is one number, as levels."""
-    for value, kind in zip(found.levels, (FULL, CHANCE), strict=False):
+def draw_levels(axes: Axes, scores: Scores) -> None:
+    """Draw the levels of the full model and, where it is one number, of chance."""
+    for value, kind in zip(scores.levels, (FULL, CHANCE), strict=False):
         draw_level(axes, value, kind)
 
 
-def curve_entries(drawn: list[Curve], found: Scores, *, marked: bool = False) -> list[Line2D]:
-    """Return what a key has of some curves and of the levels among them; `marked` as in `level_entry`."""
-    levels = [level_entry(FULL, marked), *([] if found.chance is None else [level_entry(CHANCE)])]
+def curve_entries(drawn: list[Curve], scores: Scores, *, marked: bool = False) -> list[Line2D]:
+    """Return the legend entries of curves and levels; `marked` as in `level_entry`."""
+    levels = [level_entry(FULL, marked), *([] if scores.chance is None else [level_entry(CHANCE)])]
     return [*(legend_entry(curve_look(curve)) for curve in drawn), *levels]
 
 
 def curve_look(curve: Curve) -> Look:
-    """Return how a curve looks; looped parallel says how often it loops."""
-    look = LOOKS[curve.variant]
+    """Return the look of a curve; the name of looped parallel includes its loop count."""
+    look = variant_look(curve.variant)
     return Look(f"{look.name} ×{curve.loops}", look.colour, look.marker) if curve.loops > 0 else look
 
 
 def side_offsets(drawn: list[Curve], count: int) -> Float[np.ndarray, " line"]:
-    """Return how far each of several lines is set aside across, so that bars at one M do not hide each other."""
+    """Return horizontal offsets of `count` lines at which bars of the same M do not hide each other."""
     if all(curve.bars != "interval" for curve in drawn):
         return np.zeros(count)
     steps = [int(np.diff(curve.affected).min()) for curve in drawn if len(curve.affected) > 1]
@@ -69,23 +74,23 @@ def side_offsets(drawn: list[Curve], count: int) -> Float[np.ndarray, " line"]:
     return (np.arange(count) - (count - 1) / 2) * _ASIDE * apart
 
 
-def note_entries(drawn: list[Curve], found: Scores) -> list[Line2D | Patch]:
-    """Return what a key must say of bands, bars and hollow markers, as far as there are any."""
-    remarks: list[Line2D | Patch] = []
+def note_entries(drawn: list[Curve], scores: Scores) -> list[Line2D | Patch]:
+    """Return the legend entries of bands, bars and hollow markers that are in the figure."""
+    notes: list[Line2D | Patch] = []
     seeds = max((curve.seeds for curve in drawn if curve.bars == "seeds"), default=0)
     if seeds:
-        remarks.append(band_entry(f"least to greatest of {seeds} seeds"))
+        notes.append(band_entry(f"least to greatest of {seeds} seeds"))
     if any(curve.bars == "interval" for curve in drawn):
-        remarks.append(bar_entry("95 % interval"))
+        notes.append(bar_entry("95 % interval"))
     if any(not curve.above.all() for curve in drawn):
-        remarks.append(hollow_entry(len(found.tasks) > 1))
+        notes.append(hollow_entry(len(scores.tasks) > 1))
         by_count = [curve for curve in drawn if curve.variant in RANGE_VARIANTS]
-        remarks += [filled_entry(_range_above(by_count))] if by_count else []
-    return remarks
+        notes += [filled_entry(_range_above(by_count))] if by_count else []
+    return notes
 
 
 def _range_above(drawn: list[Curve]) -> str:
-    """Say over which numbers of affected blocks all points are above chance, and up to which some are."""
+    """Return the numbers of affected blocks up to which all points, and some points, are above chance."""
     affected = np.concatenate([curve.affected for curve in drawn])
     above = np.concatenate([curve.above for curve in drawn])
     if not above.any():

@@ -1,6 +1,6 @@
-"""The figure that all plots return, and places on it measured in inches.
+"""Figure that all kinds return, and axes placed on it in inches.
 
-No pyplot: no window opens, no back end is chosen, nothing is kept alive behind the user's back.
+It does not use pyplot: no window opens, no backend is selected, and no global state keeps figures alive.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ from layerscope.figures.parts.style import FONT, TEXT, applied
 __all__ = ["Figure", "axes_size", "figure_of", "longest_fitting", "place_axes", "text_width", "wrapped"]
 
 _NOTEBOOK_DPI = 200
-_OVERHANG = 0.1  # inches that the name of an axis may be longer than the axis
+_OVERHANG = 0.1  # inches by which the name of an axis may exceed the axis
 
 
 class Figure(MatplotlibFigure):
-    """A matplotlib figure drawn and saved in LayerScope's style, that shows itself in a notebook.
+    """Matplotlib figure that draws and saves itself in LayerScope's style and displays itself in a notebook.
 
-    Everything of `matplotlib.figure.Figure` works: add to the axes, change labels, ``savefig``.
+    All of `matplotlib.figure.Figure` works: add to the axes, change labels, ``savefig``.
     """
 
     def draw(self, renderer: Any) -> None:
-        """Draw in LayerScope's style: ticks, for one, take their look only now."""
+        """Draw in LayerScope's style, which ticks, for example, read only now."""
         with applied():
             super().draw(renderer)
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Save in LayerScope's style, with fonts embedded as text; see matplotlib's own for the options."""
+        """Save in LayerScope's style, with embedded fonts; options as in matplotlib."""
         with applied():
             super().savefig(fname, **options)
 
@@ -44,24 +44,24 @@ class Figure(MatplotlibFigure):
 
 
 def place_axes(figure: MatplotlibFigure, left: float, top: float, width: float, height: float) -> Axes:
-    """Add axes at a place given in inches from the figure's top left corner."""
+    """Add axes at a position in inches from the top left corner of the figure."""
     across, down = figure.get_size_inches()
     return figure.add_axes((left / across, 1.0 - (top + height) / down, width / across, height / down))
 
 
 def axes_size(axes: Axes) -> tuple[float, float]:
-    """Return the width and height of axes in inches, as they are after `apply_aspect`."""
+    """Return the current width and height of axes in inches."""
     place, (across, down) = axes.get_position(), figure_of(axes).get_size_inches()
     return float(place.width * across), float(place.height * down)
 
 
 def figure_of(axes: Axes) -> MatplotlibFigure:
-    """Return the figure that axes stand in, the outermost where figures are nested.
+    """Return the figure of axes; of nested figures the outermost.
 
     Raises
     ------
     UsageError
-        They were removed from theirs.
+        They were removed from their figure.
     """
     figure = axes.get_figure(root=True)
     if figure is None:
@@ -70,7 +70,7 @@ def figure_of(axes: Axes) -> MatplotlibFigure:
 
 
 def text_width(text: str, points: float) -> float:
-    """Return the inches a line of text takes at a size."""
+    """Return the width in inches of a line of text."""
     width, _, _ = text_to_path.get_text_width_height_descent(
         text, FontProperties(family=FONT, size=points), ismath=False
     )
@@ -78,7 +78,7 @@ def text_width(text: str, points: float) -> float:
 
 
 def wrapped(text: str, points: float, room: float) -> list[str]:
-    """Break a text into lines that fit into so many inches; a word too long for a line stands alone.
+    """Break a text into lines at most `room` inches wide; a longer word gets its own line.
 
     Examples
     --------
@@ -95,5 +95,5 @@ def wrapped(text: str, points: float, room: float) -> list[str]:
 
 
 def longest_fitting(names: Sequence[str], room: float) -> str:
-    """Return the first of some names, longest first, that fits along so many inches of axis; the last if none does."""
+    """Return the first name that fits along `room` inches of axis, otherwise the last."""
     return next((name for name in names if text_width(name, TEXT) <= room + _OVERHANG), names[-1])

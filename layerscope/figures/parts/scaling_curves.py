@@ -1,7 +1,4 @@
-"""Layers of each segment against the size of a model: points with intervals, and the curve that the data support.
-
-One reading of a scaling and axes in; it knows no layout.
-"""
+"""Draw the size of each segment against the size of the model: points with intervals, and the curve that the data support."""
 
 import numpy as np
 import xarray as xr
@@ -13,11 +10,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from layerscope.figures.parts.axes import number_ticks
 from layerscope.figures.parts.figure import axes_size, longest_fitting
-from layerscope.figures.parts.legend import bar_entry, legend_entry
-from layerscope.figures.parts.markers import EDGE, MARKER, Look, marker_size
+from layerscope.figures.parts.legend_entries import bar_entry, legend_entry
+from layerscope.figures.parts.looks import Look
+from layerscope.figures.parts.markers import EDGE, MARKER, marker_size
 from layerscope.figures.parts.style import FIRST, GREY, SECOND
 
-__all__ = ["draw_counts", "draw_shares", "entries"]
+__all__ = ["draw_counts", "draw_shares", "scaling_entries"]
 
 _LOOKS = {
     "beginning": Look("beginning", FIRST, "o"),
@@ -25,24 +23,24 @@ _LOOKS = {
     "ending": Look("ending", SECOND, "^"),
 }
 _ASIDE = {"beginning": -1, "middle": 0, "ending": 1}
-_APART = 0.018  # of the axis: intervals of two segments are seen beside each other
+_APART = 0.018  # of the axis, between the intervals of two segments
 _MARGIN = 0.08
 _DASH = 1.08  # half the length of a dash, as a factor
 _ROUND = (1.0, 2.0, 5.0)
 _TICK_APART = 0.3  # inches
 
 
-def entries(reading: xr.Dataset) -> list[Line2D | Patch]:
-    """Return a key: each segment with the form that is supported, and what the bars are."""
+def scaling_entries(reading: xr.Dataset) -> list[Line2D | Patch]:
+    """Return legend entries of each segment with its supported form, and of the bars."""
     forms = dict(zip(reading.segment.values.tolist(), reading.supported.values.tolist(), strict=True))
     named = [legend_entry(look, f"{look.name}: {forms[name]}") for name, look in _LOOKS.items()]
     return [*named, bar_entry("95 % interval over texts")]
 
 
 def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
-    """Draw the layers of each segment against the states of each model, both on logarithmic axes.
+    """Draw the layers of each segment against the states of each model, on logarithmic axes.
 
-    There a proportional number is a straight line of slope 1 and a constant one is level, however few layers it has.
+    There a proportional size is a line of slope 1, and a constant size a level line.
     """
     states = reading.states.values.astype(np.float64)
     _set_size_axis(axes, states, whole=True)
@@ -50,7 +48,7 @@ def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
     along = np.geomspace(states.min(), states.max(), 60)
     for name in _LOOKS:
         of = reading.sel(segment=name)
-        if of.supported.item() == "logarithmic":  # in parameters: of these states, and of none between
+        if of.supported.item() == "logarithmic":  # in parameters, which are known at the models only
             _draw_segment(axes, name, states, of, "size", *_dashes(states, _fitted(of, reading)))
         else:
             _draw_segment(axes, name, states, of, "size", along, _predicted(of, along))
@@ -66,7 +64,7 @@ def draw_counts(axes: Axes, reading: xr.Dataset) -> None:
 
 
 def draw_shares(axes: Axes, reading: xr.Dataset) -> None:
-    """Draw the share of the states that each segment has, against the parameters; the states, where some are unknown."""
+    """Draw the share of the states in each segment against the parameters, or the states if some are unknown."""
     known = not np.isnan(reading.parameters.values).any()
     scale = (reading.parameters if known else reading.states).values.astype(np.float64)
     _set_size_axis(axes, scale, whole=not known)
@@ -117,7 +115,7 @@ def _draw_segment(
 def _dashes(
     states: Float[np.ndarray, " model"], fitted: Float[np.ndarray, " model"]
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Return a line with gaps: a short level dash for each model."""
+    """Return a line with gaps: a short dash for each model."""
     ends = states[:, None] * np.array([1 / _DASH, _DASH, np.nan])
     return ends.ravel(), np.repeat(fitted, ends.shape[1])
 
@@ -129,7 +127,7 @@ def _predicted(of: xr.Dataset, along: Float[np.ndarray, " point"]) -> Float[np.n
 
 
 def _fitted(of: xr.Dataset, reading: xr.Dataset) -> Float[np.ndarray, " model"]:
-    """Return what the supported form gives at each model."""
+    """Return the supported form at each model."""
     logarithmic = of.supported.item() == "logarithmic"
     return _predicted(
         of, np.log10(reading.parameters.values) if logarithmic else reading.states.values.astype(np.float64)
@@ -137,7 +135,7 @@ def _fitted(of: xr.Dataset, reading: xr.Dataset) -> Float[np.ndarray, " model"]:
 
 
 def _set_size_axis(axes: Axes, values: Float[np.ndarray, " model"], whole: bool) -> None:
-    """Set a logarithmic axis across: ticks at the models' own numbers of states, or at round numbers of parameters."""
+    """Set a logarithmic axis with ticks at the states of the models, or at round numbers of parameters."""
     axes.set_xscale("log")
     low, high = float(values.min()), float(values.max())
     margin = max(high / low, 1.2) ** _MARGIN
@@ -152,7 +150,7 @@ def _set_size_axis(axes: Axes, values: Float[np.ndarray, " model"], whole: bool)
 
 
 def _apart(axes: Axes, values: Float[np.ndarray, " value"]) -> list[float]:
-    """Keep those values whose ticks stand far enough from the one before; the last always."""
+    """Return the values whose ticks do not collide, always including the last."""
     low, high = np.log(axes.get_xlim())
     places = axes_size(axes)[0] * (np.log(values) - low) / (high - low)
     kept = [len(values) - 1]
@@ -163,7 +161,7 @@ def _apart(axes: Axes, values: Float[np.ndarray, " value"]) -> list[float]:
 
 
 def _parameters(value: float) -> str:
-    """Write a number of parameters at a tick.
+    """Return the tick text of a number of parameters.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""Segments on a heatmap: boxes on the diagonal, and named brackets beside it.
-
-It knows a segmentation and axes, not where either comes from.
-"""
+"""Draw segments on a heatmap: boxes on the diagonal, and brackets with names at the right."""
 
 import numpy as np
 import xarray as xr
@@ -23,11 +20,11 @@ _APART = 0.03  # inches between line and name
 
 
 def check_segments(matrix: xr.DataArray, segments: Segmentation | None, two: bool) -> None:
-    """Refuse segments that are not those of the matrix."""
+    """Refuse segments of another matrix, and segments of a matrix between two captures."""
     if segments is None:
         return
     if two:
-        raise UsageError("the matrix compares two captures and has no segments: leave them out")
+        raise UsageError("the matrix compares two captures and has no segments: omit them")
     if sum(segments.sizes) != len(matrix):
         raise UsageError(
             f"the segments are of {sum(segments.sizes)} layers, the matrix of {len(matrix)}: "
@@ -36,7 +33,7 @@ def check_segments(matrix: xr.DataArray, segments: Segmentation | None, two: boo
 
 
 def draw_boxes(axes: Axes, segments: Segmentation) -> None:
-    """Frame each segment's block on the diagonal: white on a dark edge, to be seen on any colour."""
+    """Frame the block of each segment on the diagonal, in white with a dark edge, which is visible on any colour."""
     for start, size in zip(segments.starts, segments.sizes, strict=True):
         box = Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor="white", linewidth=0.6)
         box.set_path_effects([Stroke(linewidth=1.3, foreground="black"), Stroke(linewidth=0.6, foreground="white")])
@@ -45,28 +42,28 @@ def draw_boxes(axes: Axes, segments: Segmentation) -> None:
 
 
 def draw_brackets(axes: Axes, segments: Segmentation, numbers: np.ndarray, height: float) -> None:
-    """Name the segments right of the axes: a bracket along its rows, then its name and the layers it goes over.
+    """Draw a bracket along the rows of each segment, with its name and its layers at the right.
 
-    Names too close to each other, as those of segments of one or two layers are, are moved apart and tied to their
-    brackets by a line.
+    Names that would overlap, such as those of segments of one or two layers, are moved apart. A line connects each name with its
+    bracket.
 
     Parameters
     ----------
     axes
-        Those of the heatmap, rows being layers.
+        Axes of the heatmap.
     segments
-        What to name.
+        Segments to name.
     numbers
-        The state numbers of the rows.
+        State numbers of the rows.
     height
-        The height of the axes in inches.
+        Height of the axes in inches.
     """
     rows_an_inch = len(numbers) / height
     gap = SMALL * _LINE_HEIGHT / _POINTS * rows_an_inch
     middles = [start + (size - 1) / 2 for start, size in zip(segments.starts, segments.sizes, strict=True)]
     places = spread(middles, gap, (gap - 1) / 2, len(numbers) - (gap + 1) / 2)
     along = axes.get_yaxis_transform()
-    # The axes are square: an inch across is as large a part of them as an inch down.
+    # The axes are square: an inch is the same fraction of their width and of their height.
     near, bend, far = (1.0 + distance / height for distance in _DISTANCES)
     end = min(0.3, 0.012 * rows_an_inch)
     for name, start, size, middle, place in zip(
@@ -101,10 +98,10 @@ def draw_brackets(axes: Axes, segments: Segmentation, numbers: np.ndarray, heigh
 
 
 def spread(middles: list[float], gap: float, first: float, last: float) -> list[float]:
-    """Move places apart until neighbours are at least `gap` from each other, all together as little as possible.
+    """Move positions apart by as little as possible until neighbours are at least `gap` apart.
 
-    Least squares under the order: places that collide form a group, which is centred on the mean of what its members
-    want. None comes before `first`, nor, as long as there is room, after `last`.
+    This is least squares under the given order: positions that collide form a group, centred on the mean of their wanted
+    positions. All positions are at least `first` and, as long as there is room, at most `last`.
 
     Examples
     --------
@@ -113,7 +110,7 @@ def spread(middles: list[float], gap: float, first: float, last: float) -> list[
     >>> spread([0.0, 1.0, 10.0], 3.0, 0.0, 20.0)
     [0.0, 3.0, 10.0]
     """
-    groups: list[tuple[float, int]] = []  # where the first member would stand, and the number of members
+    groups: list[tuple[float, int]] = []  # wanted position of the first member, number of members
     for index, middle in enumerate(middles):
         wanted, members = middle - index * gap, 1
         while groups and groups[-1][0] >= wanted:
@@ -127,13 +124,13 @@ def spread(middles: list[float], gap: float, first: float, last: float) -> list[
 
 
 def names_width(segments: Segmentation, numbers: np.ndarray) -> float:
-    """Return the inches that brackets and names take at the right of the axes."""
+    """Return the width in inches of brackets and names."""
     widest = max(text_width(name, SMALL) for name in segment_names(segments, numbers))
     return _DISTANCES[-1] + _APART + widest
 
 
 def segment_names(segments: Segmentation, numbers: np.ndarray) -> list[str]:
-    """Return for each segment its label and the states it goes over.
+    """Return the label and the states of each segment.
 
     Examples
     --------

@@ -1,11 +1,12 @@
-"""Sizes, fonts and colours of every figure, in one place.
+"""Sizes, fonts and colours of all figures.
 
-Widths are those of a two-column page: a figure is made at the size it is printed in, so that 7 points stay 7 points.
-The font comes with matplotlib, so a figure is the same on every machine. Fonts are embedded as TrueType (PDF) and kept
-as text (SVG), which journals ask for and which keeps the words searchable. Colours are perceptually uniform for
-matrices (viridis) and the Okabe-Ito set for lines: both are safe for colour-blind readers and survive grey printing.
+A figure is made at the size in which a two-column page prints it, so 7 points stay 7 points. Its font ships with matplotlib, so
+it looks the same on every machine. Fonts are embedded as TrueType (PDF) or kept as text (SVG), as journals require, and
+the text stays searchable. Matrices use viridis, which is perceptually uniform, and lines the Okabe-Ito set. Both are safe for
+colour-blind readers and for grey printing.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -13,8 +14,10 @@ from typing import ParamSpec, TypeVar
 
 import matplotlib
 import matplotlib.style
+from matplotlib.figure import Figure
 
 from layerscope.errors import UsageError
+from layerscope.figures.parts.mathtext import check_texts
 
 __all__ = [
     "BAND",
@@ -35,15 +38,15 @@ __all__ = [
 ]
 
 WIDTHS = {"single": 3.33, "double": 6.9}
-"""Inches: one column, and both."""
+"""Inches of one column and of two."""
 
 FONT = "DejaVu Sans"
-"""It comes with matplotlib."""
+"""Ships with matplotlib."""
 
 TEXT = 7.0
 """Points: labels and titles."""
 SMALL = 6.0
-"""Points: numbers at ticks; nothing is smaller."""
+"""Points: numbers at ticks, the smallest text."""
 LINE = 0.6
 """Points: axes, ticks and brackets."""
 
@@ -89,7 +92,7 @@ _SETTINGS = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Set matplotlib's defaults and our settings over the user's, for the time of the block only."""
+    """Use matplotlib's defaults and LayerScope's settings within the block."""
     with matplotlib.style.context(["default", _SETTINGS]):
         yield
 
@@ -99,23 +102,27 @@ _Drawn = TypeVar("_Drawn")
 
 
 def styled(draw: Callable[_Parameters, _Drawn]) -> Callable[_Parameters, _Drawn]:
-    """Make a function draw in LayerScope's style, whatever the user's own settings are."""
+    """Make a function draw in LayerScope's style under any settings of the user, and refuse texts that cannot be drawn."""
+    signature = inspect.signature(draw)
 
     @wraps(draw)
     def drawing(*args: _Parameters.args, **options: _Parameters.kwargs) -> _Drawn:
         with applied():
-            return draw(*args, **options)
+            drawn = draw(*args, **options)
+            if isinstance(drawn, Figure):
+                check_texts(drawn, signature.bind(*args, **options).arguments)
+            return drawn
 
     return drawing
 
 
 def inches(width: str | float) -> float:
-    """Return a figure's width in inches: ``single``, ``double`` or a number.
+    """Return the width of a figure in inches, given as ``single``, ``double`` or a number.
 
     Raises
     ------
     UsageError
-        It is none of these, or too narrow to hold a readable figure.
+        It is none of these, or a figure of this width is unreadable.
 
     Examples
     --------
@@ -127,10 +134,10 @@ def inches(width: str | float) -> float:
             raise UsageError(f"width is {width!r}, expected single, double or a number of inches")
         return WIDTHS[width]
     if not 2.5 <= width <= 40.0:
-        raise UsageError(f"width is {width:g} inches, expected 2.5 to 40: narrower, the words would overlap")
+        raise UsageError(f"width is {width:g} inches, expected 2.5 to 40: texts of narrower figures overlap")
     return float(width)
 
 
 def colours(distance: bool) -> matplotlib.colors.Colormap:
-    """Return the colour scale for a matrix: bright is alike, dark unlike, for similarities and distances both."""
+    """Return the colour map of a matrix: similar layers are bright, for similarities and for distances."""
     return matplotlib.colormaps["viridis_r" if distance else "viridis"].with_extremes(bad=MISSING)
