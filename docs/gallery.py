@@ -32,11 +32,9 @@ class Thumbnail:
 
 
 _ANALYSIS = "layerscope analyze run.h5 --bootstrap 200 --output run.nc"
-_SWEEP = (
-    "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense \\\n  --variants all --output sweep.nc"
-)
-_SINGLE = "layerscope sweep $MODEL --task builtin:cloze --variants drop,swap \\\n  --output single.nc"
-_LOOPS = "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel \\\n  --loops 1-8 --output loops.nc"
+_SWEEP = "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense --variants all --output sweep.nc"
+_SINGLE = _SWEEP.replace("all --output sweep.nc", "drop,swap --output single.nc")
+_LOOPS = "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel --loops 1-8 --output loops.nc"
 
 FIGURE_KINDS = (
     Thumbnail("heatmap", "One similarity matrix with its segments.", _ANALYSIS, "run.nc --measure cosine"),
@@ -45,7 +43,7 @@ FIGURE_KINDS = (
     Thumbnail(
         "match",
         "The best match of each layer in another model.",
-        "layerscope analyze small.h5 other.h5 --measures cka \\\n  --bootstrap 50 --output between.nc",
+        "layerscope analyze small.h5 other.h5 --measures cka --bootstrap 50 --output between.nc",
         "between.nc",
     ),
     Thumbnail(
@@ -57,7 +55,7 @@ FIGURE_KINDS = (
     Thumbnail(
         "scaling",
         "Segments of several models against their size.",
-        "layerscope scaling small.nc medium.nc large.nc \\\n  --output scaling.nc",
+        "layerscope scaling small.nc medium.nc large.nc --output scaling.nc",
         "scaling.nc",
     ),
     Thumbnail("sweep", "All variants against the number of affected blocks.", _SWEEP, "sweep.nc --quantity loss"),
@@ -78,6 +76,7 @@ hide:
 
 Find the figure you need and copy the command that draws it. `$MODEL` is any [model](guide.md#models);
 `run.h5` is a [capture](quickstart.md) of it. Every command writes a `.pdf`; `--output` takes `.svg` and `.png` too.
+The thumbnails show SmolLM2-135M-Instruct with few examples; `training` shows a small model trained for 600 steps.
 
 ## Figure kinds"""
 

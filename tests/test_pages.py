@@ -1,13 +1,15 @@
-"""The pages that show commands: every command parses, with options that exist."""
+"""The pages that show commands: every command parses, those of the quickstart run, and the gallery has every figure kind."""
 
 import itertools
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
 import typer.main
 
+from layerscope import figures
 from layerscope.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -37,10 +39,13 @@ def _words(line: str) -> list[str]:
     return [_VARIABLE.sub("1", word) for word in words]
 
 
+GALLERY = runpy.run_path(str(ROOT / "docs" / "gallery.py"))["FIGURE_KINDS"]
+TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in PAGES}
+TEXTS["gallery"] = "".join(f"```sh\n{thumbnail.commands}\n```\n" for thumbnail in GALLERY)
 SHOWN = [
-    pytest.param(arguments, id=f"{path.stem}-{' '.join(arguments)}"[:80])
-    for path in PAGES
-    for arguments in commands(path.read_text(encoding="utf-8"))
+    pytest.param(arguments, id=f"{name}-{' '.join(arguments)}"[:80])
+    for name, text in TEXTS.items()
+    for arguments in commands(text)
 ]
 
 
@@ -52,3 +57,17 @@ def test_command_parses(arguments):
 
 def test_commands_are_found():
     assert len(SHOWN) > 80
+
+
+@pytest.mark.real
+def test_quickstart_prints_the_numbers_that_it_shows(smollm2_path):
+    outputs = runpy.run_path(str(ROOT / "docs" / "outputs.py"))
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    shown, printed = (re.findall(r"[\d.,]*\d(?! tokens/s)\b", text) for text in (page, outputs["filled"](page)))
+    assert printed == shown, "run python docs/outputs.py docs/quickstart.md"
+
+
+def test_gallery_has_a_thumbnail_of_every_figure_kind():
+    kinds = [thumbnail.kind for thumbnail in GALLERY]
+    assert sorted(kinds) == sorted(set(figures.__all__) - {"save"})
+    assert all((ROOT / "docs" / "images" / "gallery" / f"{kind}.png").exists() for kind in kinds)
