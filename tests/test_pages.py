@@ -1,5 +1,6 @@
 """The pages that show commands: every command parses, those of the quickstart run, and the gallery has every figure kind."""
 
+import ast
 import itertools
 import re
 import runpy
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import layerscope as ls
 from layerscope import figures
 from layerscope.cli import app
 
@@ -57,6 +59,25 @@ def test_command_parses(arguments):
 
 def test_commands_are_found():
     assert len(SHOWN) > 80
+
+
+PYTHON = [
+    pytest.param(block, id=f"{name}-{number}")
+    for name, text in TEXTS.items()
+    if name != "extending"  # its blocks are parts of files
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+]
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_python_uses_names_that_exist(block):
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), {})
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ls":
+            getattr(ls, node.attr)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ls.figures":
+            getattr(figures, node.attr)
 
 
 @pytest.mark.real
