@@ -1,8 +1,4 @@
-"""Between two models: for each layer of one, the layer of the other that is most like it.
-
-A matrix of all layers of one capture against all of another goes in; where along the other's depth each layer has its
-counterpart comes out. This module reads analyses; it knows neither models nor captures.
-"""
+"""Match the layers of two models: for each layer, find the most similar layer of the other model."""
 
 from collections.abc import Mapping
 
@@ -23,17 +19,17 @@ Attributes = dict[str, str | int | float]
 
 @checked
 def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
-    r"""Find for each layer of one capture its best match in the other, and the other way round.
+    r"""Return, for each layer of one capture, its best match in the other, in both directions.
 
-    For layer $i$ the best match is $\arg\max_j S_{ij}$, of a distance $\arg\min_j S_{ij}$; the first of equals. Depths are
-    relative, from 0 (state 0) to 1 (the last state), so that models of different depth can be laid over each other.
+    The best match of layer $i$ is $\arg\max_j S_{ij}$, or $\arg\min_j S_{ij}$ for a distance; ties go to the first layer.
+    Depths are relative, from 0 (state 0) to 1 (the last state), so that models of different depth are comparable.
 
     Parameters
     ----------
     result
         An analysis between two captures, from `layerscope.analyze` or a file.
     measure
-        One of its matrices.
+        Name of a matrix in it.
 
     Returns
     -------
@@ -41,15 +37,15 @@ def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
         Over ``layer``: ``depth``, of the layer itself; ``best_layer``, the number of its match, ``best_depth`` and
         ``best_value``. Over ``layer_other`` the same with ``_other``, for each layer of the second capture. Where the
         analysis holds bootstrap replicates of the measure, ``best_depth_low`` and ``best_depth_high`` are the ends of the
-        95 % interval of the match found anew in each replicate, ``best_value_low`` and ``best_value_high`` those of the value
-        at the match found in all of the data.
+        95 % interval of the match found in each replicate, ``best_value_low`` and ``best_value_high`` those of the value
+        at the match found in all data.
 
     Raises
     ------
     UsageError
-        The analysis is of one capture, where each layer is its own match, or has no such matrix.
+        The analysis is of one capture, or does not contain this matrix.
     MeasureError
-        A layer has no value with any other.
+        All values of a layer are NaN.
 
     Examples
     --------
@@ -70,14 +66,14 @@ def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
         "layer": _relative(numbers["layer"], result.attrs, ""),
         "layer_other": _relative(numbers["layer_other"], result.attrs, "_other"),
     }
-    found = xarray.Dataset(coords=matrix.coords, attrs=result.attrs | {"measure": measure})
+    matches = xarray.Dataset(coords=matrix.coords, attrs=result.attrs | {"measure": measure})
     for along, across, suffix in (("layer", "layer_other", ""), ("layer_other", "layer", "_other")):
         values = matrix.transpose(along, across)
         again = None if replicates is None else replicates.transpose("replicate", along, across).to_numpy()
         columns = _matches(values, again, numbers[across], depths[across], _is_distance(measure))
         for (name, bound), column in {("depth", ""): depths[along], **columns}.items():
-            found[f"{name}{suffix}{bound}"] = (along, column, _words(name, bound, matrix.attrs))
-    return found
+            matches[f"{name}{suffix}{bound}"] = (along, column, _words(name, bound, matrix.attrs))
+    return matches
 
 
 def _between(result: xarray.Dataset, measure: str) -> xarray.DataArray:
@@ -112,7 +108,7 @@ def _matches(
     values = matrix.to_numpy().astype(np.float64)
     best = _best(values, distance)
     rows = np.arange(len(values))
-    found = {
+    columns = {
         ("best_layer", ""): numbers[best],
         ("best_depth", ""): depths[best],
         ("best_value", ""): values[rows, best],
@@ -122,8 +118,8 @@ def _matches(
             ("best_depth", depths[_best(replicates, distance)]),
             ("best_value", replicates[:, rows, best]),
         ):
-            found[name, "_low"], found[name, "_high"] = percentiles(again.astype(np.float64))
-    return found
+            columns[name, "_low"], columns[name, "_high"] = percentiles(again.astype(np.float64))
+    return columns
 
 
 def _best(values: Float[np.ndarray, "... layer layer_other"], distance: bool) -> Int[np.ndarray, "... layer"]:
@@ -134,7 +130,7 @@ def _best(values: Float[np.ndarray, "... layer layer_other"], distance: bool) ->
 
 
 def _is_distance(measure: str) -> bool:
-    """Tell from the record: between two captures no layer stands against itself, by which it could be seen."""
+    """Return the record's answer: between two captures the matrix has no diagonal to decide by."""
     record = MEASURES.get(measure)
     return record is not None and record.is_distance
 
@@ -142,9 +138,9 @@ def _is_distance(measure: str) -> bool:
 def _relative(
     numbers: Int[np.ndarray, " layer"], attrs: Mapping[object, object], suffix: str
 ) -> Float[np.ndarray, " layer"]:
-    """Divide state numbers by that of the last state, which the file may not hold."""
+    """Divide state numbers by the number of the last state, which the file may not contain."""
     last = max(1, int(numbers.max()))
-    if attrs.get(f"schedule{suffix}", "identity") == "identity":  # under a schedule there are as many states as stages
+    if attrs.get(f"schedule{suffix}", "identity") == "identity":  # a schedule has one state per stage
         last = max(last, count_of("the analysis", attrs, f"num_blocks{suffix}") or last)
     return numbers / last
 

@@ -1,8 +1,8 @@
-"""What has been said of beginning and ending layers across scales, put to the test.
+"""Test the claims of "Transformer Layers as Painters" (arXiv 2407.09298) about beginning and ending layers across scales.
 
-Two claims of "Transformer Layers as Painters" (arXiv 2407.09298) on the Pythia models: the ending is always exactly one
-layer, and the proportion of beginning layers falls with size. The second is taken for true where the least-squares slope
-of the proportion is below 0, and trusted where it stays so whichever model is left out. Plain arrays in, findings out.
+The claims are about the Pythia models: the ending is always exactly one layer, and the proportion of beginning layers
+falls with size. The second is true if the least-squares slope of the proportion is below 0, and robust if the sign stays
+the same with any model left out.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ _SURE = 0.95
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What became of a claim.
+    """Result of testing a claim.
 
     Attributes
     ----------
     holds
-        Whether it is true of the sizes found.
+        Whether the claim is true of the sizes.
     support
-        The share of bootstrap replicates of which it is true.
+        Share of bootstrap replicates in which it is true.
     robust
-        Whether no single model decides it.
+        Whether the result is the same without any single model.
     """
 
     holds: bool
@@ -35,7 +35,7 @@ class ClaimResult:
 
     @property
     def verdict(self) -> str:
-        """``holds`` or ``fails`` where it is robust and at least 95 % of the replicates say the same, else ``undecided``.
+        """``holds`` or ``fails`` if the result is robust and shared by at least 95 % of the replicates, else ``undecided``.
 
         Examples
         --------
@@ -52,22 +52,22 @@ def check_claims(
     states: Int[np.ndarray, " model"],
     along: Float[np.ndarray, " model"],
 ) -> dict[str, ClaimResult]:
-    """Put every claim to the test.
+    """Test every claim.
 
     Parameters
     ----------
     sizes
-        Layers of each segment of each model: entry 0 as found, the others the bootstrap replicates.
+        Layers of each segment of each model: entry 0 from all texts, the others the bootstrap replicates.
     states
         States of each model, T+1.
     along
-        Where each model stands, from `model_scale`.
+        Scale of each model, from `model_scale`.
 
     Examples
     --------
     >>> sizes = np.array([[[2, 4, 1], [2, 8, 1], [2, 12, 1]]] * 3)
-    >>> findings = check_claims(sizes, np.array([7, 11, 15]), np.array([6.0, 7.0, 8.0]))
-    >>> [finding.verdict for finding in findings.values()]
+    >>> results = check_claims(sizes, np.array([7, 11, 15]), np.array([6.0, 7.0, 8.0]))
+    >>> [result.verdict for result in results.values()]
     ['holds', 'holds']
     """
     ones = ending_is_one(sizes)
@@ -75,7 +75,7 @@ def check_claims(
     falls = beginning_trend(shares, along) < 0
     without = [beginning_trend(np.delete(shares[:1], one, 1), np.delete(along, one)) for one in range(len(along))]
     robust = all(np.isfinite(trend[0]) and (trend[0] < 0) == falls[0] for trend in without)
-    # One longer ending is enough against "always": that claim needs no second model.
+    # A single longer ending refutes "always", so leaving models out does not apply.
     return {
         "ending_is_one_layer": ClaimResult(bool(ones[0]), float(ones[1:].mean()), robust=True),
         "beginning_proportion_falls": ClaimResult(bool(falls[0]), float(falls[1:].mean()), robust),
@@ -83,7 +83,7 @@ def check_claims(
 
 
 def ending_is_one(sizes: Int[np.ndarray, "replicate model segment"]) -> Bool[np.ndarray, " replicate"]:
-    """Tell of each replicate whether the last segment is one layer in every model.
+    """Return, for each replicate, whether the last segment is one layer in every model.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def ending_is_one(sizes: Int[np.ndarray, "replicate model segment"]) -> Bool[np.
 def model_scale(
     states: Float[np.ndarray, " model"], parameters: Float[np.ndarray, " model"]
 ) -> tuple[str, Float[np.ndarray, " model"]]:
-    """Return what models are ordered by, and where each stands: log10 of the parameters; of the states if some are unknown.
+    """Return the quantity that orders models, and its log10: parameters, or states if some parameters are unknown.
 
     Examples
     --------
@@ -112,14 +112,14 @@ def model_scale(
 def beginning_trend(
     proportions: Float[np.ndarray, "replicate model"], along: Float[np.ndarray, " model"]
 ) -> Float[np.ndarray, " replicate"]:
-    """Return the least-squares slope of the proportion of beginning layers, a tenfold of scale; NaN where all are of one.
+    """Return the slope of the proportion of beginning layers per tenfold of scale; NaN if all models have one scale.
 
     Examples
     --------
     >>> beginning_trend(np.array([[0.4, 0.3, 0.2]]), np.array([6.0, 7.0, 8.0])).round(3)
     array([-0.1])
     """
-    centred = along - along.mean()
-    spread = float(centred @ centred)
-    trend: np.ndarray = proportions @ centred / spread if spread > 0 else np.full(len(proportions), np.nan)
+    centered = along - along.mean()
+    spread = float(centered @ centered)
+    trend: np.ndarray = proportions @ centered / spread if spread > 0 else np.full(len(proportions), np.nan)
     return trend

@@ -1,8 +1,7 @@
-"""Beginning, middle and ending layers across models of different sizes: the front door.
+"""Compare the beginning, middle and ending layers of models of different sizes.
 
-Every similarity of every model is cut into three; so is each of its bootstrap replicates. See
-`layerscope.cross_model.scaling_inputs` for what is compared, `layerscope.cross_model.scaling_dataset` for what comes of it. This
-module knows no model, no capture and no figure.
+`layerscope.cross_model.scaling_inputs` selects the matrices, and `layerscope.cross_model.scaling_dataset` assembles the
+result.
 """
 
 import os
@@ -34,12 +33,12 @@ def scaling(
 ) -> xr.Dataset:
     r"""Compare beginning, middle and ending layers across models.
 
-    Each similarity matrix is cut into three by `layerscope.segment`, and so is each of its bootstrap replicates over
+    Each similarity matrix is divided into three segments by `layerscope.segment`. So is each of its bootstrap replicates over
     texts, which gives the intervals. Sizes :math:`m` count states, state 0 included, of :math:`T+1`; proportions are
     :math:`m/(T+1)`. Four curves are fitted to the sizes of each segment by least squares: constant
     :math:`m=a`, proportional :math:`m=b(T+1)`, affine :math:`m=a+b(T+1)`, and logarithmic in the parameters
-    :math:`m=a+b\log_{10}P`. The data support the one with the least leave-one-out error, the simplest among equals.
-    Intervals are over the texts, for these very models; what a further model would do, the leave-one-out error says.
+    :math:`m=a+b\log_{10}P`. The data support the one with the lowest leave-one-out error; ties go to the simplest.
+    Intervals are over the texts, for exactly these models; for a further model, see the leave-one-out error.
 
     Parameters
     ----------
@@ -47,26 +46,26 @@ def scaling(
         Analysis files, or Datasets as `layerscope.analyze` returns them of capture files, with a bootstrap: of two models
         or more, of each model one, or several with different ``exclude_first``.
     measure
-        One similarity; every one that all analyses hold by default.
+        A similarity measure; by default all that every analysis contains.
     progress
-        Whether to show a bar when standard error is a terminal.
+        Show a progress bar when standard error is a terminal.
 
     Returns
     -------
     xarray.Dataset
-        Dimensions ``model`` (by parameters; by depth where some are unknown), ``reading`` (a measure with the tokens left
-        out at each start), ``segment``, ``form``, ``claim``, ``replicate``, ``layer`` and ``layer_other``. The variables
-        are listed in the conventions.
+        Dimensions ``model`` (by parameters; by depth where some are unknown), ``reading`` (a measure and the number of tokens
+        left out at the start of each sequence), ``segment``, ``form``, ``claim``, ``replicate``, ``layer`` and
+        ``layer_other``. The variables are listed in the conventions.
 
     Raises
     ------
     UsageError
-        Fewer than two analyses; no analysis holds `measure`.
+        Fewer than two analyses; no analysis contains `measure`.
     MeasureError
-        Analyses that cannot be compared: of one model, of one model twice, of different measures or ``exclude_first``, of
-        two captures, without replicates.
+        The analyses cannot be compared: one model only, a model twice, different measures or ``exclude_first``, two
+        captures, or no replicates.
     FileError
-        A file is no analysis.
+        A file is not an analysis.
 
     References
     ----------
@@ -83,67 +82,69 @@ def scaling(
     ...         {"layer": np.arange(depth + 1)},
     ...         {"model": f"of {depth}", "num_blocks": depth, "parameters": 1000 * depth},
     ...     )
-    >>> found = scaling([analysis([2, 6, 1]), analysis([2, 10, 1]), analysis([2, 14, 1])])
-    >>> found["size"].sel(segment="beginning").values.ravel()
+    >>> result = scaling([analysis([2, 6, 1]), analysis([2, 10, 1]), analysis([2, 14, 1])])
+    >>> result["size"].sel(segment="beginning").values.ravel()
     array([2, 2, 2])
-    >>> found["supported"].sel(segment=["beginning", "middle"]).values.tolist()
+    >>> result["supported"].sel(segment=["beginning", "middle"]).values.tolist()
     [['constant', 'affine']]
-    >>> dict(zip(found["claim"].values.tolist(), found["verdict"].values[0].tolist()))
+    >>> dict(zip(result["claim"].values.tolist(), result["verdict"].values[0].tolist()))
     {'ending_is_one_layer': 'holds', 'beginning_proportion_falls': 'holds'}
     """
     if len(analyses) < 2:
-        raise UsageError("scaling compares models: give two analyses or more")
-    members = scaling_models([_opened(given, place) for place, given in enumerate(analyses, 1)])
-    readings = scaling_inputs(members, measure)
-    _require_equal_counts(members, readings)
-    _say_what_differs(members)
-    cuts: dict[InputKey, list[SegmentSizes]] = {}
-    with progress_bar("segmenting", len(readings) * len(members), "matrices", show=progress) as advance:
-        for key, of_models in readings.items():
-            cuts[key] = []
-            for member, reading in zip(members, of_models, strict=True):
-                cuts[key].append(_cut(member, reading))
+        raise UsageError("scaling compares models: give at least two analyses")
+    models = scaling_models([_opened(given, number) for number, given in enumerate(analyses, 1)])
+    inputs = scaling_inputs(models, measure)
+    _require_equal_counts(models, inputs)
+    _warn_of_differences(models)
+    sizes: dict[InputKey, list[SegmentSizes]] = {}
+    with progress_bar("segmenting", len(inputs) * len(models), "matrices", show=progress) as advance:
+        for key, of_models in inputs.items():
+            sizes[key] = []
+            for model, of_model in zip(models, of_models, strict=True):
+                sizes[key].append(_segment_sizes(model, of_model))
                 advance(1)
-    return scaling_dataset(members, readings, cuts)
+    return scaling_dataset(models, inputs, sizes)
 
 
-def _opened(given: str | os.PathLike[str] | xr.Dataset, place: int) -> tuple[str, xr.Dataset]:
+def _opened(given: str | os.PathLike[str] | xr.Dataset, number: int) -> tuple[str, xr.Dataset]:
     if isinstance(given, xr.Dataset):
-        return f"analysis {place}", given
+        return f"analysis {number}", given
     return os.fspath(given), read_analysis(given)
 
 
-def _say_what_differs(members: Sequence[ScalingModel]) -> None:
-    """Note what a reader of the answer should know, though it can be given."""
-    unknown = [member.name for member in members if np.isnan(member.parameters)]
+def _warn_of_differences(models: Sequence[ScalingModel]) -> None:
+    """Warn of unknown numbers of parameters and of different texts."""
+    unknown = [model.name for model in models if np.isnan(model.parameters)]
     if unknown:
         warnings.warn(
-            f"the captures of {', '.join(unknown)} do not say how many parameters the model has: models are ordered by depth",
+            f"the captures of {', '.join(unknown)} do not record the number of parameters: models are ordered by depth",
             stacklevel=4,
         )
-    texts = {member.texts for member in members}
+    texts = {model.texts for model in models}
     if len(texts) > 1:
         warnings.warn(f"the models were captured on different texts: {', '.join(sorted(texts))}", stacklevel=4)
 
 
-def _require_equal_counts(members: Sequence[ScalingModel], readings: dict[InputKey, list[ScalingInput]]) -> None:
-    """Refuse different numbers of replicates: a replicate stands for one draw of texts through all models."""
-    for (measure, _), of_models in readings.items():
-        counts = [reading.replicates.sizes["replicate"] for reading in of_models]
-        for member, count in zip(members, counts, strict=True):
+def _require_equal_counts(models: Sequence[ScalingModel], inputs: dict[InputKey, list[ScalingInput]]) -> None:
+    """Raise for different numbers of replicates: replicate i must be the same resample of texts in all models."""
+    for (measure, _), of_models in inputs.items():
+        counts = [of_model.replicates.sizes["replicate"] for of_model in of_models]
+        for model, count in zip(models, counts, strict=True):
             if count != counts[0]:
                 raise MeasureError(
-                    f"{measure} has {counts[0]} replicates for {members[0].name}, {count} for {member.name}: "
+                    f"{measure} has {counts[0]} replicates for {models[0].name}, {count} for {model.name}: "
                     "analyze all models with the same --bootstrap"
                 )
 
 
-def _cut(member: ScalingModel, reading: ScalingInput) -> SegmentSizes:
-    """Cut one matrix and each of its replicates into three."""
+def _segment_sizes(model: ScalingModel, inputs: ScalingInput) -> SegmentSizes:
+    """Divide one matrix and each of its replicates into three segments."""
     try:
-        found = segment(reading.similarity, len(SEGMENTS))
-        starts = replicate_partitions(reading.replicates, len(SEGMENTS), member.states)
+        segmentation = segment(inputs.similarity, len(SEGMENTS))
+        starts = replicate_partitions(inputs.replicates, len(SEGMENTS), model.states)
     except MeasureError as error:
-        raise MeasureError(f"{member.name}: {error}") from error
-    stable = (starts == np.array(found.starts[1:])).mean(axis=0)
-    return SegmentSizes(np.array(found.sizes), found.score, stable, np.diff(starts, prepend=0, append=member.states))
+        raise MeasureError(f"{model.name}: {error}") from error
+    stable = (starts == np.array(segmentation.starts[1:])).mean(axis=0)
+    return SegmentSizes(
+        np.array(segmentation.sizes), segmentation.score, stable, np.diff(starts, prepend=0, append=model.states)
+    )

@@ -27,16 +27,16 @@ _OF_FIT = ("reading", "segment", "form")
 
 @dataclass(frozen=True)
 class SegmentSizes:
-    """One similarity of one model, cut into three.
+    """One similarity of one model, of_segments into three.
 
     Attributes
     ----------
     sizes
         Layers of each segment.
     score
-        Mean similarity within segments minus between; None where there are no pairs.
+        Mean similarity within segments minus between; None without pairs.
     stability
-        Share of the replicates with each boundary in the same place.
+        Share of the replicates with each boundary at the same layer.
     replicates
         Sizes in each replicate.
     """
@@ -48,53 +48,53 @@ class SegmentSizes:
 
 
 def scaling_dataset(
-    members: Sequence[ScalingModel],
-    readings: dict[InputKey, list[ScalingInput]],
-    cuts: dict[InputKey, list[SegmentSizes]],
+    models: Sequence[ScalingModel],
+    inputs: dict[InputKey, list[ScalingInput]],
+    segments: dict[InputKey, list[SegmentSizes]],
 ) -> xr.Dataset:
     """Return the Dataset of a scaling; see the conventions for its variables."""
-    sizes = _each(cuts, lambda cut: cut.sizes)
-    replicates = np.moveaxis(_each(cuts, lambda cut: cut.replicates), 2, 0)
-    dataset = _described(members, readings)
-    _place_sizes(dataset, sizes, replicates, cuts)
+    sizes = _each(segments, lambda of_segments: of_segments.sizes)
+    replicates = np.moveaxis(_each(segments, lambda of_segments: of_segments.replicates), 2, 0)
+    dataset = _described(models, inputs)
+    _place_sizes(dataset, sizes, replicates, segments)
     everything = np.concatenate([sizes[None], replicates])
     _place_fits(dataset, everything)
     _place_claims(dataset, everything)
-    _place_matrices(dataset, readings)
+    _place_matrices(dataset, inputs)
     return dataset
 
 
-def _each(cuts: dict[InputKey, list[SegmentSizes]], of: Callable[[SegmentSizes], np.ndarray | float]) -> np.ndarray:
-    """Return something of every cut as ``[model, reading, ...]``."""
-    return np.array([[of(cut) for cut in of_models] for of_models in cuts.values()]).swapaxes(0, 1)
+def _each(segments: dict[InputKey, list[SegmentSizes]], of: Callable[[SegmentSizes], np.ndarray | float]) -> np.ndarray:
+    """Return one value of every `SegmentSizes` as ``[model, reading, ...]``."""
+    return np.array([[of(of_segments) for of_segments in of_models] for of_models in segments.values()]).swapaxes(0, 1)
 
 
-def _described(members: Sequence[ScalingModel], readings: dict[InputKey, list[ScalingInput]]) -> xr.Dataset:
-    """Return a Dataset that says which models were read how."""
-    firsts = [of_models[0].similarity for of_models in readings.values()]
+def _described(models: Sequence[ScalingModel], inputs: dict[InputKey, list[ScalingInput]]) -> xr.Dataset:
+    """Return a Dataset with the models and the inputs."""
+    firsts = [of_models[0].similarity for of_models in inputs.values()]
     dataset = xr.Dataset(
         {
-            "depth": ("model", [member.depth for member in members], {"long_name": "blocks"}),
-            "states": ("model", [member.states for member in members], {"long_name": "states, blocks + 1"}),
-            "parameters": ("model", [member.parameters for member in members], {"long_name": "parameters"}),
-            "architecture": ("model", _words([member.architecture for member in members])),
-            "backend": ("model", _words([member.backend for member in members])),
-            "texts": ("model", _words([member.texts for member in members])),
-            "measure": ("reading", _words([measure for measure, _ in readings])),
+            "depth": ("model", [model.depth for model in models], {"long_name": "blocks"}),
+            "states": ("model", [model.states for model in models], {"long_name": "states, blocks + 1"}),
+            "parameters": ("model", [model.parameters for model in models], {"long_name": "parameters"}),
+            "architecture": ("model", _words([model.architecture for model in models])),
+            "backend": ("model", _words([model.backend for model in models])),
+            "texts": ("model", _words([model.texts for model in models])),
+            "measure": ("reading", _words([measure for measure, _ in inputs])),
             "excluded_first": (
                 "reading",
-                [excluded for _, excluded in readings],
+                [excluded for _, excluded in inputs],
                 {"long_name": "tokens left out at the start of each sequence"},
             ),
             "long_name": ("reading", _words([str(first.attrs.get("long_name", first.name)) for first in firsts])),
         },
         {
-            "model": _words([member.name for member in members]),
+            "model": _words([model.name for model in models]),
             "segment": _words(SEGMENTS),
             "form": _words(FORMS),
         },
     )
-    tokens = [[reading.tokens for reading in of_models] for of_models in readings.values()]
+    tokens = [[reading.tokens for reading in of_models] for of_models in inputs.values()]
     dataset["tokens"] = (("model", "reading"), np.array(tokens).T, {"long_name": "tokens the similarity speaks of"})
     dataset = dataset.set_coords([name for name, of in dataset.data_vars.items() if len(of.dims) == 1])
     return dataset.assign_attrs(layerscope_version=__version__, provenance=provenance())
@@ -104,7 +104,7 @@ def _place_sizes(
     dataset: xr.Dataset,
     sizes: Int[np.ndarray, "model reading segment"],
     replicates: Int[np.ndarray, "replicate model reading segment"],
-    cuts: dict[InputKey, list[SegmentSizes]],
+    segments: dict[InputKey, list[SegmentSizes]],
 ) -> None:
     states = dataset["states"].values[:, None, None]
     _with_interval(dataset, "size", _OF_SIZE, sizes, replicates, "layers of the segment")
@@ -114,19 +114,19 @@ def _place_sizes(
         replicates.astype(np.int32),
         {"long_name": "layers of the segment, bootstrap replicates"},
     )
-    scores = _each(cuts, lambda cut: np.nan if cut.score is None else cut.score)
+    scores = _each(segments, lambda of_segments: np.nan if of_segments.score is None else of_segments.score)
     words = "mean similarity within segments minus between"
     dataset["score"] = (("model", "reading"), scores, {"long_name": words})
     words = "share of replicates with the boundary in the same place"
     dataset["stability"] = (
         ("model", "reading", "boundary"),
-        _each(cuts, lambda cut: cut.stability),
+        _each(segments, lambda of_segments: of_segments.stability),
         {"long_name": words},
     )
 
 
 def _place_fits(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate model reading segment"]) -> None:
-    """Fit the sizes found, entry 0, together with their replicates."""
+    """Fit the curves to the sizes (entry 0) and to each replicate."""
     states, parameters = dataset["states"].values.astype(np.float64), dataset["parameters"].values
     shape = (len(everything), *everything.shape[2:], len(FORMS))
     intercept, slope, error, chosen = (np.full(shape, np.nan) for _ in range(4))
@@ -170,11 +170,11 @@ def _place_claims(dataset: xr.Dataset, everything: Int[np.ndarray, "replicate mo
         dataset[name] = (("reading", "claim"), values, {"long_name": about})
 
 
-def _place_matrices(dataset: xr.Dataset, readings: dict[InputKey, list[ScalingInput]]) -> None:
+def _place_matrices(dataset: xr.Dataset, inputs: dict[InputKey, list[ScalingInput]]) -> None:
     """Keep the matrices, each in the corner of the largest, NaN beyond."""
     most = int(dataset["states"].max())
-    matrices = np.full((dataset.sizes["model"], len(readings), most, most), np.nan, dtype=np.float32)
-    for place, of_models in enumerate(readings.values()):
+    matrices = np.full((dataset.sizes["model"], len(inputs), most, most), np.nan, dtype=np.float32)
+    for place, of_models in enumerate(inputs.values()):
         for number, reading in enumerate(of_models):
             states = len(reading.similarity)
             matrices[number, place, :states, :states] = reading.similarity

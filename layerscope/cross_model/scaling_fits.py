@@ -1,17 +1,15 @@
-"""Which curve a number of layers follows across models: least squares, judged by leaving each model out.
+"""Fit curves to the size of a segment across models, by least squares, and compare them by leave-one-out error.
 
-Four forms, the simplest first:
+There are four forms, from simple to complex:
 
-- ``constant``: the same number in every model;
+- ``constant``: the same number of layers in every model;
 - ``proportional``: a fixed share of the states;
-- ``affine``: a fixed number and a share of the states;
-- ``logarithmic``: a fixed number and so many more with each tenfold of parameters.
+- ``affine``: a fixed number plus a share of the states;
+- ``logarithmic``: a fixed number plus a fixed increase with each tenfold of parameters.
 
-The data support the form whose prediction of a model it has not seen is best: the root of the mean squared
-leave-one-out error, in layers. Among forms that predict equally well it is the simplest. Unlike AICc, which has no value
-for an affine fit of four models or fewer, this needs one model more than a form has numbers.
-
-Plain arrays in, plain arrays out: nothing here knows where sizes come from.
+The data support the form with the lowest root mean squared leave-one-out error, in layers; ties go to the simplest form.
+Unlike AICc, which is undefined for an affine fit of up to four models, this needs one model more than a form has
+parameters.
 """
 
 from dataclasses import dataclass
@@ -22,10 +20,10 @@ from jaxtyping import Float, Int
 __all__ = ["FORMS", "Fit", "best_forms", "fit_forms"]
 
 FORMS = ("constant", "proportional", "affine", "logarithmic")
-"""The simplest first."""
+"""From simple to complex."""
 
 _TIE = 1e-9  # layers
-_ALONE = 1e-9  # a model this near to a leverage of 1 decides a coefficient by itself
+_ALONE = 1e-9  # a model with a leverage this close to 1 determines a coefficient alone
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Fit:
     Attributes
     ----------
     intercept, slope
-        The curve is ``intercept + slope * along``; one of them is 0 where the form has not both. NaN where the models do
+        The curve is ``intercept + slope * along``; a parameter that the form does not use is 0. NaN where the models do
         not determine them.
     error
         Root mean squared leave-one-out error, in layers; NaN where leaving a model out leaves the form undetermined.
@@ -58,9 +56,9 @@ def fit_forms(
     sizes
         Layers of one segment in each model, in each replicate.
     states
-        States of each model, T+1, which the sizes are counted in.
+        States of each model, T+1; the unit of the sizes.
     parameters
-        Of each model; the logarithmic form is NaN unless all are known.
+        Parameters of each model; the logarithmic form is NaN unless all are known.
 
     Examples
     --------
@@ -85,7 +83,7 @@ def fit_forms(
 
 
 def best_forms(fits: dict[str, Fit]) -> Int[np.ndarray, " replicate"]:
-    """Return for each replicate the place in `FORMS` of the form with the least leave-one-out error.
+    """Return, for each replicate, the index in `FORMS` of the form with the lowest leave-one-out error.
 
     Examples
     --------
@@ -103,7 +101,7 @@ def best_forms(fits: dict[str, Fit]) -> Int[np.ndarray, " replicate"]:
 def _least_squares(
     sizes: Float[np.ndarray, "replicate model"], design: Float[np.ndarray, "model term"]
 ) -> tuple[Float[np.ndarray, "replicate term"], Float[np.ndarray, " replicate"]]:
-    """Return the coefficients, and the leave-one-out error by the leverages: no fit has to be made anew."""
+    """Return the coefficients, and the leave-one-out error from the leverages, without refitting."""
     unknown = np.full((len(sizes), design.shape[1]), np.nan)
     if np.isnan(design).any() or np.linalg.matrix_rank(design) < design.shape[1]:
         return unknown, np.full(len(sizes), np.nan)

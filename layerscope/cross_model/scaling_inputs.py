@@ -1,9 +1,8 @@
-"""Analyses of several models, sorted into readings: one similarity, the first tokens in or out, of every model.
+"""Select the similarity matrices that a scaling compares: one for each model, measure and number of excluded first tokens.
 
-A *reading* is a measure together with how many tokens were left out at each sequence's start. Analyses of one model made
-with ``--exclude-first 0`` and ``1`` give two readings of each measure, and ``cosine_sequence_without_first`` is the
-second reading of ``cosine_sequence`` within one file. This module decides what can be laid side by side, and refuses the
-rest by name; it segments nothing.
+Analyses of one model made with ``--exclude-first 0`` and ``1`` give two inputs for each measure;
+``cosine_sequence_without_first`` gives the second input of ``cosine_sequence`` from one file. Analyses that cannot be
+compared are refused by name.
 """
 
 from collections.abc import Sequence
@@ -29,15 +28,15 @@ from layerscope.segmentation.similarity import (
 __all__ = ["InputKey", "ScalingInput", "ScalingModel", "scaling_inputs", "scaling_models"]
 
 _COMPANIONS = {"cosine_sequence_without_first": ("cosine_sequence", 1)}
-"""Measures of one file that are another reading of another measure."""
+"""Measures that are the same as another measure with the first tokens left out."""
 
 InputKey = tuple[str, int]
-"""A measure, and how many tokens were left out at each start."""
+"""A measure, and the number of tokens left out at the start of each sequence."""
 
 
 @dataclass(frozen=True)
 class ScalingInput:
-    """One similarity of one model.
+    """One similarity matrix of one model.
 
     Attributes
     ----------
@@ -46,7 +45,7 @@ class ScalingInput:
     replicates
         ``[replicate, layer, layer_other]``.
     tokens
-        How many tokens it speaks of; -1 where the analysis does not say.
+        Number of tokens used; -1 where the analysis does not record it.
     """
 
     similarity: xr.DataArray
@@ -56,18 +55,18 @@ class ScalingInput:
 
 @dataclass(frozen=True)
 class ScalingModel:
-    """One model among those compared, with all analyses of it.
+    """One model of a scaling, with its analyses.
 
     Attributes
     ----------
     name, architecture, backend, texts
-        As its captures call them.
+        As in its captures.
     depth
-        Blocks.
+        Number of blocks.
     parameters
-        NaN where the captures, written by an older version, do not say.
+        Number of parameters; NaN for captures of an older version without it.
     analyses
-        By the number of tokens left out at each start.
+        Analyses by the number of tokens left out at the start of each sequence.
     """
 
     name: str
@@ -80,110 +79,110 @@ class ScalingModel:
 
     @property
     def states(self) -> int:
-        """T+1: what sizes of segments sum to."""
+        """Number of states, T+1; the sizes of segments sum to it."""
         return self.depth + 1
 
 
 def scaling_models(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[ScalingModel]:
-    """Join the analyses of each model, the smallest model first.
+    """Group analyses by model, and return the models in ascending order of size.
 
     Parameters
     ----------
     analyses
-        Each with the words that name it in a message.
+        Pairs of a title for messages and an analysis.
 
     Raises
     ------
     MeasureError
-        An analysis compares two captures, is of a rearranged model, lacks states, says no model, or comes twice; the
-        models were not analysed with the same numbers of tokens left out; there is only one.
+        An analysis compares two captures, is of a rearranged model, lacks states or the name of the model, or is given
+        twice; the models were analysed with different numbers of tokens left out; there is only one model.
     """
-    members: dict[str, ScalingModel] = {}
+    by_name: dict[str, ScalingModel] = {}
     for title, result in analyses:
         _require_whole(title, result)
         name, excluded = str(result.attrs["model"]), _excluded_first(title, result)
-        member = members.setdefault(name, _member(title, name, result))
+        member = by_name.setdefault(name, _member(title, name, result))
         if excluded in member.analyses:
-            raise MeasureError(
-                f"{title} is a second analysis of {name} with --exclude-first {excluded}: give each model once"
-            )
+            raise MeasureError(f"{title} is a second analysis of {name} with --exclude-first {excluded}: give one")
         member.analyses[excluded] = result
-    found = list(members.values())
-    if len(found) < 2:
-        raise MeasureError(f"all analyses are of {found[0].name}: scales are compared between two models or more")
-    for member in found[1:]:
-        if member.analyses.keys() != found[0].analyses.keys():
+    models = list(by_name.values())
+    if len(models) < 2:
+        raise MeasureError(f"all analyses are of {models[0].name}: give analyses of at least two models")
+    for member in models[1:]:
+        if member.analyses.keys() != models[0].analyses.keys():
             raise MeasureError(
-                f"{found[0].name} was analysed with --exclude-first {_spoken(found[0].analyses)}, {member.name} with "
-                f"{_spoken(member.analyses)}: analyze all models with the same"
+                f"{models[0].name} was analysed with --exclude-first {_numbers(models[0].analyses)}, {member.name} with "
+                f"{_numbers(member.analyses)}: analyze all models with the same value"
             )
-    known = not any(np.isnan(member.parameters) for member in found)
-    return sorted(found, key=lambda one: (one.parameters if known else one.depth, one.depth, one.name))
+    known = not any(np.isnan(member.parameters) for member in models)
+    return sorted(models, key=lambda one: (one.parameters if known else one.depth, one.depth, one.name))
 
 
-def scaling_inputs(members: Sequence[ScalingModel], measure: str | None = None) -> dict[InputKey, list[ScalingInput]]:
-    """Return the readings that all models have, each with one entry a model.
+def scaling_inputs(models: Sequence[ScalingModel], measure: str | None = None) -> dict[InputKey, list[ScalingInput]]:
+    """Return the similarity matrices that all models have, one entry for each model.
 
     Parameters
     ----------
-    members
+    models
         From `scaling_models`.
     measure
-        One measure alone; else all symmetric ones that can be read as similarities.
+        A measure; by default all symmetric measures that can be converted to similarities.
 
     Raises
     ------
     UsageError
-        No analysis holds `measure`.
+        No analysis contains `measure`.
     MeasureError
-        The models have no measure in common, or one holds no replicates.
+        The models have no measure in common, or an analysis does not contain replicates.
     """
-    held = [set.intersection(*(_measures(result) for result in member.analyses.values())) for member in members]
-    if measure is not None and not any(measure in names for names in held):
-        known = sorted(set.union(*held) - set(_COMPANIONS))
+    measures = [set.intersection(*(_measures(result) for result in model.analyses.values())) for model in models]
+    if measure is not None and not any(measure in names for names in measures):
+        known = sorted(set.union(*measures) - set(_COMPANIONS))
         raise unknown_name("measure in these analyses", measure, known)
-    common = set.intersection(*held)
+    common = set.intersection(*measures)
     if not common or measure not in (None, *common):
-        _refuse_different(members, held, measure)
+        _refuse_different(models, measures, measure)
     wanted = (
         common
         if measure is None
         else common & {measure, *(name for name, of in _COMPANIONS.items() if of[0] == measure)}
     )
-    tables = [_readings(member, wanted) for member in members]
-    order = {name: place for place, name in enumerate(pairwise_measures(next(iter(members[0].analyses.values()))))}
+    tables = [_inputs(model, wanted) for model in models]
+    order = {name: index for index, name in enumerate(pairwise_measures(next(iter(models[0].analyses.values()))))}
     keys = sorted(tables[0], key=lambda key: (order[key[0]], key[1]))
     return {key: [table[key] for table in tables] for key in keys}
 
 
-def _refuse_different(members: Sequence[ScalingModel], held: Sequence[set[str]], measure: str | None) -> None:
-    """Name two models that do not have the same measures, one of them without `measure` if that was asked for."""
-    names = [", ".join(sorted(of)) or "no symmetric measure in all its analyses" for of in held]
-    for one, other in combinations(range(len(held)), 2):
-        if held[one] != held[other] and (measure is None or (measure in held[one]) != (measure in held[other])):
+def _refuse_different(models: Sequence[ScalingModel], measures: Sequence[set[str]], measure: str | None) -> None:
+    """Raise with the names of two models with different measures, one of them without a requested `measure`."""
+    names = [", ".join(sorted(of)) or "no symmetric measure in all its analyses" for of in measures]
+    for one, other in combinations(range(len(measures)), 2):
+        if measures[one] != measures[other] and (
+            measure is None or (measure in measures[one]) != (measure in measures[other])
+        ):
             raise MeasureError(
-                f"{members[one].name} was analysed by {names[one]}, {members[other].name} by {names[other]}: "
+                f"{models[one].name} was analysed by {names[one]}, {models[other].name} by {names[other]}: "
                 "analyze all models with the same --measures"
             )
-    raise MeasureError("the analyses hold no symmetric similarity: analyze again with --measures cosine")
+    raise MeasureError("the analyses contain no symmetric similarity: analyze again with --measures cosine")
 
 
 def _require_whole(title: str, result: xr.Dataset) -> None:
-    """Refuse an analysis that does not speak of all states of one model as it is."""
+    """Raise unless an analysis covers all states of one model with its blocks in their own order."""
     if is_between(result):
         raise MeasureError(f"{title} compares two captures: scaling takes analyses of one capture each")
     depth = count_of(title, result.attrs, "num_blocks")
     if "model" not in result.attrs or depth is None:
-        raise MeasureError(f"{title} does not say of which model it is: analyze a capture file")
+        raise MeasureError(f"{title} does not record the name of the model: analyze a capture file")
     schedule = result.attrs.get("schedule", "identity")
     if schedule != "identity":
         raise MeasureError(
-            f"{title} is of {result.attrs['model']} under {schedule}: scaling compares models as they are"
+            f"{title} is of {result.attrs['model']} under {schedule}: scaling compares models with their blocks in order"
         )
     require_analysis(result, "layer", "layer_other")
     if result["layer"].values.tolist() != list(range(depth + 1)):
         raise MeasureError(
-            f"{title} holds {result.sizes['layer']} of the {depth + 1} states of {result.attrs['model']}: "
+            f"{title} contains {result.sizes['layer']} of the {depth + 1} states of {result.attrs['model']}: "
             "capture again without --layers, as sizes count all of them"
         )
 
@@ -205,44 +204,44 @@ def _member(title: str, name: str, result: xr.Dataset) -> ScalingModel:
 def _excluded_first(title: str, result: xr.Dataset) -> int:
     names = pairwise_measures(result)
     if not names:
-        raise MeasureError(f"{title} holds no matrix over pairs of layers: analyze again with --measures cosine")
+        raise MeasureError(f"{title} contains no matrix over pairs of layers: analyze again with --measures cosine")
     return count_of(title, result[names[0]].attrs, "excluded_first", least=0) or 0
 
 
-def _spoken(excluded: dict[int, xr.Dataset]) -> str:
+def _numbers(excluded: dict[int, xr.Dataset]) -> str:
     return " and ".join(str(number) for number in sorted(excluded))
 
 
 def _measures(result: xr.Dataset) -> set[str]:
-    """Return the measures of an analysis in which segments can be sought."""
+    """Return the measures of an analysis that can be segmented."""
     return {name for name in pairwise_measures(result) if _has_segments(result[name])}
 
 
 def _has_segments(matrix: xr.DataArray) -> bool:
-    """Tell whether it is symmetric, and a similarity or a distance with an upper end; NaN is left to be complained of."""
+    """Return whether a matrix is symmetric, and a similarity or a distance with an upper end; NaN is allowed here."""
     values = np.asarray(matrix, dtype=np.float64)
     if not np.allclose(values, values.T, rtol=0.0, atol=ASYMMETRY, equal_nan=True):
         return False
     return not is_distance(matrix) or upper_end(matrix) is not None
 
 
-def _readings(member: ScalingModel, measures: set[str]) -> dict[InputKey, ScalingInput]:
-    """Return the readings of one model; a whole analysis comes before a companion that says the same."""
-    found: dict[InputKey, ScalingInput] = {}
+def _inputs(model: ScalingModel, measures: set[str]) -> dict[InputKey, ScalingInput]:
+    """Return the matrices of one model; a full analysis replaces a companion of the same key."""
+    inputs: dict[InputKey, ScalingInput] = {}
     for name in measures & _COMPANIONS.keys():
-        if 0 in member.analyses:
-            found[_COMPANIONS[name]] = _reading(member, 0, name)
-    for excluded in member.analyses:
+        if 0 in model.analyses:
+            inputs[_COMPANIONS[name]] = _input(model, 0, name)
+    for excluded in model.analyses:
         for name in measures - _COMPANIONS.keys():
-            found[name, excluded] = _reading(member, excluded, name)
-    return found
+            inputs[name, excluded] = _input(model, excluded, name)
+    return inputs
 
 
-def _reading(member: ScalingModel, excluded: int, name: str) -> ScalingInput:
-    result = member.analyses[excluded]
+def _input(model: ScalingModel, excluded: int, name: str) -> ScalingInput:
+    result = model.analyses[excluded]
     replicates = replicates_of(result, name)
     if replicates is None:
         raise MeasureError(
-            f"the analysis of {member.name} holds no replicates of {name}: analyze again with --bootstrap 200"
+            f"the analysis of {model.name} contains no replicates of {name}: analyze again with --bootstrap 200"
         )
     return ScalingInput(similarity_of(result, name), replicates, int(result[name].attrs.get("tokens", -1)))

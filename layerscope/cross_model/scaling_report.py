@@ -1,7 +1,4 @@
-"""A scaling as plain numbers and words: for JSON, and for a table on a terminal.
-
-A Dataset in, dicts and lines out; it computes nothing.
-"""
+"""Print a scaling: as JSON, and as a table on a terminal."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +10,7 @@ __all__ = ["scaling_as_dict", "scaling_as_lines"]
 
 
 def scaling_as_dict(scaling: xr.Dataset) -> dict[str, Any]:
-    """Return what ``layerscope scaling --json`` prints: models, and for each reading sizes, fits and claims."""
+    """Return the content of ``layerscope scaling --json``: models, and for each reading sizes, fits and claims."""
     models = [
         {
             "model": str(one.model.item()),
@@ -27,24 +24,24 @@ def scaling_as_dict(scaling: xr.Dataset) -> dict[str, Any]:
 
 
 def scaling_as_lines(scaling: xr.Dataset) -> Iterator[str]:
-    """Yield the lines of a table: sizes with their intervals, the forms supported, what became of the claims."""
+    """Yield the lines of a table: sizes with intervals, the supported curves, and the verdict on each claim."""
     widest = max(len(str(name)) for name in scaling.model.values)
     for reading in _along(scaling, "reading"):
-        facts = _reading(reading)
-        left_out = facts["excluded_first"]
-        yield f"{facts['measure']}, " + (f"first {left_out} left out" if left_out else "all tokens")
+        entry = _reading(reading)
+        left_out = entry["excluded_first"]
+        yield f"{entry['measure']}, " + (f"first {left_out} left out" if left_out else "all tokens")
         for model in _along(reading, "model"):
             cells = "   ".join(_cell(of) for of in _along(model, "segment"))
             scale = "" if np.isnan(model.parameters) else f"{_short(float(model.parameters)):>6}"
             yield f"  {model.model.item():<{widest}} {scale} {int(model.states):>4} states   {cells}"
-        for segment, fit in facts["fits"].items():
+        for segment, fit in entry["fits"].items():
             yield f"  {segment:<9} {_curve(fit)}"
-        for claim, finding in facts["claims"].items():
-            truth = "true" if finding["holds"] else "false"
-            decided = "" if finding["robust"] else "; one model decides"
+        for claim, result in entry["claims"].items():
+            truth = "true" if result["holds"] else "false"
+            decided = "" if result["robust"] else "; one model decides"
             yield (
-                f"  {claim.replace('_', ' ')}: {finding['verdict']} "
-                f"({truth} of the sizes; true of {finding['support']:.0%} of the replicates{decided})"
+                f"  {claim.replace('_', ' ')}: {result['verdict']} "
+                f"({truth} of the sizes; true of {result['support']:.0%} of the replicates{decided})"
             )
 
 
@@ -110,7 +107,7 @@ def _curve(fit: dict[str, Any]) -> str:
         along = "log10 parameters" if fit["form"] == "logarithmic" else "states"
         terms.append(f"{_interval(*fit['slope'])} × {along}")
     error = fit["left_out_error"]
-    off = "not to be judged from so few models" if error is None else f"off by {error:.1f} layers at a model left out"
+    off = "error unknown for so few models" if error is None else f"off by {error:.1f} layers at a model left out"
     return f"{fit['form']}: {' + '.join(terms)}; {off}; supported by {fit['support']:.0%} of the replicates"
 
 
@@ -119,7 +116,7 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def _short(count: float) -> str:
-    """Write a number of parameters as it is spoken of.
+    """Return a number of parameters in short form.
 
     Examples
     --------

@@ -1,8 +1,6 @@
-"""Over training: how each layer of a model comes to what it ends as, from captures of its checkpoints.
+"""Compare each layer of a model with itself over training, from captures of its checkpoints.
 
-Captures of one model's checkpoints, on the same tokens, go in; for each layer, how alike it is to itself in the last
-checkpoint and in the one before comes out. The step of a checkpoint is read from the name of its model. This module knows
-analyses; it knows no formula.
+The captures are of the same tokens. The training step of a checkpoint is read from the name of its model.
 """
 
 import os
@@ -43,36 +41,36 @@ def over_training(
     progress: bool = False,
     **options: Any,
 ) -> xarray.Dataset:
-    """Measure how alike each layer is to itself at other moments of training.
+    """Measure the similarity of each layer to itself at other steps of training.
 
     Parameters
     ----------
     captures
-        Of checkpoints of one model, two or more, on the same tokens: files or Datasets, in any order.
+        Captures of at least two checkpoints of one model, on the same tokens: files or Datasets, in any order.
     measure
-        A measure of pairs of layers.
+        A pairwise measure.
     steps
-        The step of each capture, where the names of the models do not tell it; see `step_of`.
+        Training step of each capture; by default read from the name of its model by `step_of`.
     progress
-        Whether to show a bar when standard error is a terminal.
+        Show a progress bar when standard error is a terminal.
     **options
-        Those of `layerscope.analyze`: ``exclude_first``, ``bootstrap``, ``memory``, ``seed``, ….
+        Options of `layerscope.analyze`: ``exclude_first``, ``bootstrap``, ``memory``, ``seed``, ….
 
     Returns
     -------
     xarray.Dataset
-        Over ``checkpoint`` (by ``step``, ascending) and ``layer``: ``<measure>_to_last``, each layer with itself in the last
-        checkpoint, and ``<measure>_to_previous``, with itself in the checkpoint before (NaN for the first); with ``_low`` and
-        ``_high`` when bootstrapped. ``step`` and ``model`` are coordinates.
+        Over ``checkpoint`` (by ``step``, ascending) and ``layer``: ``<measure>_to_last``, each layer compared with
+        itself in the last checkpoint, and ``<measure>_to_previous``, compared with the previous checkpoint (NaN for the
+        first); with ``_low`` and ``_high`` when bootstrapped. ``step`` and ``model`` are coordinates.
 
     Raises
     ------
     UsageError
-        Fewer than two captures, a measure of single layers, a model whose name tells no step, a step twice.
+        Fewer than two captures, a per-layer measure, a model name without a step, or the same step twice.
     MeasureError
         Captures of different models or layers, or of different tokens; see also `layerscope.analyze`.
     FileError
-        A file that is no finished capture.
+        A file is not a complete capture.
 
     Examples
     --------
@@ -89,10 +87,10 @@ def over_training(
     (array([   0,   20, 1000]), array([1., 1.]))
     """
     if len(captures) < 2:
-        raise UsageError(f"{len(captures)} capture: give those of two checkpoints or more")
+        raise UsageError(f"{len(captures)} capture: give captures of at least two checkpoints")
     (record,) = find_measures([measure])
     if record.kind is not Kind.PAIRWISE:
-        raise UsageError(f"{measure} speaks of single layers: over training give one of pairs, as cka")
+        raise UsageError(f"{measure} is a per-layer measure: use a pairwise one, such as cka")
     sources = [_described(capture) for capture in captures]
     found = _steps(sources, steps)
     order = np.argsort(found)
@@ -104,7 +102,7 @@ def over_training(
 
 
 def step_of(model: str) -> int | None:
-    """Read the step of training from a model's name: its revision, else the name itself; None if it tells none.
+    """Return the training step in a model's revision or name; None without one.
 
     Examples
     --------
@@ -114,12 +112,12 @@ def step_of(model: str) -> int | None:
     True
     """
     name, _, revision = model.rpartition("@")
-    told = _STEP.search(revision) or _STEP.search(name)
-    return int(told[1]) if told else None
+    match = _STEP.search(revision) or _STEP.search(name)
+    return int(match[1]) if match else None
 
 
 def _described(capture: Capture) -> StateSource:
-    """Return a source that is closed again: what it says of itself remains."""
+    """Return a closed source, whose attributes are still available."""
     with open_source(capture) as source:
         return source
 
@@ -133,11 +131,11 @@ def _steps(sources: Sequence[StateSource], steps: Sequence[int] | None) -> list[
         step = step_of(model) if steps is None else steps[place]
         if step is None:
             raise UsageError(
-                f"{source.name}: the model's name, {model!r}, tells no step of training\n"
+                f"{source.name}: the model's name, {model!r}, does not contain a training step\n"
                 "capture a revision such as @step1000, or give the steps with --steps"
             )
         if step in found:
-            raise UsageError(f"step {step} is there twice: {sources[found.index(step)].name} and {source.name}")
+            raise UsageError(f"step {step} is given twice: {sources[found.index(step)].name} and {source.name}")
         found.append(step)
     return found
 
@@ -153,7 +151,7 @@ def _require_one_model(sources: Sequence[StateSource]) -> None:
                 )
         if source.width != first.width or source.layer.tolist() != first.layer.tolist():
             raise MeasureError(
-                f"{first.name} and {source.name} do not hold the same layers: {_layers(first)} and {_layers(source)}\n"
+                f"{first.name} and {source.name} do not contain the same layers: {_layers(first)} and {_layers(source)}\n"
                 "capture every checkpoint with the same --layers"
             )
 
@@ -165,7 +163,7 @@ def _layers(source: StateSource) -> str:
 def _compared(
     captures: Sequence[Capture], options: dict[str, Any], show: bool
 ) -> dict[tuple[int, int], xarray.Dataset]:
-    """Analyse each checkpoint against the last and the one before; the last two stand against each other once."""
+    """Analyse each checkpoint against the last and the previous one; the pair of the last two is analysed once."""
     last = len(captures) - 1
     pairs = sorted({(place, last) for place in range(last + 1)} | set(pairwise(range(last + 1))))
     found = {}

@@ -1,1 +1,1 @@
-"""Which blocks run, in which order: schedules as plain data. Knows no torch and no model."""
+"""Schedules: which blocks of a model run, and in which order. The package does not import torch or models."""

@@ -1,6 +1,6 @@
-"""Many schedules as one tree of their stages: whatever begins alike is run once.
+"""Prefix tree of schedules, so that common leading stages run once.
 
-Pure data; `layerscope.execution` walks it.
+The tree is plain data; `layerscope.execution` runs it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -13,22 +13,22 @@ __all__ = ["Node", "new_block_calls", "path_to", "prefix_tree", "pruned"]
 
 @dataclass(eq=False)
 class Node:
-    """A place in the tree: the stream after the stages on the way to it.
+    """A node of the prefix tree: the stream after a sequence of stages.
 
     Attributes
     ----------
     stage
-        The stage that leads here; empty at the root, which is state 0.
+        Last stage of the sequence; empty at the root, which is state 0.
     level
-        How many stages that makes.
+        Number of stages of the sequence.
     number
-        Of the node, in the order of making: the root has 0.
+        Number of the node in order of creation; the root is 0.
     first
-        The first schedule that passes here.
+        Index of the first schedule that contains this node.
     ends
-        The schedules that end here, by their place in the list.
+        Indices of the schedules that end here.
     children
-        What runs next, in the order in which schedules first asked for it.
+        Next nodes by their stage, in the order of the schedules.
     """
 
     stage: Stage
@@ -39,7 +39,7 @@ class Node:
     children: dict[Stage, "Node"] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator["Node"]:
-        """Go through this node and all below it, depth first."""
+        """Iterate over this node and its descendants, depth first."""
         pending = [self]
         while pending:
             node = pending.pop()
@@ -48,7 +48,7 @@ class Node:
 
 
 def prefix_tree(schedules: Sequence[Schedule]) -> Node:
-    """Join schedules that begin alike.
+    """Return the prefix tree of some schedules.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def prefix_tree(schedules: Sequence[Schedule]) -> Node:
 
 
 def pruned(root: Node, schedules: Collection[int]) -> Node:
-    """Return the part of a tree that some of its schedules need; nodes keep their numbers.
+    """Return the part of a tree that some of its schedules use; nodes keep their numbers.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def pruned(root: Node, schedules: Collection[int]) -> Node:
 
 
 def path_to(root: Node, schedule: Schedule) -> list[Node]:
-    """Return the nodes that a schedule of the tree passes, one a stage.
+    """Return the nodes of a schedule in the tree, one for each stage.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def path_to(root: Node, schedule: Schedule) -> list[Node]:
 
 
 def new_block_calls(schedules: Sequence[Schedule]) -> list[int]:
-    """Return for each schedule the block calls that no earlier one in the list has made; they sum to those of the tree.
+    """Return, for each schedule, the block calls not shared with an earlier one; they sum to those of the tree.
 
     Examples
     --------

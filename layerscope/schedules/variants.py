@@ -1,8 +1,8 @@
-"""The paper's execution variants, as functions of integers.
+"""Execution variants of the paper, as functions that return a schedule.
 
-One rule covers every range variant: of T blocks, those from N+1 to T-N-1 inclusive are affected, M = T-2N-1 of them; the
-first N+1 and the last N run as always. (The prose of arXiv 2407.09298 is off by one in places; its code and its worked case,
-N = 13 of 32 with 5 blocks skipped, follow this rule.)
+One rule covers every range variant: of T blocks, blocks N+1 to T-N-1 inclusive are affected, M = T-2N-1 of them. The first
+N+1 and the last N blocks run as usual. The prose of arXiv 2407.09298 is off by one in places; its code and its example,
+N = 13 of 32 with 5 blocks skipped, follow this rule.
 """
 
 import random as _random
@@ -13,7 +13,7 @@ from layerscope.arguments import checked
 from layerscope.errors import ScheduleError
 from layerscope.schedules.schedule import Schedule, Stage
 
-_DEEPEST, _MOST_TIMES = 100_000, 10_000  # more is a slip of the pen, and would only fill the memory
+_DEEPEST, _MOST_TIMES = 100_000, 10_000  # a larger number is a typing error and would only fill the memory
 
 __all__ = [
     "affected",
@@ -36,12 +36,12 @@ Depth = Annotated[int, f"a whole number up to {_DEEPEST:,}", lambda depth: depth
 """T, the number of blocks of a model."""
 
 Times = Annotated[int, f"a whole number up to {_MOST_TIMES:,}", lambda times: times <= _MOST_TIMES]
-"""How often blocks run."""
+"""Number of runs of a block or range."""
 
 
 @checked
 def starts(depth: Depth) -> range:
-    """Return every legal start N of a range variant: those that leave at least one block affected.
+    """Return every valid start N of a range variant: with at least one affected block.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def affected(depth: Depth, start: int) -> range:
     Raises
     ------
     ScheduleError
-        When there are none.
+        No block is affected.
 
     Examples
     --------
@@ -66,14 +66,14 @@ def affected(depth: Depth, start: int) -> range:
     [14, 15, 16, 17, 18]
     """
     if start not in starts(depth):
-        legal = starts(depth)
-        remedy = f"start is 0 to {legal[-1]}" if legal else "it is too shallow for any"
+        valid = starts(depth)
+        remedy = f"start is 0 to {valid[-1]}" if valid else "the model is too shallow"
         raise ScheduleError(f"start {start} leaves no block affected in a model of {depth} blocks: {remedy}")
     return range(start + 1, depth - start)
 
 
 def _around(depth: int, start: int, middle: Iterable[Stage]) -> Schedule:
-    """Put `middle` in place of the affected blocks."""
+    """Return the schedule with `middle` in place of the affected blocks."""
     blocks = affected(depth, start)
     return Schedule([*_singly(range(blocks.start)), *middle, *_singly(range(blocks.stop, depth))], depth)
 
@@ -84,7 +84,7 @@ def _singly(blocks: Iterable[int]) -> list[Stage]:
 
 @checked
 def identity(depth: Depth) -> Schedule:
-    """All blocks in their order.
+    """Run all blocks in their own order.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def reverse(depth: Depth, start: int) -> Schedule:
 
 @checked
 def random(depth: Depth, start: int, seed: int = 0) -> Schedule:
-    """Shuffle the affected blocks once, by a generator of its own: ``random.Random(seed).shuffle``.
+    """Shuffle the affected blocks once, with ``random.Random(seed).shuffle``.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def random(depth: Depth, start: int, seed: int = 0) -> Schedule:
 
 @checked
 def parallel(depth: Depth, start: int) -> Schedule:
-    """Let all affected blocks read the same stream, and pass on the mean of their outputs.
+    """Run all affected blocks on the same stream, and average their outputs.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def parallel(depth: Depth, start: int) -> Schedule:
 
 @checked
 def looped_parallel(depth: Depth, start: int, loops: Times = 3) -> Schedule:
-    """Run `parallel`, feed its mean back, `loops` times in all.
+    """Run `parallel` `loops` times, each time on the previous average.
 
     Examples
     --------
@@ -179,13 +179,13 @@ def drop(depth: Depth, block: int) -> Schedule:
     """
     _present(depth, block)
     if depth == 1:
-        raise ScheduleError("the model has a single block: dropping it would leave nothing to run")
+        raise ScheduleError("the model has a single block: it cannot be dropped")
     return Schedule(_singly(other for other in range(depth) if other != block), depth)
 
 
 @checked
 def swap(depth: Depth, block: int) -> Schedule:
-    """Exchange a block with the next one.
+    """Swap a block with the next one.
 
     Examples
     --------
@@ -194,13 +194,13 @@ def swap(depth: Depth, block: int) -> Schedule:
     """
     _present(depth, block)
     if block == depth - 1:
-        raise ScheduleError(f"block {block} is the last of {depth}: it has no next one to be swapped with")
+        raise ScheduleError(f"block {block} is the last of {depth}: there is no next block to swap with")
     return Schedule(_singly([*range(block), block + 1, block, *range(block + 2, depth)]), depth)
 
 
 @checked
 def repeat(depth: Depth, first: int, last: int, times: Times = 2) -> Schedule:
-    """Run blocks `first` to `last` as a whole `times` times.
+    """Run the range of blocks `first` to `last` `times` times.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The same segments by another road: scikit-learn's agglomerative clustering along the chain of layers.
+"""Segmentation by agglomerative clustering, as a cross-check.
 
-It starts from single layers and joins neighbouring segments, each time the pair that costs least, where
-`layerscope.segmentation.segmentation` searches all partitions at once. Where both agree the segments are plain to see;
-where they do not, the matrix has no clear-cut structure. It knows neither models nor files.
+scikit-learn starts from single layers and merges the pair of neighbouring segments with the lowest cost, while
+`layerscope.segmentation.segmentation` searches all partitions. Where both agree, the segments are clear; where they do
+not, the matrix has no clear-cut segments.
 """
 
 import numpy as np
@@ -21,27 +21,27 @@ __all__ = ["agreement", "segment_agglomerative"]
 def segment_agglomerative(similarity: xr.DataArray | np.ndarray, segments: int = 3) -> Segmentation:
     r"""Cut the layers into segments by agglomerative clustering under a chain connectivity.
 
-    Layers become points whose inner products are the similarity (its eigenvectors scaled by the roots of its
-    eigenvalues, negative ones left out), and Ward's linkage joins neighbours. Ward's increment is then the increase of
-    the very cost `segment` minimises: this is the greedy answer to the question `segment` answers exactly.
+    Layers become points whose inner products are the similarity: its eigenvectors, scaled by the square roots of the
+    non-negative eigenvalues. Ward's linkage merges neighbours, and its increment equals the increase of the cost that
+    `segment` minimises. The result is therefore the greedy solution of the problem that `segment` solves exactly.
 
-    Not average linkage on a precomputed distance: scikit-learn's joins under a connectivity see only the distances
-    along its edges, and on a chain those never change, so that it cuts at the largest steps between neighbours and
-    looks at nothing else in the matrix.
+    Average linkage on a precomputed distance is not used: under a connectivity, scikit-learn reads only the distances
+    along the edges. On a chain these never change, so it would cut at the largest steps between neighbours and ignore
+    the rest of the matrix.
 
     Parameters
     ----------
     similarity
         Symmetric, ``[layer, layer_other]``, as for `layerscope.segmentation.segmentation.segment`.
     segments
-        How many.
+        Number of segments.
 
     Raises
     ------
     UsageError
         `segments` is below 1; the matrix is a distance.
     MeasureError
-        The matrix is not square, not symmetric, holds NaN or has too few layers.
+        The matrix is not square or not symmetric, contains NaN, or has too few layers.
 
     Examples
     --------
@@ -51,9 +51,9 @@ def segment_agglomerative(similarity: xr.DataArray | np.ndarray, segments: int =
     matrix = similarity_matrix(similarity)
     layers = len(matrix)
     if segments < 1:
-        raise UsageError(f"segments is {segments}, expected a whole number from 1 on")
+        raise UsageError(f"segments is {segments}, expected a whole number of at least 1")
     if segments > layers:
-        raise MeasureError(f"{layers} layers cannot be cut into {segments} segments: ask for at most {layers}")
+        raise MeasureError(f"{layers} layers cannot be cut into {segments} segments: use at most {layers}")
     if layers == 1:
         return describe_partition(similarity, matrix, ())
     clustering = AgglomerativeClustering(n_clusters=segments, connectivity=_chain(layers), linkage="ward")
@@ -63,14 +63,14 @@ def segment_agglomerative(similarity: xr.DataArray | np.ndarray, segments: int =
 
 
 def agreement(one: Segmentation, other: Segmentation) -> float:
-    """Return the adjusted Rand index of two segmentations of the same layers: 1 the same, about 0 by chance.
+    """Return the adjusted Rand index of two segmentations of the same layers: 1 if equal, about 0 by chance.
 
     Source: Hubert & Arabie 1985, through scikit-learn.
 
     Raises
     ------
     MeasureError
-        They are not of the same number of layers.
+        They have different numbers of layers.
 
     Examples
     --------
@@ -81,13 +81,13 @@ def agreement(one: Segmentation, other: Segmentation) -> float:
     if sum(one.sizes) != sum(other.sizes):
         raise MeasureError(
             f"segmentations of {sum(one.sizes)} and {sum(other.sizes)} layers cannot be compared: "
-            "take two of the same capture"
+            "use segmentations of one capture"
         )
     return float(adjusted_rand_score(_owners(one), _owners(other)))
 
 
 def _chain(layers: int) -> csr_array:
-    """Each layer is a neighbour of the one before it and the one after it."""
+    """Return the connectivity in which each layer is connected with the previous and the next."""
     before = np.arange(layers - 1)
     rows, columns = np.concatenate([before, before + 1]), np.concatenate([before + 1, before])
     return csr_array((np.ones(len(rows)), (rows, columns)), shape=(layers, layers))

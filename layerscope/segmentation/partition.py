@@ -1,10 +1,8 @@
-"""The best contiguous partition of a chain of layers, exactly.
-
-Plain arrays in, plain numbers out: this module knows neither labels nor files, nor where a similarity comes from.
+"""Find the best contiguous partition of layers, exactly.
 
 The criterion is that of kernel change-point detection (Harchaoui & Cappé 2007; Arlot, Celisse & Harchaoui,
-arXiv 1202.3878) with the similarity as kernel: a segment of ``m`` layers costs the sum over its pairs of ``1 - S``,
-divided by ``m``. A segment of one layer costs nothing but its own ``1 - S_ii``, which is 0 for a similarity.
+arXiv 1202.3878) with the similarity as kernel: the cost of a segment of ``m`` layers is the sum over its pairs of
+``1 - S``, divided by ``m``. The cost of a single layer is its own ``1 - S_ii``, which is 0 for a similarity.
 """
 
 import numpy as np
@@ -12,14 +10,14 @@ from jaxtyping import Float
 
 __all__ = ["best_partition", "optimal_partitions", "segment_costs"]
 
-# Two partitions whose costs differ by less than this, relative to the chain's length, are the same to rounding.
+# Partitions whose costs differ by less than this, relative to the number of layers, are equal to rounding.
 _TIE = 1e-12
 
 
 def segment_costs(similarity: Float[np.ndarray, "layer layer"]) -> Float[np.ndarray, "start stop"]:
     """Return the cost of every segment ``start:stop``, infinite where it would be empty.
 
-    With 2-D prefix sums ``P`` of ``1 - S`` a block's sum takes four look-ups, so that the whole table is O(n²).
+    2-D prefix sums of ``1 - S`` give the sum of a square in four look-ups, so the whole table is O(n²).
 
     Examples
     --------
@@ -39,9 +37,8 @@ def segment_costs(similarity: Float[np.ndarray, "layer layer"]) -> Float[np.ndar
 def optimal_partitions(similarity: Float[np.ndarray, "layer layer"], most: int) -> list[tuple[float, tuple[int, ...]]]:
     """Return, for 1 … `most` segments, the least cost and the first layer of each segment after the first.
 
-    Dynamic programming over (segments, end): O(most · n²), exact. Among partitions of equal cost the one whose last
-    boundary is earliest is taken, then the one whose last but one is earliest, and so on: the answer does not depend
-    on rounding.
+    Dynamic programming over (segments, end), exact, in O(most · n²). Ties go to the partition with the earliest last
+    boundary, then to the earliest second to last, and so on, so the answer does not depend on rounding.
 
     Examples
     --------
@@ -56,7 +53,7 @@ def optimal_partitions(similarity: Float[np.ndarray, "layer layer"], most: int) 
     least = np.full(layers + 1, np.inf)
     least[0] = 0.0
     origin: list[np.ndarray] = []
-    found = []
+    partitions = []
     for count in range(1, most + 1):
         total = least[:, None] + costs
         floor = total.min(axis=0)
@@ -66,8 +63,8 @@ def optimal_partitions(similarity: Float[np.ndarray, "layer layer"], most: int) 
         for segment in range(count - 1, 0, -1):
             stop = int(origin[segment][stop])
             starts.append(stop)
-        found.append((max(float(least[layers]), 0.0), tuple(reversed(starts))))
-    return found
+        partitions.append((max(float(least[layers]), 0.0), tuple(reversed(starts))))
+    return partitions
 
 
 def best_partition(similarity: Float[np.ndarray, "layer layer"], segments: int) -> tuple[int, ...]:

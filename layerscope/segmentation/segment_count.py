@@ -1,17 +1,17 @@
-"""How many segments a similarity matrix holds, when nobody has said.
+"""Choose the number of segments of a similarity matrix (``--segments auto``).
 
-Two questions, in this order. Which number of segments describes the matrix best: the one whose best partition has the
-highest mean silhouette (Rousseeuw 1987). And is there anything to describe at all: similarity falls with distance in
-depth in any deep network, and cutting such a steady drift into pieces gives a good silhouette too. So the partition is
-believed only if it is better than what drift alone gives: each diagonal of the matrix (all pairs equally far apart) is
-shuffled, which keeps the drift and destroys every boundary, and the silhouette must exceed those of 19 in 20 such
-matrices. Otherwise the answer is one segment.
+The rule has two steps.
 
-What this rule cannot do: where a steep drift and sharp boundaries meet it may cut the drift too, and a single layer
-that stands apart at one end of a steep drift may go unseen, for the few pairs furthest apart leave little to shuffle.
-Three segments, the default, ask the paper's question; this rule asks whether the matrix would have said three.
+1. Take the number of segments whose best partition has the highest mean silhouette (Rousseeuw 1987).
+2. Test it against drift. Similarity falls with distance in depth in any deep network, and cutting a steady drift into
+   pieces has a high silhouette too. Each diagonal of the matrix (all pairs at one distance) is shuffled, which keeps the
+   drift and removes every boundary. If the silhouette does not exceed 19 in 20 of the shuffled matrices, the answer is
+   one segment.
 
-Plain arrays in, one number out; the shuffles are seeded, so the answer never changes.
+Limits: where a steep drift and sharp boundaries meet, the rule may cut the drift too. It may miss a single layer that
+differs at one end of a steep drift, because few pairs are that far apart.
+
+The shuffles are seeded, so the answer is reproducible.
 """
 
 import numpy as np
@@ -28,20 +28,20 @@ _EQUAL = 1e-9
 
 
 def mean_silhouette(similarity: Float[np.ndarray, "layer layer"], starts: tuple[int, ...]) -> float:
-    """Return the mean over layers of ``(b - a) / max(a, b)``, with ``1 - S`` as the distance.
+    """Return the mean silhouette, ``(b - a) / max(a, b)`` averaged over layers, with ``1 - S`` as the distance.
 
     For a layer, ``a`` is its mean distance to the others of its segment and ``b`` the least of its mean distances to
-    another segment. A layer alone in its segment counts 0, as in scikit-learn.
+    another segment. The only layer of a segment counts as 0, as in scikit-learn.
     """
     layers = len(similarity)
     bounds = np.array([0, *starts, layers])
     sizes = np.diff(bounds)
     own = np.repeat(np.arange(len(sizes)), sizes)
-    everyone = np.arange(layers)
+    layer = np.arange(layers)
     sums = np.add.reduceat(1.0 - similarity, bounds[:-1], axis=1)
-    within = sums[everyone, own] / np.maximum(sizes[own] - 1, 1)
+    within = sums[layer, own] / np.maximum(sizes[own] - 1, 1)
     means = sums / sizes
-    means[everyone, own] = np.inf
+    means[layer, own] = np.inf
     nearest = means.min(axis=1)
     larger = np.maximum(within, nearest)
     silhouette = np.divide(nearest - within, larger, out=np.zeros(layers), where=larger > 0)
@@ -49,16 +49,16 @@ def mean_silhouette(similarity: Float[np.ndarray, "layer layer"], starts: tuple[
 
 
 def _best(similarity: Float[np.ndarray, "layer layer"], most: int) -> tuple[float, int]:
-    """Return the highest mean silhouette over 2 … `most` segments and the least number that reaches it."""
+    """Return the highest mean silhouette over 2 … `most` segments and the smallest number that reaches it."""
     values = [mean_silhouette(similarity, starts) for _, starts in optimal_partitions(similarity, most)[1:]]
     best = max(values)
     return best, 2 + next(index for index, value in enumerate(values) if value >= best - _EQUAL)
 
 
-def _drift_alone(
+def _shuffled_diagonals(
     similarity: Float[np.ndarray, "layer layer"], generator: np.random.Generator
 ) -> Float[np.ndarray, "layer layer"]:
-    """Shuffle each diagonal among itself: the similarity at every distance in depth stays, its place does not."""
+    """Return the matrix with each diagonal shuffled: same similarities at every distance in depth, no boundaries."""
     layers = len(similarity)
     shuffled = np.diag(np.diagonal(similarity)).astype(np.float64)
     for distance in range(1, layers):
@@ -70,7 +70,7 @@ def _drift_alone(
 
 
 def choose_segment_count(similarity: Float[np.ndarray, "layer layer"]) -> int:
-    """Return the number of segments, 1 … 8, that the matrix supports; see the module's docstring for the rule.
+    """Return the number of segments, 1 … 8, that the matrix supports, by the rule of this module.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def choose_segment_count(similarity: Float[np.ndarray, "layer layer"]) -> int:
     generator = np.random.default_rng(0)
     as_good = 0
     for _ in range(_SHUFFLES):
-        as_good += _best(_drift_alone(similarity, generator), most)[0] >= best - _EQUAL
+        as_good += _best(_shuffled_diagonals(similarity, generator), most)[0] >= best - _EQUAL
         if as_good > _ALLOWED:
             return 1
     return count

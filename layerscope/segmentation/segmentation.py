@@ -1,12 +1,10 @@
-"""Cut a model's layers into contiguous segments: beginning, middle and ending.
+"""Divide the layers of a model into contiguous segments, such as beginning, middle and ending.
 
-`segment` takes a similarity matrix between layers and returns a `Segmentation`. The search itself is in
-`layerscope.segmentation.partition`; this module checks what comes in and puts names on what comes out. It knows neither
-models nor files.
+`segment` takes a similarity matrix between layers and returns a `Segmentation`.
 
-State 0 is the embedding's output. It is a state like the others here: it is counted, it can be a segment of its own,
-and sizes sum to the number of states, blocks + 1. So do the paper's counts: the published matrix of Llama2-7B, 33
-states, gives 2, 29 and 2.
+State 0, the embedding's output, is a state like the others: it counts, and it can be a segment. The sizes sum to the
+number of states, blocks + 1. The paper counts the same way: its published matrix of Llama2-7B, with 33 states, gives
+2, 29 and 2.
 """
 
 import json
@@ -37,7 +35,7 @@ Matrix = Annotated[xr.DataArray | np.ndarray, "an array of numbers", lambda arra
 """A matrix over pairs of layers, or replicates of one."""
 
 ASYMMETRY = 1e-6
-"""How far a similarity of the layers of one capture may be from symmetric: rounding."""
+"""Tolerance for asymmetry by rounding."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Segmentation:
     Attributes
     ----------
     measure
-        The name of the similarity, empty if it had none.
+        Name of the similarity; empty for an unnamed matrix.
     boundaries
         The first layer of each segment after the first, as a state number: where only some states were captured
         (``--layers 0,5-10``) a boundary of 5 is state 5, though it is the second stored.
@@ -73,7 +71,7 @@ class Segmentation:
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """The place along the axis, counted from 0, of the first layer of each segment, the first segment included."""
+        """Index along the axis of the first layer of each segment, the first segment included."""
         return tuple(int(stop) - size for stop, size in zip(np.cumsum(self.sizes), self.sizes, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,23 +106,23 @@ def segment(
 ) -> Segmentation:
     r"""Find the best contiguous partition of the layers.
 
-    Over all ways to cut the chain of layers into `segments` pieces, take the one that minimises
+    Return the partition into `segments` ranges of layers that minimises
 
     .. math:: \sum_{g} \frac{1}{|g|} \sum_{i, j \in g} (1 - S_{ij})
 
     exactly, by dynamic programming. It is the least-squares (kernel change-point) criterion with `similarity` as the
-    kernel, so a segment is a stretch of layers that are all alike, not merely each like its neighbour. Equal costs are
-    broken towards earlier boundaries, the last boundary first.
+    kernel, so a segment is a range of layers that are all similar, not only each to its neighbour. Ties go to
+    earlier boundaries, the last boundary first.
 
     All states count, state 0 (the embedding) included.
 
     Parameters
     ----------
     similarity
-        Symmetric, ``[layer, layer_other]``; 1 means alike. From an analysis, ``result["cosine"]``, or a plain array.
+        Symmetric, ``[layer, layer_other]``; 1 means equal. From an analysis, ``result["cosine"]``, or a plain array.
         If it has a ``layer`` coordinate, boundaries are given in its numbers, otherwise from 0.
     segments
-        How many, or ``"auto"``: see `layerscope.segmentation.segment_count` for the rule.
+        Number of segments, or ``"auto"`` for the rule of `layerscope.segmentation.segment_count`.
     replicates
         Bootstrap replicates of the same matrix, ``[replicate, layer, layer_other]``, from an analysis
         ``result.get("cosine_bootstrap")``; they give the `stability` of the boundaries.
@@ -134,7 +132,7 @@ def segment(
     UsageError
         `segments` is not a number above 0 nor ``"auto"``; the matrix is a distance.
     MeasureError
-        The matrix is not square or not symmetric (it compares two captures), holds NaN, or has too few layers.
+        The matrix is not square or not symmetric (it compares two captures), contains NaN, or has too few layers.
 
     Examples
     --------
@@ -156,11 +154,11 @@ def _require_ascending(similarity: xr.DataArray, name: str) -> None:
     for dimension in similarity.dims:
         layers = similarity[dimension].to_numpy() if dimension in similarity.coords else np.arange(2)
         if np.issubdtype(layers.dtype, np.number) and (np.diff(layers) <= 0).any():
-            raise MeasureError(f"{name}: {dimension} does not ascend: sort the layers, and keep each once")
+            raise MeasureError(f"{name}: {dimension} is not ascending: sort the layers, and keep each once")
 
 
 def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray, "layer layer"]:
-    """Return the matrix as float64, checked to be a similarity between the layers of one capture.
+    """Return the matrix as float64 after checking that it is a similarity between the layers of one capture.
 
     Raises
     ------
@@ -180,7 +178,7 @@ def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray
     name = _title(similarity)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise MeasureError(
-            f"{name} has shape {matrix.shape}: it compares two captures or is no matrix; "
+            f"{name} has shape {matrix.shape}: it compares two captures or is not a matrix; "
             "segments are found in the square matrix of one capture's layers"
         )
     if isinstance(similarity, xr.DataArray):
@@ -256,14 +254,14 @@ def _score(matrix: Float[np.ndarray, "layer layer"], together: Bool[np.ndarray, 
 
 
 def _count(segments: int | str, matrix: Float[np.ndarray, "layer layer"]) -> int:
-    """Return the number of segments, chosen or checked."""
+    """Return the number of segments, validated, or chosen for ``auto``."""
     if segments == "auto":
         return choose_segment_count(matrix)
     if isinstance(segments, str) or segments < 1:
         raise UsageError(f"segments is {segments!r}, expected a whole number from 1 on, or 'auto'")
     if segments > len(matrix):
         raise MeasureError(
-            f"{len(matrix)} layers cannot be cut into {segments} segments: ask for at most {len(matrix)}, "
+            f"{len(matrix)} layers cannot be cut into {segments} segments: use at most {len(matrix)}, "
             "or capture more layers"
         )
     return segments

@@ -1,8 +1,7 @@
-"""One measure's matrix out of an analysis, ready to be segmented.
+"""Read a similarity matrix from an analysis.
 
-An analysis (an `xarray.Dataset`) holds measures of both kinds: similarities, where a layer with itself is 1, and
-distances, where it is 0. Segments are found in similarities. This module tells the two apart by their own values and
-turns one into the other by their own ``range``; it reads the dataset alone and needs no model and no estimator.
+An analysis contains similarities, where a layer with itself is 1, and distances, where it is 0. `similarity_of` returns
+either as a similarity, which `layerscope.segmentation.segmentation.segment` accepts.
 """
 
 import re
@@ -38,12 +37,12 @@ _NUMBER = re.compile(r"[-−]?\s*(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 
 def require_analysis(result: xr.Dataset, *required: str) -> None:
-    """Refuse an analysis whose intervals, replicates or chance values do not belong to their measure.
+    """Raise unless the intervals, replicates and null values of an analysis match their measures.
 
     Raises
     ------
     UsageError
-        A variable that is required is missing, or one stands on other dimensions than it should.
+        A required variable is missing, or a variable has other dimensions than expected.
     """
     expected: dict[str, tuple[Hashable, ...]] = {name: (name,) for name in ("layer", "layer_other")}
     for name, variable in result.data_vars.items():
@@ -67,21 +66,21 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
 
 
 def count_of(title: str, attrs: Mapping[Any, object], name: str, least: int = 1) -> int | None:
-    """Return an attribute that counts something; None where there is no such attribute.
+    """Return an attribute that is a count; None without such an attribute.
 
     Parameters
     ----------
     title
-        What has the attributes, for messages.
+        Name of the dataset, for messages.
     attrs, name
-        The attributes, and which of them.
+        The attributes, and the name of the count.
     least
-        The lowest count that has a meaning.
+        Lowest valid count.
 
     Raises
     ------
     MeasureError
-        It is no whole number, or a lower one.
+        The attribute is not a whole number, or is too low.
 
     Examples
     --------
@@ -89,19 +88,21 @@ def count_of(title: str, attrs: Mapping[Any, object], name: str, least: int = 1)
     (12, None)
     >>> count_of("analysis 1", {"num_blocks": "x"}, "num_blocks")
     Traceback (most recent call last):
-    layerscope.errors.MeasureError: analysis 1: its attribute num_blocks 'x' is no whole number of 1 or more; analyze again
+    layerscope.errors.MeasureError: analysis 1: its attribute num_blocks 'x' must be a whole number of at least 1; analyze again
     """
     count = attrs.get(name)
     if count is None:
         return None
     if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
-        said = " ".join(reprlib.repr(count).split())
-        raise MeasureError(f"{title}: its attribute {name} {said} is no whole number of {least} or more; analyze again")
+        text = " ".join(reprlib.repr(count).split())
+        raise MeasureError(
+            f"{title}: its attribute {name} {text} must be a whole number of at least {least}; analyze again"
+        )
     return int(count)
 
 
 def pairwise_measures(result: xr.Dataset) -> list[str]:
-    """Return the names of an analysis' layer-by-layer matrices, without what is derived from them.
+    """Return the names of the layer-by-layer measures of an analysis, without derived variables such as intervals.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def pairwise_measures(result: xr.Dataset) -> list[str]:
 
 
 def is_between(result: xr.Dataset) -> bool:
-    """Tell whether an analysis compares two captures; then its matrices have no diagonal and no segments.
+    """Return whether an analysis compares two captures, so that its matrices cannot be segmented.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def is_between(result: xr.Dataset) -> bool:
 
 
 def value_range(attrs: Mapping[str, object]) -> tuple[float, float] | None:
-    """Return the lower and upper end of the ``range`` a variable declares, None if it declares none.
+    """Return the lower and upper end of a variable's ``range`` attribute; None without the attribute.
 
     Examples
     --------
@@ -143,7 +144,7 @@ def value_range(attrs: Mapping[str, object]) -> tuple[float, float] | None:
 
 
 def upper_end(matrix: xr.DataArray) -> float | None:
-    """Return the upper end of the ``range`` a matrix declares; None where there is none, or no finite one above 0.
+    """Return the upper end of a matrix's ``range`` attribute; None unless it is finite and above 0.
 
     Examples
     --------
@@ -155,7 +156,7 @@ def upper_end(matrix: xr.DataArray) -> float | None:
 
 
 def is_distance(matrix: xr.DataArray) -> bool:
-    """Tell whether a layer with itself is 0 while others are apart: then the matrix is a distance.
+    """Return whether a matrix is a distance: 0 between a layer and itself, and more elsewhere.
 
     Examples
     --------
@@ -174,14 +175,14 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
     """Return one measure of an analysis as a similarity.
 
     A distance ``d`` becomes ``1 - d / d_max``, with ``d_max`` the upper end of its declared ``range``; a similarity is
-    returned as it is.
+    returned unchanged.
 
     Raises
     ------
     UsageError
-        There is no such matrix in the analysis.
+        The analysis does not contain this matrix.
     MeasureError
-        It is a distance without an upper end.
+        The measure is a distance without an upper end.
 
     Examples
     --------
@@ -193,7 +194,7 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
     known = pairwise_measures(result)
     if not known:
         raise UsageError(
-            "the analysis holds no matrix over pairs of layers: analyze again with a pairwise measure, as cosine"
+            "the analysis contains no matrix over pairs of layers: analyze again with a pairwise measure, such as cosine"
         )
     if measure not in known:
         raise unknown_name("measure in this analysis", measure, known)
@@ -203,17 +204,17 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
 
 @checked
 def segment_measure(result: xr.Dataset, measure: str = "cosine", segments: int | str = 3) -> Segmentation:
-    """Find the segments in one measure of an analysis, with their stability where it holds bootstrap replicates.
+    """Segment one measure of an analysis, with the stability of the boundaries if it has bootstrap replicates.
 
-    What ``layerscope segment`` does: `similarity_of`, then `layerscope.segmentation.segmentation.segment` with
-    ``<measure>_bootstrap`` as replicates.
+    ``layerscope segment`` calls this function. It applies `layerscope.segmentation.segmentation.segment` to
+    `similarity_of` and `replicates_of`.
 
     Raises
     ------
     UsageError
-        There is no such matrix, or `segments` is no number of segments.
+        The analysis does not contain this matrix, or `segments` is not valid.
     MeasureError
-        The matrix compares two captures, holds NaN, or has too few layers.
+        The matrix compares two captures, contains NaN, or has too few layers.
 
     Examples
     --------
@@ -225,7 +226,7 @@ def segment_measure(result: xr.Dataset, measure: str = "cosine", segments: int |
 
 
 def replicates_of(result: xr.Dataset, measure: str) -> xr.DataArray | None:
-    """Return the bootstrap replicates of one measure as similarities, None where the analysis holds none.
+    """Return the bootstrap replicates of one measure as similarities; None without a bootstrap.
 
     Examples
     --------
@@ -239,9 +240,10 @@ def replicates_of(result: xr.Dataset, measure: str) -> xr.DataArray | None:
 
 
 def within_chance(result: xr.Dataset, measure: str) -> xr.DataArray | None:
-    """Tell between which layers a measure says no more than chance gives; None if the analysis has not asked.
+    """Return the pairs of layers whose value is within the permutation null; None for an analysis without ``--null``.
 
-    Those where a similarity is not above ``<measure>_null_high``, a distance not below ``<measure>_null_low``.
+    These are the pairs whose similarity is not above ``<measure>_null_high``, or whose distance is not below
+    ``<measure>_null_low``.
 
     Examples
     --------
@@ -263,6 +265,6 @@ def _from_distance(values: xr.DataArray, measured: xr.DataArray) -> xr.DataArray
     if most is None:
         raise MeasureError(
             f"{measured.name!r} is a distance without an upper end (range {measured.attrs.get('range', 'not given')}): "
-            "it has no similarity; take another measure"
+            "it cannot become a similarity; use another measure"
         )
     return (1.0 - values / most).rename(measured.name).assign_attrs(measured.attrs)

@@ -1,7 +1,4 @@
-"""Where the boundaries of segments fall in bootstrap replicates of a matrix.
-
-Arrays in, places and shares out; this module knows neither files nor what the replicates were drawn from.
-"""
+"""Segment bootstrap replicates of a matrix, and measure how stable the boundaries are."""
 
 import numpy as np
 import xarray as xr
@@ -23,16 +20,16 @@ def stability(
     replicates
         ``[replicate, layer, layer_other]``, each a similarity matrix over the same layers.
     segments
-        Into how many segments every replicate is cut.
+        Number of segments of every replicate.
     starts
-        The boundaries to look for, as places along the axis counted from 0.
+        Boundaries to compare with, as indices along the axis.
     layers
-        The number of layers, to check the replicates against.
+        Number of layers of each replicate.
 
     Raises
     ------
     MeasureError
-        The replicates have another shape, there are none, or they hold NaN.
+        The replicates have another shape, are empty, or contain NaN.
 
     Examples
     --------
@@ -41,8 +38,8 @@ def stability(
     >>> stability(np.stack([sharp, sharp, sharp, sharp]), segments=2, starts=(2,), layers=4)
     (1.0,)
     """
-    found = replicate_partitions(replicates, segments, layers)
-    return tuple(float(share) for share in (found == np.array(starts, dtype=np.int64)).mean(axis=0))
+    partitions = replicate_partitions(replicates, segments, layers)
+    return tuple(float(share) for share in (partitions == np.array(starts, dtype=np.int64)).mean(axis=0))
 
 
 def replicate_partitions(
@@ -58,7 +55,7 @@ def replicate_partitions(
     Raises
     ------
     MeasureError
-        The replicates have another shape, there are none, or they hold NaN.
+        The replicates have another shape, are empty, or contain NaN.
 
     Examples
     --------
@@ -70,9 +67,9 @@ def replicate_partitions(
     if values.ndim != 3 or values.shape[1:] != (layers, layers) or len(values) == 0:
         raise MeasureError(
             f"bootstrap replicates have shape {values.shape}, expected (replicates, {layers}, {layers}): "
-            "give those of the same matrix"
+            "use the replicates of the same matrix"
         )
     if not np.isfinite(values).all():
         raise MeasureError("a bootstrap replicate holds NaN or Inf: analyze again with more sequences")
-    found = [best_partition((one + one.T) / 2, segments) for one in values]
-    return np.array(found, dtype=np.int64).reshape(len(values), segments - 1)
+    partitions = [best_partition((one + one.T) / 2, segments) for one in values]
+    return np.array(partitions, dtype=np.int64).reshape(len(values), segments - 1)

@@ -50,7 +50,7 @@ def test_json_and_a_file(place, tmp_path):
 
 
 REFUSED = [
-    (2, ["small.nc"], "give two analyses or more"),
+    (2, ["small.nc"], "give at least two analyses"),
     (2, ["small.nc", "medium.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (2, ["small.nc", "medium.nc", "--output", "small.nc"], "exists already"),
     (1, ["small.nc", "none.nc"], "none.nc: there is no such file"),
@@ -63,7 +63,7 @@ REFUSED = [
     (
         1,
         ["small.nc", "bare.nc"],
-        "the analysis of bare holds no replicates of cosine: analyze again with --bootstrap 200",
+        "the analysis of bare contains no replicates of cosine: analyze again with --bootstrap 200",
     ),
 ]
 

@@ -94,5 +94,7 @@ def test_what_has_no_match_is_refused():
 @pytest.mark.parametrize("value", ["x", -1, 0, float("nan"), [4], 4.5, True])
 @pytest.mark.parametrize("name", ["num_blocks", "num_blocks_other"])
 def test_a_number_of_blocks_that_is_none_is_refused_by_name(name, value):
-    with pytest.raises(MeasureError, match=f"the analysis: its attribute {name} .* is no whole number of 1 or more"):
+    with pytest.raises(
+        MeasureError, match=f"the analysis: its attribute {name} .* must be a whole number of at least 1"
+    ):
         best_match(between(planted([0, 1, 2], 4), **{name: value}))

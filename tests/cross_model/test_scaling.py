@@ -113,7 +113,7 @@ def test_distances_are_turned_round():
 def test_unknown_parameters_are_said_and_depth_orders_the_models():
     some = family()
     del some[2].attrs["parameters"]
-    with pytest.warns(UserWarning, match="captures of large do not say how many parameters"):
+    with pytest.warns(UserWarning, match="captures of large do not record the number of parameters"):
         found = ls.scaling(some[::-1])
     assert found.model.values.tolist() == ["small", "medium", "large", "huge"]
     assert np.isnan(found.parameters.values).tolist() == [False, False, True, False]
@@ -208,19 +208,19 @@ COUNTS = ("num_blocks", "parameters")
 ODD = [("x", "'x'"), (-1, "-1"), (float("nan"), "nan"), ([3], "[3]"), (True, "True"), (12.5, "12.5")]
 REFUSED = [
     (changed(1, model_other="b"), "analysis 2 compares two captures: scaling takes analyses of one capture each"),
-    (changed(1, schedule="skip:2"), "analysis 2 is of medium under skip:2: scaling compares models as they are"),
-    (changed(2, num_blocks=30), "analysis 3 holds 19 of the 31 states of large: capture again without --layers"),
+    (changed(1, schedule="skip:2"), "analysis 2 is of medium under skip:2: scaling compares models with their blocks in order"),
+    (changed(2, num_blocks=30), "analysis 3 contains 19 of the 31 states of large: capture again without --layers"),
     (changed(1, model="small"), "analysis 2 is a second analysis of small with --exclude-first 0"),
     ([*family(), analysis("small", (2, 4, 1), excluded=1)], "analysed with --exclude-first 0 and 1, medium with 0"),
     ([analysis("small", (2, 4, 1), excluded=k) for k in (0, 1)], "all analyses are of small"),
-    (without(1, "cosine_bootstrap"), "the analysis of medium holds no replicates of cosine: analyze again with"),
-    (without(3, "cosine"), "analysis 4 holds no matrix over pairs of layers"),
+    (without(1, "cosine_bootstrap"), "the analysis of medium contains no replicates of cosine: analyze again with"),
+    (without(3, "cosine"), "analysis 4 contains no matrix over pairs of layers"),
     (renamed(2, "cka"), "small was analysed by cosine, large by cka: analyze all models with the same --measures"),
     ([*family()[:3], analysis("huge", (5, 19, 1), replicates=[(5, 19, 1)] * 9)], "8 replicates for small, 9 for huge"),
-    (asymmetric(), "the analyses hold no symmetric similarity"),
+    (asymmetric(), "the analyses contain no symmetric similarity"),
     (with_nan(), "medium: 'cosine' is not finite between layers 2 and 3"),
     ([analysis("a", (1, 1, 0)), analysis("b", (1, 4, 1))], "a: 2 layers cannot be cut into 3 segments"),
-    ([family()[0].drop_attrs(), family()[1]], "analysis 1 does not say of which model it is"),
+    ([family()[0].drop_attrs(), family()[1]], "analysis 1 does not record the name of the model"),
     *(
         (changed(1, **{name: value}), f"analysis 2: its attribute {name} {said} is no whole number")
         for name in COUNTS
@@ -236,7 +236,7 @@ def test_what_cannot_be_compared_is_refused_by_name(given, said):
 
 
 def test_wrong_use():
-    with pytest.raises(UsageError, match="give two analyses or more"):
+    with pytest.raises(UsageError, match="give at least two analyses"):
         scaling(family()[:1])
     with pytest.raises(UsageError, match="a str; expected a list of two analyses or more"):
         scaling("run.nc")

@@ -63,11 +63,11 @@ def of(name: str, states: np.ndarray | None = None, **attrs) -> xarray.Dataset:
 @pytest.mark.parametrize(
     ("captures", "options", "error", "text"),
     [
-        ([of("a@step1")], {}, UsageError, "1 capture: give those of two checkpoints or more"),
-        ([of("a@step1"), of("a@main")], {}, UsageError, r"(?s)'a@main', tells no step .* with --steps"),
-        ([of("a@step1"), of("a@step1")], {}, UsageError, "step 1 is there twice"),
+        ([of("a@step1")], {}, UsageError, "1 capture: give captures of at least two checkpoints"),
+        ([of("a@step1"), of("a@main")], {}, UsageError, r"(?s)'a@main', does not contain a training step .* with --steps"),
+        ([of("a@step1"), of("a@step1")], {}, UsageError, "step 1 is given twice"),
         ([of("a"), of("a")], {"steps": [1]}, UsageError, "1 steps for 2 captures"),
-        ([of("a@step1"), of("a@step2")], {"measure": "norm"}, UsageError, "norm speaks of single layers"),
+        ([of("a@step1"), of("a@step2")], {"measure": "norm"}, UsageError, "norm is a per-layer measure"),
         (
             [of("a@step1", num_blocks=2), of("b@step2", num_blocks=3)],
             {},

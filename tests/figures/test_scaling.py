@@ -89,7 +89,7 @@ def test_a_logarithmic_curve_is_known_at_the_models_alone():
 def test_unknown_parameters_leave_the_states():
     some = [analysis(name, sizes) for name, sizes in SIZES.items()]
     del some[0].attrs["parameters"]
-    with pytest.warns(UserWarning, match="do not say how many parameters"):
+    with pytest.warns(UserWarning, match="do not record the number of parameters"):
         figure = scaling(ls.scaling(some))
     assert figure.axes[-1].get_xlabel() == "states (blocks + 1)"
     assert_readable(figure)

@@ -95,7 +95,7 @@ def test_the_accessor_is_there_once_asked_for_and_costs_an_import_of_layerscope_
         (lambda: ls.statistics(ONE, ["cka"]), UsageError, "cka compares two layers: ask for it with similarity"),
         (lambda: ls.similarity(ONE, "cosin"), UsageError, "did you mean 'cosine'"),
         (lambda: xarray.Dataset().layerscope.similarity(), FileError, "the dataset lacks 'hidden'"),
-        (lambda: xarray.Dataset().layerscope.segment(), UsageError, "holds no matrix over pairs of layers"),
+        (lambda: xarray.Dataset().layerscope.segment(), UsageError, "contains no matrix over pairs of layers"),
     ],
 )
 def test_what_cannot_be_asked(question, error: type[Exception], text: str):

@@ -163,7 +163,7 @@ def test_impossible_numbers_of_segments_are_wrong_use(segments):
 
 
 def test_more_segments_than_layers_are_refused():
-    with pytest.raises(MeasureError, match="2 layers cannot be cut into 3 segments: ask for at most 2"):
+    with pytest.raises(MeasureError, match="2 layers cannot be cut into 3 segments: use at most 2"):
         segment(planted([2]))
     assert segment(planted([1, 1, 1])).sizes == (1, 1, 1)
 
@@ -190,5 +190,5 @@ def test_auto_uses_the_chosen_number():
 @pytest.mark.parametrize("layers", [[3, 2, 1, 0], [0, 1, 1, 2]])
 def test_layers_that_do_not_ascend_are_refused(layers):
     matrix = xr.DataArray(np.eye(4), dims=("layer", "layer_other"), coords={"layer": layers, "layer_other": layers})
-    with pytest.raises(MeasureError, match="layer does not ascend: sort the layers, and keep each once"):
+    with pytest.raises(MeasureError, match="layer is not ascending: sort the layers, and keep each once"):
         segment(matrix)

@@ -76,7 +76,7 @@ def test_an_unknown_measure_names_those_in_the_analysis():
     with pytest.raises(UsageError) as caught:
         similarity_of(result, "cosin")
     assert str(caught.value) == "unknown measure in this analysis 'cosin': did you mean 'cosine'? Known: cosine, cka"
-    with pytest.raises(UsageError, match="the analysis holds no matrix over pairs of layers"):
+    with pytest.raises(UsageError, match="the analysis contains no matrix over pairs of layers"):
         similarity_of(xr.Dataset({"norm": ("layer", [1.0])}), "cosine")
 
 
