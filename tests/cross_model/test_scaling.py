@@ -222,7 +222,7 @@ REFUSED = [
     ([analysis("a", (1, 1, 0)), analysis("b", (1, 4, 1))], "a: 2 layers cannot be cut into 3 segments"),
     ([family()[0].drop_attrs(), family()[1]], "analysis 1 does not record the name of the model"),
     *(
-        (changed(1, **{name: value}), f"analysis 2: its attribute {name} {said} is no whole number")
+        (changed(1, **{name: value}), f"analysis 2: its attribute {name} {said} must be a whole number")
         for name in COUNTS
         for value, said in ODD
     ),
