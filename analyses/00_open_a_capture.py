@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Open a capture
 #
-# A capture is an HDF5 file that xarray opens by itself. This notebook opens one without LayerScope, slices it, computes
+# A capture is an HDF5 file that xarray opens without help. This notebook opens one without LayerScope, slices it, computes
 # a similarity by hand, then lets LayerScope do the same, and draws it.
 #
-# It reads `run.h5` of the demo (`make demo`), or whatever `LAYERSCOPE_RUN` names.
+# It reads `run.h5` of the demo (`make demo`), or the file in `LAYERSCOPE_RUN`.
 
 # %%
 import os
@@ -51,7 +51,7 @@ lengths = np.sqrt((first.hidden.sel(layer=[0, depth // 2, depth]) ** 2).sum("fea
 lengths.isel(token=slice(0, 6)).round(1).to_pandas()
 
 # %% [markdown]
-# The first token of a text stands out in the middle of the model: its state is many times longer than the others'. Such
+# The first token of a text is an outlier in the middle of the model: its state is many times longer than the others'. Such
 # *massive activations* own every similarity that adds up over tokens before it divides. Keep them in mind below.
 
 # %% [markdown]
@@ -80,7 +80,7 @@ for _, rows in some.groupby("sequence_index"):
 # %% [markdown]
 # ## With LayerScope
 #
-# `analyze` takes a Dataset exactly as it stands, so the same twenty texts go in. (Given the path instead, it reads the
+# `analyze` takes a Dataset directly, so the same twenty texts go in. (Given the path instead, it reads the
 # file itself.)
 
 # %%
@@ -93,7 +93,7 @@ assert np.allclose(result.cosine, by_hand, atol=1e-5)
 assert np.allclose(result.cosine_sequence, flattened, atol=1e-5)
 
 # %% [markdown]
-# It also says when a number is not what it seems:
+# It also warns of misleading numbers:
 
 # %%
 print(result.attrs["massive_warning"])
@@ -110,7 +110,7 @@ ls.figures.heatmap(result["cosine"], segments=segments)
 
 # %% [markdown]
 # Per sequence, as in the paper, the block in the middle is that of the massive first token. The two figures answer
-# different questions; the second one mostly says where that one token is large.
+# different questions; the second one mostly shows where that one token is large.
 
 # %%
 ls.figures.heatmap(result["cosine_sequence"], segments=ls.segment(result["cosine_sequence"]))

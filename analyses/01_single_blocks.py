@@ -129,7 +129,7 @@ share = findings.add("swap_milder", *one_number(milder))
 display_text(f"Exchanging a block with the next costs less than leaving it out for this share of them: {share}.")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # As in the paper, the ends matter most and the middle is forgiving, in kind: without one middle block the loss rises by
 # a few tenths of a nat and about a quarter of the score goes; exchanging neighbours there costs less still. The first
@@ -137,9 +137,9 @@ display_text(f"Exchanging a block with the next costs less than leaving it out f
 # the middle, and no score that could be told from noise: perhaps what it does is seldom needed to tell the right answer
 # from the wrong ones.
 #
-# One block of the middle stands out, block 11: it writes the massive activation of the first token, which every later
+# One block of the middle is an outlier, block 11: it writes the massive activation of the first token, which every later
 # block can read. Without it the loss is about that without the last block (which of the two costs more is undecided)
 # and much of the score is gone. So "the middle layers are interchangeable" has an exception, and it is the block that
 # writes the sink. Whether it is the missing sink that does the harm is another question: the block does other things
-# too, and in parallel [a sink of a quarter of its size costs nothing](14_one_block.ipynb). The tasks one by one are
+# too, and in parallel [a sink of a quarter of its size costs nothing](14_one_block.ipynb). The single tasks are
 # noisier, but block 11 is the peak of the middle in each.

@@ -16,10 +16,10 @@
 #
 # The paper's Fig. 3 is the cosine between the states of two layers, with **each text flattened to one vector** of
 # tokens × features. Its blocks are the evidence for beginning, middle and ending layers that share a space within. A
-# flattened cosine belongs to the few tokens of enormous norm, so here it stands beside measures in which they count
-# less: each token by itself, the mean taken away, CKA, and each of them without the first token of each text.
+# flattened cosine belongs to the few tokens of enormous norm, so here it is compared with measures in which they count
+# less: each token alone, the mean taken away, CKA, and each of them without the first token of each text.
 #
-# `smollm2.nc` and `smollm2-later.nc` of [results.mk](results.mk): 120 built-in passages (with benchmark files at hand,
+# `smollm2.nc` and `smollm2-later.nc` of [results.mk](results.mk): 120 built-in passages (with benchmark files,
 # the first 100 of LAMBADA, as in the paper), all 31 states, 0 being the embedding, and intervals from 200 draws of
 # texts. Two things differ from the paper's own: it pads the texts of a batch and flattens the padding with them, and it
 # drops the last token of each. Here no text is padded and all its tokens count.
@@ -102,7 +102,7 @@ for name, state in (("begin", begin), ("end", end)):
 # %% [markdown]
 # ## Which blocks survive?
 #
-# Two numbers say whether the sink makes a block: the similarity of its first state to the one before (a sharp edge is a
+# Two numbers show whether the sink makes a block: the similarity of its first state to the one before (a sharp edge is a
 # low number), and of its first state to its last (a block that holds together is a high one). Then the three segments:
 # the mean similarity within each, and between the middle and the ending.
 
@@ -147,7 +147,7 @@ display_text(
 )
 
 # %% [markdown]
-# ## What it says, on the built-in texts
+# ## Result on the built-in texts
 #
 # The flattened cosine shows one sharp block, states 12 to 28, whose two ends are alike to two digits: the picture of
 # Fig. 3. **It is the first token.** The edge is where block 11 writes one huge feature into that token; block 28 halves
@@ -157,7 +157,7 @@ display_text(
 # their block are there too.
 #
 # The three classes themselves survive, **by the cosine of single tokens and with other borders**: with the first token
-# and without it, state 0 stands alone, states 1 to 24 are alike, and after a step so are states 25 to 30. States 12 and
+# and without it, state 0 is alone, states 1 to 24 are alike, and after a step so are states 25 to 30. States 12 and
 # 28 are unlike because they lie on two sides of that step. By this measure the classes are as clear as by the flattened
 # one. Within the middle the similarity still falls with distance, least between its two ends, so whether to call it one
 # space or a slow drift is a matter of words; there is no edge at the sink. The flattened cosine without first tokens

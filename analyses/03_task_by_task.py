@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Fig. 4 to 9: each variant, task by task
 #
-# The tasks one by one against the number of affected blocks, a panel a variant, normalised: 0 is guessing, 1 the full
+# Each task against the number of affected blocks, a panel a variant, normalised: 0 is guessing, 1 the full
 # model. In the paper these are Figures 4 (skip), 5 (middle repeat), 6 (reverse), 7 (random order), 8 (parallel) and 9
 # (parallel run three times). It calls the decline under parallel graceful, except on mathematics, and finds that
 # mathematics and reasoning fall fastest and "semantic" tasks slowest.
@@ -59,7 +59,7 @@ for axes in figure.axes:
 keep(figure, NAME)
 
 # %% [markdown]
-# Bars that go on beyond the panel are cut. A marker is filled where accuracy, its whole interval, is above chance; the
+# Bars that extend beyond the panel are cut. A marker is filled where accuracy, its whole interval, is above chance; the
 # last entry of the key gives the M beyond which no marker of any panel is. And the loss beyond that of the full model,
 # up to half of the blocks, on an axis that is linear to one nat:
 
@@ -107,7 +107,7 @@ pd.DataFrame.from_dict(below, orient="index")
 #
 # The fewest affected blocks from which on a task has lost more than one nat a token: there, and at every start that
 # affects more. Below, the mean loss over the same starts as above. How much a nat is differs between the tasks, as
-# their answers do, so neither table can say which task suffers most; they can say that the score's order is not the
+# their answers do, so neither table can show which task suffers most; they can show that the score's order is not the
 # only one.
 
 # %%
@@ -131,15 +131,15 @@ display_text("Nats a token lost, mean over the starts that affect from two block
 pd.DataFrame(nats).T
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **By score**, choosing between two everyday endings (commonsense) survives most under every variant, and arithmetic
-# least, as the paper says of mathematics. Of 36 examples that is not much: that arithmetic falls further than
+# least, as the paper reports for mathematics. Of 36 examples that is not much: that arithmetic falls further than
 # commonsense is beyond noise under skip, reverse, parallel and its loop, and that it falls further than saying the last
 # word of a passage (cloze) is undecided under every variant. No interval of its mean excludes guessing, under any.
 #
 # **By loss** arithmetic has the opposite place: it loses the fewest nats under every variant, and it is the last to
-# have lost one for good, or level with the last; commonsense stands above cloze there too. Perhaps that is because its
+# have lost one for good, or level with the last; commonsense is above cloze there too. Perhaps that is because its
 # answers are numbers, which even a damaged model expects there. So which task falls fastest hangs on the scale, and the
 # claim is undecided here.
 #

@@ -15,7 +15,7 @@
 # # Fig. 10: how often should parallel blocks run, and does a scale replace the loops?
 #
 # Looped parallel runs the M affected blocks side by side and feeds their mean back, R passes in all. The paper's
-# Fig. 10 finds the best R roughly proportional to M. It does not say why. In a model with residual connections the mean
+# Fig. 10 finds the best R roughly proportional to M. It does not explain why. In a model with residual connections the mean
 # of outputs is the stream plus **the mean update**, so one pass adds 1/M of what the M blocks add one after another;
 # looping may only make up for that. Then one pass that adds the updates on a larger scale, x + (c/M) · sum of updates,
 # should do as well.
@@ -59,7 +59,7 @@ display_text(f"Best loops a block, by least squares through the origin, over all
 pd.DataFrame({"best loops": best.best, "low": best.low, "high": best.high}, index=pd.Index(affected, name="affected")).T
 
 # %% [markdown]
-# **Is it a proportion?** Beside that line stand a constant and a line with an intercept, fitted to the best counts by
+# **Is it a proportion?** A constant and a line with an intercept are compared with it, fitted to the best counts by
 # least squares, once over all M and once up to half of the blocks, where there is something left of the model; without
 # M = 1, of which one pass is the full model by construction. The error is the root of the mean square, in loops;
 # intervals are from seeking the best counts again in 1,000 draws of examples. Errors are compared draw by draw.
@@ -172,7 +172,7 @@ regained = np.divide(once - rescaled, once - looped, out=np.full(len(once), np.n
 display_text(f"Of what loops regain, a scale regains {findings.add('half_regained', *one_number(regained))}.")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **More blocks want more loops, up to a point.** From three to nine blocks the best number rises from three to seven,
 # and there it stands, at six or seven, up to 23 blocks; at the very end, where the model is broken and any change is

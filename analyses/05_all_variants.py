@@ -72,7 +72,7 @@ keep_table(median.sel(task="median").to_dataframe()[[*RUN, *median]], NAME)
 keep(ls.figures.sweep(median, "normalized"), NAME)
 
 # %% [markdown]
-# The score of a small model falls to chance within a few blocks, and there it says no more. The loss goes on telling
+# The score of a small model falls to chance within a few blocks, and carries no information there. The loss still tells
 # the variants apart: nats a token beyond those of the full model, on the same examples.
 
 # %%
@@ -84,7 +84,7 @@ counts = [int(count) for count in np.unique(sweep.affected.values[runs_of(sweep,
 
 
 def at(harm: np.ndarray, count: int) -> np.ndarray:
-    """Return what each variant does with so many affected blocks: [1 + draw, variant]."""
+    """Return the result of each variant with a given number of affected blocks: [1 + draw, variant]."""
     return np.stack([harm[:, runs_of(sweep, name, count, count)].mean(1) for name in PAPER], axis=1)
 
 
@@ -176,11 +176,11 @@ display_text(
 )
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **By the score, the paper's own axis, nothing disagrees with it**, and little is decided: with so few examples a third
 # of the pairs agree beyond noise up to seven blocks, about as many from nine to 15, and none beyond, where all are at
-# chance. By loss, which goes on telling the variants apart, the two ends are the paper's. Parallel run three times
+# chance. By loss, which still tells the variants apart, the two ends are the paper's. Parallel run three times
 # harms least, from 3 to 25 blocks; only of a single block, which it runs three times over, it is the worst of six.
 # Middle repeat harms most, by far, from 3 to 25 blocks; beyond, when hardly any of the model is left, skip and parallel
 # are worse.
@@ -194,7 +194,7 @@ display_text(
 # order of them is what the paper does not find. From 17 on skip is worse than random again, and only parallel against
 # reverse is against the paper.
 #
-# Tau says little: it is taken of six variants, so that 0.60 is as likely by chance as one in seven. Its interval, like
+# Tau is weak evidence: it is taken of six variants, so that 0.60 is as likely by chance as one in seven. Its interval, like
 # all here, covers the choice of examples, not that of the shuffles.
 #
 # "The middle layers share a representation space" predicts that order should matter little. Up to seven blocks another

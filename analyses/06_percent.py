@@ -20,8 +20,8 @@
 # [train_family.py](train_family.py), differ in depth alone.
 #
 # `sweep.nc` and `gemma3-sweep.nc` of [results.mk](results.mk), 36 examples a task (12 of the benchmarks), and
-# `depth-*-sweep.nc`, all examples of one. Scores soon lie at chance; the loss goes on telling models apart. For the
-# paper's own models the commands stand in [The paper's own models](../docs/paper-scale.md); none of them was run here.
+# `depth-*-sweep.nc`, all examples of one. Scores soon lie at chance; the loss still tells models apart. For the
+# paper's own models the commands are in [The paper's own models](../docs/paper-scale.md); none of them was run here.
 
 # %%
 import numpy as np
@@ -81,7 +81,7 @@ LABELS = {"score": "score (0: chance, 1: full model)"}
 
 
 def draw(group: str, along: str, across: str, name: str):
-    """Draw the models of a group beside each other."""
+    """Draw the models of a group side by side."""
     curves = groups[group]
     looks = task_looks(list(curves))
     levels = {0.0: CHANCE, 1.0: FULL} if group == "score" else {0.0: FULL}
@@ -161,11 +161,11 @@ if DATA == "builtin":
                 display_text(f"{model}, half skipped, {words} passages: {number} nats.")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **Within a family, for what it knows by heart, yes.** Counted in percent the four depths lie half as far apart as by
 # number, though not on one curve: the shallowest needs the largest part, the deepest the smallest, and those between do
 # not fall in order. On the passages they have not seen, leaving blocks out does no harm that twelve of them could show,
-# and does the deepest good: of unseen text they say nothing. **Across families, no**: percent brings SmolLM2 and Gemma
-# 3 nearer than numbers do, but Gemma loses a nat in less than half the percentage. That three Llamas agree, as the
+# and does the deepest good: they do not show anything about unseen text. **Across families, no**: percent brings
+# SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in less than half the percentage. That three Llamas agree, as the
 # paper finds, does not carry over to models of another make.

@@ -139,8 +139,8 @@ for group, dataset in groups.items():
 # ## What the cut finds where there is nothing to find
 #
 # A cut into three has to put its borders somewhere. Below, each similarity has been replaced by the mean over all
-# layers equally far apart, the embedding by itself: what is left is a drift with no borders inside. Sizes that are the
-# same as before say no more than that layers drift apart.
+# layers equally far apart, the embedding separately: the rest is a drift with no borders inside. Sizes that are the
+# same as before only show that layers drift apart.
 
 
 # %%
@@ -169,15 +169,15 @@ for group, dataset in groups.items():
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# ## What it says, on the built-in texts
+# ## Result on the built-in texts
 #
 # **"The ending is always exactly one layer" is not what this cut finds**, under any measure and in either group. Of the
 # real models the encoder, MiniLM, has one ending state under every measure; the two decoders have from two to twenty.
 # It is no refutation: the paper's "one" was read by eye, and in the trained family, where similarity only drifts, the
 # sizes are those of a featureless matrix, so its borders mean little. Those of the real models are not. The readings
-# are few and agree with each other for reasons of their own; an interval over models cannot be had from three or four.
-# **"The proportion of beginning layers falls with size"** holds in part and says little: by the cosines the beginning
-# of this family is the embedding alone, whatever the depth, so its share falls because one layer is less of more; by
+# are few and agree with each other for their own reasons; an interval over models cannot be had from three or four.
+# **"The proportion of beginning layers falls with size"** holds in part and means little: by the cosines the beginning
+# of this family is the embedding alone at every depth, so its share falls because one layer is less of more; by
 # CKA it does not fall. The three real models differ in family, and an encoder among them makes most of the trend. The
 # measure decides more than the size does, and where there is a sink (SmolLM2) so does the first token.
 #

@@ -22,7 +22,7 @@
 # built-in passages under each schedule (`smollm2-skip.nc`, `smollm2-middle_repeat.nc` of [results.mk](results.mk)),
 # with intervals from 200 draws of texts. Drift, and the variance without the first token of each text, are from the
 # sweep of the tasks (`sweep.nc`, 36 examples each, 12 of the benchmarks), which has them at every start. It keeps sums
-# over examples, so these have no intervals; the least and the greatest of the tasks stand in their place. The paper
+# over examples, so these have no intervals; the range over tasks is shown instead. The paper
 # does not define variance; here it is that over tokens, mean over features.
 
 # %%
@@ -51,7 +51,7 @@ display_text(f"{sweep.attrs['model']}, N = {start}: blocks {start + 1} to {depth
 # ## Similarity between the states
 #
 # By the paper's cosine, each text flattened, which is mostly that of its first token ([Fig. 3](02_similarity.ipynb)),
-# and per token, where each counts alike. All stand at the states of the full model; grey are those that skip leaves
+# and per token, where each counts alike. All are drawn at the states of the full model; grey are those that skip leaves
 # out.
 
 # %%
@@ -114,7 +114,7 @@ pd.DataFrame(alike).T
 # %% [markdown]
 # ## Variance and drift after each block
 #
-# Each value stands at the state of the full model that it is held against. Of the sweep it is the median over tasks.
+# Each value is drawn at the state of the full model that it is compared with. Of the sweep it is the median over tasks.
 # With all tokens the three lines lie on one another: the first token's huge value is nearly all of the variance, and
 # none of the affected blocks changes it.
 
@@ -201,7 +201,7 @@ for begin in range((depth - 4) // 2, 0, -1):
 pd.DataFrame.from_dict(every, orient="index")
 
 # %% [markdown]
-# ## What it says, on the built-in texts and tasks
+# ## Result on the built-in texts and tasks
 #
 # **Skip keeps the pattern**, and so nearly does middle repeat: with distance and what cannot differ taken away, the
 # similarities of single tokens after the affected blocks correlate with the full model's almost fully under either,
@@ -210,13 +210,13 @@ pd.DataFrame.from_dict(every, orient="index")
 # them, four times as far with five.
 #
 # **The variance does not explode in the last two layers.** Of all tokens it is the sink's, which shrinks in the last
-# two blocks of this model, whatever ran before them: there the paper's claim cannot be seen, true or not. Without first
+# two blocks of this model, for every schedule before them: there the paper's claim cannot be seen, true or not. Without first
 # tokens the variance under middle repeat does explode, to five times that of the full model, but it grows in the
 # repeated blocks, 13 to 17. Over the last two blocks it grows, but less than the full model's does, with five blocks
-# and more on every task. With five it comes back to the full model's (the tasks lie on both sides of it), with more it
+# and more on every task. With five it returns to the full model's (the tasks lie on both sides of it), with more it
 # stays above, tens of times with eleven and more. Perhaps the same block writes the same directions again and again.
 # Under skip the median stays within a factor of two.
 #
 # Loss and drift are greater under middle repeat than under skip at every start from three affected blocks to half of
 # them, the variance at the end from five blocks on. Which of them makes the harm is not asked here ([drift against
-# loss](12_drift_against_loss.ipynb) goes on with it).
+# loss](12_drift_against_loss.ipynb) continues with it).

@@ -15,11 +15,11 @@
 # # Fig. 16: what goes wrong with sums when the middle runs in parallel
 #
 # Parallel is graceful in the paper except on GSM8K, and Fig. 16 looks at what it then writes. One answer cannot say
-# which kind of error it stands for. So here the form of the answers and their arithmetic are counted apart, and both
-# are held against answers that know nothing of the question.
+# which kind of error it is. So here the form of the answers and their arithmetic are counted apart, and both
+# are compared with answers to other questions.
 #
 # SmolLM2-135M solves none of the first 16 problems of GSM8K (`problems.nc`, where `LAYERSCOPE_DATA` has them), so it is
-# asked for sums by themselves: the first 48 of
+# asked for sums only: the first 48 of
 # `builtin:arithmetic`, each after four worked lines, answered in its own words under the full model, parallel, parallel
 # three times, and skip, with up to 13 of 30 blocks affected: further out no form is left to sort, and 48 questions are
 # a thousand answers already, each written token by token. One block alone in parallel is the full model, so M = 1 is
@@ -66,7 +66,7 @@ side_by_side.rename(columns=lambda count: f"M = {count}" if count else "full mod
 # %% [markdown]
 # ## The errors, sorted
 #
-# An answer is a number if nothing else stands beside it (a full stop may). The first kind that fits, in this order:
+# An answer is a number if it has no other text (a full stop may follow). The first kind that fits, in this order:
 # *right*; *near*, at most 3 away; *one digit*, as many digits and one of them wrong; *operand*, one of the two numbers
 # of the question; *other number*; *not a number alone*.
 
@@ -75,13 +75,13 @@ KINDS = ("right", "near", "one digit", "operand", "other number", "not a number 
 
 
 def number_of(written: str) -> str | None:
-    """Return the number that an answer is, if it is one and nothing else."""
+    """Return the number that an answer consists of, if it is only a number."""
     alone = re.fullmatch(r"\s*(-?[0-9]+)\.?\s*", written)
     return alone and alone[1]
 
 
 def kind(answer: pd.Series) -> str:
-    """Say which kind of answer was written."""
+    """Return the kind of an answer."""
     number, right = number_of(answer.written), answer.right
     if number is None:
         return "not a number alone"
@@ -202,7 +202,7 @@ if DATA == "benchmarks":
         display_text(f"{spec}: {right} of {int(problems.examples)} right.")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **The form outlives the arithmetic, but not by much.** Up to nine blocks in parallel nearly every answer is a number
 # alone; with eleven none is. Under skip it ends at seven: with nine a third of the answers are. Nine are also the first
@@ -210,7 +210,7 @@ if DATA == "benchmarks":
 # With three to seven blocks in parallel three answers in a hundred are right, of the full model 29, and it is undecided
 # whether that is more than the answers to other questions would be. Run three times, parallel keeps a little: seven.
 #
-# **The wrong answers are not those of somebody who miscounts.** Near misses are about twice as frequent as by chance,
+# **The wrong answers are not miscounts.** Near misses are about twice as frequent as by chance,
 # yet no more than one wrong answer in ten, and whether parallel has more of them than skip is undecided. Instead many
 # questions get one and the same number: two drawn at random agree in four cases of ten, for the full model in three of
 # a hundred. So what is lost is perhaps the question rather than the carry. All of it is one small model, that has less

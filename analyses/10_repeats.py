@@ -15,8 +15,8 @@
 # # Fig. 17: blocks twice and three times, both readings
 #
 # "Double repeat" and "triple repeat" of the paper can be read in two ways: the affected range as a whole, again and
-# again (`repeat`), or each block of it so many times before the next (`repeat_each`). Its text does not decide, so here
-# are both, beside two variants on the same ranges: their blocks left out, or all replaced by the middle one.
+# again (`repeat`), or each block of it several times before the next (`repeat_each`). Its text does not decide, so here
+# are both, and two variants on the same ranges: their blocks left out, or all replaced by the middle one.
 #
 # `repeats.nc` of [results.mk](results.mk): every second start of the paper's range variants, twice and three times;
 # `sweep.nc` for the others. 36 examples a task (12 of the benchmarks), the same in both files, so that draws are
@@ -170,7 +170,7 @@ display_text(
 )
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **Which reading harms more depends on the range.** With 5 to 13 middle blocks the range **as a whole**, a second time,
 # costs half a nat a token, and **block by block** six times as much; a third time the factor is five. Perhaps because
@@ -183,4 +183,4 @@ display_text(
 # the fairer comparison. There, a third time, it is undecided which of them harms more.
 #
 # **By score** the whole beats block by block at three times; twice it is undecided, as 36 questions a task carry no
-# more. Twice as a whole beats skip. A comparison of "double repeat" with other variants has to say which one it means.
+# more. Twice as a whole beats skip. A comparison of "double repeat" with other variants has to define the term.

@@ -16,7 +16,7 @@
 #
 # The paper reverses and shuffles the middle blocks, sees arithmetic and reasoning fall faster than cloze and
 # commonsense, and takes it that tasks which go step by step depend on the order of blocks. By eye, two things are mixed
-# there: a task may depend on **order**, or on the middle blocks **at all**. So here the harm of reordering is held
+# there: a task may depend on **order**, or on the middle blocks **at all**. So here the harm of reordering is compared
 # against the harm of leaving the same blocks out, question by question.
 #
 # `order.nc` of [results.mk](results.mk): 3, 5 and 7 middle blocks skipped, in parallel, reversed, shuffled five times,
@@ -82,7 +82,7 @@ pd.DataFrame({short[task]: {v: means[task, v][0] for v in VARIANTS} for task in 
 # ## Order beyond presence
 #
 # The harm of another order as a part of the harm of leaving the blocks out: 1 means that blocks in the wrong order are
-# worth no more than none. The axis is logarithmic; an arrow says that a bar goes on, to 0 or beyond 30.
+# worth no more than none. The axis is logarithmic; an arrow marks a bar that continues, to 0 or beyond 30.
 
 # %%
 relative = {(task, v): means[task, v] / means[task, "skip"] for task in tasks for v in VARIANTS[1:]}
@@ -200,15 +200,15 @@ for variant in ("random", "reverse") if all(kinds) else ():
     display_text(f"{variant}: {one} for step-by-step tasks, {other} for the others, apart {apart}.")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **By loss it is not found.** Held against skip, step-by-step tasks suffer as much from shuffles as the others do, and
 # as much from parallel, as far as these examples can tell: both intervals hold 1, undecided. From reverse they suffer
-# **less**, and that interval excludes 1. Cliff's delta says the same of reverse. For shuffles and parallel it leans the
-# paper's way as it stands; scaled, both intervals hold 0.
+# **less**, and that interval excludes 1. Cliff's delta agrees for reverse. For shuffles and parallel it leans the
+# paper's way unscaled; scaled, both intervals hold 0.
 #
 # **By score it is undecided.** Shuffled, the model loses most of its arithmetic and a third of its cloze, as the paper
 # has it; but with the same blocks left out all of the arithmetic is lost and half of the cloze. As a part of that,
 # shuffling takes somewhat more of the step-by-step tasks, reversing somewhat less, and both differences hold 0. Skip
-# leaves nothing of arithmetic, so this part says little of what it needs; and the losses of `order`, on which the model
+# leaves nothing of arithmetic, so this part shows little of what it needs; and the losses of `order`, on which the model
 # is little better than guessing, hold 0 under every change. It speaks for one small model and four tasks.

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Beyond the paper: does drift predict loss?
 #
-# The paper looks at similarity of states and at scores, each by itself. A sweep has both for every run: how far its
-# last state is from the full model's on the same tokens, and its loss. Here the drifts are held against each other as
+# The paper looks at similarity of states and at scores, separately. A sweep has both for every run: how far its
+# last state is from the full model's on the same tokens, and its loss. Here the drifts are compared with each other as
 # predictors, and against the plainest rival, the number of affected blocks M.
 #
 # `sweep.nc` of [results.mk](results.mk): all variants from all starts, all single blocks dropped and swapped, 36
@@ -119,7 +119,7 @@ keep(ls.figures.drift(shown, drifts[0]), NAME)
 #
 # A rising curve (isotonic regression) is fitted to loss against a predictor on all variants but one and then predicts
 # that one, task by task. The error is the mean of the absolute differences over a variant's runs, then over tasks and
-# variants, in nats a token; beside it stands that of predicting the median loss.
+# variants, in nats a token; next to it that of predicting the median loss.
 
 # %%
 errors = {name: np.full((len(tasks), len(variants)), np.nan) for name in (*PREDICTORS, "median")}
@@ -140,16 +140,16 @@ for name in [name for name in rows if name != least]:
 pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **Yes, and better than the number of affected blocks.** Drift of the last state ranks the runs by their loss very
 # well, over variants and starts, the plain cosine best: over all runs ahead of the relative norm, of CKA and of M.
 # Among runs that lose less than 3 nats a token all are weaker, and between cosine and norm it is undecided. There M
-# falls far behind, but more than half of these runs are single blocks, of which M says nothing by construction. Among
+# falls far behind, but more than half of these runs are single blocks, which M cannot order by construction. Among
 # range variants alone M ranks well, and is behind the cosine by 0.10 over all of them, an interval that begins at 0,
 # and by 0.19 below 3 nats. So how many blocks are touched tells much of the harm; the drift tells it better, and of
 # single blocks too.
 #
 # In nats the cosine errs by 1.4 where M and CKA err by 2.8 and the median loss by 6.7. Perhaps CKA is weaker because it
 # forgives rotations, and a rotated last state is read wrongly by the head all the same. No drift is a perfect ruler:
-# in the figure it stays near 1 once the state points nowhere near the full model's, and the loss goes on rising.
+# in the figure it stays near 1 once the state points nowhere near the full model's, and the loss keeps rising.

@@ -16,7 +16,7 @@
 #
 # The paper counts: Parallel at N = 8 of 32 blocks takes 18 sequential steps in place of 32, "about half". Whether a
 # step saved is time saved depends on the machine: a processor that one block keeps busy gains nothing from having
-# several to do at once. Here the time is measured on the processor at hand, beside the score that it costs.
+# several to do at once. Here the time is measured on one processor, together with the score that it costs.
 #
 # Losses (median over all tasks) and scores (over those on which the full model is better than guessing) are those of
 # `sweep.nc`; times those of `latency-64.nc` and `latency-1.nc` of [results.mk](results.mk), `layerscope sweep
@@ -99,7 +99,7 @@ halved[["stages", "steps", "time_64", "time_1", "loss_difference", "normalized"]
 # %% [markdown]
 # ## The same time, spent better
 #
-# What parallel loses beyond the best skip that takes no longer, give or take 2 %, chosen anew in each draw of examples.
+# What parallel loses beyond the best skip that takes no longer, give or take 2 %, chosen again in each draw of examples.
 # Positive: skip is the better way to spend that time.
 
 # %%
@@ -114,10 +114,10 @@ for run in runs_of(runs, "parallel", least=2):
 pd.DataFrame.from_dict(beyond, orient="index").rename_axis("parallel blocks")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # Counted in stages, parallel and skip cost about the same. **Measured on two processor cores**, skip saves what it
-# leaves out, and parallel next to nothing where 64 tokens are read at once, which fill two cores by themselves; where
+# leaves out, and parallel next to nothing where 64 tokens are read at once, which already fill two cores; where
 # a single token is read, stacked blocks save something, less than half of what the stages promise. Half of the stages
 # take most of the time, and three passes more than one. For every range, the best skip that takes no longer than
 # parallel loses less, beyond noise from five blocks on. The gain that the paper counts needs a processor with room for

@@ -16,7 +16,7 @@
 # The paper takes its ranges from the middle outwards, so a wide range holds what a narrow one does, and whatever single
 # blocks do is mixed with the number of them. In this model one block of the middle writes the sink, the massive value
 # in the first token ([Fig. 3](02_similarity.ipynb)); [Fig. 11](05_all_variants.ipynb) has skip, reverse and
-# random order fall just where the range comes to hold it. Is it that block, or the number?
+# random order fall just where the range starts to contain it. Is it that block, or the number?
 #
 # Here the number stays and the range moves: seven neighbouring blocks, wherever they lie between the first and the
 # last, left out, reversed and in parallel. `windows.nc` of [results.mk](results.mk) is a sweep of these schedules,
@@ -92,7 +92,7 @@ keep(figure, NAME)
 # ## One block further
 #
 # The last window without that block and the first with it, which differ in two blocks: one holds the writer and not the
-# block after the range, the other the reverse. The step in loss from the one to the other, beside the median and the
+# block after the range, the other the reverse. The step in loss from the one to the other, next to the median and the
 # largest size of the steps between other neighbouring windows, and the largest value under both. *Of the rise* is that
 # step as a part of what the loss rises there from as many middle blocks to two more, where the writer comes in.
 
@@ -148,24 +148,24 @@ beside = findings.add(
 display_text(f"With the writer, reverse costs {beside} nats more than parallel.")
 
 # %% [markdown]
-# ## What it says, on the built-in tasks
+# ## Result on the built-in tasks
 #
 # **It is that block in part.** Seven blocks right behind the writer cost about one and a half nats left out, and as
 # much reversed. One block further towards the beginning, with the writer among them and still seven, they cost nearly
 # three times as much left out and more than five times reversed: far above the median of what one block further makes
 # elsewhere, though towards the ends single steps are as large. In parallel that step is nothing that could be told from
-# 0. Where the range of Fig. 11 grows from seven to nine and comes to hold the writer, this one step is about three
+# 0. Where the range of Fig. 11 grows from seven to nine and then contains the writer, this one step is about three
 # quarters of what reverse loses there, and a little under half of what skip loses; the rest is the other block and the
 # number.
 #
-# **A small sink is not the harm by itself.** With the writer among the affected the largest value is a quarter of the
+# **A small sink alone is not the harm.** With the writer among the affected the largest value is a quarter of the
 # full model's, reversed as in parallel; one costs six nats more than the other. So "without its sink the model breaks"
-# is too simple. Of skip, which leaves a twentieth, this says nothing. That is by size alone; whether it is the same
+# is too simple. This does not apply to skip, which leaves a twentieth. That is by size alone; whether it is the same
 # feature of the same token was not asked.
 #
 # **Towards the beginning there is no such edge.** Ranges that end before the writer cost more than those that hold it,
-# in the mean, and so do, left out or in parallel, those that begin after it. So the writer is no threshold by itself;
+# in the mean, and so do, left out or in parallel, those that begin after it. So the writer alone is not a threshold;
 # it is what is in the way of a range that grows from the middle. With ranges before it the largest value is mostly
 # small too, from a twentieth to two fifths of the full model's, though blocks 1 to 7 in parallel leave nine tenths of
-# it. So the value hangs on what ran before the block as well; on which blocks, these ranges do not say. Perhaps the
+# it. So the value hangs on what ran before the block as well; on which blocks, these ranges do not show. Perhaps the
 # sink is the work of several blocks, and the last of them only makes it large.

@@ -1,6 +1,6 @@
-"""Execute notebooks from their .py halves and write the .ipynb ones, the same bytes for the same results.
+"""Execute the notebooks' .py files and write the .ipynb files, reproducibly to the byte.
 
-python analyses/execute.py [NOTEBOOK.py …]     all of them, when none is named
+python analyses/execute.py [NOTEBOOK.py …]     all notebooks by default
 """
 
 import os
@@ -20,20 +20,22 @@ HERE = Path(__file__).resolve().parent
 
 
 def notebooks() -> list[Path]:
-    """Return the .py halves: the scripts whose names begin with a number."""
+    """Return the .py files of the notebooks: their names start with a number."""
     return sorted(HERE.glob("[0-9]*.py"))
 
 
-def asked(names: list[str]) -> list[Path]:
-    """Return the notebooks of some names, all of them when none is named."""
+def selected(names: list[str]) -> list[Path]:
+    """Return the notebooks with these names; all by default."""
     for name in names:
         if Path(name).resolve() not in notebooks():
-            raise UsageError(f"{name} is no notebook: give .py files of {HERE.name}/ whose names begin with a number")
+            raise UsageError(
+                f"{name} is not a notebook: give .py files of {HERE.name}/ whose names begin with a number"
+            )
     return list(map(Path, names)) or notebooks()
 
 
 def executed(script: Path) -> nbformat.NotebookNode:
-    """Run a notebook where its neighbours can be imported."""
+    """Run a notebook in this folder, so that it can import its modules."""
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # else drawn at random
@@ -45,8 +47,8 @@ def executed(script: Path) -> nbformat.NotebookNode:
 
 
 def main() -> None:
-    """Execute, write, and say how long it took."""
-    for script in asked(sys.argv[1:]):
+    """Execute the notebooks, write them, and print the time."""
+    for script in selected(sys.argv[1:]):
         clock = time.perf_counter()
         # Whole or not at all: a notebook that fails leaves the last one that did not.
         nbformat.write(executed(script), (HERE if DATA == "builtin" else KEPT) / f"{script.stem}.ipynb")

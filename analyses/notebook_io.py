@@ -1,6 +1,6 @@
-"""Where the notebooks take results from, and where their figures, tables and numbers are kept.
+"""Read the notebooks' input, and write their figures, tables and numbers.
 
-Results come from `results.mk`; which of its data they were made on is in the name of the folder.
+`results.mk` makes the input; the folder is named after its data: `builtin` or `benchmarks`.
 """
 
 import math
@@ -34,7 +34,7 @@ _APART = 0.11  # inches between matrices
 
 
 def result_path(name: str) -> Path:
-    """Return the path of a result."""
+    """Return the path of a file that `results.mk` made."""
     path = MADE / name
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: make it with `make analyses`")
@@ -42,13 +42,13 @@ def result_path(name: str) -> Path:
 
 
 def sink_writer() -> int:
-    """Return the block that writes the sink: the one after which the largest value of the states rises most."""
+    """Return the block that writes the sink: the block with the largest increase of the states' maximum."""
     with xr.open_dataset(result_path("smollm2.nc"), engine="h5netcdf") as states:
         return int(np.diff(states.max_abs.values).argmax())
 
 
 def keep(figure, name: str):
-    """Keep a figure as PDF and PNG, and return it to be shown."""
+    """Save a figure as PDF and PNG, and return it for display."""
     KEPT.mkdir(parents=True, exist_ok=True)
     for suffix in (".pdf", ".png"):
         ls.figures.save(figure, KEPT / (name + suffix))
@@ -56,14 +56,14 @@ def keep(figure, name: str):
 
 
 def keep_table(table: pd.DataFrame, name: str, digits: int = 4) -> pd.DataFrame:
-    """Keep a table as .csv, so many digits a number, and return it to be shown."""
+    """Save a table as .csv with `digits` significant digits, and return it for display."""
     KEPT.mkdir(parents=True, exist_ok=True)
     table.to_csv(KEPT / f"{name}.csv", float_format=f"%.{digits}g", lineterminator="\n")
     return table
 
 
 def model_name(name: str) -> str:
-    """Return what a model is called in figures: without how its weights are packed, or by its depth.
+    """Return the name of a model in figures: without the quantization, or its depth.
 
     >>> model_name("SmolLM2-135M-Instruct.Q4_1"), model_name("depth-06")
     ('SmolLM2-135M-Instruct', '6 blocks')
@@ -73,28 +73,28 @@ def model_name(name: str) -> str:
 
 
 def as_called(sweep: xr.Dataset) -> xr.Dataset:
-    """Return a sweep whose tasks have the names of their benchmarks, not those of the local files, for figures."""
+    """Return a sweep with the benchmarks' names as task names, for figures."""
     return sweep.assign_coords(task=[str(task).replace(":local_", ":") for task in sweep.task.values])
 
 
 class Findings:
-    """The numbers that a notebook finds, one a name, each with the interval it has; `docs/findings.md` quotes them."""
+    """Named numbers of a notebook with their intervals; `docs/findings.md` quotes them."""
 
     def __init__(self, notebook: str) -> None:
         self._notebook, self._rows = notebook, {}
 
     def add(self, name: str, value: float, low: float = float("nan"), high: float = float("nan")) -> str:
-        """Keep a number, and return it as it is written in a sentence."""
+        """Save a number, and return its text for a sentence."""
         number = {"value": float(value), "low": float(low), "high": float(high)}
         self._rows[name] = number
         table = pd.DataFrame.from_dict(self._rows, orient="index").rename_axis("finding")
-        # More digits than are written: to round twice is to round wrongly.
+        # More digits than the text shows, because rounding twice is wrong.
         keep_table(table, f"{self._notebook}-findings", digits=8)
         return written(**number)
 
 
 def written(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
-    """Write a number with its interval: three digits or two places, one more where the ends would look alike.
+    """Return a number with its interval as text: three digits, more where the ends would look equal.
 
     >>> written(3), written(0.5), written(26597.3), written(9, 9, 11), written(0.983, 0.982, 0.984)
     ('3', '0.50', '26,600', '9 [9, 11]', '0.983 [0.982, 0.984]')
@@ -116,7 +116,7 @@ def _digits(value: float, digits: int) -> str:
 
 
 def display_text(*sentences: str) -> None:
-    """Show sentences that were made from numbers."""
+    """Display sentences."""
     display(Markdown(" ".join(sentences)))
 
 
@@ -124,9 +124,9 @@ def display_text(*sentences: str) -> None:
 def panels(
     titles: Sequence[str] = ("",), key: Sequence[Line2D | Patch] = (), width: str = "single", height: float = 0.62
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Make axes in a row and a key above them, in the style of `ls.figures`, for what it does not draw.
+    """Make a row of axes with a legend above, in the style of `ls.figures`.
 
-    Their height is over their width.
+    `height` is the ratio of height to width.
     """
     with applied():
         grid = make_grid(inches(width), titles, [key], height=height, shared=False)
@@ -135,7 +135,7 @@ def panels(
 
 @styled
 def matrices(rows: dict[str, list[xr.DataArray]], titles: list[str], below: str = "state") -> tuple[Figure, list[Axes]]:
-    """Draw similarities of states in rows as wide as a page, on one scale; return the figure and the axes, row by row."""
+    """Draw similarity matrices in rows as wide as a page, on one scale; return the figure and the axes in row order."""
     side = (5.75 - _APART * (len(titles) - 1)) / len(titles)
     tall = len(rows) * (side + _APART) - _APART
     scale = scale_of([matrix for some in rows.values() for matrix in some])

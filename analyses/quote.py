@@ -1,6 +1,6 @@
-"""Write the numbers of `docs/findings.md` anew from what the notebooks found, so that no number there is typed.
+"""Update the numbers of `docs/findings.md` from the notebooks' findings.
 
-A number stands as `<b title="05.tau_half">…</b>`: of the notebook 05 the finding tau_half, with its interval, on the built-in
+A number is marked up as `<b title="05.tau_half">…</b>`: the finding tau_half of notebook 05, with its interval, on the built-in
 data; `benchmarks.05.tau_half` is the same on the real benchmark files.
 
     python analyses/quote.py
@@ -22,12 +22,12 @@ _QUOTED = re.compile(r'<b title="((?:(\w+)\.)?(\d\d)\.([^"]+))">[^<]*</b>')
 
 
 def quoted(page: str) -> str:
-    """Return a page with the numbers that the committed results have."""
+    """Return a page with the numbers of the committed results."""
 
     def number(match: re.Match[str]) -> str:
         whole, data, notebook, name = match.groups()
-        found = _findings(data or "builtin", notebook).loc[name]
-        return f'<b title="{whole}">{written(found.value, found.low, found.high)}</b>'
+        finding = _findings(data or "builtin", notebook).loc[name]
+        return f'<b title="{whole}">{written(finding.value, finding.low, finding.high)}</b>'
 
     return _QUOTED.sub(number, page)
 

@@ -1,7 +1,7 @@
-"""Bootstrap draws of a sweep's examples: the same draw for every run of a task, so that what differs between runs is paired.
+"""Bootstrap a sweep's examples with the same draw for every run of a task, so that differences between runs are paired.
 
-A number and its draws are one array, ``[1 + draw, …]``: the first along its first axis is the number itself, from every example
-once. What is computed of it is computed of the draws with it. Knows sweeps and analyses; reads no file.
+A number and its draws are one array, ``[1 + draw, …]``: entry 0 is the number itself, from all examples. Computing with the
+array computes the number and its draws together.
 """
 
 import zlib
@@ -13,21 +13,21 @@ from layerscope.evaluation.bootstrap import drawn, interval
 from layerscope.evaluation.bootstrap import resampled_scores
 
 DRAWS = 1000
-RUN = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]  # what says of a run which it is
+RUN = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]  # identify a run
 
 
 def weights(name: str, count: int) -> np.ndarray:
-    """Return how much each of `count` examples weighs: ``[1 + draw, example]``, a draw of its own for each name."""
+    """Return the weights of `count` examples: ``[1 + draw, example]``, with different draws for each name."""
     return np.vstack([np.full(count, 1 / count), drawn(count, DRAWS, seed=zlib.crc32(name.encode()))])
 
 
 def task_scores(sweep: xr.Dataset, task: str) -> dict[str, np.ndarray]:
-    """Return loss, normalized and the like of one task with their draws: ``[1 + draw, run]``."""
+    """Return the scores of one task with their draws: ``[1 + draw, run]``."""
     return resampled_scores(sweep, task, weights(task, int(sweep.examples.sel(task=task))))
 
 
 def over_tasks(sweep: xr.Dataset, quantity: str, tasks: list[str]) -> np.ndarray:
-    """Return the median over tasks of each run, with its draws: ``[1 + draw, run]``; NaN where it is known for none."""
+    """Return the median over tasks of each run, with its draws: ``[1 + draw, run]``; NaN where all tasks are NaN."""
     return known_median(np.stack([task_scores(sweep, task)[quantity] for task in tasks]))
 
 
@@ -37,19 +37,19 @@ def tasks_of(sweep: xr.Dataset) -> list[str]:
 
 
 def better_than_guessing(sweep: xr.Dataset) -> list[str]:
-    """Return the tasks on which the full model is better than guessing, with its whole interval; all, if there are none."""
+    """Return the tasks where the full model's whole interval is above guessing; all tasks if there are none."""
     full = sweep.isel(run=0)
     able = (full.accuracy_low > full.chance).values
     return tasks_of(sweep.isel(task=able)) or tasks_of(sweep)
 
 
 def without_score(normalized: np.ndarray) -> float:
-    """Return the share of draws in which the full model is no better than guessing, so that no run has a score."""
+    """Return the share of draws without a score, because the full model is not better than guessing."""
     return float(np.isnan(normalized[1:, 0]).mean())
 
 
 def as_one_task(sweep: xr.Dataset, numbers: dict[str, np.ndarray]) -> xr.Dataset:
-    """Return numbers of a sweep's runs, and their intervals, as a sweep of one task has them: ``ls.figures`` draws it."""
+    """Return numbers of a sweep's runs with their intervals as a sweep of one task, for ``ls.figures``."""
     columns = {}
     for quantity, values in numbers.items():
         low, high = ends(values)
@@ -62,24 +62,24 @@ def as_one_task(sweep: xr.Dataset, numbers: dict[str, np.ndarray]) -> xr.Dataset
 
 
 def with_draws(analysis: xr.Dataset, measure: str) -> np.ndarray:
-    """Return a similarity of layers with its draws of texts: ``[1 + draw, layer, layer]``."""
+    """Return a similarity matrix with its draws of texts: ``[1 + draw, layer, layer]``."""
     return np.concatenate([analysis[measure].values[None], analysis[f"{measure}_bootstrap"].values])
 
 
 def runs_of(sweep: xr.Dataset, variant: str, least: float = 1, most: float = np.inf) -> np.ndarray:
-    """Return which runs are of a variant that affects from `least` to `most` blocks, the fewest blocks first."""
+    """Return the runs of a variant that affect `least` to `most` blocks, in ascending order of blocks."""
     affected = sweep.affected.values
     some = np.flatnonzero((sweep.variant.values == variant) & (affected >= least) & (affected <= most))
     return some[np.argsort(affected[some], kind="stable")]
 
 
 def known_median(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Return the median of what is known; NaN where nothing is."""
+    """Return the median of the finite values; NaN without any."""
     return np.asarray(np.ma.median(np.ma.masked_invalid(values), axis=axis).filled(np.nan))
 
 
 def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Return the mean of what is known, likewise."""
+    """Return the mean of the finite values; NaN without any."""
     return np.asarray(np.ma.masked_invalid(values).mean(axis=axis).filled(np.nan))
 
 
@@ -89,6 +89,6 @@ def ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_number(values: np.ndarray) -> tuple[float, float, float]:
-    """Return a number and the ends of its interval: what `Findings.add` takes."""
+    """Return a number and the ends of its interval, for `Findings.add`."""
     low, high = ends(np.asarray(values)[:, None])
     return float(values[0]), float(low[0]), float(high[0])

@@ -1,4 +1,4 @@
-"""How the scripts of this folder end. Knows errors only."""
+"""Run the scripts of this folder with the command line's error handling."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from layerscope.errors import LayerScopeError
 
 
 def ended(main: Callable[[], None]) -> None:
-    """Run a script; it ends as the command line does: an error that a user can mend is a line or two and an exit code."""
+    """Run a script, and report a `LayerScopeError` as the command line does: a short message and an exit code."""
     try:
         main()
     except LayerScopeError as error:
