@@ -167,5 +167,5 @@ if DATA == "builtin":
 # number, though not on one curve: the shallowest needs the largest part, the deepest the smallest, and those between do
 # not fall in order. On the passages they have not seen, leaving blocks out does no harm that twelve of them could show,
 # and does the deepest good: they do not show anything about unseen text. **Across families, no**: percent brings
-# SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in less than half the percentage. That three Llamas agree, as the
-# paper finds, does not carry over to models of another make.
+# SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in less than half the percentage. That
+# three Llamas agree, as the paper finds, does not carry over to models of another make.
