@@ -1,4 +1,4 @@
-"""``layerscope cite``: BibTeX for what made a file."""
+"""``layerscope cite``: BibTeX for the sources of a file."""
 
 from pathlib import Path
 from typing import Annotated

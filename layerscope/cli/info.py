@@ -1,4 +1,4 @@
-"""``layerscope info``: what a file is and holds."""
+"""``layerscope info``: describe a file."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ _SHOWN = 8  # items of a list
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A capture, an analysis, a sweep or what training made.")],
+    file: Annotated[Path, typer.Argument(help="A capture, analysis, sweep, training or scaling file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe a file, and say whether it is complete.
+    """Describe a file, and report whether it is complete.
 
-    Of an unfinished file, print how far it came and how to resume.
+    Of an unfinished file, print the progress and how to resume.
 
     Example: layerscope info run.h5
     """
@@ -47,7 +47,7 @@ def _facts(file: Path) -> dict[str, Any]:
 
 
 def _spread(facts: dict[str, Any]) -> dict[str, Any]:
-    """Put what is written as JSON into lines of its own, for people to read."""
+    """Expand JSON values into separate lines, for people to read."""
     from layerscope.provenance import nested
 
     lines: dict[str, Any] = {}
@@ -113,7 +113,7 @@ def _results(path: Path, kind: str) -> dict[str, Any]:
     return {
         "file": str(path),
         "kind": kind,
-        "complete": True,  # these are written whole or not at all
+        "complete": True,  # written atomically
         **{str(name): size for name, size in result.sizes.items()},
         "variables": ", ".join(map(str, result.data_vars)),
         **{str(name): plain_value(value) for name, value in result.attrs.items()},

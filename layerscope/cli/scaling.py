@@ -1,4 +1,4 @@
-"""``layerscope scaling``: beginning, middle and ending layers of several models beside each other."""
+"""``layerscope scaling``: compare the beginning, middle and ending layers of several models."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ __all__ = ["scaling"]
 
 
 def scaling(
-    analyses: Annotated[list[Path], typer.Argument(help="Analysis files, of two models or more.")],
-    measure: Annotated[str | None, typer.Option(help="One similarity (all that every analysis holds).")] = None,
-    output: Annotated[Path | None, typer.Option(help="A scaling file, to draw or to read on (none).")] = None,
+    analyses: Annotated[list[Path], typer.Argument(help="Analysis files of at least two models.")],
+    measure: Annotated[str | None, typer.Option(help="Similarity measure (all that every analysis contains).")] = None,
+    output: Annotated[Path | None, typer.Option(help="Scaling file to write (none).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -10,8 +10,8 @@ __all__ = ["segment"]
 
 def segment(
     analysis: Annotated[Path, typer.Argument(help="An analysis file.")],
-    measure: Annotated[str, typer.Option(help="The similarity to cut.")] = "cosine",
-    segments: Annotated[str, typer.Option(help="How many segments, or auto.")] = "3",
+    measure: Annotated[str, typer.Option(help="Similarity measure to segment.")] = "cosine",
+    segments: Annotated[str, typer.Option(help="Number of segments, or auto.")] = "3",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the beginning, middle and ending layers of an analysis.

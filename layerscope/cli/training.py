@@ -9,16 +9,18 @@ __all__ = ["training"]
 
 
 def training(
-    captures: Annotated[list[Path], typer.Argument(help="Captures of two checkpoints or more, in any order.")],
+    captures: Annotated[list[Path], typer.Argument(help="Captures of at least two checkpoints, in any order.")],
     measure: Annotated[str, typer.Option(help="A measure of pairs of layers (see: layerscope list measures).")] = "cka",
     steps: Annotated[
-        str | None, typer.Option(help="The step of each capture, comma between (as the models' names say).")
+        str | None, typer.Option(help="Training step of each capture, as in 0,512 (read from the models' names).")
     ] = None,
-    exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
+    exclude_first: Annotated[
+        int, typer.Option(help="Number of tokens to leave out at the start of each sequence.")
+    ] = 0,
     bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
-    memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="The file (training.nc beside the first capture).")] = None,
+    memory: Annotated[str, typer.Option(help="Memory limit of measures that load many states at once.")] = "4GB",
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Output file (training.nc next to the first capture).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Follow each layer through the checkpoints of a training run.

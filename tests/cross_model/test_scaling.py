@@ -208,7 +208,10 @@ COUNTS = ("num_blocks", "parameters")
 ODD = [("x", "'x'"), (-1, "-1"), (float("nan"), "nan"), ([3], "[3]"), (True, "True"), (12.5, "12.5")]
 REFUSED = [
     (changed(1, model_other="b"), "analysis 2 compares two captures: scaling takes analyses of one capture each"),
-    (changed(1, schedule="skip:2"), "analysis 2 is of medium under skip:2: scaling compares models with their blocks in order"),
+    (
+        changed(1, schedule="skip:2"),
+        "analysis 2 is of medium under skip:2: scaling compares models with their blocks in order",
+    ),
     (changed(2, num_blocks=30), "analysis 3 contains 19 of the 31 states of large: capture again without --layers"),
     (changed(1, model="small"), "analysis 2 is a second analysis of small with --exclude-first 0"),
     ([*family(), analysis("small", (2, 4, 1), excluded=1)], "analysed with --exclude-first 0 and 1, medium with 0"),

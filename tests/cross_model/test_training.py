@@ -64,7 +64,12 @@ def of(name: str, states: np.ndarray | None = None, **attrs) -> xarray.Dataset:
     ("captures", "options", "error", "text"),
     [
         ([of("a@step1")], {}, UsageError, "1 capture: give captures of at least two checkpoints"),
-        ([of("a@step1"), of("a@main")], {}, UsageError, r"(?s)'a@main', does not contain a training step .* with --steps"),
+        (
+            [of("a@step1"), of("a@main")],
+            {},
+            UsageError,
+            r"(?s)'a@main', does not contain a training step .* with --steps",
+        ),
         ([of("a@step1"), of("a@step1")], {}, UsageError, "step 1 is given twice"),
         ([of("a"), of("a")], {"steps": [1]}, UsageError, "1 steps for 2 captures"),
         ([of("a@step1"), of("a@step2")], {"measure": "norm"}, UsageError, "norm is a per-layer measure"),
