@@ -133,10 +133,10 @@ def _rows(path: Path, header: tuple[str, ...] | None) -> pd.DataFrame:
 
 def _labels(path: Path, task: Task, written: list[str]) -> list[float]:
     read = float if task.outputs == 1 else CLASSES.__getitem__
-    found = []
+    labels = []
     for number, label in enumerate(written, 1):
         try:
-            found.append(read(label))
+            labels.append(read(label))
         except (KeyError, ValueError):
             raise TextsError(f"{path}: example {number}: {label!r} is no {task.label}") from None
-    return found
+    return labels

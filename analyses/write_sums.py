@@ -51,8 +51,8 @@ def main() -> None:
     options = parser.parse_args()
     target = new_file(options.output, options.overwrite, options.model)
     model = load_model(options.model)
-    found = {"model": model.name, "task": "builtin:arithmetic", "answers": answers(model, options.limit)}
-    write_text(json.dumps(found, indent=1) + "\n", target)
+    record = {"model": model.name, "task": "builtin:arithmetic", "answers": answers(model, options.limit)}
+    write_text(json.dumps(record, indent=1) + "\n", target)
 
 
 if __name__ == "__main__":

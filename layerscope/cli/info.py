@@ -72,13 +72,13 @@ def _listed(value: Any) -> Any:
 def _journal(path: Path) -> dict[str, Any]:
     from layerscope.evaluation.journal import read_journal
 
-    found = read_journal(path)
+    journal = read_journal(path)
     return {
         "file": str(path),
         "kind": "journal of a sweep",
         "complete": False,
-        "finished_batches": found.finished,
-        "settings": found.settings,
+        "finished_batches": journal.finished,
+        "settings": journal.settings,
         "go_on": f"give layerscope sweep --resume with the same settings and --output {str(path).removesuffix('.journal')}",
     }
 

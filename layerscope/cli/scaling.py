@@ -23,19 +23,19 @@ def scaling(
 
     Example: layerscope scaling small.nc large.nc --output scaling.nc
     """
-    from layerscope.cross_model.scaling import scaling as run
+    from layerscope.cross_model.scaling import scaling as compare_models
     from layerscope.cross_model.scaling_report import scaling_as_dict, scaling_as_lines
     from layerscope.outputs import new_file
     from layerscope.results import write_result
 
     target = None if output is None else new_file(output, overwrite, *analyses)
-    found = run(analyses, measure=measure, progress=True)
+    dataset = compare_models(analyses, measure=measure, progress=True)
     if target is not None:
-        write_result(found, target)
+        write_result(dataset, target)
     if as_json:
-        typer.echo(json.dumps(scaling_as_dict(found), ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(scaling_as_dict(dataset), ensure_ascii=False, allow_nan=False))
         return
-    for line in scaling_as_lines(found):
+    for line in scaling_as_lines(dataset):
         typer.echo(line)
     if target is not None:
         typer.echo(str(target))

@@ -27,16 +27,24 @@ def segment(
 
     count = segment_count(segments)
     result = read_analysis(analysis)
-    found = segment_measure(result, measure, count)
+    segmentation = segment_measure(result, measure, count)
     if as_json:
-        typer.echo(found.to_json())
+        typer.echo(segmentation.to_json())
         return
     numbers = result["layer"].values
-    for place, (start, size, label) in enumerate(zip(found.starts, found.sizes, found.labels, strict=True)):
-        steady = (
-            "" if found.stability is None or place == 0 else f"  boundary stability {found.stability[place - 1]:.2f}"
-        )
-        typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){steady}")
-    clustered = segment_agglomerative(similarity_of(result, measure), len(found.sizes))
-    score = "" if found.score is None else f"score {found.score:.3f} (mean similarity within minus between); "
-    typer.echo(f"{score}agglomerative clustering: sizes {clustered.sizes}, agreement {agreement(found, clustered):.2f}")
+    stability = segmentation.stability or ()
+    shares = (
+        ["", *(f"  boundary stability {share:.2f}" for share in stability)]
+        if stability
+        else [""] * len(segmentation.sizes)
+    )
+    parts = zip(segmentation.starts, segmentation.sizes, segmentation.labels, shares, strict=True)
+    for start, size, label, share in parts:
+        typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){share}")
+    clustered = segment_agglomerative(similarity_of(result, measure), len(segmentation.sizes))
+    score = (
+        "" if segmentation.score is None else f"score {segmentation.score:.3f} (mean similarity within minus between); "
+    )
+    typer.echo(
+        f"{score}agglomerative clustering: sizes {clustered.sizes}, agreement {agreement(segmentation, clustered):.2f}"
+    )

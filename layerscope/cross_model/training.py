@@ -92,13 +92,13 @@ def over_training(
     if record.kind is not Kind.PAIRWISE:
         raise UsageError(f"{measure} is a per-layer measure: use a pairwise one, such as cka")
     sources = [_described(capture) for capture in captures]
-    found = _steps(sources, steps)
-    order = np.argsort(found)
+    training_steps = _steps(sources, steps)
+    order = np.argsort(training_steps)
     sources, captures = [sources[place] for place in order], [captures[place] for place in order]
     _require_one_model(sources)
     options = {"align": "tokens", "measures": [measure], **options}
     compared = _compared(captures, options, progress)
-    return _labelled(sources, np.sort(found), measure, compared)
+    return _labelled(sources, np.sort(training_steps), measure, compared)
 
 
 def step_of(model: str) -> int | None:
@@ -125,7 +125,7 @@ def _described(capture: Capture) -> StateSource:
 def _steps(sources: Sequence[StateSource], steps: Sequence[int] | None) -> list[int]:
     if steps is not None and len(steps) != len(sources):
         raise UsageError(f"{len(steps)} steps for {len(sources)} captures: give one for each")
-    found: list[int] = []
+    training_steps: list[int] = []
     for place, source in enumerate(sources):
         model = str(source.attrs.get("model", source.name))
         step = step_of(model) if steps is None else steps[place]
@@ -134,10 +134,12 @@ def _steps(sources: Sequence[StateSource], steps: Sequence[int] | None) -> list[
                 f"{source.name}: the model's name, {model!r}, does not contain a training step\n"
                 "capture a revision such as @step1000, or give the steps with --steps"
             )
-        if step in found:
-            raise UsageError(f"step {step} is given twice: {sources[found.index(step)].name} and {source.name}")
-        found.append(step)
-    return found
+        if step in training_steps:
+            raise UsageError(
+                f"step {step} is given twice: {sources[training_steps.index(step)].name} and {source.name}"
+            )
+        training_steps.append(step)
+    return training_steps
 
 
 def _require_one_model(sources: Sequence[StateSource]) -> None:
@@ -166,12 +168,12 @@ def _compared(
     """Analyse each checkpoint against the last and the previous one; the pair of the last two is analysed once."""
     last = len(captures) - 1
     pairs = sorted({(place, last) for place in range(last + 1)} | set(pairwise(range(last + 1))))
-    found = {}
+    analyses = {}
     with progress_bar("comparing", len(pairs), "pairs", show=show) as advance:
         for first, second in pairs:
-            found[first, second] = analyze(captures[first], captures[second], **options)
+            analyses[first, second] = analyze(captures[first], captures[second], **options)
             advance(1)
-    return found
+    return analyses
 
 
 def _labelled(
@@ -183,7 +185,7 @@ def _labelled(
     last = len(sources) - 1
     some = compared[0, last]
     models = [str(source.attrs.get("model", source.name)) for source in sources]
-    found = xarray.Dataset(
+    dataset = xarray.Dataset(
         coords={
             "checkpoint": ("checkpoint", np.arange(len(sources))),
             "step": ("checkpoint", steps.astype(np.int64)),
@@ -205,10 +207,10 @@ def _labelled(
             for place, pair in pairs.items():
                 values[place] = compared[pair][name].to_numpy().diagonal()
             attrs = some[name].attrs | {"long_name": f"{some[name].attrs['long_name']}, {words}"}
-            found[f"{measure}_to_{against}{bound}"] = (("checkpoint", "layer"), values, attrs)
+            dataset[f"{measure}_to_{against}{bound}"] = (("checkpoint", "layer"), values, attrs)
     carried = {name: sources[-1].attrs[name] for name in _CARRIED if name in sources[-1].attrs}
     made = [nested(str(source.attrs["provenance"])) for source in sources if "provenance" in source.attrs]
-    return found.assign_attrs(
+    return dataset.assign_attrs(
         {"layerscope_version": __version__, "model": models[-1].rpartition("@")[0] or models[-1], "measure": measure}
         | carried,
         provenance=provenance(training={"measure": measure, "checkpoints": models}, captures=made),
