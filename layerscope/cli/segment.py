@@ -1,5 +1,6 @@
 """``layerscope segment``: beginning, middle and ending layers of an analysis."""
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +33,8 @@ def segment(
         typer.echo(segmentation.to_json())
         return
     numbers = result["layer"].values
-    stability = segmentation.stability or ()
-    shares = (
-        ["", *(f"  boundary stability {share:.2f}" for share in stability)]
-        if stability
-        else [""] * len(segmentation.sizes)
-    )
-    parts = zip(segmentation.starts, segmentation.sizes, segmentation.labels, shares, strict=True)
+    shares = [f"  boundary stability {share:.2f}" for share in segmentation.stability or ()]
+    parts = zip_longest(segmentation.starts, segmentation.sizes, segmentation.labels, ["", *shares], fillvalue="")
     for start, size, label, share in parts:
         typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){share}")
     clustered = segment_agglomerative(similarity_of(result, measure), len(segmentation.sizes))
