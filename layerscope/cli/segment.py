@@ -1,6 +1,5 @@
 """``layerscope segment``: beginning, middle and ending layers of an analysis."""
 
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +32,11 @@ def segment(
         typer.echo(segmentation.to_json())
         return
     numbers = result["layer"].values
-    shares = [f"  boundary stability {share:.2f}" for share in segmentation.stability or ()]
-    parts = zip_longest(segmentation.starts, segmentation.sizes, segmentation.labels, ["", *shares], fillvalue="")
-    for start, size, label, share in parts:
+    stability = segmentation.stability
+    for number, (start, size, label) in enumerate(
+        zip(segmentation.starts, segmentation.sizes, segmentation.labels, strict=True)
+    ):
+        share = "" if stability is None or number == 0 else f"  boundary stability {stability[number - 1]:.2f}"
         typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){share}")
     clustered = segment_agglomerative(similarity_of(result, measure), len(segmentation.sizes))
     score = (
