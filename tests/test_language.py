@@ -2,7 +2,7 @@
 
 from tests.old_style import count, files
 
-MOST = 1900
+MOST = 900
 """Signs of the old style in all files. The number only goes down."""
 
 
