@@ -68,7 +68,7 @@ def of(name: str, states: np.ndarray | None = None, **attrs) -> xarray.Dataset:
             [of("a@step1"), of("a@main")],
             {},
             UsageError,
-            r"(?s)'a@main', does not contain a training step .* with --steps",
+            r"(?s)'a@main', does not contain a training step.* with --steps",
         ),
         ([of("a@step1"), of("a@step1")], {}, UsageError, "step 1 is given twice"),
         ([of("a"), of("a")], {"steps": [1]}, UsageError, "1 steps for 2 captures"),
