@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from layerscope.figures.catalogue import FIGURES
+from layerscope.figures.record import FigureKind
 
 DOCS = Path(__file__).parent
 ANALYSES = DOCS.parent / "analyses"
@@ -16,56 +18,18 @@ THUMBNAILS = DOCS / "images" / "gallery"
 _LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # from one notebook to another
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """One figure kind: what it shows, the command that makes its data, and the options that draw it."""
-
-    kind: str
-    shows: str
-    data: str
-    plot: str
-
-    @property
-    def commands(self) -> str:
-        """The two commands, as a reader types them."""
-        return f"{self.data}\nlayerscope plot {self.plot} --kind {self.kind}"
-
-
-_ANALYSIS = "layerscope analyze run.h5 --bootstrap 200 --output run.nc"
-_SWEEP = "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense --variants all --output sweep.nc"
-_SINGLE = _SWEEP.replace("all --output sweep.nc", "drop,swap --output single.nc")
-_LOOPS = "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel --loops 1-8 --output loops.nc"
-
-FIGURE_KINDS = (
-    Thumbnail("heatmap", "One similarity matrix with its segments.", _ANALYSIS, "run.nc --measure cosine"),
-    Thumbnail("panel", "Four cosines on one scale, to see the effect of the first token.", _ANALYSIS, "run.nc"),
-    Thumbnail("profile", "Statistics along the layers, with intervals.", _ANALYSIS, "run.nc"),
-    Thumbnail(
-        "match",
-        "The best match of each layer in another model.",
-        "layerscope analyze small.h5 other.h5 --measures cka --bootstrap 50 --output between.nc",
-        "between.nc",
-    ),
-    Thumbnail(
-        "training",
-        "Each layer over the checkpoints of a training run.",
-        "layerscope training step*.h5 --measure cka --output training.nc",
-        "training.nc",
-    ),
-    Thumbnail(
-        "scaling",
-        "Segments of several models against their size.",
-        "layerscope scaling small.nc medium.nc large.nc --output scaling.nc",
-        "scaling.nc",
-    ),
-    Thumbnail("sweep", "All variants against the number of affected blocks.", _SWEEP, "sweep.nc --quantity loss"),
-    Thumbnail("tasks", "The same, task by task.", _SWEEP, "sweep.nc --quantity loss"),
-    Thumbnail("drift", "Drift of the last state against loss, a point a run.", _SWEEP, "sweep.nc"),
-    Thumbnail("stages", "Variance and drift after each stage.", _SWEEP, "sweep.nc"),
-    Thumbnail("latency", "Loss against sequential stages.", _SWEEP, "sweep.nc --quantity loss"),
-    Thumbnail("single", "Each block dropped, or swapped with the next.", _SINGLE, "single.nc --quantity loss"),
-    Thumbnail("loops", "Loss against loops and affected blocks.", _LOOPS, "loops.nc --quantity loss"),
-)
+# Commands that make the data of a figure kind, or of all kinds of a result.
+_DATA = {
+    "analysis": "layerscope analyze run.h5 --bootstrap 200 --output run.nc",
+    "match": "layerscope analyze small.h5 other.h5 --measures cka \\\n  --bootstrap 50 --output between.nc",
+    "training": "layerscope training step*.h5 --measure cka --output training.nc",
+    "scaling": "layerscope scaling small.nc medium.nc large.nc \\\n  --output scaling.nc",
+    "sweep": "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense \\\n"
+    "  --variants all --output sweep.nc",
+    "single": "layerscope sweep $MODEL --task builtin:cloze --variants drop,swap \\\n  --output single.nc",
+    "loops": "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel \\\n"
+    "  --loops 1-8 --output loops.nc",
+}
 
 _OPENING = """---
 hide:
@@ -91,10 +55,20 @@ takes about an hour on two cores. With the results in place, one command execute
 
 
 def gallery_page() -> str:
-    """Return the page of all figure kinds and notebooks, each a thumbnail with its command."""
-    kinds = [_cell(one.kind, f"images/gallery/{one.kind}.png", one.shows, one.commands) for one in FIGURE_KINDS]
+    """Return the page of all figure kinds that have a thumbnail, and of all notebooks, each with its commands."""
+    kinds = [
+        _cell(kind.name, f"images/gallery/{kind.name}.png", f"{kind.shows}.", plot_commands(kind))
+        for kind in FIGURES.values()
+        if (THUMBNAILS / f"{kind.name}.png").exists()
+    ]
     notebooks = [_notebook_cell(path) for path in figure_notebooks()]
     return "\n\n".join([_OPENING, _grid(kinds), _NOTEBOOKS, _grid(notebooks)]) + "\n"
+
+
+def plot_commands(kind: FigureKind) -> str:
+    """Return the command that makes the data of a figure, and the one that draws it."""
+    data = _DATA.get(kind.name, _DATA[kind.result])
+    return f"{data}\n{kind.command.replace(f'{kind.result}.nc', data.split()[-1])}"
 
 
 def _grid(cells: list[str]) -> str:

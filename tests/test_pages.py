@@ -13,6 +13,7 @@ import typer.main
 import layerscope as ls
 from layerscope import figures
 from layerscope.cli import app
+from layerscope.figures.catalogue import FIGURES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,9 +42,9 @@ def _words(line: str) -> list[str]:
     return [_VARIABLE.sub("1", word) for word in words]
 
 
-GALLERY = runpy.run_path(str(ROOT / "docs" / "gallery.py"))["FIGURE_KINDS"]
+GALLERY = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in PAGES}
-TEXTS["gallery"] = "".join(f"```sh\n{thumbnail.commands}\n```\n" for thumbnail in GALLERY)
+TEXTS["gallery"] = GALLERY["gallery_page"]()
 SHOWN = [
     pytest.param(arguments, id=f"{name}-{' '.join(arguments)}"[:80])
     for name, text in TEXTS.items()
@@ -88,7 +89,10 @@ def test_quickstart_prints_the_numbers_that_it_shows(smollm2_path):
     assert printed == shown, "run python docs/outputs.py docs/quickstart.md"
 
 
-def test_gallery_has_a_thumbnail_of_every_figure_kind():
-    kinds = [thumbnail.kind for thumbnail in GALLERY]
-    assert sorted(kinds) == sorted(set(figures.__all__) - {"save"})
-    assert all((ROOT / "docs" / "images" / "gallery" / f"{kind}.png").exists() for kind in kinds)
+def test_gallery_shows_every_figure_kind_with_a_thumbnail():
+    thumbnails = {path.stem for path in GALLERY["THUMBNAILS"].glob("*.png")}
+    assert len(thumbnails) >= 13
+    assert thumbnails <= set(FIGURES)
+    assert re.findall(r"images/gallery/(\w+)\.png\)\]", TEXTS["gallery"]) == [
+        name for name in FIGURES if name in thumbnails
+    ]

@@ -1,4 +1,4 @@
-"""Command ``layerscope plot``. Its kinds, options and help come from `layerscope.figures.catalogue`."""
+"""Command ``layerscope plot``. `layerscope.figures.catalogue` defines its kinds, options and help."""
 
 import inspect
 from collections.abc import Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from layerscope.arguments import checked
 from layerscope.figures.catalogue import FIGURES
 
-if TYPE_CHECKING:  # types for editors and mypy; at run time `__getattr__` imports what is used
+if TYPE_CHECKING:  # types for editors and mypy; at run time `__getattr__` imports a kind on first use
     from layerscope.figures.kinds.drift import drift as drift
     from layerscope.figures.kinds.heatmap import heatmap as heatmap
     from layerscope.figures.kinds.latency import latency as latency

@@ -25,7 +25,7 @@ FIGURES: dict[str, FigureKind] = {
             "one matrix over pairs of layers, with its segments",
             (_MEASURE, _SEGMENTS),
             width="single",
-            example="--measure cosine --segments 3",
+            example="--measure cosine",
             from_file="heatmap_of_analysis",
         ),
         FigureKind(
@@ -40,7 +40,6 @@ FIGURES: dict[str, FigureKind] = {
             "analysis",
             "statistics of each layer over depth",
             (_MEASURE, _SEGMENTS),
-            example="--segments none",
             from_file="profile_of_analysis",
         ),
         FigureKind(
@@ -69,9 +68,9 @@ FIGURES: dict[str, FigureKind] = {
         FigureKind(
             "tasks",
             "sweep",
-            "the same, task by task",
+            "the cost of each variant, task by task",
             (_QUANTITY, Option("variant", "One variant, for --kind tasks (all)."), _LOOPS),
-            example="--variant skip",
+            example="--quantity loss",
         ),
         FigureKind("single", "sweep", "the effect of each single block", (_QUANTITY, _TASK), example="--quantity loss"),
         FigureKind(
@@ -87,7 +86,6 @@ FIGURES: dict[str, FigureKind] = {
             "sweep",
             "loss against drift of the last state",
             (Option("drift", "Drift measure: drift_cosine, drift_norm or drift_cka (drift_cosine)."), _TASK),
-            example="--drift drift_cosine",
         ),
         FigureKind(
             "stages",
@@ -97,7 +95,6 @@ FIGURES: dict[str, FigureKind] = {
                 Option("schedule", "Run to draw with --kind stages; repeatable (skip and middle_repeat).", list[str]),
                 _TASK,
             ),
-            example="--schedule skip:0",
         ),
         FigureKind(
             "latency",

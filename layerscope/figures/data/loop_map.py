@@ -70,7 +70,7 @@ class LoopMap:
 def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> LoopMap:
     """Return the map of a quantity of a sweep.
 
-    Intervals come from a bootstrap over examples, with the same examples for all runs: every replicate has its own best
+    Intervals are from a bootstrap over examples, with the same examples for all runs: every replicate has its own best
     counts. If the best count is the first or the last of the sweep, counts outside the sweep may be better.
 
     Raises

@@ -24,7 +24,7 @@ class Scores:
     values
         NaN where a run lacks one of the tasks.
     low, high
-        Ends of the interval, for one task only; None if the sweep has none.
+        Ends of the interval, for one task only; None if the sweep lacks it.
     above
         1 where accuracy and, if there is one, its interval are above chance in more than half of the tasks, otherwise 0. None if
         the sweep has no accuracy.

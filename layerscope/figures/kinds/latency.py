@@ -54,7 +54,7 @@ def latency(
     Raises
     ------
     UsageError, MeasureError
-        As `layerscope.figures.kinds.sweep.sweep`; the sweep has none of these variants.
+        As `layerscope.figures.kinds.sweep.sweep`; the sweep lacks these variants.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def latency(
 
 
 def _milliseconds(dataset: xr.Dataset) -> Float[np.ndarray, " run"] | None:
-    """Return the measured milliseconds per token of each run, None if the sweep has none."""
+    """Return the measured milliseconds per token of each run, None if the sweep lacks them."""
     if "seconds_per_token" not in dataset:
         return None
     times = _MILLI * column(dataset, "seconds_per_token").astype(np.float64)

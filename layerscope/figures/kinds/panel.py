@@ -53,7 +53,7 @@ def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: st
     Raises
     ------
     UsageError
-        The analysis has none of the four; the segments have another number of layers; `width` is invalid.
+        The analysis lacks all four; the segments have another number of layers; `width` is invalid.
 
     Examples
     --------

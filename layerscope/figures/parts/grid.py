@@ -16,7 +16,7 @@ from layerscope.figures.parts.style import TEXT
 __all__ = ["Grid", "PanelRows", "Spacing", "arrange", "even_rows", "make_grid"]
 
 _TWO_BELOW = 5.0  # inches: narrower figures have two panels in a row, wider ones three
-_LEFT, _RIGHT, _BETWEEN = 0.42, 0.08, 0.12  # inches; panels with ticks of their own are `_LEFT` apart
+_LEFT, _RIGHT, _BETWEEN = 0.42, 0.08, 0.12  # inches; panels with separate ticks are `_LEFT` apart
 _TICKS, _DOWN, _BELOW = 0.14, 0.10, 0.36
 _TITLE, _LINE = 0.08, 0.115
 _TOP = 0.08  # without a legend
@@ -104,7 +104,7 @@ def arrange(
     top: float = 0.0,
     wrap: Callable[[str, float], list[str]] = _wrap,
 ) -> PanelRows:
-    """Compute the positions of a panel for each title; empty titles take no room.
+    """Compute the positions of a panel for each title; empty titles use no space.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def arrange(
 
 
 def even_rows(count: int, most: int) -> int:
-    """Return how many of `count` panels stand in a row, at most `most`, so that rows are as even as possible.
+    """Return the number of panels in a row, at most `most`, for rows as even as possible.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def make_grid(
     across
         Width of the figure in inches.
     titles
-        Titles above the panels; empty ones take no room.
+        Titles above the panels; empty ones use no space.
     groups
         Entries of the legend; each group begins a row.
     height
