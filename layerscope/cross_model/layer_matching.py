@@ -8,9 +8,8 @@ from jaxtyping import Float, Int
 
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
-from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.kernels.bootstrap import percentiles
-from layerscope.segmentation.similarity import count_of, is_between, pairwise_measures, require_analysis
+from layerscope.segmentation.similarity import count_of, is_between, is_distance, pairwise_measures, require_analysis
 
 __all__ = ["best_match"]
 
@@ -70,7 +69,7 @@ def best_match(result: xarray.Dataset, measure: str = "cka") -> xarray.Dataset:
     for along, across, suffix in (("layer", "layer_other", ""), ("layer_other", "layer", "_other")):
         values = matrix.transpose(along, across)
         again = None if replicates is None else replicates.transpose("replicate", along, across).to_numpy()
-        columns = _matches(values, again, numbers[across], depths[across], _is_distance(measure))
+        columns = _matches(values, again, numbers[across], depths[across], is_distance(matrix))
         for (name, bound), column in {("depth", ""): depths[along], **columns}.items():
             matches[f"{name}{suffix}{bound}"] = (along, column, _words(name, bound, matrix.attrs))
     return matches
@@ -127,12 +126,6 @@ def _best(values: Float[np.ndarray, "... layer layer_other"], distance: bool) ->
     known = np.where(np.isnan(values), worst, values)
     chosen: np.ndarray = known.argmin(axis=-1) if distance else known.argmax(axis=-1)
     return chosen
-
-
-def _is_distance(measure: str) -> bool:
-    """Return the record's answer: between two captures the matrix has no diagonal to decide by."""
-    record = MEASURES.get(measure)
-    return record is not None and record.is_distance
 
 
 def _relative(

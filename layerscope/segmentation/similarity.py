@@ -16,6 +16,7 @@ import xarray as xr
 from layerscope.arguments import checked
 from layerscope.datasets import require_variables
 from layerscope.errors import MeasureError, UsageError, unknown_name
+from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.derived import DERIVED, is_derived
 from layerscope.segmentation.segmentation import Segmentation, segment
 
@@ -23,6 +24,7 @@ __all__ = [
     "count_of",
     "is_between",
     "is_distance",
+    "measure_matrix",
     "pairwise_measures",
     "replicates_of",
     "require_analysis",
@@ -156,13 +158,18 @@ def upper_end(matrix: xr.DataArray) -> float | None:
 
 
 def is_distance(matrix: xr.DataArray) -> bool:
-    """Return whether a matrix is a distance: 0 between a layer and itself, and more elsewhere.
+    """Return whether a matrix is a distance, from the record of the measure that it is named after.
+
+    A matrix of an unknown measure is a distance if it is 0 between a layer and itself, and more elsewhere.
 
     Examples
     --------
     >>> is_distance(xr.DataArray([[0.0, 0.4], [0.4, 0.0]])), is_distance(xr.DataArray([[1.0, 0.4], [0.4, 1.0]]))
     (True, False)
     """
+    record = MEASURES.get(str(matrix.name))
+    if record is not None:
+        return record.is_distance
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
         return False
@@ -190,6 +197,18 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
     >>> similarity_of(xr.Dataset({"procrustes": apart}), "procrustes").values
     array([[1.  , 0.75], [0.75, 1.  ]])
     """
+    matrix = measure_matrix(result, measure)
+    return _from_distance(matrix, matrix) if is_distance(matrix) else matrix
+
+
+def measure_matrix(result: xr.Dataset, measure: str) -> xr.DataArray:
+    """Return one measure of an analysis unchanged, as a similarity or a distance.
+
+    Raises
+    ------
+    UsageError
+        The dataset is no analysis, or does not contain this matrix.
+    """
     require_analysis(result)
     known = pairwise_measures(result)
     if not known:
@@ -198,8 +217,7 @@ def similarity_of(result: xr.Dataset, measure: str = "cosine") -> xr.DataArray:
         )
     if measure not in known:
         raise unknown_name("measure in this analysis", measure, known)
-    matrix = result[measure]
-    return _from_distance(matrix, matrix) if is_distance(matrix) else matrix
+    return result[measure]
 
 
 @checked

@@ -159,6 +159,13 @@ def test_a_distance_is_drawn_bright_where_layers_are_alike():
     assert scale_of([distance]).distance
 
 
+def test_a_distance_between_two_captures_is_bright_where_layers_are_alike():
+    distance = between_two(5, 7).rename("procrustes").assign_attrs(range="[0, 2]")
+    cells = cells_of(figures.heatmap(distance))
+    assert cells.cmap(cells.norm(0.0)) == cells_of(figures.heatmap(planted([2, 3]))).cmap(1.0)
+    assert scale_of([distance]).distance
+
+
 def test_missing_values_are_grey():
     matrix = planted([2, 3])
     matrix[0, 1] = matrix[1, 0] = np.nan

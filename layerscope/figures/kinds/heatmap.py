@@ -18,7 +18,7 @@ from layerscope.figures.parts.matrix import draw_cells, draw_dots
 from layerscope.figures.parts.segments import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.parts.style import TEXT, inches, styled
 from layerscope.segmentation.segmentation import Matrix, Segmentation, layer_numbers
-from layerscope.segmentation.similarity import similarity_of, within_chance
+from layerscope.segmentation.similarity import measure_matrix, within_chance
 
 __all__ = ["heatmap", "heatmap_of_analysis"]
 
@@ -114,9 +114,9 @@ def heatmap(
 def heatmap_of_analysis(result: xr.Dataset, *, width: str, **options: Any) -> MatplotlibFigure:
     """Draw one measure of an analysis; cells that are no more alike than by chance are dotted."""
     measure = options.get("measure", "cosine")
-    similarity_of(result, measure)  # refuses a dataset that is no analysis
+    matrix = measure_matrix(result, measure)
     segments, by_chance = chosen_segments(result, options), within_chance(result, measure)
-    return heatmap(result[measure], segments=segments, by_chance=by_chance, width=width)
+    return heatmap(matrix, segments=segments, by_chance=by_chance, width=width)
 
 
 def _fill(
