@@ -30,7 +30,7 @@ _WIDE = 5.0  # inches: the two plots are side by side
 _LEFT, _RIGHT = 0.42, 0.10
 _SPACING = Spacing(_LEFT, _RIGHT, between=0.24, down=0.26, title=0.05, line=0.10)
 _TOP = 0.02
-_BAR_ABOVE, _BAR, _BAR_NAMES = 0.04, 0.08, 0.40
+_BAR_BELOW, _BAR, _BAR_NAMES = 0.10, 0.08, 0.40
 _LOWER, _LOWER_APART, _AXIS = 0.62, 0.52, 0.36  # height over width of a plot; between two; ticks and name below
 _APART = 0.06
 
@@ -105,14 +105,15 @@ def _place(across: float, titles: list[str], legend: float) -> tuple[Figure, lis
     in_a_row = even_rows(len(titles), most)
     columns = max(in_a_row, min(most, _FEWEST))
     rows = arrange(across, titles, _SPACING, in_a_row=in_a_row, columns=columns, ratio=1.0, top=_TOP, wrap=_break_name)
-    bar_top = rows.bottom + _SPACING.down + _BAR_ABOVE
+    bar_top = rows.bottom + _SPACING.down + _BAR_BELOW - _APART
     legend_top = bar_top + _BAR + _BAR_NAMES
     top = legend_top + legend + _APART
     room, side_by_side = across - _LEFT - _RIGHT, across >= _WIDE
     wide = (room - _LOWER_APART) / 2 if side_by_side else room
     tall = wide * _LOWER
     second = (_LEFT + wide + _LOWER_APART, top) if side_by_side else (_LEFT, top + tall + _AXIS + _APART)
-    figure = Figure(figsize=(across, second[1] + tall + _AXIS))
+    height = top + tall + _AXIS + (0.0 if side_by_side else tall + _AXIS + _APART)
+    figure = Figure(figsize=(across, height))
     places = rows.place(figure, pad=2.5, fontsize=SMALL, linespacing=1.15)
     bar = place_axes(figure, _LEFT, bar_top, min(room, 3.0), _BAR)
     plots = [place_axes(figure, left, down, wide, tall) for left, down in ((_LEFT, top), second)]

@@ -138,10 +138,11 @@ def arrange(
     corners = []
     for first in range(0, len(lines), in_a_row):
         deepest = max(len(words) for words in lines[first : first + in_a_row])
-        top += spacing.title + spacing.line * deepest if deepest else 0.0
+        if deepest:
+            top = top + spacing.title + spacing.line * deepest
         count = len(lines[first : first + in_a_row])
         corners += [(spacing.left + column * (width + spacing.between), top) for column in range(count)]
-        top += height + spacing.down
+        top = top + height + spacing.down
     return PanelRows(width, height, corners, lines, in_a_row)
 
 
