@@ -41,8 +41,8 @@ class CaptureOptions:
 
     Examples
     --------
-    >>> str(CaptureOptions(schedule="skip:2", tokens="sample:3").selection)
-    'sample:3'
+    >>> CaptureOptions(tokens="sample:3").selection
+    TokenSelection(kind='sample', size=3, seed=0)
     """
 
     backend: str = "hooks"
@@ -104,7 +104,6 @@ class CaptureOptions:
             "schedule": str(self.spec),
             "texts": texts,
             **{name: value for name, value in options.items() if name not in ("backend", "schedule", *_MODEL_OPTIONS)},
-            "tokens": str(self.selection),
             "store_dtype": compute_dtype if self.store_dtype == "same" else self.store_dtype,
         }
 
@@ -145,7 +144,7 @@ class TokenSelection:
             raise UsageError(f"--seed {seed}: a seed is 0 or more")
         if spec in ("all", "last"):
             return cls(spec, seed=seed)
-        match = re.fullmatch(r"sample:([1-9]\d*)", spec)
+        match = re.fullmatch(r"sample:([1-9][0-9]*)", spec)
         if not match:
             raise UsageError(f"--tokens {spec!r}: choose all, last, or sample:K with K of 1 or more")
         return cls("sample", int(match[1]), seed)
@@ -158,9 +157,6 @@ class TokenSelection:
             return np.arange(length)
         generator = np.random.default_rng([self.seed, sequence])
         return np.sort(generator.choice(length, self.size, replace=False))
-
-    def __str__(self) -> str:
-        return f"sample:{self.size}" if self.kind == "sample" else self.kind
 
 
 def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ class CaptureRequest:
                 device=str(model.device),
                 batch_tokens=options.batch_tokens,
                 max_length=self.max_length,
-                tokens=str(options.selection),
+                tokens=options.tokens,
                 threads=torch.get_num_threads(),
             ),
         }

@@ -50,17 +50,17 @@ def no_grad() -> Iterator[None]:
 
 def _configs(module: nn.Module) -> list[Any]:
     """Return the configurations of all parts, each once; most parts share one."""
-    found = {id(config): config for part in module.modules() if (config := vars(part).get("config")) is not None}
-    return [config for config in found.values() if hasattr(config, "__dict__")]
+    configs = {id(config): config for part in module.modules() if (config := vars(part).get("config")) is not None}
+    return [config for config in configs.values() if hasattr(config, "__dict__")]
 
 
 def _set_neutral(config: Any) -> dict[str, Any]:
     """Set the flags of a configuration to their defaults, and return their previous values."""
     # Bypass the properties: that of output_attentions refuses its previous value.
-    facts = vars(config)
-    before = {name: facts[name] for name in _NEUTRAL if name in facts}
-    before |= {name: value for name, value in facts.items() if name.startswith("output_") and value is True}
-    facts.update({name: _NEUTRAL.get(name, False) for name in before})
+    flags = vars(config)
+    before = {name: flags[name] for name in _NEUTRAL if name in flags}
+    before |= {name: value for name, value in flags.items() if name.startswith("output_") and value is True}
+    flags.update({name: _NEUTRAL.get(name, False) for name in before})
     return before
 
 

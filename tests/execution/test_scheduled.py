@@ -398,7 +398,7 @@ def test_a_model_without_a_head():
 
 
 def test_blocks_stay_of_one_class_each():
-    """The class of a tapped block is made once, however often it is needed."""
+    """The class of an intercepted block is made once and reused."""
     model = shared_model("llama")
     kinds = set()
     for _ in range(3):
