@@ -29,7 +29,7 @@ import pandas as pd
 
 import layerscope as ls
 from layerscope.figures.parts.axes import set_value_axis, share_values
-from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
+from layerscope.evaluation.sweep_plan import RANGE_VARIANTS
 from resampling import better_than_guessing, known_mean, one_number, runs_of, task_scores, tasks_of, without_score
 from notebook_io import Findings, as_called, keep, keep_table, result_path, display_text
 

@@ -30,7 +30,7 @@ from sklearn.isotonic import IsotonicRegression
 
 import layerscope as ls
 from layerscope.evaluation.bootstrap import correlation
-from layerscope.figures.data.sweep_curves import RANGE_VARIANTS
+from layerscope.evaluation.sweep_plan import RANGE_VARIANTS
 from resampling import ends, known_mean, one_number, tasks_of, weights
 from notebook_io import Findings, as_called, keep, keep_table, result_path, display_text
 

@@ -24,9 +24,7 @@ import layerscope as ls
 from finetuning import Encode, checked, options_of_training, settings_of, train
 from glue import TASKS, Example, Task, read_examples
 from layerscope.errors import LayerScopeError, ModelError, unknown_name
-from layerscope.evaluation.journal import first_difference
-from layerscope.evaluation.sweep_plan import plan_runs
-from layerscope.evaluation.sweep_dataset import run_columns
+from layerscope.evaluation.sweep_plan import SweepPlan, plan_sweep
 from layerscope.results import write_result
 from layerscope.models.identity import identify
 from layerscope.models.loading import DTYPES, load_model, wrap_module
@@ -37,6 +35,7 @@ from layerscope.outputs import writable
 from layerscope.progress import Advance, progress
 from layerscope.provenance import provenance
 from layerscope.schedules.spec import Spec, parse_spec
+from layerscope.store.resume import first_difference
 from layerscope.version import __version__
 from scripts import ended
 
@@ -75,7 +74,7 @@ def main() -> None:
     model = load_model(chosen.model)  # for what it is; each run takes one of its own
     if model.architecture.causal:
         raise ModelError(f"{model.name} is a decoder: a classifier goes on an encoder, such as BERT")
-    runs = plan_runs(model.depth, **{name: getattr(chosen, name) for name in RUNS})
+    runs = plan_sweep(model.depth, **{name: getattr(chosen, name) for name in RUNS}).runs
     settings = settings_of(chosen, "tasks", "output", *RUNS)
     begun = target.with_name(f"{target.name}.begun")  # what stands at the target itself is whole
     scores, before = done_before(begun if begun.exists() else target, settings)
@@ -113,7 +112,7 @@ def table(scores: Scores, runs: Sequence[Spec], model: Model, settings: Mapping[
     made = {"settings": json.dumps(settings), "provenance": provenance(weights=settings["weights"])}
     return xr.Dataset(
         {"score": (("task", "run"), values, said)},
-        coords={"task": names, **run_columns(runs, model.depth)},
+        coords={"task": names, **SweepPlan.build(runs, model.depth).columns},
         attrs={"layerscope_version": __version__, **facts, **made},
     )
 

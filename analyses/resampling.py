@@ -9,16 +9,16 @@ import zlib
 import numpy as np
 import xarray as xr
 
-from layerscope.evaluation.bootstrap import drawn, interval
 from layerscope.evaluation.bootstrap import resampled_scores
+from layerscope.measures.kernels.bootstrap import bootstrap_weights, percentiles
 
 DRAWS = 1000
 RUN = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]  # identify a run
 
 
 def weights(name: str, count: int) -> np.ndarray:
-    """Return the weights of `count` examples: ``[1 + draw, example]``, with different draws for each name."""
-    return np.vstack([np.full(count, 1 / count), drawn(count, DRAWS, seed=zlib.crc32(name.encode()))])
+    """Return how much each of `count` examples weighs: ``[1 + draw, example]``, a draw of its own for each name."""
+    return np.vstack([np.full(count, 1.0), bootstrap_weights(count, DRAWS, seed=zlib.crc32(name.encode()))]) / count
 
 
 def task_scores(sweep: xr.Dataset, task: str) -> dict[str, np.ndarray]:
@@ -85,7 +85,7 @@ def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
 
 def ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % interval of each number, from its draws."""
-    return interval(np.asarray(values, dtype=np.float64)[1:])
+    return percentiles(np.asarray(values, dtype=np.float64)[1:])
 
 
 def one_number(values: np.ndarray) -> tuple[float, float, float]:

@@ -26,8 +26,8 @@ import numpy as np
 
 from layerscope.evaluation.example_scores import score_examples
 from layerscope.evaluation.load_task import load_task
-from layerscope.evaluation.prompt_batches import plan
-from layerscope.evaluation.sweep_plan import plan_runs
+from layerscope.evaluation.prompt_batches import plan_prompt_batches
+from layerscope.evaluation.sweep_plan import plan_sweep
 from layerscope.evaluation.task_scoring import score_task
 from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.execution.scheduled import scheduled
@@ -78,7 +78,7 @@ def spent(job: Callable[[], object]) -> Spent:
 
 
 def distinct(model: Model, **options: Any) -> list[Schedule]:
-    return list(dict.fromkeys(run.schedule(model.depth) for run in plan_runs(model.depth, **options)))
+    return list(dict.fromkeys(plan_sweep(model.depth, **options).schedules))
 
 
 def against_alone(name: str, model: Model, exam: TokenizedTask, schedules: Sequence[Schedule]) -> None:
@@ -101,7 +101,7 @@ def against_alone(name: str, model: Model, exam: TokenizedTask, schedules: Seque
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         alone = spent(one_by_one)
         alone_calls = calls[0]
-    batches = len(list(plan(exam.prompts, BATCH_TOKENS)))
+    batches = len(list(plan_prompt_batches(exam.prompts, BATCH_TOKENS)))
     expected = sum(new_block_calls(schedules)) * batches
     assert tree_calls == expected, (tree_calls, expected)
     assert np.array_equal(losses["tree"], losses["alone"]), "the results differ"

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 from layerscope.cli import app
-from layerscope.evaluation.sweep_plan import plan_runs
+from layerscope.evaluation.sweep_plan import plan_sweep
 from tests.cli.test_commands import run
 from tests.evaluation.test_local_tasks import arc_here
 from tests.families import tiny_module
@@ -166,7 +166,7 @@ def check_and_run(words: list[str], place: Path) -> None:
     given = command.make_context(name, list(arguments)).params  # the values that are made small are sound as well
     if name == "sweep":
         asked = {option: given[option] for option in ("variants", "schedule", "starts", "seeds", "loops")}
-        plan_runs(DEPTHS.get(given["model"], 32), **asked)
+        plan_sweep(DEPTHS.get(given["model"], 32), **asked)
     run(name, *thinned(arguments), *SMALLER.get(kind, SMALLER.get(name, [])), cwd=place)
 
 

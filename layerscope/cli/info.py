@@ -32,7 +32,7 @@ def info(
 
 
 def _facts(file: Path) -> dict[str, Any]:
-    from layerscope.evaluation.journal import is_journal, journal_path
+    from layerscope.evaluation.journal_file import is_journal, journal_path
     from layerscope.result_kinds import KINDS
     from layerscope.results import kind_of
 
@@ -70,7 +70,7 @@ def _listed(value: Any) -> Any:
 
 
 def _journal(path: Path) -> dict[str, Any]:
-    from layerscope.evaluation.journal import read_journal
+    from layerscope.evaluation.journal_file import read_journal
 
     journal = read_journal(path)
     return {

@@ -19,21 +19,22 @@ def sweep(
     ] = None,
     schedule: Annotated[list[str] | None, typer.Option(help="One more schedule; may be given several times.")] = None,
     starts: Annotated[str, typer.Option(help="Starts N: all legal ones, or 8,12.")] = "all",
-    seeds: Annotated[int, typer.Option(help="How many shuffles of random.")] = 10,
+    seeds: Annotated[int, typer.Option(help="Number of shuffles of random.")] = 10,
     loops: Annotated[str, typer.Option(help="Loops of looped_parallel: 3, or 1-28.")] = "3",
-    limit: Annotated[int | None, typer.Option(help="Take only the first so many examples of each task.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of examples of each task.")] = None,
     include_path: Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")] = None,
     output: Annotated[Path | None, typer.Option(help="The sweep file (cache/MODEL--TASKS-sweep.nc).")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted sweep.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates over examples, for 95 % intervals; 0 for none.")] = 1000,
     latency: Annotated[bool, typer.Option("--latency", help="Also time full, skip and parallel runs alone.")] = False,
-    latency_tokens: Annotated[int, typer.Option(help="Tokens read at once when timed; 1: as in writing.")] = 64,
+    latency_tokens: Annotated[int, typer.Option(help="Tokens of the timed sequence; 1: as in generation.")] = 64,
     chance: Annotated[
-        list[str] | None, typer.Option(help="TASK=SCORE of guessing, where the data do not tell; may be repeated.")
+        list[str] | None,
+        typer.Option(help="TASK=ACCURACY of guessing, where the data do not give it; may be repeated."),
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    batch_tokens: Annotated[int, typer.Option(help="Maximum tokens of a batch, padding included.")] = 2048,
+    seed: Annotated[int, typer.Option(help="Random seed of the bootstrap.")] = 0,
     dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
@@ -43,34 +44,16 @@ def sweep(
 
     Example: layerscope sweep EleutherAI/pythia-70m --task builtin:cloze
     """
+    arguments = locals()
+    import layerscope
     from layerscope.cli.numbers import scores_by_name
     from layerscope.cli.result_warnings import print_warnings
     from layerscope.cli.target import default_file
-    from layerscope.evaluation.sweep import sweep as run
 
     target = output or default_file(model, f"{'-'.join(name.split(':')[-1] for name in task)}-sweep.nc")
     done = resume and target.exists()
-    result = run(
-        model,
-        task,
-        variants=variants,
-        schedule=schedule or [],
-        starts=starts,
-        seeds=seeds,
-        loops=loops,
-        limit=limit,
-        include_path=include_path,
-        output=target,
-        resume=resume,
-        overwrite=overwrite,
-        bootstrap=bootstrap,
-        latency=latency,
-        latency_tokens=latency_tokens,
-        chance=scores_by_name(chance or []),
-        batch_tokens=batch_tokens,
-        seed=seed,
-        dtype=dtype,
-        device=device,
+    result = layerscope.sweep(
+        **arguments | {"output": target, "schedule": schedule or [], "chance": scores_by_name(chance or [])}
     )
     print_warnings(result)
     lines = [f"{target}: complete already, nothing to do"] if done else [*_summary(result), str(target)]
@@ -79,7 +62,7 @@ def sweep(
 
 
 def _summary(result: "xarray.Dataset") -> list[str]:
-    """Say for each task what the full model scores, and where drift goes with loss."""
+    """Return two lines per task: scores of the full model, and rank correlations of drift with loss."""
     lines = []
     for task in result.task.values:
         one = result.sel(task=task)

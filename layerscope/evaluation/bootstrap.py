@@ -1,6 +1,6 @@
-"""A sweep's scores with its examples drawn again: a sweep Dataset and weights in, arrays out.
+"""Resample a sweep: scores under bootstrap weights of its examples, and rank correlations over resampled runs.
 
-Knows the Dataset, not files or models; the scores themselves are the matter of `layerscope.evaluation.task_scores`.
+`layerscope.evaluation.task_scores` has the formulas of the scores. This module knows Datasets, not files or models.
 """
 
 import numpy as np
@@ -9,14 +9,15 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from layerscope.evaluation import task_scores
+from layerscope.measures.kernels.bootstrap import percentiles
 
-__all__ = ["correlation", "drawn", "example_values", "interval", "rank_correlation", "resampled_scores"]
+__all__ = ["correlation", "example_values", "rank_correlation", "resampled_scores"]
 
 
 def example_values(
     sweep: xr.Dataset, task: str
 ) -> tuple[Float[np.ndarray, "run example"], Float[np.ndarray, "run example"]]:
-    """Return the loss of each example of a task, and whether it was right.
+    """Return the loss of each example of a task, and whether its answer is right.
 
     Examples
     --------
@@ -33,10 +34,10 @@ def example_values(
 def resampled_scores(
     sweep: xr.Dataset, task: str, weights: Float[np.ndarray, "draw example"]
 ) -> dict[str, Float[np.ndarray, "draw run"]]:
-    """Compute the scores of all runs on one task under each draw's weights of its examples.
+    """Compute the scores of all runs on one task, for each row of weights over its examples.
 
-    ``accuracy_norm`` is NaN: a sweep does not hold it example by example. So is ``normalized`` in a draw in which the full
-    model is no better than guessing, or where the sweep does not know what guessing gives.
+    ``accuracy_norm`` is NaN, because a sweep does not store it for each example. ``normalized`` is NaN in a draw in which the
+    full model is no better than guessing, and in a sweep without the accuracy of guessing.
     """
     loss, right = example_values(sweep, task)
     tokens = _of_examples(sweep, "target_tokens", task, loss.shape[1])
@@ -48,47 +49,20 @@ def resampled_scores(
     }
     chance = float(sweep["chance"].sel(task=task)) if "chance" in sweep else float("nan")
     if "kind" not in sweep or str(sweep["kind"].sel(task=task).values) not in task_scores.PER_TOKEN:
-        return task_scores.scores(example, weights, chance)
+        return task_scores.mean_scores(example, weights, chance)
     byte_counts = _of_examples(sweep, "target_bytes", task, loss.shape[1])
-    return task_scores.scores(example, weights, chance, tokens, byte_counts)
+    return task_scores.mean_scores(example, weights, chance, tokens, byte_counts)
 
 
 def _of_examples(sweep: xr.Dataset, name: str, task: str, count: int) -> Float[np.ndarray, " example"]:
     return np.asarray(sweep[name].sel(task=task).values[:count])
 
 
-def drawn(examples: int, replicates: int, seed: int) -> Float[np.ndarray, "replicate example"]:
-    """Draw the weights of bootstrap replicates over examples: how often each is drawn, over their number.
-
-    All runs and tasks of a sweep that have the same examples share the draw, so that what differs between runs is paired.
-
-    Examples
-    --------
-    >>> drawn(4, 2, seed=0).sum(axis=1)
-    array([1., 1.])
-    """
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(examples, np.full(examples, 1 / examples), size=replicates) / examples
-
-
-def interval(replicates: Float[np.ndarray, "replicate *rest"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95 % percentile interval; NaN where no replicate has a value.
-
-    Examples
-    --------
-    >>> low, high = interval(np.arange(101.0)[:, None])
-    >>> low, high
-    (array([2.5]), array([97.5]))
-    """
-    usable = ~np.isnan(replicates).all(axis=0)
-    low, high = np.full((2, *replicates.shape[1:]), np.nan)
-    if usable.any():
-        low[usable], high[usable] = np.nanpercentile(replicates[:, usable], [2.5, 97.5], axis=0)
-    return low, high
-
-
 def correlation(one: Float[np.ndarray, " run"], other: Float[np.ndarray, " run"]) -> float:
-    """Return Spearman's rank correlation (ties share the mean rank); NaN where either is constant, or of fewer than 3.
+    """Return Spearman's rank correlation, ties at their mean rank; NaN for fewer than 3 values or a constant series.
+
+    `scipy.stats.spearmanr` gives the same to rounding, but warns on constant series and takes many times as long, a thousand
+    times for each interval.
 
     Examples
     --------
@@ -99,9 +73,9 @@ def correlation(one: Float[np.ndarray, " run"], other: Float[np.ndarray, " run"]
     if usable.sum() < 3:
         return float("nan")
     ranks = [rankdata(values[usable]) for values in (one, other)]
-    centred = [rank - rank.mean() for rank in ranks]
-    scale = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-    return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else float("nan")
+    centered = [rank - rank.mean() for rank in ranks]
+    scale = np.sqrt((centered[0] ** 2).sum() * (centered[1] ** 2).sum())
+    return float((centered[0] * centered[1]).sum() / scale) if scale > 0 else float("nan")
 
 
 def rank_correlation(
@@ -119,6 +93,6 @@ def rank_correlation(
         return value, float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     chosen = generator.integers(len(drift), size=(replicates, len(drift)))
-    found = np.array([correlation(drift[draw], loss[draw]) for draw in chosen])
-    low, high = interval(found[:, None])
+    correlations = np.array([correlation(drift[draw], loss[draw]) for draw in chosen])
+    low, high = percentiles(correlations[:, None])
     return value, float(low[0]), float(high[0])

@@ -1,4 +1,4 @@
-"""What a run of a task gives: the log-likelihoods of its continuations, or the task's own metrics."""
+"""The result of running a task: the log-likelihoods of its continuations, or the task's own metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ __all__ = ["ContinuationScores", "TaskMetrics"]
 
 @dataclass
 class ContinuationScores:
-    """What a model under one schedule thinks of all continuations, filled in batch by batch.
+    """Log-likelihood of every continuation under one schedule, filled in batch by batch.
 
     Attributes
     ----------
     log_likelihood, greedy
-        See `layerscope.evaluation.scoring.PromptScores`, for all prompts of an exam.
+        As in `layerscope.evaluation.scoring.PromptScores`, for all prompts of a task.
     """
 
     log_likelihood: Float[np.ndarray, "prompt continuation"]
@@ -26,32 +26,32 @@ class ContinuationScores:
 
     @classmethod
     def empty(cls, prompts: Sequence[Prompt]) -> "ContinuationScores":
-        """Make room for the answers to all prompts."""
+        """Return scores to fill in, NaN for every continuation."""
         shape = (len(prompts), max((len(prompt.continuations) for prompt in prompts), default=0))
         return cls(np.full(shape, np.nan), np.zeros(shape, bool))
 
-    def take(
+    def fill(
         self,
         prompts: Sequence[int],
         log_likelihood: Float[np.ndarray, "batch continuation"],
         greedy: Bool[np.ndarray, "batch continuation"],
     ) -> None:
-        """Fill in the answers to some prompts."""
-        choices = log_likelihood.shape[1]
-        self.log_likelihood[list(prompts), :choices] = log_likelihood
-        self.greedy[list(prompts), :choices] = greedy
+        """Fill in the scores of some prompts."""
+        continuations = log_likelihood.shape[1]
+        self.log_likelihood[list(prompts), :continuations] = log_likelihood
+        self.greedy[list(prompts), :continuations] = greedy
 
 
 @dataclass(frozen=True)
 class TaskMetrics:
-    """What a task's own metrics say of a model's answers.
+    """Metrics that a task defines itself.
 
     Attributes
     ----------
     metrics
-        Over all examples, by their own names.
+        Value over all examples of each metric, by its own name.
     accuracy
-        The main one, example by example.
+        Main metric of each example.
     """
 
     metrics: dict[str, float]

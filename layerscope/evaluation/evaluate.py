@@ -1,4 +1,4 @@
-"""One model, one schedule, one task: its scores."""
+"""Evaluate: the scores of one model on one task under one schedule."""
 
 import json
 import os
@@ -48,11 +48,11 @@ def evaluate(
     schedule
         A SPEC, or stages of block numbers.
     limit
-        Take the first so many examples.
+        Maximum number of examples.
     include_path
-        A folder of task definitions for lm-eval.
+        Folder of task definitions for lm-eval.
     batch_tokens
-        Tokens of a batch, padding included.
+        Maximum number of tokens in a batch, padding included.
     dtype, device
         How to load a model that is given by name.
 
@@ -60,21 +60,21 @@ def evaluate(
     -------
     dict
         ``model``, ``task``, ``schedule`` (canonical SPEC), ``examples`` (how many), ``metrics`` and ``provenance``. Metrics:
-        ``loss``, the mean over examples of nats a token of the right choice; ``perplexity``, exp of the mean over examples of its
-        summed nats; ``accuracy``. With several choices, and for whole texts, ``perplexity`` is that of a token: exp of all nats
-        over all tokens. These also have ``byte_perplexity`` and ``bits_per_byte``, and choices ``accuracy_norm``, likelihoods
-        taken a byte. For an lm-eval task also every metric of lm-eval, under its own name.
+        ``loss``, the mean over examples of nats per token of the right choice; ``perplexity``, exp of the mean over examples of
+        its summed nats; ``accuracy``. With several choices, and for full texts, ``perplexity`` is per token: exp of all nats over
+        all tokens. These tasks also have ``byte_perplexity`` and ``bits_per_byte``; tasks with choices have ``accuracy_norm``,
+        from likelihoods per byte. An lm-eval task also has every metric of lm-eval, under its own name.
 
     Raises
     ------
     UsageError
-        An unknown task, a malformed schedule.
+        The task is unknown, or the schedule is malformed.
     ModelError
-        An encoder, or a model without a vocabulary head.
+        The model is an encoder or has no vocabulary head.
     ScheduleError
         The schedule is not valid for a model of this depth.
     CaptureError
-        Scores that are not finite.
+        A score is not finite.
     """
     at_least(1, batch_tokens=batch_tokens)
     check_names([task], include_path)
@@ -82,33 +82,33 @@ def evaluate(
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
     stages = spec.schedule(model.depth)
-    exam = load_task(task, model, limit, include_path)
+    tokenized = load_task(task, model, limit, include_path)
     return {
         "model": model.name,
-        "task": exam.name,
+        "task": tokenized.name,
         "schedule": str(spec),
-        "examples": len(exam.items),
-        "metrics": _metrics(model, exam, stages, batch_tokens),
+        "examples": len(tokenized.items),
+        "metrics": _metrics(model, tokenized, stages, batch_tokens),
         "provenance": json.loads(
             provenance(weights=model.fingerprint(), schedule_blocks=str(stages), **versions([task]))
         ),
     }
 
 
-def _metrics(model: Model, exam: TokenizedTask, schedule: Schedule, batch_tokens: int) -> dict[str, float]:
-    if isinstance(exam, GenerationTask):
-        with progress("writing", total=len(exam.items), unit="answers") as advance:
-            grades = exam.run(model, schedule, advance)
-        metrics = {"accuracy": float(grades.accuracy.mean())}
+def _metrics(model: Model, task: TokenizedTask, schedule: Schedule, batch_tokens: int) -> dict[str, float]:
+    if isinstance(task, GenerationTask):
+        with progress("generating", total=len(task.items), unit="answers") as advance:
+            own = task.run(model, schedule, advance)
+        metrics = {"accuracy": float(own.accuracy.mean())}
     else:
-        answers = score_task(model, exam, [schedule], batch_tokens)[0]
-        judgement, grades = score_examples(exam, answers), exam.grade(answers)
-        sizes = [None if size is None else size.mean() for size in exam.sizes]
+        scores = score_task(model, task, [schedule], batch_tokens)[0]
+        examples, own = score_examples(task, scores), task.grade(scores)
+        sizes = [None if size is None else size.mean() for size in task.sizes]
         metrics = {
-            "loss": float(judgement.loss.mean()),
-            **{name: float(value) for name, value in perplexities(judgement.nats.mean(), *sizes).items()},
-            "accuracy": float(judgement.accuracy.mean()),
-            "accuracy_norm": float(judgement.accuracy_norm.mean()),
+            "loss": float(examples.loss.mean()),
+            **{name: float(value) for name, value in perplexities(examples.nats.mean(), *sizes).items()},
+            "accuracy": float(examples.accuracy.mean()),
+            "accuracy_norm": float(examples.accuracy_norm.mean()),
         }
-    # What a task has not (nothing to choose from, no right answer known) is left out; its own metrics have the last word.
-    return {name: value for name, value in (metrics | grades.metrics).items() if np.isfinite(value)}
+    # A metric that the task does not define is NaN and left out. The task's own metrics take precedence.
+    return {name: value for name, value in (metrics | own.metrics).items() if np.isfinite(value)}

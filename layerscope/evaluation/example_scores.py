@@ -1,4 +1,4 @@
-"""The scores of each example of a task, from the log-likelihoods of its continuations."""
+"""Score each example of a task from the log-likelihoods of its continuations."""
 
 from dataclasses import dataclass, field
 
@@ -13,18 +13,18 @@ __all__ = ["ExampleScores", "score_examples"]
 
 @dataclass(frozen=True)
 class ExampleScores:
-    """What the answers are worth, example by example.
+    """Scores of each example.
 
     Attributes
     ----------
     loss
-        Nats a token of the right choice; NaN where none is known.
+        Nats per token of the right choice; NaN if none is known.
     nats
-        Nats of the right choice, its tokens summed.
+        Nats of the right choice, summed over its tokens.
     accuracy
-        1 where the right choice is the likeliest, or, without others, every token of it the model's own first.
+        1 if the right choice is the likeliest; with a single choice, if each of its tokens is the model's first choice.
     accuracy_norm
-        The same with likelihoods a byte; NaN where there is nothing to choose from.
+        The same with likelihoods per byte; NaN with a single choice.
     """
 
     loss: Float[np.ndarray, " example"]
@@ -33,21 +33,21 @@ class ExampleScores:
     accuracy_norm: Float[np.ndarray, " example"] = field(repr=False)
 
 
-def score_examples(exam: TokenizedTask, answers: ContinuationScores) -> ExampleScores:
-    """Judge the answers to an exam."""
-    nats, right, right_norm = [], [], []
-    for question in exam.items:
-        places = exam.right(question)
-        nats.append(-sum(answers.log_likelihood[place] for place in places) if places else np.nan)
-        right_norm.append(np.nan)
-        if exam.kind == "choice" and question.gold is not None:
-            likelihood = answers.log_likelihood[tuple(np.array(question.choices).T)]
-            right.append(float(likelihood.argmax() == question.gold))
-            right_norm[-1] = float((likelihood / np.array(question.byte_lengths)).argmax() == question.gold)
-        elif exam.kind == "continuation":
-            right.append(float(answers.greedy[places[0]]))
+def score_examples(task: TokenizedTask, scores: ContinuationScores) -> ExampleScores:
+    """Return the scores of each example of a task."""
+    nats, accuracy, accuracy_norm = [], [], []
+    for item in task.items:
+        right = task.right(item)
+        nats.append(-sum(scores.log_likelihood[index] for index in right) if right else np.nan)
+        accuracy_norm.append(np.nan)
+        if task.kind == "choice" and item.gold is not None:
+            likelihood = scores.log_likelihood[tuple(np.array(item.choices).T)]
+            accuracy.append(float(likelihood.argmax() == item.gold))
+            accuracy_norm[-1] = float((likelihood / np.array(item.byte_lengths)).argmax() == item.gold)
+        elif task.kind == "continuation":
+            accuracy.append(float(scores.greedy[right[0]]))
         else:
-            right.append(np.nan)
+            accuracy.append(np.nan)
     total = np.array(nats, np.float64)
-    accuracy = exam.grade(answers).accuracy if exam.graded else np.array(right, np.float64)
-    return ExampleScores(total / exam.target_tokens, total, accuracy, np.array(right_norm, np.float64))
+    final = task.grade(scores).accuracy if task.graded else np.array(accuracy, np.float64)
+    return ExampleScores(total / task.target_tokens, total, final, np.array(accuracy_norm, np.float64))

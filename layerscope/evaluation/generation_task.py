@@ -1,7 +1,4 @@
-"""Exams whose answers a model writes: tasks of generated text.
-
-Knows what such an exam is to the rest of the evaluation; how one is set and graded is the matter of whoever makes it.
-"""
+"""Tasks whose answers the model generates."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,20 +17,20 @@ __all__ = ["GenerationTask"]
 
 @dataclass(frozen=True)
 class GenerationTask(TokenizedTask, ABC):
-    """An exam without prompts to be scored: the model runs under one schedule after another and writes.
+    """A task without prompts to score: the model generates its answers, under one schedule at a time.
 
     Attributes
     ----------
-    asked
-        What the model is asked, with the terms of its answer, for the digest.
+    requests
+        Text and generation options of each request, for the digest.
     """
 
-    asked: tuple[str, ...]
+    requests: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        """A hash of what is asked."""
-        return content_digest(self.asked, self.items)
+        """Hash of the requests and items."""
+        return content_digest(self.requests, self.items)
 
     @property
     def target_tokens(self) -> Float[np.ndarray, " example"]:
@@ -42,6 +39,6 @@ class GenerationTask(TokenizedTask, ABC):
 
     @abstractmethod
     def run(
-        self, model: Model, schedule: Schedule, written: Callable[[int], None] = lambda answers: None
+        self, model: Model, schedule: Schedule, generated: Callable[[int], None] = lambda answers: None
     ) -> TaskMetrics:
-        """Let a model write its answers under a schedule, and grade them; `written` is called with how many more are done."""
+        """Generate the answers under a schedule and grade them; `generated` is called with the number of new answers."""

@@ -1,7 +1,7 @@
-"""How long a token takes under each schedule, measured alone.
+"""Wall time per token under each schedule, measured alone.
 
-A parallel stage is one sequential step on hardware with room for all its blocks at once. It is timed both ways: its blocks one
-after another, and as one batched call over their stacked weights.
+Hardware with room for all blocks of a parallel stage runs it as one step. It is therefore timed in two ways: block after block,
+and as one batched call over stacked weights.
 """
 
 import random
@@ -13,38 +13,44 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from layerscope.evaluation.sweep_plan import SweepPlan
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.contexts import eval_mode, no_grad
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["seconds_per_token"]
+__all__ = ["latency_columns", "seconds_per_token"]
+
+_TIMED = ("identity", "skip", "parallel", "looped_parallel")
+_STACKED = {
+    "long_name": "1 where one batched call a stage was the faster way, 0 where block after block; -1 not measured"
+}
 
 
 def seconds_per_token(
     model: Model, schedules: Sequence[Schedule], *, tokens: int = 64, rounds: int = 5
 ) -> Float[np.ndarray, "schedule 2"]:
-    """Measure the wall time a token of one sequence takes under each schedule, vocabulary head left out.
+    """Measure the wall time per token of one sequence under each schedule, without the vocabulary head.
 
-    The schedules take turns, in another order each round, and the fastest of their rounds counts: whatever else the machine does
-    can only slow one down.
+    The schedules take turns in a new order each round. The fastest round counts, because other load on the machine can only slow
+    a run down.
 
     Parameters
     ----------
     model
-        The model.
+        Model to time.
     schedules
-        What to time.
+        Schedules to time.
     tokens
-        Length of the sequence, read at once.
+        Length of the sequence.
     rounds
-        How often each is timed, after one run to warm up.
+        Number of timed runs of each schedule, after one warm-up run.
 
     Returns
     -------
     ndarray
-        Seconds a token: block after block, and with the blocks of a stage as one batched call (see `layerscope.scheduled`); there
-        NaN for schedules without a parallel stage.
+        Seconds per token: block after block, and with the blocks of a stage as one batched call (see `layerscope.scheduled`). The
+        second is NaN for schedules without a parallel stage.
     """
     ids = torch.arange(tokens).remainder(model.config.vocab_size)[None]
     inputs = model.inputs(ids, torch.ones_like(ids))
@@ -54,26 +60,41 @@ def seconds_per_token(
         for stacked in (False, True)
         if not stacked or any(len(stage) > 1 for stage in schedule)
     ]
-    found = np.full((rounds + 1, len(schedules), 2), np.nan)
+    seconds = np.full((rounds + 1, len(schedules), 2), np.nan)
     with eval_mode(model.module), no_grad():
         for turn in range(rounds + 1):
             for number, stacked in random.Random(turn).sample(ways, len(ways)):
-                found[turn, number, int(stacked)] = _seconds(model, schedules[number], inputs, stacked)
-    return np.asarray(found[1:].min(axis=0) / tokens)
+                seconds[turn, number, int(stacked)] = _seconds(model, schedules[number], inputs, stacked)
+    return np.asarray(seconds[1:].min(axis=0) / tokens)
 
 
 def _seconds(model: Model, schedule: Schedule, inputs: dict[str, Any], stacked: bool) -> float:
     with scheduled(model, schedule, stacked=stacked):
         if stacked:
-            model.trunk(**inputs)  # which stacks the weights, once for all that comes after
-        _settle(model.device)
+            model.trunk(**inputs)  # stacks the weights, once
+        _synchronize(model.device)
         started = time.perf_counter()
         model.trunk(**inputs)
-        _settle(model.device)
+        _synchronize(model.device)
         return time.perf_counter() - started
 
 
-def _settle(device: torch.device) -> None:
-    """Wait for an accelerator that works on while the program goes on."""
+def _synchronize(device: torch.device) -> None:
+    """Wait until an accelerator has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def latency_columns(model: Model, plan: SweepPlan, tokens: int) -> dict[str, Any]:
+    """Return the variables of a sweep file on latency: the full model, skip and parallel runs, each timed alone.
+
+    A parallel stage counts in the faster of its two ways; see `seconds_per_token`.
+    """
+    runs = plan.runs
+    chosen = [number for number, run in enumerate(runs) if run.variant in _TIMED]
+    seconds, stacked = np.full(len(runs), np.nan), np.full(len(runs), -1)
+    ways = seconds_per_token(model, [plan.schedules[number] for number in chosen], tokens=tokens)
+    seconds[chosen], stacked[chosen] = np.nanmin(ways, axis=1), np.nanargmin(ways, axis=1)
+    long_name = f"wall time a token of one sequence of {tokens} alone, vocabulary head left out"
+    attributes = {"long_name": long_name, "units": "s", "tokens": tokens}
+    return {"seconds_per_token": ("run", seconds, attributes), "stacked": ("run", stacked, _STACKED)}

@@ -1,8 +1,8 @@
-"""Prompts laid out for one run of a model: which ids, which places are scored, which tokens drift is measured on.
+"""Build batches of prompts: the token ids to run, the positions to score, and the tokens to measure drift on.
 
-Prompts with one continuation are whole sequences. Where prompts have several, their contexts are run once as stems, and what
-follows branches off; where the model computes a longer text differently, each continuation is a sequence of its own. In all
-cases the streams are seen as one long line of places. Knows no model.
+A prompt with one continuation is a whole sequence. The context of a prompt with several continuations runs once as a prefix, and
+the continuations branch off. If the model computes a longer text differently, each continuation is a separate sequence. In all
+cases the streams are numbered as one long line of places. This module imports no model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,46 +17,44 @@ from layerscope.evaluation.prompts import Prompt
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 from layerscope.texts.batches import pad_batch, plan_batches
 
-__all__ = ["PromptBatch", "build_batch", "plan"]
+__all__ = ["PromptBatch", "build_batch", "plan_prompt_batches"]
 
 Padded = tuple[Int64[torch.Tensor, "_ _"], Int64[torch.Tensor, "_ _"]]
-"""Ids and mask, line by position."""
+"""Ids and mask, ``[line, position]``."""
 
-_WORTH_A_CALL = (
-    128  # tokens: what a block call costs besides its tokens is some 40 of them, and fewer rows multiply slower
-)
+_MIN_SAVED_TOKENS = 128  # a block call costs about as much as 40 tokens, and fewer rows multiply more slowly
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """One batch of prompts.
+    """One batch of prompts, ready to run.
 
     Attributes
     ----------
     prompts
-        The number of each prompt in it.
+        Number of each prompt.
     texts
-        The sequences, or the contexts that others branch off; more than one where they must not share a batch.
+        Sequences, or contexts from which continuations branch off; several when they must not share a batch.
     branches
-        Ids and mask of what branches off; None without.
-    stem_of
-        Which context each branch goes on from.
+        Ids and mask of the continuations that branch off; None without.
+    prefix_of
+        Context of each branch.
     places
-        Where the stream stands that predicts each scored token, in the long line of places.
+        Place of the stream that predicts each scored token.
     targets
-        The tokens to be predicted.
+        Tokens to predict.
     prompt, continuation
-        Of which prompt (its number in `prompts`) and which of its continuations each scored token is part.
+        Prompt (its index in `prompts`) and continuation to which each scored token belongs.
     seen
-        The places of the tokens on which drift is measured: each prompt's context and right continuation, position 0 left out.
+        Places of the tokens to measure drift on: context and right continuation of each prompt, without position 0.
     seen_prompt
-        Of which prompt each of them is.
+        Prompt of each of these tokens.
     """
 
     prompts: tuple[int, ...]
     texts: tuple[Padded, ...]
     branches: Padded | None
-    stem_of: Int64[torch.Tensor, " branch"]
+    prefix_of: Int64[torch.Tensor, " branch"]
     places: Int64[torch.Tensor, " target"]
     targets: Int64[torch.Tensor, " target"]
     prompt: Int64[torch.Tensor, " target"]
@@ -65,44 +63,44 @@ class PromptBatch:
     seen_prompt: Int64[torch.Tensor, " seen"]
 
 
-def plan(
+def plan_prompt_batches(
     prompts: Sequence[Prompt], batch_tokens: int, dependence: LengthDependence = INDEPENDENT
 ) -> Iterator[tuple[int, ...]]:
-    """Put prompts of one kind (whole sequences, or stems with branches) and like length into batches under a budget.
+    """Yield batches of prompts of one kind (sequences, or prefixes with branches) and similar length, within a token budget.
 
-    Every schedule runs every batch, so whole sequences are parted further where that spares more padding than it costs.
-    Only prompts that may share a batch by `dependence` do. A prompt whose context cannot be shared is a batch by itself.
+    Every schedule runs every batch, so whole sequences are split further where that saves more padding than a call costs. Prompts
+    share a batch only if `dependence` allows it. A prompt whose context cannot be shared is a batch of one.
     """
     kinds = [_kind(prompt, dependence) for prompt in prompts]
-    for kind in ("whole", "forked"):
+    for kind in ("whole", "branched"):
         numbers = np.array([number for number, its in enumerate(kinds) if its == kind], np.int64)
         lengths = np.array([prompts[number].tokens for number in numbers], np.int64)
         longest = np.array([prompts[number].longest for number in numbers], np.int64)
         for batch in plan_batches(lengths, batch_tokens, groups=dependence.groups(longest)):
-            for part in [batch] if kind == "forked" else _parted(batch, lengths):
+            for part in [batch] if kind == "branched" else _split(batch, lengths):
                 yield tuple(numbers[part].tolist())
-    yield from ((number,) for number, kind in enumerate(kinds) if kind == "apart")
+    yield from ((number,) for number, kind in enumerate(kinds) if kind == "separate")
 
 
-def _kind(prompt: Prompt, dependence: LengthDependence) -> Literal["whole", "forked", "apart"]:
+def _kind(prompt: Prompt, dependence: LengthDependence) -> Literal["whole", "branched", "separate"]:
     if len(prompt.continuations) == 1:
         return "whole"
     shared = not dependence.alone and dependence.steady(len(prompt.context), prompt.longest)
-    return "forked" if shared else "apart"
+    return "branched" if shared else "separate"
 
 
-def _parted(
+def _split(
     batch: Int[np.ndarray, " batch"], lengths: Int[np.ndarray, " sequence"]
 ) -> Iterator[Int[np.ndarray, " part"]]:
-    """Cut a batch, longest first, where that spares most padding, as often as it is worth another call of each block."""
+    """Split a batch, longest first, where it saves most padding, while the saving exceeds the cost of another call."""
     longest = lengths[batch[0]]
-    spared = (longest - lengths[batch]) * np.arange(len(batch), 0, -1)
-    cut = int(spared.argmax())
-    if spared[cut] < _WORTH_A_CALL:
+    saved = (longest - lengths[batch]) * np.arange(len(batch), 0, -1)
+    cut = int(saved.argmax())
+    if saved[cut] < _MIN_SAVED_TOKENS:
         yield batch
     else:
-        yield from _parted(batch[:cut], lengths)
-        yield from _parted(batch[cut:], lengths)
+        yield from _split(batch[:cut], lengths)
+        yield from _split(batch[cut:], lengths)
 
 
 def build_batch(
@@ -112,28 +110,32 @@ def build_batch(
     pad_id: int,
     dependence: LengthDependence = INDEPENDENT,
 ) -> PromptBatch:
-    """Lay out the prompts of one batch.
+    """Return one batch of prompts, ready to run.
 
     Parameters
     ----------
     prompts, gold
-        All prompts, and which continuation of each is right.
+        All prompts, and the index of each right continuation.
     batch
-        The numbers of those to lay out, as `plan` groups them.
+        Numbers of the prompts in the batch, as `plan_prompt_batches` yields them.
     pad_id
-        Fills padded places.
+        Token id of padding.
     dependence
-        That of `plan`.
+        As in `plan_prompt_batches`.
 
     Examples
     --------
-    >>> layout = build_batch([Prompt((5, 6), ((7, 8),)), Prompt((5,), ((9,),))], [0, 0], (0, 1), pad_id=0)
-    >>> layout.texts[0][0].tolist(), layout.places.tolist(), layout.targets.tolist(), layout.seen.tolist()
+    >>> batch = build_batch([Prompt((5, 6), ((7, 8),)), Prompt((5,), ((9,),))], [0, 0], (0, 1), pad_id=0)
+    >>> batch.texts[0][0].tolist(), batch.places.tolist(), batch.targets.tolist(), batch.seen.tolist()
     ([[5, 6, 7], [5, 0, 0]], [1, 2, 3], [7, 8, 9], [1, 2])
     """
-    chosen, right = [prompts[number] for number in batch], [gold[number] for number in batch]
-    kind = _kind(chosen[0], dependence)
-    return _forked(batch, chosen, right, pad_id) if kind == "forked" else _whole(batch, chosen, right, pad_id, kind)
+    selected, right = [prompts[number] for number in batch], [gold[number] for number in batch]
+    kind = _kind(selected[0], dependence)
+    return (
+        _branched(batch, selected, right, pad_id)
+        if kind == "branched"
+        else _whole(batch, selected, right, pad_id, kind)
+    )
 
 
 def _whole(
@@ -141,7 +143,7 @@ def _whole(
     prompts: Sequence[Prompt],
     gold: Sequence[int],
     pad_id: int,
-    kind: Literal["whole", "apart"],
+    kind: Literal["whole", "separate"],
 ) -> PromptBatch:
     lines = [(line, number) for line, prompt in enumerate(prompts) for number in range(len(prompt.continuations))]
     sequences = [
@@ -163,14 +165,14 @@ def _whole(
     return PromptBatch(batch, texts, None, torch.zeros(0, dtype=torch.long), *_columns(scored, 4), *_columns(seen, 2))
 
 
-def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[int], pad_id: int) -> PromptBatch:
-    stems = pad_batch([np.array(prompt.context) for prompt in prompts], pad_id, "left")
-    width = stems[0].shape[1]
+def _branched(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[int], pad_id: int) -> PromptBatch:
+    prefixes = pad_batch([np.array(prompt.context) for prompt in prompts], pad_id, "left")
+    width = prefixes[0].shape[1]
     longer = [
         (line, number, continuation)
         for line, prompt in enumerate(prompts)
         for number, continuation in enumerate(prompt.continuations)
-        if len(continuation) > 1  # the only token of a shorter one is predicted by the stem
+        if len(continuation) > 1  # the prefix predicts the only token of a shorter one
     ]
     branches = pad_batch([np.array(c[:-1]) for *_, c in longer], pad_id, "right") if longer else None
     begins = {
@@ -188,8 +190,8 @@ def _forked(batch: tuple[int, ...], prompts: Sequence[Prompt], gold: Sequence[in
             scored += [(place, token, line, number) for place, token in zip(places, continuation, strict=True)]
             if number == gold[line]:
                 seen += [(place, line) for place in places[1:]]
-    stem_of = torch.tensor([line for line, *_ in longer], dtype=torch.long)
-    return PromptBatch(batch, (stems,), branches, stem_of, *_columns(scored, 4), *_columns(seen, 2))
+    prefix_of = torch.tensor([line for line, *_ in longer], dtype=torch.long)
+    return PromptBatch(batch, (prefixes,), branches, prefix_of, *_columns(scored, 4), *_columns(seen, 2))
 
 
 def _columns(rows: list[tuple[int, ...]], columns: int) -> tuple[torch.Tensor, ...]:

@@ -1,7 +1,7 @@
-"""Scoring many schedules on one batch of prompts, over their prefix tree.
+"""Score many schedules on one batch of prompts, over their prefix tree.
 
-The blocks of each distinct beginning run once, the vocabulary head only where a token is scored. Knows prompts and schedules;
-knows no task and no file.
+Each common beginning runs once, and the vocabulary head only where a token is scored. This module knows prompts and schedules,
+not tasks or files.
 """
 
 import time
@@ -33,14 +33,14 @@ Visit = Callable[[Node, Stream], None]
 
 @dataclass(frozen=True)
 class PromptScores:
-    """What a model thinks of the continuations of some prompts, in the order of the layout.
+    """Log-likelihoods of the continuations of a batch of prompts, in the order of the batch.
 
     Attributes
     ----------
     log_likelihood
         In nats, summed over the tokens of each continuation; NaN where a prompt has fewer.
     greedy
-        Whether every token of it is the one the model would have chosen.
+        Whether each of its tokens is the model's first choice.
     """
 
     log_likelihood: Float[np.ndarray, "prompt continuation"]
@@ -49,26 +49,26 @@ class PromptScores:
 
 def score_batch(
     model: Model,
-    layout: PromptBatch,
+    batch: PromptBatch,
     root: Node,
     finished: Callable[[int, PromptScores, float], None],
     visit: Visit = lambda node, stream: None,
 ) -> None:
-    """Run all schedules of a prefix tree on one batch.
+    """Score one batch under all schedules of a prefix tree.
 
     Parameters
     ----------
     model
         A decoder with a vocabulary head.
-    layout
-        The batch.
+    batch
+        Prompts to run.
     root
-        The tree; see `layerscope.schedules.tree.prefix_tree`.
+        Prefix tree; see `layerscope.schedules.tree.prefix_tree`.
     finished
-        Called as ``finished(schedule, scores, seconds)`` when a schedule of the tree has been run: its number, its scores,
-        and the seconds it took beyond those finished before it.
+        Called as ``finished(schedule, scores, seconds)`` after each schedule: its number, its scores, and the seconds since the
+        previous schedule finished.
     visit
-        Called with each node and its stream, ``[1, place, feature]``, as soon as it has been run.
+        Called with each node and its stream, ``[1, place, feature]``, once the node has run.
     """
     clock = time.perf_counter()
 
@@ -78,41 +78,41 @@ def score_batch(
         visit(node, stream)
         if not node.ends:
             return
-        scores = _scores(model, layout, stream)
+        scores = _scores(model, batch, stream)
         for schedule in node.ends:
             now = time.perf_counter()
             finished(schedule, scores, now - clock)
-            clock = time.perf_counter()  # what is done with the scores is not the schedule's time
+            clock = time.perf_counter()  # exclude the time of the callback
 
     with eval_mode(model.module), no_grad():
-        prepared = _prepared(model, layout)
+        prepared = _prepared(model, batch)
         run_tree(root, prepared.start, prepared.run_stage, at)
 
 
-def _prepared(model: Model, layout: PromptBatch) -> RecordedBatch:
-    if len(layout.texts) > 1:
-        return record_separately(model, layout.texts)
-    if layout.branches is not None:
-        return record_with_prefixes(model, layout.texts[0], layout.branches, layout.stem_of)
-    return record_batch(model, *layout.texts[0])
+def _prepared(model: Model, batch: PromptBatch) -> RecordedBatch:
+    if len(batch.texts) > 1:
+        return record_separately(model, batch.texts)
+    if batch.branches is not None:
+        return record_with_prefixes(model, batch.texts[0], batch.branches, batch.prefix_of)
+    return record_batch(model, *batch.texts[0])
 
 
-def _scores(model: Model, layout: PromptBatch, stream: Stream) -> PromptScores:
-    # Continuations of one context begin at the same place: its logits are computed once.
-    places, which = torch.unique(layout.places, return_inverse=True)
+def _scores(model: Model, batch: PromptBatch, stream: Stream) -> PromptScores:
+    # Continuations of one context start at the same place, whose logits are computed once.
+    places, which = torch.unique(batch.places, return_inverse=True)
     states = stream[0, places.to(stream.device)]
-    shape = (len(layout.prompts), int(layout.continuation.max()) + 1)
+    shape = (len(batch.prompts), int(batch.continuation.max()) + 1)
     total = torch.full(shape, torch.nan, dtype=torch.float64)
-    total[layout.prompt, layout.continuation] = 0.0
+    total[batch.prompt, batch.continuation] = 0.0
     greedy = torch.ones(shape, dtype=torch.bool)
     first = 0
     for part in logits(model, states):
         here = (which >= first) & (which < first + len(part))
-        row, target = (which[here] - first).to(part.device), layout.targets[here].to(part.device)
-        found = part.float().log_softmax(-1)
-        chosen = (found.argmax(-1)[row] == target).cpu()
-        where = (layout.prompt[here], layout.continuation[here])
-        total.index_put_(where, found[row, target].double().cpu(), accumulate=True)
-        greedy[where[0][~chosen], where[1][~chosen]] = False
+        row, target = (which[here] - first).to(part.device), batch.targets[here].to(part.device)
+        log_probabilities = part.float().log_softmax(-1)
+        first_choice = (log_probabilities.argmax(-1)[row] == target).cpu()
+        where = (batch.prompt[here], batch.continuation[here])
+        total.index_put_(where, log_probabilities[row, target].double().cpu(), accumulate=True)
+        greedy[where[0][~first_choice], where[1][~first_choice]] = False
         first += len(part)
     return PromptScores(total.numpy(), greedy.numpy())

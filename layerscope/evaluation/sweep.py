@@ -1,38 +1,27 @@
-"""Sweeps: many schedules of one model over some tasks, on their prefix tree, written down as they finish."""
+"""Sweeps: score many schedules of one model on several tasks, over their prefix tree, with a journal to resume from."""
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import MOST_DRAWS, FileError, LayerScopeError, UsageError, at_least
-from layerscope.evaluation.journal import Journal, discard, discard_finished, first_difference, journal_path
-from layerscope.evaluation.latency import seconds_per_token
+from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.latency import latency_columns
 from layerscope.evaluation.load_task import check_names, load_task, versions
 from layerscope.evaluation.sweep_dataset import build_sweep_dataset
-from layerscope.evaluation.sweep_plan import plan_runs
+from layerscope.evaluation.sweep_options import SweepOptions
+from layerscope.evaluation.sweep_plan import Schedules, SweepPlan
+from layerscope.evaluation.sweep_resume import check_target, complete_sweep, finished_sweep, open_journal
 from layerscope.evaluation.sweep_runner import SweepRunner
-from layerscope.evaluation.tasks.builtin import TASKS
 from layerscope.evaluation.tokenized_task import TokenizedTask
-from layerscope.models.identity import identify
 from layerscope.models.loading import load_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
-from layerscope.outputs import new_file, writable
-from layerscope.provenance import moving_weights, nested, provenance
-from layerscope.results import read_sweep, write_result
-from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.spec import Spec
-from layerscope.store.write_lock import WriteLock
-from layerscope.version import __version__
+from layerscope.provenance import provenance
+from layerscope.results import write_result
 
 __all__ = ["sweep"]
 
@@ -43,7 +32,7 @@ def sweep(
     task: str | Sequence[str] = "builtin:cloze",
     *,
     variants: str | Sequence[str] | None = None,
-    schedule: str | Spec | Schedule | Sequence[str | Spec | Schedule] = (),
+    schedule: Schedules = (),
     starts: str | Iterable[int] = "all",
     seeds: int = 10,
     loops: str | int | Iterable[int] = 3,
@@ -61,11 +50,11 @@ def sweep(
     device: str = "cpu",
     seed: int = 0,
 ) -> xarray.Dataset:
-    """Run a model under many schedules, score it on tasks, and measure how far each run drifts from the full model.
+    """Run a model under many schedules, score it on tasks, and measure the drift of each run from the full model.
 
-    All schedules are run together over the tree of their common beginnings, batch by batch: each distinct beginning is run
-    once, and the vocabulary head only where a token is scored. What is finished is kept in a journal beside the output, so
-    that a sweep which was interrupted at any moment goes on with `resume`.
+    All schedules run together over their prefix tree, batch by batch: each common beginning runs once, and the vocabulary head
+    runs only where a token is scored. A journal next to the output records finished work, so that an interrupted sweep can
+    continue with `resume`.
 
     Parameters
     ----------
@@ -74,35 +63,35 @@ def sweep(
     task
         One task or several: ``builtin:NAME`` or ``lm-eval:NAME``.
     variants
-        ``all`` for the six range variants of the paper, or names with commas between; ``drop`` and ``swap`` mean every block.
-        Default: all, or none where a `schedule` is given.
+        ``all`` for the six range variants of the paper, or names separated by commas; ``drop`` and ``swap`` take every block.
+        Default: all, or none when `schedule` is given.
     schedule
         One more schedule or several, as SPEC.
     starts, seeds, loops
         Starts N (``all`` legal ones, or ``8,12``), number of shuffles of ``random``, loops of ``looped_parallel`` (``1-28``).
     limit
-        Take the first so many examples of each task.
+        Maximum number of examples of each task.
     include_path
-        A folder of task definitions for lm-eval.
+        Folder of task definitions for lm-eval.
     output
-        The sweep file; None keeps nothing but the result.
+        Path of the sweep file; None writes no file.
     resume, overwrite
-        Go on with an interrupted sweep; replace an existing one.
+        Continue an interrupted sweep; replace an existing one.
     bootstrap
-        Replicates over examples, for 95 % intervals; 0 for none.
+        Number of replicates over examples for 95 % intervals; 0 for none.
     latency
-        Also time the full model, skip, parallel and looped parallel alone: ``seconds_per_token(run)``, elsewhere NaN. A parallel
-        stage is timed block after block and as one batched call; the faster counts, and ``stacked(run)`` says which it was.
+        Also time the full model, skip, parallel and looped parallel alone: ``seconds_per_token(run)``, NaN for other runs. A
+        parallel stage is timed block after block and as one batched call. The faster way counts; ``stacked(run)`` names it.
     latency_tokens
-        How many tokens are then read at once: 1 is what writing token by token comes to.
+        Number of tokens in the timed sequence; 1 corresponds to generating token by token.
     chance
-        Scores of guessing by task, where they are not to be computed from the data.
+        Accuracy of guessing by task, where it cannot be computed from the data.
     batch_tokens
-        Tokens of a batch, padding included.
+        Maximum number of tokens in a batch, padding included.
     dtype, device
         How to load a model that is given by name.
     seed
-        Of the bootstrap.
+        Random seed of the bootstrap.
 
     Returns
     -------
@@ -112,164 +101,61 @@ def sweep(
     Raises
     ------
     UsageError
-        An unknown task or variant, an output that exists.
+        A task or variant is unknown, or the output exists.
     ModelError
-        A model without a vocabulary head.
+        The model is an encoder or has no vocabulary head.
     ScheduleError
-        A start or schedule that a model of this depth has not.
+        A start or schedule is not valid for a model of this depth.
     LayerScopeError
-        `resume` with other settings than the sweep was begun with; states that are not finite.
+        The sweep to resume has other settings, or states are not finite.
 
     Notes
     -----
-    Variants and figures: arXiv 2407.09298. `drift_cosine` is 1 - cos and `drift_norm` |h' - h| / |h| between a run's last
-    state and the full model's, position 0 left out; the stages are held against the states that
-    `layerscope.schedules.reference_states.reference_states` names.
+    Variants and figures: arXiv 2407.09298. `drift_cosine` is 1 - cos and `drift_norm` |h' - h| / |h| between the last states of a
+    run and of the full model, without position 0. After each stage, drift is relative to the state that
+    `layerscope.schedules.reference_states.reference_states` returns.
     """
-    at_least(1, batch_tokens=batch_tokens, seeds=seeds, latency_tokens=latency_tokens)
-    at_least(0, most=MOST_DRAWS, bootstrap=bootstrap)
-    at_least(0, seed=seed)
-    tasks = [task] if isinstance(task, str) else list(dict.fromkeys(task))
-    check_names(tasks, include_path)
-    for name in chance or {}:
-        if name not in tasks:
-            raise UsageError(f"chance of {name}: it is no task of this sweep, which are {', '.join(tasks)}")
-    target = None if output is None else _target(Path(output), model, resume, overwrite)
-    planned = partial(plan_runs, variants=variants, schedule=schedule, starts=starts, seeds=seeds, loops=loops)
-    timed = latency_tokens if latency else 0
-    statistics = {"bootstrap": bootstrap, "seed": seed, "chance": dict(chance or {}), "latency_tokens": timed}
-    if target is not None and target.exists() and resume and not isinstance(model, Model):
-        known = {"dtype": dtype, "tasks": tasks, "limit": limit, "batch_tokens": batch_tokens, **statistics}
-        complete = _done_before(target, model, known, planned)
-        if complete is not None:
-            _clear(target)
-            return complete
+    options = SweepOptions.from_arguments(locals())
+    check_names(options.tasks, include_path)
+    options.check_chance()
+    path = None if output is None else check_target(Path(output), model, resume, overwrite)
+    finished = path is not None and resume and path.exists()
+    if (
+        path
+        and finished
+        and not isinstance(model, Model)
+        and (found := complete_sweep(path, model, options)) is not None
+    ):
+        return found
     model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
     require_vocabulary_head(model)
-    runs = planned(model.depth)
-    exams = [load_task(name, model, limit, include_path) for name in tasks]
-    settings = _settings(model, exams, runs, limit, batch_tokens) | statistics
-    if target is not None and target.exists() and resume:
-        done, before = _finished(target)
-        _refuse_other(target, before, settings)
-        _clear(target)
-        return done
-    with _journal(target, settings, resume) as journal:
-        SweepRunner(model, [run.schedule(model.depth) for run in runs], exams, journal, batch_tokens).run()
-        facts = {
-            "settings": json.dumps(settings),
-            "provenance": provenance(weights=settings["weights"], **statistics, **versions(tasks)),
-        }
-        result = build_sweep_dataset(
-            model, runs, exams, journal, facts, bootstrap=bootstrap, seed=seed, chance=chance or {}
+    plan = options.plan(model.depth)
+    tasks = [load_task(name, model, limit, include_path) for name in options.tasks]
+    settings = options.settings(
+        model=model.name,
+        weights=model.fingerprint(),
+        dtype=str(model.dtype).removeprefix("torch."),
+        examples=[one.digest for one in tasks],
+        runs=plan.names,
+    )
+    if path and finished:
+        return finished_sweep(path, settings)
+    with open_journal(path, settings, resume) as journal:
+        SweepRunner(model, plan, tasks, journal, batch_tokens).run()
+        result = _build_result(model, plan, tasks, journal, options).assign_attrs(
+            settings=json.dumps(settings),
+            provenance=provenance(weights=settings["weights"], **options.statistics, **versions(options.tasks)),
         )
-        if timed:
-            result = result.assign(_timed(model, runs, timed))
-        if target is not None:
-            write_result(result, target)
+        if path is not None:
+            write_result(result, path)
         journal.remove()
     return result
 
 
-_TIMED = ("identity", "skip", "parallel", "looped_parallel")
-_STACKED = {
-    "long_name": "1 where one batched call a stage was the faster way, 0 where block after block; -1 not measured"
-}
-
-
-def _timed(model: Model, runs: Sequence[Spec], tokens: int) -> dict[str, Any]:
-    """Time some runs, a parallel stage in whichever way is faster."""
-    chosen = [number for number, run in enumerate(runs) if run.variant in _TIMED]
-    seconds, stacked = np.full(len(runs), np.nan), np.full(len(runs), -1)
-    ways = seconds_per_token(model, [runs[number].schedule(model.depth) for number in chosen], tokens=tokens)
-    seconds[chosen], stacked[chosen] = np.nanmin(ways, axis=1), np.nanargmin(ways, axis=1)
-    long_name = f"wall time a token of one sequence of {tokens} alone, vocabulary head left out"
-    said = {"long_name": long_name, "units": "s", "tokens": tokens}
-    return {"seconds_per_token": ("run", seconds, said), "stacked": ("run", stacked, _STACKED)}
-
-
-def _target(path: Path, model: object, resume: bool, overwrite: bool) -> Path:
-    if resume and overwrite:
-        raise UsageError("--resume continues a sweep and --overwrite starts it again: give one of them")
-    if resume:
-        return writable(path, model)
-    new_file(path, overwrite, model)
-    if journal_path(path).exists() and not overwrite:
-        raise UsageError(
-            f"{path}: a sweep into it was interrupted: give --resume to continue it, or --overwrite to start again"
-        )
-    return path
-
-
-def _done_before(
-    target: Path, model: str | os.PathLike[str], known: dict[str, Any], planned: Callable[[int], list[Spec]]
-) -> xarray.Dataset | None:
-    """Find that a file is complete, and the one asked for, before the model is loaded; None leaves it to what comes after.
-
-    The same weights come with the same tokenizer and depth, and the same version with the same built-in examples. Data of
-    other tasks may have changed: those are read again.
-    """
-    done, before = _finished(target)
-    if done.attrs.get("layerscope_version") != __version__ or not set(before.get("tasks", "?")) <= set(TASKS):
-        return None
-    who = identify(model)
-    # The weights last: to tell them, all of their files are read.
-    if before != before | known | {"model": who.name} or before.get("weights") != who.fingerprint():
-        return None
-    runs = [str(run) for run in planned(int(done.attrs.get("num_blocks", 0)))]
-    return done if runs == before.get("runs") else None
-
-
-def _finished(target: Path) -> tuple[xarray.Dataset, dict[str, Any]]:
-    """Read a finished sweep and the settings that it was made with."""
-    done = read_sweep(target)
-    settings = nested(str(done.attrs.get("settings", "")))
-    if not isinstance(settings, dict):
-        raise FileError(f"{target} does not say what settings it was made with\nstart again with --overwrite")
-    return done, settings
-
-
-def _clear(target: Path) -> None:
-    """Remove what a killed sweep left next to its finished file."""
-    discard_finished(journal_path(target))
-    WriteLock(target, "sweep").clear()
-
-
-@contextmanager
-def _journal(target: Path | None, settings: Mapping[str, Any], resume: bool) -> Iterator[Journal]:
-    with ExitStack() as held:
-        if target is None:
-            path = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
-        else:
-            path = journal_path(target)
-            held.enter_context(WriteLock(target, "sweep"))  # before the journal is removed: it may be a running sweep's
-            if not resume:
-                discard(path)
-        with Journal(path, settings) as journal:
-            _refuse_other(target or path, journal.settings, settings)
-            yield journal
-
-
-def _refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    difference = first_difference(before, now)
-    if difference is None:
-        return
-    moving = moving_weights(before.get("weights"), now["weights"])
-    if moving and first_difference(before, {**now, "weights": before["weights"]}) is None:
-        raise LayerScopeError(f"{path}: {moving}")
-    raise LayerScopeError(f"{path}: {difference}. Resume with the same settings, or start again with --overwrite.")
-
-
-def _settings(
-    model: Model, exams: list[TokenizedTask], runs: list[Spec], limit: int | None, batch_tokens: int
-) -> dict[str, Any]:
-    return {
-        "model": model.name,
-        "weights": model.fingerprint(),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "tasks": [exam.name for exam in exams],
-        "limit": limit,
-        "examples": [exam.digest for exam in exams],
-        "runs": [str(run) for run in runs],
-        "batch_tokens": batch_tokens,
-    }
+def _build_result(
+    model: Model, plan: SweepPlan, tasks: Sequence[TokenizedTask], journal: Journal, options: SweepOptions
+) -> xarray.Dataset:
+    result = build_sweep_dataset(
+        model, plan, tasks, journal, bootstrap=options.bootstrap, seed=options.seed, chance=options.chance or {}
+    )
+    return result.assign(latency_columns(model, plan, options.timed_tokens)) if options.latency else result

@@ -1,113 +1,104 @@
-"""The work of a sweep: every run of every batch of every task, into the journal.
-
-Knows models, exams and the journal; knows no options and no file.
-"""
+"""Run a sweep: every run of every batch of every task, recorded in the journal."""
 
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from layerscope.evaluation.drift import DriftMeter, Moments, RunDrift
+from layerscope.evaluation.drift import DriftMeter, RunDrift, VarianceSums
 from layerscope.evaluation.generation_task import GenerationTask
 from layerscope.evaluation.journal import Journal
-from layerscope.evaluation.prompt_batches import build_batch, plan
+from layerscope.evaluation.prompt_batches import build_batch, plan_prompt_batches
 from layerscope.evaluation.scoring import PromptScores
+from layerscope.evaluation.sweep_plan import SweepPlan
 from layerscope.evaluation.task_scoring import score_task_batch
 from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.model import Model
 from layerscope.progress import progress
-from layerscope.schedules.schedule import Schedule
-from layerscope.schedules.tree import new_block_calls, prefix_tree, pruned
+from layerscope.schedules.tree import pruned
 
 __all__ = ["SweepRunner"]
 
 
 class SweepRunner:
-    """What is left to do of a sweep, and how it is done.
+    """Runs the unfinished part of a sweep.
 
     Parameters
     ----------
-    model, schedules, exams
-        What is swept; the first schedule is the full model.
+    model, plan, tasks
+        Model, runs and tasks of the sweep; run 0 is the full model.
     journal
-        Says what is finished, and takes what is.
+        Record of finished runs; new results are added to it.
     batch_tokens
-        Tokens of a batch, padding included.
+        Maximum number of tokens in a batch, padding included.
     """
 
     def __init__(
-        self,
-        model: Model,
-        schedules: Sequence[Schedule],
-        exams: Sequence[TokenizedTask],
-        journal: Journal,
-        batch_tokens: int,
+        self, model: Model, plan: SweepPlan, tasks: Sequence[TokenizedTask], journal: Journal, batch_tokens: int
     ) -> None:
-        self.schedules = list(schedules)
-        self._model, self._exams, self._journal = model, exams, journal
-        self._root = prefix_tree(self.schedules)
-        self._new_calls = new_block_calls(self.schedules)
-        self._calls_alone = [schedule.block_calls for schedule in self.schedules]
-        self._batches = [list(plan(exam.prompts, batch_tokens, model.length_dependence)) for exam in exams]
+        self._model, self._plan, self._tasks, self._journal = model, plan, tasks, journal
+        self._new_calls, self._calls_alone = plan.new_calls, plan.calls_alone
+        self._batches = [
+            list(plan_prompt_batches(task.prompts, batch_tokens, model.length_dependence)) for task in tasks
+        ]
 
     def run(self) -> None:
-        """Do it.
+        """Run every unfinished schedule and record it in the journal.
 
         Raises
         ------
         CaptureError
-            A score that is not finite.
+            A score is not finite.
         """
-        answers = sum(len(exam.items) for exam in self._exams if isinstance(exam, GenerationTask))
+        answers = sum(len(task.items) for task in self._tasks if isinstance(task, GenerationTask))
         total = sum(map(len, self._batches)) * sum(self._new_calls) + answers * sum(self._calls_alone)
         with progress("sweeping", total=total, unit="block calls") as advance:
-            for task, (exam, batches) in enumerate(zip(self._exams, self._batches, strict=True)):
-                if isinstance(exam, GenerationTask):
-                    self._written(task, exam, advance)
-                for number, batch in enumerate(batches):
-                    self._batch(task, exam, number, batch, advance)
+            for number, (task, batches) in enumerate(zip(self._tasks, self._batches, strict=True)):
+                if isinstance(task, GenerationTask):
+                    self._generate(number, task, advance)
+                for batch_number, batch in enumerate(batches):
+                    self._score_batch((number, batch_number), task, batch, advance)
 
-    def _written(self, task: int, exam: GenerationTask, advance: Callable[[int], None]) -> None:
-        # Generation has no prefix tree: each schedule writes by itself. One run is one entry of the journal.
-        done = self._journal.finished(task, 0)
-        advance(sum(self._calls_alone[run] for run in done) * len(exam.items))
-        for run in sorted(set(range(len(self.schedules))) - done):
+    def _generate(self, number: int, task: GenerationTask, advance: Callable[[int], None]) -> None:
+        # Generation has no prefix tree: each schedule generates alone. One run is one entry of the journal.
+        done = self._journal.finished(number, 0)
+        advance(sum(self._calls_alone[run] for run in done) * len(task.items))
+        for run in sorted(set(range(len(self._plan.runs))) - done):
             clock = time.perf_counter()
 
-            def written(answers: int, calls: int = self._calls_alone[run]) -> None:
+            def generated(answers: int, calls: int = self._calls_alone[run]) -> None:
                 advance(answers * calls)
 
-            grades = exam.run(self._model, self.schedules[run], written)
+            metrics = task.run(self._model, self._plan.schedules[run], generated)
             seconds = np.array(time.perf_counter() - clock)
-            self._journal.add(task, 0, run, {"accuracy": grades.accuracy, "seconds": seconds}, {})
+            self._journal.add(number, 0, run, {"accuracy": metrics.accuracy, "seconds": seconds}, {})
 
-    def _batch(
-        self, task: int, exam: TokenizedTask, number: int, batch: tuple[int, ...], advance: Callable[[int], None]
+    def _score_batch(
+        self, key: tuple[int, int], task: TokenizedTask, prompts: tuple[int, ...], advance: Callable[[int], None]
     ) -> None:
-        done = self._journal.finished(task, number)
+        done = self._journal.finished(*key)
         advance(sum(self._new_calls[run] for run in done))
-        pending = set(range(len(self.schedules))) - done
+        pending = set(range(len(self._plan.runs))) - done
         if not pending:
             return
-        # The full model is run again if it has to be: everything is held against its states.
-        root = pruned(self._root, pending | {0})
-        layout = build_batch(exam.prompts, exam.gold, batch, self._model.pad_id, self._model.length_dependence)
-        schedules = {run: self.schedules[run] for run in sorted(pending | {0})}
-        meter = DriftMeter(layout, root, schedules, self._model.depth)
-        held: list[tuple[int, PromptScores, float]] = []  # a run that ends within the full model waits for that to end
+        # Drift is relative to the states of the full model, so the full model runs even if its scores are finished.
+        root = pruned(self._plan.root, pending | {0})
+        schedules = {run: self._plan.schedules[run] for run in sorted(pending | {0})}
+        batch = build_batch(task.prompts, task.gold, prompts, self._model.pad_id, self._model.length_dependence)
+        meter = DriftMeter(batch, root, schedules, self._model.depth)
+        waiting: list[tuple[int, PromptScores, float]] = []  # runs that end before the full model does
 
         def finished(run: int, scores: PromptScores, seconds: float) -> None:
             if run in pending:
-                held.append((run, scores, seconds))
-            while held and meter.ready:
-                run, scores, seconds = held.pop()
-                sums = {node.number: _sums(moments) for node, moments in meter.moments.items()}
-                self._journal.add(task, number, run, _arrays(batch, scores, meter.finished(run), seconds), sums)
-                meter.moments.clear()
+                waiting.append((run, scores, seconds))
+            while waiting and meter.ready:
+                run, scores, seconds = waiting.pop()
+                sums = {node.number: _sums(its) for node, its in meter.sums.items()}
+                self._journal.add(*key, run, _arrays(prompts, scores, meter.finished(run), seconds), sums)
+                meter.sums.clear()
                 advance(self._new_calls[run])
 
-        score_task_batch(self._model, exam, layout, root, schedules, finished, meter.visit)
+        score_task_batch(self._model, task, batch, root, schedules, finished, meter.visit)
 
 
 def _arrays(batch: tuple[int, ...], scores: PromptScores, drift: RunDrift, seconds: float) -> dict[str, np.ndarray]:
@@ -119,14 +110,14 @@ def _arrays(batch: tuple[int, ...], scores: PromptScores, drift: RunDrift, secon
         "drift_norm": drift.norm,
         "drift_cosine_stage": drift.cosine_stage,
         "drift_norm_stage": drift.norm_stage,
-        "criterion": drift.criterion,
+        "criterion": drift.hsic,
         "seconds": np.array(seconds),
     }
 
 
-def _sums(moments: Moments) -> dict[str, np.ndarray]:
+def _sums(sums: VarianceSums) -> dict[str, np.ndarray]:
     return {
-        "tokens": np.array(moments.tokens),
-        "squares": np.array(moments.squares),
-        "total": moments.total,
+        "tokens": np.array(sums.tokens),
+        "squares": np.array(sums.squares),
+        "total": sums.total,
     }

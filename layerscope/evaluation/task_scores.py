@@ -1,18 +1,16 @@
-"""From example losses to scores with intervals: pure functions of arrays."""
+"""Scores of a task from the scores of its examples: pure functions of arrays."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["PER_TOKEN", "perplexities", "scores"]
-
-Scores = dict[str, np.ndarray]
+__all__ = ["PER_TOKEN", "mean_scores", "perplexities"]
 
 Mean = np.ndarray | float
 
 PER_TOKEN = ("choice", "rolling")
-"""The kinds of task whose perplexity is that of a token; that of the others is of an example, as lm-eval's LAMBADA."""
+"""Kinds of task whose perplexity is per token; the others have one per example, as lm-eval's LAMBADA."""
 
 
 def perplexities(nats: Mean, tokens: Mean | None, byte_counts: Mean | None) -> dict[str, Mean]:
@@ -23,18 +21,17 @@ def perplexities(nats: Mean, tokens: Mean | None, byte_counts: Mean | None) -> d
     nats
         Mean over examples of the nats of the right answer, its tokens summed.
     tokens, byte_counts
-        Mean over examples of its tokens and of its bytes; None for a task whose perplexity is that of an example, as
-        lm-eval's LAMBADA.
+        Mean over examples of its tokens and of its bytes; None for a task with a perplexity per example.
 
     Returns
     -------
     dict
-        ``perplexity`` an example or a token; ``byte_perplexity`` and ``bits_per_byte``, NaN without bytes.
+        ``perplexity`` per example or per token; ``byte_perplexity`` and ``bits_per_byte``, NaN without bytes.
 
     Examples
     --------
-    >>> found = perplexities(200.0, 100.0, 400.0)
-    >>> {name: round(float(value), 3) for name, value in found.items()}
+    >>> values = perplexities(200.0, 100.0, 400.0)
+    >>> {name: round(float(value), 3) for name, value in values.items()}
     {'perplexity': 7.389, 'byte_perplexity': 1.649, 'bits_per_byte': 0.721}
     >>> float(perplexities(2.0, None, None)["perplexity"])
     7.38905609893065
@@ -45,14 +42,14 @@ def perplexities(nats: Mean, tokens: Mean | None, byte_counts: Mean | None) -> d
     return {"perplexity": perplexity, "byte_perplexity": byte_perplexity, "bits_per_byte": per_byte / np.log(2)}
 
 
-def scores(
+def mean_scores(
     example: Mapping[str, Float[np.ndarray, "run example"]],
     weights: Float[np.ndarray, "replicate example"],
     chance: float,
     tokens: Float[np.ndarray, " example"] | None = None,
     byte_counts: Float[np.ndarray, " example"] | None = None,
 ) -> dict[str, Float[np.ndarray, "replicate run"]]:
-    """Compute the scores of all runs from what their examples gave, under each replicate's weights.
+    """Compute the scores of all runs from the scores of their examples, for each row of weights.
 
     Parameters
     ----------
@@ -60,11 +57,11 @@ def scores(
         ``loss``, ``nats``, ``accuracy`` and ``accuracy_norm`` of every example, as in
         `layerscope.evaluation.example_scores.ExampleScores`. Run 0 is the full model.
     weights
-        Of the examples; one line of equal weights gives the scores themselves.
+        Weights of the examples; a single row of equal weights gives the scores themselves.
     chance
-        The accuracy of guessing.
+        Accuracy of guessing.
     tokens, byte_counts
-        Of the right answer of each example, for perplexities a token and a byte; see `perplexities`.
+        Length of the right answer of each example; see `perplexities`.
 
     Returns
     -------

@@ -1,14 +1,11 @@
-"""A task's batch run under many schedules, its scores checked: the one road of `evaluate` and `sweep` to the model.
-
-Knows tasks and scores; knows no file.
-"""
+"""Score a task under many schedules: the one way in which `evaluate` and `sweep` run a model."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from layerscope.evaluation.continuation_scores import ContinuationScores
-from layerscope.evaluation.prompt_batches import PromptBatch, build_batch, plan
+from layerscope.evaluation.prompt_batches import PromptBatch, build_batch, plan_prompt_batches
 from layerscope.evaluation.scoring import PromptScores, Visit, score_batch
 from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.logits import refuse_not_finite
@@ -21,27 +18,27 @@ __all__ = ["score_task", "score_task_batch"]
 
 
 def score_task(
-    model: Model, exam: TokenizedTask, schedules: Sequence[Schedule], batch_tokens: int = 2048
+    model: Model, task: TokenizedTask, schedules: Sequence[Schedule], batch_tokens: int = 2048
 ) -> list[ContinuationScores]:
-    """Let a model answer an exam under each of some schedules, their common beginnings run once."""
-    given = [ContinuationScores.empty(exam.prompts) for _ in schedules]
+    """Return the scores of a task under each schedule; common beginnings of the schedules run once."""
+    scores = [ContinuationScores.empty(task.prompts) for _ in schedules]
     root, dependence = prefix_tree(schedules), model.length_dependence
-    with progress("evaluating", total=len(exam.prompts), unit="prompts") as advance:
-        for batch in plan(exam.prompts, batch_tokens, dependence):
+    with progress("evaluating", total=len(task.prompts), unit="prompts") as advance:
+        for prompts in plan_prompt_batches(task.prompts, batch_tokens, dependence):
 
-            def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
-                given[run].take(batch, scores.log_likelihood, scores.greedy)
+            def finished(run: int, new: PromptScores, seconds: float, prompts: tuple[int, ...] = prompts) -> None:
+                scores[run].fill(prompts, new.log_likelihood, new.greedy)
 
-            layout = build_batch(exam.prompts, exam.gold, batch, model.pad_id, dependence)
-            score_task_batch(model, exam, layout, root, dict(enumerate(schedules)), finished)
-            advance(len(batch))
-    return given
+            batch = build_batch(task.prompts, task.gold, prompts, model.pad_id, dependence)
+            score_task_batch(model, task, batch, root, dict(enumerate(schedules)), finished)
+            advance(len(prompts))
+    return scores
 
 
 def score_task_batch(
     model: Model,
-    exam: TokenizedTask,
-    layout: PromptBatch,
+    task: TokenizedTask,
+    batch: PromptBatch,
     root: Node,
     schedules: Mapping[int, Schedule],
     finished: Callable[[int, PromptScores, float], None],
@@ -51,33 +48,32 @@ def score_task_batch(
 
     Parameters
     ----------
-    model, layout, root, finished, visit
-        As `layerscope.evaluation.scoring.score_batch` takes them.
-    exam
-        The task.
+    model, batch, root, finished, visit
+        As in `layerscope.evaluation.scoring.score_batch`.
+    task
+        Task of the batch.
     schedules
-        The schedules of the tree by their numbers.
+        Schedules of the tree by number.
 
     Raises
     ------
     CaptureError
-        A log-likelihood that is not finite. That is so where a logit is NaN or +Inf, where all are -Inf, and where the token
-        to be scored has a logit of -Inf.
+        A log-likelihood is not finite: a logit is NaN or +Inf, all logits are -Inf, or the logit of a scored token is -Inf.
     """
 
     def checked(run: int, scores: PromptScores, seconds: float) -> None:
-        _refuse_not_finite(model, exam, layout.prompts, scores, schedules[run])
+        _check_finite(model, task, batch.prompts, scores, schedules[run])
         finished(run, scores, seconds)
 
-    score_batch(model, layout, root, checked, visit)
+    score_batch(model, batch, root, checked, visit)
 
 
-def _refuse_not_finite(
-    model: Model, exam: TokenizedTask, batch: tuple[int, ...], scores: PromptScores, schedule: Schedule
+def _check_finite(
+    model: Model, task: TokenizedTask, prompts: tuple[int, ...], scores: PromptScores, schedule: Schedule
 ) -> None:
-    counts = np.array([len(exam.prompts[prompt].continuations) for prompt in batch])
-    wanted = np.arange(scores.log_likelihood.shape[1]) < counts[:, None]
-    bad = np.argwhere(wanted & ~np.isfinite(scores.log_likelihood))
+    counts = np.array([len(task.prompts[prompt].continuations) for prompt in prompts])
+    scored = np.arange(scores.log_likelihood.shape[1]) < counts[:, None]
+    bad = np.argwhere(scored & ~np.isfinite(scores.log_likelihood))
     if len(bad):
-        where = f"{exam.name} example {exam.example_of(batch[bad[0][0]])}"
+        where = f"{task.name} example {task.example_of(prompts[bad[0][0]])}"
         refuse_not_finite(model, where, "the log-likelihood", schedule)

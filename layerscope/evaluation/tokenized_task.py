@@ -1,6 +1,6 @@
-"""A task put to a model: its prompts in tokens, and how answers are judged.
+"""A task in the tokens of one model: prompts, and where the choices of each example are among them.
 
-Knows tokens and scores; knows no schedule and no file.
+This module knows tokens and scores, not schedules or files.
 """
 
 import hashlib
@@ -13,52 +13,53 @@ import numpy as np
 from jaxtyping import Float
 
 from layerscope.evaluation.continuation_scores import ContinuationScores, TaskMetrics
-from layerscope.evaluation.prompts import Encoder, Prompt
+from layerscope.evaluation.prompts import Prompt, PromptEncoder
 from layerscope.evaluation.task_scores import PER_TOKEN
 from layerscope.evaluation.tasks.task import Task
 from layerscope.models.model import Model
 
-__all__ = ["Place", "TaskItem", "TokenizedTask", "byte_lengths", "content_digest", "tokenize_task"]
+__all__ = ["ContinuationIndex", "TaskItem", "TokenizedTask", "byte_lengths", "content_digest", "tokenize_task"]
 
-Place = tuple[int, int]
+ContinuationIndex = tuple[int, int]
+"""Index of a prompt, and of one of its continuations."""
 
 
 @dataclass(frozen=True)
 class TaskItem:
-    """One example: where its choices stand among the prompts, and which is right.
+    """One example: its choices among the prompts, and the right one.
 
     Attributes
     ----------
     id
-        The example's name.
+        Name of the example.
     choices
-        For each choice the number of its prompt and which continuation of that it is; of a text in windows, each window.
+        Index of each choice; of a text in windows, of each window.
     gold
-        Which choice is right; None where the task does not say.
+        Number of the right choice; None if the task does not define one.
     byte_lengths
-        Of each choice's text in UTF-8, the space before it not counted.
+        UTF-8 length of each choice, without its leading space.
     """
 
     id: str
-    choices: tuple[Place, ...]
+    choices: tuple[ContinuationIndex, ...]
     gold: int | None
     byte_lengths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class TokenizedTask:
-    """The questions of a task in the tokens of one model.
+    """The examples of a task in the tokens of one model.
 
     Attributes
     ----------
     name, chance
-        Those of the task; see `layerscope.evaluation.tasks.task.Task`.
+        As in `layerscope.evaluation.tasks.task.Task`.
     kind
-        Likewise; besides, ``rolling`` for whole texts in windows, and ``written`` for answers that the model writes.
+        As in `Task`, or ``rolling`` for texts in windows, or ``written`` for answers that the model generates.
     prompts
-        What the model is run on.
-    questions
-        The examples, in order.
+        Prompts to run the model on.
+    items
+        Examples, in order.
     """
 
     name: str
@@ -74,79 +75,76 @@ class TokenizedTask:
 
     @property
     def gold(self) -> list[int]:
-        """The continuation of each prompt that is right; the first where none is."""
+        """Index of the right continuation of each prompt; 0 if none is right."""
         gold = [0] * len(self.prompts)
-        for question in self.items:
-            for prompt, continuation in self.right(question):
+        for item in self.items:
+            for prompt, continuation in self.right(item):
                 gold[prompt] = continuation
         return gold
 
     @property
     def target_tokens(self) -> Float[np.ndarray, " example"]:
-        """How many tokens the right choice of each question has; NaN where there is none."""
+        """Number of tokens of each right choice; NaN if none is known."""
         counts = [
-            [len(self.prompts[prompt].continuations[number]) for prompt, number in self.right(question)]
-            for question in self.items
+            [len(self.prompts[prompt].continuations[number]) for prompt, number in self.right(item)]
+            for item in self.items
         ]
         return np.array([sum(lengths) if lengths else np.nan for lengths in counts], np.float64)
 
     @property
     def target_bytes(self) -> Float[np.ndarray, " example"]:
-        """How many bytes of UTF-8 the right choice of each question has; NaN where there is none."""
+        """UTF-8 length of each right choice; NaN if none is known."""
         counts = [
-            question.byte_lengths[0 if self.kind == "rolling" else question.gold or 0]
-            if self.right(question)
-            else np.nan
-            for question in self.items
+            item.byte_lengths[0 if self.kind == "rolling" else item.gold or 0] if self.right(item) else np.nan
+            for item in self.items
         ]
         return np.array(counts, np.float64)
 
     @property
     def sizes(self) -> tuple[Float[np.ndarray, " example"] | None, Float[np.ndarray, " example"] | None]:
-        """Tokens and bytes of the right answers, by which perplexities are taken; None where they are taken an example."""
+        """Tokens and bytes of the right choices, by which perplexities are divided; None for a perplexity per example."""
         return (self.target_tokens, self.target_bytes) if self.kind in PER_TOKEN else (None, None)
 
     @property
     def graded(self) -> bool:
-        """Whether `grade` and not `judge` says which examples are answered rightly."""
+        """Whether `grade` decides which answers are right, instead of the likelihoods of the choices."""
         return False
 
-    def right(self, question: TaskItem) -> tuple[Place, ...]:
-        """Return where the right answer to a question stands; empty where none is known."""
+    def right(self, item: TaskItem) -> tuple[ContinuationIndex, ...]:
+        """Return the index of the right answer to an example; empty if none is known."""
         if self.kind == "rolling":
-            return question.choices
-        return () if question.gold is None else (question.choices[question.gold],)
+            return item.choices
+        return () if item.gold is None else (item.choices[item.gold],)
 
     def example_of(self, prompt: int) -> str:
         """Return the name of the example that a prompt belongs to."""
-        owners = (question.id for question in self.items if any(place[0] == prompt for place in question.choices))
-        return next(owners, f"of prompt {prompt}")  # a prompt that no choice stands in is a question of the task's own
+        owners = (item.id for item in self.items if any(choice[0] == prompt for choice in item.choices))
+        return next(owners, f"of prompt {prompt}")  # a prompt that belongs to no choice, which a task may add
 
-    def grade(self, answers: ContinuationScores) -> TaskMetrics:
-        """Return what the task's own metrics say of some answers: nothing, where it has none."""
+    def grade(self, scores: ContinuationScores) -> TaskMetrics:
+        """Return the task's own metrics; none, unless a subclass defines them."""
         return TaskMetrics({}, np.full(len(self.items), np.nan))
 
 
 def tokenize_task(task: Task, model: Model) -> TokenizedTask:
-    """Put a task into the tokens of a model.
+    """Tokenize a task for a model.
 
-    A context that is too long for the model loses its beginning; how many did is said in a warning.
+    A context that is too long for the model is truncated on the left; a warning gives the number of such contexts.
 
     Raises
     ------
     TextsError
-        A continuation that gives no token, or alone is too long for the model.
+        A continuation has no token, or is too long for the model.
     """
-    encoder = Encoder(model.tokenizer, model.context)
+    encoder = PromptEncoder(model.tokenizer, model.context)
     prompts, items = [], []
     for number, example in enumerate(task.examples):
         prompts.append(encoder.prompt(example.context, example.choices, f"{task.name} {example.id}"))
-        places = tuple((number, choice) for choice in range(len(example.choices)))
-        items.append(TaskItem(example.id, places, example.gold, byte_lengths(example.choices)))
-    if encoder.shortened:
+        choices = tuple((number, choice) for choice in range(len(example.choices)))
+        items.append(TaskItem(example.id, choices, example.gold, byte_lengths(example.choices)))
+    if encoder.truncated:
         warnings.warn(
-            f"{task.name}: {encoder.shortened} of {len(prompts)} contexts were longer than the {model.context} tokens the model "
-            "takes and lost their beginning",
+            f"{task.name}: {encoder.truncated} of {len(prompts)} contexts truncated on the left to fit {model.context} tokens",
             stacklevel=2,
         )
     return TokenizedTask(task.name, task.kind, task.chance, tuple(prompts), tuple(items))
@@ -164,7 +162,7 @@ def content_digest(content: tuple[object, ...], items: tuple[TaskItem, ...]) -> 
 
 
 def byte_lengths(choices: Sequence[str]) -> tuple[int, ...]:
-    """Return the UTF-8 lengths of some choices, the space before each not counted; at least 1.
+    """Return the UTF-8 length of each choice without its leading space, at least 1.
 
     Examples
     --------

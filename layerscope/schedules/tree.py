@@ -100,8 +100,15 @@ def path_to(root: Node, schedule: Schedule) -> list[Node]:
     return nodes
 
 
-def new_block_calls(schedules: Sequence[Schedule]) -> list[int]:
-    """Return, for each schedule, the block calls not shared with an earlier one; they sum to those of the tree.
+def new_block_calls(schedules: Sequence[Schedule], root: Node | None = None) -> list[int]:
+    """Return the block calls of each schedule that no earlier schedule makes; they sum to the block calls of the tree.
+
+    Parameters
+    ----------
+    schedules
+        Schedules in order.
+    root
+        Their prefix tree; built here when None.
 
     Examples
     --------
@@ -109,6 +116,6 @@ def new_block_calls(schedules: Sequence[Schedule]) -> list[int]:
     [3, 2, 0]
     """
     calls = [0] * len(schedules)
-    for node in prefix_tree(schedules):
+    for node in root or prefix_tree(schedules):
         calls[node.first] += len(node.stage)
     return calls

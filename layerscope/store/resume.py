@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,8 +16,8 @@ from layerscope.store.schema import POSITION, SEQUENCE_ID, SEQUENCE_LENGTH, TEXT
 __all__ = ["check_index", "first_difference", "refuse_other_settings"]
 
 
-def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> str | None:
-    """Describe the first setting in which an unfinished capture differs from the requested one.
+def first_difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Describe the first setting in which a file to resume (a capture, a sweep) differs from the call.
 
     Parameters
     ----------
@@ -34,17 +35,24 @@ def first_difference(stored: Mapping[str, Setting], wanted: Mapping[str, Setting
     --------
     >>> first_difference({"backend": "hooks", "seed": 0}, {"seed": 0, "backend": "nnsight"})
     "stored with backend 'hooks', asked for 'nnsight'"
+    >>> first_difference({"tasks": ["x", "y"]}, {"tasks": ["x"]})
+    'stored with tasks x, y, asked for x'
     >>> first_difference({"seed": 0}, {"seed": 0}) is None
     True
     """
     for name in [*wanted, *(name for name in stored if name not in wanted)]:
         if name not in stored:
-            return f"stored without {name}, asked for {wanted[name]!r}"
+            return f"stored without {name}, asked for {_short(wanted[name])}"
         if name not in wanted:
-            return f"stored with {name} {stored[name]!r}, asked for without"
+            return f"stored with {name} {_short(stored[name])}, asked for without"
         if stored[name] != wanted[name]:
-            return f"stored with {name} {stored[name]!r}, asked for {wanted[name]!r}"
+            return f"stored with {name} {_short(stored[name])}, asked for {_short(wanted[name])}"
     return None
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def refuse_other_settings(path: Path, stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> None:

@@ -24,7 +24,7 @@ def interrupted(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         added.append(1)
         add(self, *arguments)
 
-    monkeypatch.setattr(sweep_runner.Journal, "add", stopping)
+    monkeypatch.setattr(Journal, "add", stopping)
     with pytest.raises(KeyboardInterrupt):
         sweep(tiny_folder, variants="skip,reverse", limit=2, output=tmp_path / "s.nc")
     monkeypatch.undo()
@@ -62,7 +62,7 @@ def test_a_journal_can_be_read_while_nothing_is_lost(interrupted: Path, tiny_fol
 def test_a_journal_that_is_being_written_is_said_to_be(interrupted: Path) -> None:
     with Journal(interrupted / "s.nc.journal", {}):
         said = run("info", "s.nc.journal", cwd=interrupted, code=1).stderr
-    assert said == "layerscope: s.nc.journal: a sweep is writing here just now: wait for it\n"
+    assert said == "layerscope: s.nc.journal: a sweep is writing this journal: wait until it ends\n"
 
 
 def test_another_database_is_no_journal(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_another_database_is_no_journal(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as database:
         database.execute("CREATE TABLE other (text TEXT)")
     said = run("info", "other.db", cwd=tmp_path, code=1).stderr
-    assert "other.db is no journal of a sweep" in said
+    assert "other.db is not the journal of a sweep" in said
     assert len(said.splitlines()) == 1
 
 

@@ -81,8 +81,8 @@ def test_drift_of_every_run(prompts: list[Prompt], gold: list[int]) -> None:
         last, last_full = (np.concatenate([s[-1][1:] for s in side]) for side in (own, full))
         pairs = ((last, last_full), (last, last), (last_full, last_full))
         by_hand = np.array([song(one, other) for one, other in pairs])
-        np.testing.assert_allclose(drift.criterion / np.abs(drift.criterion[2]), by_hand / abs(by_hand[2]), atol=1e-4)
-        moments = meter.moments.copy()
+        np.testing.assert_allclose(drift.hsic / np.abs(drift.hsic[2]), by_hand / abs(by_hand[2]), atol=1e-4)
+        moments = meter.sums.copy()
         assert all(sum_.tokens == len(last) for sum_ in moments.values())
         checked.append(run)
 

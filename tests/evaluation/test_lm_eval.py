@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from layerscope.errors import CaptureError
 from layerscope.evaluation.evaluate import evaluate
 from layerscope.evaluation.example_scores import score_examples
-from layerscope.evaluation.lm_eval.model import Reader
+from layerscope.evaluation.lm_eval.model import LmEvalModel
 from layerscope.evaluation.load_task import load_task
 from layerscope.evaluation.sweep import sweep
 from layerscope.evaluation.task_scoring import score_task
@@ -90,7 +90,7 @@ def test_equals_lm_eval_where_the_tokenizer_begins_each_text(folder: Path, task:
 
 
 def test_contexts_too_long_lose_their_beginning_as_in_lm_eval(model: Model, folder: Path) -> None:
-    with pytest.warns(UserWarning, match=r"lm-eval:tiny_long: \d+ contexts were longer than the 64 tokens"):
+    with pytest.warns(UserWarning, match=r"lm-eval:tiny_long: \d+ contexts truncated on the left to fit 64 tokens"):
         found = evaluate(model, "lm-eval:tiny_long", include_path=folder)
     agree(found["metrics"], of_lm_eval(model, "tiny_long", folder)["results"])
 
@@ -228,7 +228,7 @@ def test_defaults_of_a_checkpoint_change_no_answer(folder: Path) -> None:
 
 def written(model: Model, folder: Path) -> list[str]:
     exam: Any = load_task("lm-eval:tiny_sum", model, None, folder)
-    return exam.reader.write(exam.task.requests, lambda answers: None)
+    return exam.adapter.generate_answers(exam.source.requests, lambda answers: None)
 
 
 def test_answers_that_are_no_numbers_are_refused(folder: Path) -> None:
@@ -243,7 +243,8 @@ def test_answers_do_not_depend_on_the_batch(folder: Path, monkeypatch: pytest.Mo
     made.tokenizer.eos_token = "w94"
     exam: Any = load_task("lm-eval:tiny_sum", made, None, folder)
     one, other = (
-        Reader(made, exam.name, together).write(exam.task.requests, lambda answers: None) for together in (1, 16)
+        LmEvalModel(made, exam.name, together).generate_answers(exam.source.requests, lambda answers: None)
+        for together in (1, 16)
     )
     assert one == other
     assert len(set(one)) > 1

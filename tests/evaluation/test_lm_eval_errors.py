@@ -56,7 +56,7 @@ def test_a_group_or_tag_is_refused_with_its_members(model: Model) -> None:
     with pytest.raises(UsageError) as error:
         load_task("lm-eval:mmlu", model)
     assert said(error) == (
-        "'lm-eval:mmlu' is a group of several lm-eval tasks, and a task is scored by itself: give its tasks one by one, as in "
+        "'lm-eval:mmlu' is a group of several lm-eval tasks, which are scored separately: name the tasks, as in "
         "--task lm-eval:mmlu_humanities --task lm-eval:mmlu_other"
     )
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_data_out_of_reach_are_refused_with_what_supplies_them(model: Model) -> 
     with pytest.raises(TextsError) as error:
         load_task("lm-eval:lambada_openai", model)
     text = said(error)
-    assert "lm-eval:lambada_openai: its data cannot be had" in text
+    assert "lm-eval:lambada_openai: its data cannot be read" in text
     assert "EleutherAI/lambada_openai" in text
     assert "HF_HUB_OFFLINE" in text
     assert "--include-path" in text
@@ -118,7 +118,7 @@ def test_data_out_of_reach_are_refused_with_what_supplies_them(model: Model) -> 
 
 def test_a_missing_data_file_is_named(model: Model, tmp_path: Path) -> None:
     define(tmp_path, "lost", tmp_path / "lost.jsonl", DEFINITIONS["tiny_sum"][1])
-    with pytest.raises(TextsError, match=r"lm-eval:lost: its data cannot be had \(.*lost\.jsonl"):
+    with pytest.raises(TextsError, match=r"lm-eval:lost: its data cannot be read \(.*lost\.jsonl"):
         load_task("lm-eval:lost", model, None, tmp_path)
 
 
@@ -132,13 +132,13 @@ def test_a_missing_data_file_is_named(model: Model, tmp_path: Path) -> None:
         ),
         (
             ("doc_to_target: solution", "doc_to_target: !function gone.away"),
-            r"its definition needs more than is installed",
+            r"its definition needs packages that are not installed",
         ),
         (
             ("max_gen_toks: 9", "max_gen_toks: 64"),
-            r"an answer may be 64 tokens long, and tiny takes 64 with the question",
+            r"an answer may have 64 tokens, but tiny accepts 64 with the question",
         ),
-        (("num_fewshot: 1", "unsafe_code: true"), "runs code that the model writes"),
+        (("num_fewshot: 1", "unsafe_code: true"), "runs code that the model generates"),
     ],
 )
 def test_definitions_that_cannot_be_run_are_refused(
@@ -156,10 +156,10 @@ def test_a_continuation_without_tokens_or_room_is_refused(model: Model, folder: 
     _, text = DEFINITIONS["tiny_long"]
     data = folder.parent / "page.jsonl"
     define(tmp_path, "empty", data, text.replace("doc_to_target: \"{{' ' +", "doc_to_target: \"{{'' if 1 else"))
-    with pytest.raises(TextsError, match="lm-eval:empty 0: the continuation '' gives no token after its context"):
+    with pytest.raises(TextsError, match="lm-eval:empty 0: the continuation '' has no token after its context"):
         load_task("lm-eval:empty", model, None, tmp_path)
     define(tmp_path, "long", data, text.replace("[-3:]", "").replace("[:-3]", "[:1]"))
-    with pytest.raises(TextsError, match="a continuation alone is longer than the 64 tokens tiny takes"):
+    with pytest.raises(TextsError, match="a continuation is longer than the limit of 64 tokens of tiny"):
         load_task("lm-eval:long", model, None, tmp_path)
 
 
@@ -184,8 +184,8 @@ def test_a_right_answer_that_is_no_choice_is_refused(
     with pytest.raises(TextsError) as error:
         load_task("lm-eval:wrong", model, None, tmp_path)
     assert said(error) == (
-        f"lm-eval:wrong 2: its right answer, {said_as}, is none of its {len(lines[2]['options'])} choices.\n"
-        "Mend the data, or leave the example out (process_docs) in a definition of your own (--include-path)."
+        f"lm-eval:wrong 2: the right answer, {said_as}, is not one of {len(lines[2]['options'])} choices.\n"
+        "Correct the data, or leave the example out (process_docs) in a definition of your own (--include-path)."
     )
     assert len(load_task("lm-eval:wrong", model, 2, tmp_path).items) == 2
 

@@ -9,7 +9,7 @@ import layerscope as ls
 from layerscope.errors import LayerScopeError
 from layerscope.evaluation.continuation_scores import TaskMetrics
 from layerscope.evaluation.lm_eval.isolation import seeded
-from layerscope.evaluation.lm_eval.model import Reader
+from layerscope.evaluation.lm_eval.model import LmEvalModel
 from layerscope.evaluation.lm_eval.tokenization import LmEvalGenerationTask
 from layerscope.evaluation.load_task import load_task
 from layerscope.execution.scheduled import scheduled
@@ -39,9 +39,9 @@ def test_writes_what_lm_eval_writes(model: Model, folder: Path, schedule: str, t
     exam = load_task("lm-eval:tiny_sum", model, None, folder)
     assert isinstance(exam, LmEvalGenerationTask)
     done: list[int] = []
-    reader = Reader(model, exam.name, together)
+    reader = LmEvalModel(model, exam.name, together)
     with scheduled(model, schedule):
-        texts = reader.write(exam.task.requests, done.append)
+        texts = reader.generate_answers(exam.source.requests, done.append)
     samples = of_lm_eval(model, "tiny_sum", folder, schedule, together=together)["samples"]
     assert texts == [sample["resps"][0][0] for sample in samples if sample["filter"] == "first"]
     assert any(text != texts[0] for text in texts)
@@ -53,11 +53,11 @@ def test_writes_what_lm_eval_writes(model: Model, folder: Path, schedule: str, t
 def test_samples_as_lm_eval_samples(model: Model, folder: Path) -> None:
     exam = load_task("lm-eval:tiny_vote", model, None, folder)
     assert isinstance(exam, LmEvalGenerationTask)
-    assert len(exam.task.requests) == 2 * len(exam.items)
+    assert len(exam.source.requests) == 2 * len(exam.items)
     grades = exam.run(model, parse_schedule("skip:0", DEPTH)[1])
     found = of_lm_eval(model, "tiny_vote", folder, "skip:0", together=16)
     with scheduled(model, "skip:0"), seeded():
-        texts = exam.reader.write(exam.task.requests, lambda answers: None)
+        texts = exam.adapter.generate_answers(exam.source.requests, lambda answers: None)
     assert texts == [text for sample in found["samples"] for text in sample["resps"][0]]
     assert len(set(texts)) > len(exam.items)
     assert grades.metrics == {"exact_match": pytest.approx(found["results"]["exact_match,vote"])}
@@ -88,14 +88,14 @@ def test_an_interrupted_sweep_writes_nothing_twice(
     model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, **OPTIONS)
-    sit = LmEvalGenerationTask.sit
+    run = LmEvalGenerationTask.run
     sat: list[Schedule] = []
 
     def interrupted(exam: LmEvalGenerationTask, model: Model, schedule: Schedule, *rest: object) -> TaskMetrics:
         sat.append(schedule)
         if len(sat) == 3:
             raise KeyboardInterrupt
-        return sit(exam, model, schedule, *rest)
+        return run(exam, model, schedule, *rest)
 
     monkeypatch.setattr(LmEvalGenerationTask, "run", interrupted)
     output = tmp_path / "s.nc"
@@ -104,7 +104,7 @@ def test_an_interrupted_sweep_writes_nothing_twice(
     table = ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, output=output, resume=True, **OPTIONS)
     assert len(sat) == 6  # five runs, one of them begun twice
     assert table.accuracy.equals(whole.accuracy)
-    with pytest.raises(LayerScopeError, match="limit was None and is now 3"):
+    with pytest.raises(LayerScopeError, match="stored with limit None, asked for 3"):
         ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, output=output, resume=True, limit=3, **OPTIONS)
 
 

@@ -22,8 +22,8 @@ PASSAGES: Rows = [
 CHOICES = [["1", "2", "3"], ["A", "B", "C", "D", "E"]]
 QUESTIONS = [("Which is it?", labels, [f"it's the {n}th" for n in labels], labels[-1]) for labels in CHOICES]
 STORIES: Rows = [{"activity_label": "Baking", "ctx": "She opens the oven. She", "label": 1, "endings": list("wxyz")}]
-GAPS: Rows = [{"sentence": "Ann saw Bea so _ waved _ twice.", "option1": "Ann", "option2": "Bea", "score_task": "2"}]
-SUMS: Rows = [{"question": f"What is {n} and 1?", "score_task": f"It is {n + 1}.\n#### {n + 1}"} for n in range(8)]
+GAPS: Rows = [{"sentence": "Ann saw Bea so _ waved _ twice.", "option1": "Ann", "option2": "Bea", "answer": "2"}]
+SUMS: Rows = [{"question": f"What is {n} and 1?", "answer": f"It is {n + 1}.\n#### {n + 1}"} for n in range(8)]
 
 
 def arc_here() -> Rows:

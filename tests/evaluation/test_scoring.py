@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerscope.evaluation.prompt_batches import build_batch, plan
+from layerscope.evaluation.prompt_batches import build_batch, plan_prompt_batches
 from layerscope.evaluation.prompts import Prompt
 from layerscope.evaluation.scoring import PromptScores, score_batch
 from layerscope.execution.scheduled import scheduled
@@ -44,7 +44,7 @@ def scored(
 ) -> list[dict[tuple[int, int], tuple[float, bool]]]:
     """All scores, by prompt and continuation, for each schedule."""
     found: list[dict[tuple[int, int], tuple[float, bool]]] = [{} for _ in schedules]
-    for batch in plan(prompts, batch_tokens, model.length_dependence):
+    for batch in plan_prompt_batches(prompts, batch_tokens, model.length_dependence):
         layout = build_batch(prompts, [0] * len(prompts), batch, model.pad_id, model.length_dependence)
 
         def finished(run: int, scores: PromptScores, seconds: float, batch: tuple[int, ...] = batch) -> None:
@@ -115,7 +115,7 @@ def test_shared_contexts_are_computed_once() -> None:
     assert layout.texts[0][0].tolist() == [[5, 6, 7, 8, 9]]
     assert layout.branches is not None
     assert layout.branches[0].tolist() == [[10], [12]]
-    assert layout.stem_of.tolist() == [0, 0]
+    assert layout.prefix_of.tolist() == [0, 0]
     assert layout.places.tolist() == [4, 5, 4, 6, 4]
     assert layout.seen.tolist() == [1, 2, 3, 4, 6], "the context but its first token, and the right choice"
 
@@ -155,14 +155,14 @@ def test_scores_do_not_depend_on_the_batch(scaling: str, monkeypatch: pytest.Mon
 def test_choices_that_cross_a_border_are_whole_sequences() -> None:
     prompts = [Prompt((5,) * 7, ((6,), (6, 7), (6, 7, 8))), Prompt((5,) * 3, ((6, 7), (8, 9)))]
     border = LengthDependence(borders=(8,))
-    assert list(plan(prompts, 100)) == [(0, 1)]
-    assert list(plan(prompts, 100, border)) == [(1,), (0,)]
+    assert list(plan_prompt_batches(prompts, 100)) == [(0, 1)]
+    assert list(plan_prompt_batches(prompts, 100, border)) == [(1,), (0,)]
     layout = build_batch(prompts, [2, 0], (0,), 0, border)
     assert [ids.shape for ids, _ in layout.texts] == [(1, 7), (1, 8), (1, 9)]
     assert layout.branches is None
     assert layout.places.tolist() == [6, 13, 14, 21, 22, 23]
     assert layout.seen.tolist() == list(range(16, 24)), "the right one's text but its first token"
-    assert list(plan(prompts, 100, LengthDependence(alone=True))) == [(0,), (1,)]
+    assert list(plan_prompt_batches(prompts, 100, LengthDependence(alone=True))) == [(0,), (1,)]
 
 
 def test_the_model_is_left_as_it_was_when_something_fails() -> None:
@@ -174,7 +174,7 @@ def test_the_model_is_left_as_it_was_when_something_fails() -> None:
         def failing(run: int, scores: PromptScores, seconds: float) -> None:
             raise RuntimeError("enough")
 
-        layout = build_batch(prompts, [0] * len(prompts), next(plan(prompts, 64)), 0)
+        layout = build_batch(prompts, [0] * len(prompts), next(plan_prompt_batches(prompts, 64)), 0)
         with pytest.raises(RuntimeError, match="enough"):
             score_batch(model, layout, prefix_tree(SCHEDULES), failing)
         assert [type(block) for block in model.blocks] == classes
@@ -186,7 +186,7 @@ def test_the_model_is_left_as_it_was_when_something_fails() -> None:
 def test_batches_hold_every_prompt_once() -> None:
     prompts = drawn_prompts(4)
     for budget in (1, 20, 1000):
-        batches = list(plan(prompts, budget))
+        batches = list(plan_prompt_batches(prompts, budget))
         assert sorted(number for batch in batches for number in batch) == list(range(len(prompts)))
         for batch in batches:
             assert len({len(prompts[number].continuations) > 1 for number in batch}) == 1
@@ -196,14 +196,14 @@ def test_batches_are_parted_where_that_spares_padding() -> None:
     """A hundred short sequences do not ride with the long ones; a few that are nearly as long do."""
     lengths = [60] * 4 + [58] * 3 + [10] * 20
     prompts = [Prompt((5,) * length, ((6,),)) for length in lengths]
-    assert [len(batch) for batch in plan(prompts, 2048)] == [7, 20]
-    assert [len(batch) for batch in plan(prompts[:7] + prompts[7:9], 2048)] == [9], "two short ones are not worth it"
+    assert [len(batch) for batch in plan_prompt_batches(prompts, 2048)] == [7, 20]
+    assert [len(batch) for batch in plan_prompt_batches(prompts[:7] + prompts[7:9], 2048)] == [9], "two are too few"
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.sampled_from([64, 500, 2048]))
 def test_parting_never_costs_padding(lengths: list[int], budget: int) -> None:
     prompts = [Prompt((5,) * length, ((6,),)) for length in lengths]
-    batches = list(plan(prompts, budget))
+    batches = list(plan_prompt_batches(prompts, budget))
     greedy = list(plan_batches(np.array(lengths), budget))
     assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
     padded = [len(batch) * max(lengths[number] for number in batch) for batch in batches]

@@ -15,8 +15,10 @@ import xarray
 import layerscope as ls
 from layerscope.cli.result_warnings import warning_lines
 from layerscope.errors import FileError, LayerScopeError, ModelError, ScheduleError, UsageError
+from layerscope.evaluation import latency
 from layerscope.evaluation import sweep as sweep_module
-from layerscope.evaluation.journal import Journal, journal_path
+from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.journal_file import journal_path
 from layerscope.evaluation.load_task import load_task
 from layerscope.evaluation.tasks.task import Example, Task
 from layerscope.evaluation.tokenized_task import tokenize_task
@@ -214,7 +216,7 @@ def test_an_interrupted_sweep_goes_on_without_repeating(
         with pytest.raises(KeyboardInterrupt):
             ls.sweep(model, TASKS, output=path, **OPTIONS)
     assert not path.exists()
-    with pytest.raises(UsageError, match="was interrupted: give --resume to continue it"):
+    with pytest.raises(UsageError, match="an interrupted sweep is here: give --resume to continue"):
         ls.sweep(model, TASKS, output=path, **OPTIONS)
     again: list[tuple[object, ...]] = []
     with monkeypatch.context() as patch:
@@ -266,9 +268,9 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
         patch.setattr(sweep_runner, "score_task_batch", None)  # nothing is run again
         again = ls.sweep(model, "test:cloze", output=path, resume=True, **small)
     xarray.testing.assert_identical(first.drop_attrs(), again.drop_attrs())
-    with pytest.raises(LayerScopeError, match=r"runs was .* and is now .*\. Resume with the same settings"):
+    with pytest.raises(LayerScopeError, match=r"stored with runs .*, asked for .*\. Resume with the same settings"):
         ls.sweep(model, "test:cloze", output=path, resume=True, variants="reverse", bootstrap=0)
-    with pytest.raises(LayerScopeError, match="limit was None and is now 2"):
+    with pytest.raises(LayerScopeError, match="stored with limit None, asked for 2"):
         ls.sweep(model, "test:cloze", output=path, resume=True, limit=2, **small)
     with pytest.raises(UsageError, match="exists already: give --overwrite"):
         ls.sweep(model, "test:cloze", output=path, **small)
@@ -296,16 +298,16 @@ def test_a_complete_sweep_is_known_without_loading_the_model(
         with pytest.raises(ScheduleError, match="start 2 leaves no block affected"):
             ls.sweep(tiny_folder, **same | {"starts": "2"})
     for other, message in [
-        ({"limit": 3}, "limit was 2 and is now 3"),
-        ({"variants": "reverse"}, "runs was identity, skip:0, skip:1 and is now identity, reverse:0"),
-        ({"chance": {}}, "chance was "),
-        ({"dtype": "bfloat16"}, "dtype was float32 and is now bfloat16"),
+        ({"limit": 3}, "stored with limit 2, asked for 3"),
+        ({"variants": "reverse"}, "stored with runs identity, skip:0, skip:1, asked for identity, reverse:0"),
+        ({"chance": {}}, "stored with chance "),
+        ({"dtype": "bfloat16"}, "stored with dtype 'float32', asked for 'bfloat16'"),
     ]:
         with pytest.raises(LayerScopeError, match=message):
             ls.sweep(tiny_folder, **same | other)
     weights = tiny_folder / "config.json"
     weights.write_text(weights.read_text() + "\n")
-    with pytest.raises(LayerScopeError, match="weights was sha256:"):
+    with pytest.raises(LayerScopeError, match="stored with weights 'sha256:"):
         ls.sweep(tiny_folder, **same)
 
 
@@ -313,7 +315,7 @@ def test_what_is_refused(model: Model, tmp_path: Path) -> None:
     for arguments, error, message in [
         ({"output": tmp_path}, UsageError, "is a directory"),
         ({"output": tmp_path / "none" / "s.nc"}, UsageError, "there is no folder"),
-        ({"output": tmp_path / "s.nc", "resume": True, "overwrite": True}, UsageError, "give one of them"),
+        ({"output": tmp_path / "s.nc", "resume": True, "overwrite": True}, UsageError, "exclude each other"),
         ({"starts": "2"}, ScheduleError, "start 2 leaves no block affected"),
         ({"variants": "skp"}, UsageError, "did you mean 'skip'"),
         ({"seed": -1}, UsageError, "seed -1: must be 0 or more"),
@@ -342,7 +344,7 @@ def test_latency_is_measured_when_asked_for(model: Model, swept: xarray.Dataset)
 
 def test_the_faster_way_of_a_parallel_stage_counts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        sweep_module, "seconds_per_token", lambda *_, tokens: np.array([[3.0, np.nan], [2.0, 1.0], [4.0, 5.0]])
+        latency, "seconds_per_token", lambda *_, tokens: np.array([[3.0, np.nan], [2.0, 1.0], [4.0, 5.0]])
     )
     found = ls.sweep(
         model,
@@ -372,11 +374,11 @@ def test_losses_that_are_not_finite_stop_the_sweep() -> None:
 def test_an_example_too_long_is_shortened_and_said() -> None:
     model = wrap_module(tiny_module("llama"), word_tokenizer(), name="tiny")
     long = Task("long", "continuation", "", (Example("a", " ".join(["w1"] * 200), (" w2 w3",)),))
-    with pytest.warns(UserWarning, match="1 of 1 contexts were longer than the 64 tokens"):
+    with pytest.warns(UserWarning, match="1 of 1 contexts truncated on the left to fit 64 tokens"):
         exam = tokenize_task(long, model)
     assert exam.prompts[0].tokens == 64
     impossible = Task("long", "continuation", "", (Example("a", "w1", (" w2" * 70,)),))
-    with pytest.raises(LayerScopeError, match="a continuation alone is longer than the 64 tokens"):
+    with pytest.raises(LayerScopeError, match="a continuation is longer than the limit of 64 tokens"):
         tokenize_task(impossible, model)
 
 

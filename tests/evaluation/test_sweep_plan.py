@@ -3,11 +3,11 @@
 import pytest
 
 from layerscope.errors import ScheduleError, UsageError
-from layerscope.evaluation.sweep_plan import RANGE_VARIANTS, parse_numbers, plan_runs
+from layerscope.evaluation.sweep_plan import RANGE_VARIANTS, parse_numbers, plan_sweep
 
 
 def test_all_variants_from_every_start() -> None:
-    runs = [str(run) for run in plan_runs(30)]
+    runs = plan_sweep(30).names
     assert runs[0] == "identity"
     # Six variants at fifteen starts, random with ten seeds.
     assert len(runs) == 1 + 15 * (5 + 10)
@@ -18,7 +18,7 @@ def test_all_variants_from_every_start() -> None:
 
 def test_what_is_chosen() -> None:
     def names(**options: object) -> list[str]:
-        return [str(run) for run in plan_runs(6, **options)]
+        return plan_sweep(6, **options).names
 
     assert names(variants="drop") == ["identity", *(f"drop:{block}" for block in range(6))]
     assert names(variants="swap", starts="0") == ["identity", *(f"swap:{block}" for block in range(5))]
@@ -51,7 +51,7 @@ def test_what_is_chosen() -> None:
 )
 def test_what_is_refused(options: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        plan_runs(6, **options)
+        plan_sweep(6, **options)
 
 
 def test_numbers() -> None:

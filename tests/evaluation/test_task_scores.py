@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from layerscope.evaluation.bootstrap import correlation, drawn, interval, rank_correlation
-from layerscope.evaluation.task_scores import scores
+from layerscope.evaluation.bootstrap import correlation, rank_correlation
+from layerscope.evaluation.task_scores import mean_scores
+from layerscope.measures.kernels.bootstrap import bootstrap_weights, percentiles
 
 
 def judged(runs: int = 5, examples: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
@@ -20,7 +21,7 @@ def judged(runs: int = 5, examples: int = 12, seed: int = 0) -> dict[str, np.nda
 
 def test_scores_are_the_definitions() -> None:
     example = judged()
-    found = scores(example, np.full((1, 12), 1 / 12), chance=0.25)
+    found = mean_scores(example, np.full((1, 12), 1 / 12), chance=0.25)
     for run in range(5):
         assert found["loss"][0, run] == pytest.approx(sum(example["loss"][run]) / 12)
         assert found["perplexity"][0, run] == pytest.approx(np.exp(sum(example["nats"][run]) / 12))
@@ -34,23 +35,25 @@ def test_perplexities_a_token_do_not_grow_with_the_text() -> None:
     """Summed nats of a whole text are no power of ten that means anything."""
     example = judged() | {"nats": np.full((5, 12), 400.0)}
     tokens, sizes = np.full(12, 100.0), np.full(12, 500.0)
-    found = scores(example, np.full((1, 12), 1 / 12), 0.25, tokens, sizes)
+    found = mean_scores(example, np.full((1, 12), 1 / 12), 0.25, tokens, sizes)
     np.testing.assert_allclose(found["perplexity"], np.exp(4))
     np.testing.assert_allclose(found["byte_perplexity"], np.exp(0.8))
     np.testing.assert_allclose(found["bits_per_byte"], 0.8 / np.log(2))
-    assert np.isnan(scores(example, np.full((1, 12), 1 / 12), 0.25)["byte_perplexity"]).all()
+    assert np.isnan(mean_scores(example, np.full((1, 12), 1 / 12), 0.25)["byte_perplexity"]).all()
 
 
 def test_replicates_are_the_scores_of_drawn_examples() -> None:
-    example, weights = judged(), drawn(12, 40, seed=3)
+    example, weights = judged(), bootstrap_weights(12, 40, seed=3) / 12
     assert weights.shape == (40, 12)
-    np.testing.assert_array_equal(weights, drawn(12, 40, seed=3))
+    np.testing.assert_array_equal(weights, bootstrap_weights(12, 40, seed=3) / 12)
     counts = np.rint(weights * 12).astype(int)
     assert (counts.sum(1) == 12).all()
-    found = scores(example, weights, chance=0.0)
+    found = mean_scores(example, weights, chance=0.0)
     for replicate in (0, 17, 39):
         chosen = np.repeat(np.arange(12), counts[replicate])
-        again = scores({name: values[:, chosen] for name, values in example.items()}, np.full((1, 12), 1 / 12), 0.0)
+        again = mean_scores(
+            {name: values[:, chosen] for name, values in example.items()}, np.full((1, 12), 1 / 12), 0.0
+        )
         for name, values in again.items():
             np.testing.assert_allclose(found[name][replicate], values[0], err_msg=name)
 
@@ -58,17 +61,17 @@ def test_replicates_are_the_scores_of_drawn_examples() -> None:
 def test_a_full_model_no_better_than_guessing_has_no_normalized_score() -> None:
     example = judged()
     example["accuracy"][0] = 0.0
-    assert np.isnan(scores(example, np.full((1, 12), 1 / 12), chance=0.25)["normalized"]).all()
+    assert np.isnan(mean_scores(example, np.full((1, 12), 1 / 12), chance=0.25)["normalized"]).all()
 
 
 def test_paired_differences_are_narrower_than_unpaired() -> None:
     """Two runs that differ by a constant on every example differ by it without any doubt."""
     example = judged(runs=2)
     example["loss"][1] = example["loss"][0] + 0.5
-    low, high = interval(scores(example, drawn(12, 200, seed=0), 0.0)["loss_difference"])
+    low, high = percentiles(mean_scores(example, bootstrap_weights(12, 200, seed=0) / 12, 0.0)["loss_difference"])
     assert low[1] == pytest.approx(0.5)
     assert high[1] == pytest.approx(0.5)
-    low, high = interval(scores(example, drawn(12, 200, seed=0), 0.0)["loss"])
+    low, high = percentiles(mean_scores(example, bootstrap_weights(12, 200, seed=0) / 12, 0.0)["loss"])
     assert high[1] - low[1] > 0.1
 
 
@@ -76,11 +79,11 @@ def test_intervals_of_nothing() -> None:
     replicates = np.full((10, 3), np.nan)
     replicates[:, 1] = np.arange(10.0)
     replicates[0, 1] = np.nan
-    low, high = interval(replicates)
+    low, high = percentiles(replicates)
     assert np.isnan(low[[0, 2]]).all()
     assert low[1] == pytest.approx(np.percentile(np.arange(1.0, 10.0), 2.5))
     assert high[1] == pytest.approx(np.percentile(np.arange(1.0, 10.0), 97.5))
-    assert np.isnan(interval(np.full((4, 2), np.nan))).all()
+    assert np.isnan(percentiles(np.full((4, 2), np.nan))).all()
 
 
 def test_correlation_is_spearmans() -> None:

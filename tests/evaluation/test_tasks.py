@@ -12,12 +12,12 @@ from itertools import pairwise
 import pytest
 
 from layerscope.errors import UsageError
-from layerscope.evaluation.load_task import check_names
+from layerscope.evaluation.load_task import SOURCES, TaskSource, check_names, load_task
 from layerscope.evaluation.prompts import Prompt
-from layerscope.evaluation.tasks import builtin as tasks_module
-from layerscope.evaluation.tasks.builtin import LOADERS, TASKS, builtin_task
-from layerscope.evaluation.tasks.task import Example, Task
+from layerscope.evaluation.tasks.builtin import TASKS, builtin_task
+from layerscope.evaluation.tasks.task import Example
 from layerscope.evaluation.tokenized_task import TaskItem, TokenizedTask, content_digest
+from tests.families import tiny_model
 
 NAMES = ["builtin:cloze", "builtin:arithmetic", "builtin:commonsense", "builtin:order"]
 AT_LEAST = {"builtin:cloze": 120, "builtin:arithmetic": 100, "builtin:commonsense": 80, "builtin:order": 100}
@@ -97,7 +97,7 @@ def test_limit_takes_the_first():
 @pytest.mark.parametrize("limit", [0, -3])
 def test_limit_below_one(limit):
     with pytest.raises(UsageError, match=rf"^limit {limit}: must be 1 or more; leave it out to take every example$"):
-        builtin_task("builtin:cloze", limit=limit)
+        load_task("builtin:cloze", tiny_model("llama"), limit)
 
 
 def test_unknown_task():
@@ -112,33 +112,32 @@ def test_unknown_task():
 @pytest.mark.parametrize("name", ["clozes", "cloze", "built-in:cloze", "lambada", "", "Builtin:cloze"])
 def test_a_name_without_a_known_prefix(name):
     with pytest.raises(UsageError) as caught:
-        builtin_task(name)
+        check_names([name])
     hint = " Did you mean 'builtin:cloze'?" if "cloze" in name else ""
-    forms = " or ".join(f"{prefix}:NAME" for prefix in (*LOADERS, "lm-eval"))
-    assert str(caught.value) == f"task {name!r}: a task is written {forms}.{hint}"
-    assert "builtin:NAME" in forms
+    assert str(caught.value) == f"task {name!r}: write a task as builtin:NAME or lm-eval:NAME.{hint}"
 
 
 def test_an_include_path_means_nothing_to_builtin_tasks_alone(tmp_path):
     with pytest.raises(UsageError) as caught:
         check_names(["builtin:order", "builtin:cloze"], tmp_path)
-    assert str(caught.value) == f"include path {tmp_path}: it is for lm-eval tasks, and none is asked for"
+    assert str(caught.value) == f"include path {tmp_path}: it is for lm-eval tasks, and no task is one"
     (tmp_path / "own.yaml").write_text("task: own\n")
     check_names(["builtin:order", "lm-eval:own"], tmp_path)
 
 
-def test_another_prefix_gets_all_that_was_asked(monkeypatch):
-    asked = []
+def test_a_source_of_another_prefix_gets_all_arguments(monkeypatch):
+    calls = []
 
-    def load(name, limit):
-        asked.append((name, limit))
-        return Task(name, "continuation", "One.", (Example("0", "a", (" b",)),))
+    def load(*arguments):
+        calls.append(arguments)
+        return TokenizedTask(arguments[0], "continuation", 0.0, (), ())
 
-    monkeypatch.setitem(tasks_module.LOADERS, "elsewhere", load)
-    assert builtin_task("elsewhere:some:thing", 3).name == "elsewhere:some:thing"
-    assert asked == [("elsewhere:some:thing", 3)]
+    monkeypatch.setitem(SOURCES, "elsewhere", TaskSource(lambda *arguments: calls.append(arguments), load))
+    check_names(["elsewhere:some:thing"])
+    assert load_task("elsewhere:some:thing", "model", 3).name == "elsewhere:some:thing"
+    assert calls == [("elsewhere:some:thing", None), ("elsewhere:some:thing", "model", 3, None)]
     with pytest.raises(UsageError, match="elsewhere:NAME"):
-        builtin_task("nowhere:thing")
+        load_task("nowhere:thing", "model")
 
 
 # Cloze

@@ -7,7 +7,7 @@ from tokenizers.pre_tokenizers import FixedLength
 
 import layerscope as ls
 from layerscope.errors import TextsError
-from layerscope.evaluation.lm_eval.model import Reader
+from layerscope.evaluation.lm_eval.model import LmEvalModel
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
 from tests.tokenizers import WORDS
@@ -29,8 +29,8 @@ ROADS = {
     "evaluate": lambda model, path: ls.evaluate(model, "builtin:cloze", limit=2),
     "sweep": lambda model, path: ls.sweep(model, "builtin:commonsense", output=path / "a.nc", limit=2),
     "generate": lambda model, path: ls.generate(model, "w1 w2"),
-    "lm-eval": lambda model, path: Reader(model, "task").tok_encode("w1 w2"),
-    "lm-eval, batches": lambda model, path: Reader(model, "task").tok_batch_encode(["w1 w2"]),
+    "lm-eval": lambda model, path: LmEvalModel(model, "task").tok_encode("w1 w2"),
+    "lm-eval, batches": lambda model, path: LmEvalModel(model, "task").tok_batch_encode(["w1 w2"]),
 }
 
 

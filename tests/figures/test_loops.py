@@ -4,8 +4,8 @@ from matplotlib.collections import PolyCollection
 
 from layerscope import figures
 from layerscope.errors import MeasureError, UsageError
-from layerscope.evaluation.bootstrap import drawn
 from layerscope.figures.data.loop_map import best_loops, loop_map
+from layerscope.measures.kernels.bootstrap import bootstrap_weights
 from tests.figures.drawing import assert_readable
 from tests.figures.sweeps import specs, synthetic
 from tests.figures.test_sweeps import key
@@ -156,7 +156,7 @@ def test_over_several_tasks_each_replicate_has_a_middle_of_its_own(with_examples
     correct, chance = with_examples["example_correct"].values, with_examples["chance"].values
     scores = []
     for task in range(4):
-        means = correct[task] @ drawn(40, 1000, seed=task).T
+        means = correct[task] @ bootstrap_weights(40, 1000, seed=task).T / 40
         better = means[0] - chance[task]
         scores.append((means - chance[task]) / np.where(better > 0, better, np.nan))
     middle = np.median(scores, axis=0)

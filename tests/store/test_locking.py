@@ -10,7 +10,8 @@ import h5py
 import pytest
 
 from layerscope.errors import CaptureError
-from layerscope.evaluation.journal import Journal, discard, read_journal
+from layerscope.evaluation.journal import Journal
+from layerscope.evaluation.journal_file import discard, read_journal
 from layerscope.store.locking import connect, open_lockable
 from layerscope.store.target import CaptureTarget
 

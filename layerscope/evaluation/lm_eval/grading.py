@@ -1,7 +1,4 @@
-"""lm-eval grades answers: its filters, metrics and aggregation, by its own ``evaluate``, on answers that are there already.
-
-Knows lm-eval; knows no model.
-"""
+"""Grade answers with lm-eval: its filters, metrics and aggregation, by its own ``evaluate``. Knows lm-eval, not models."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +13,8 @@ from lm_eval.api.model import LM
 from layerscope.errors import LayerScopeError, TextsError
 from layerscope.evaluation.continuation_scores import TaskMetrics
 from layerscope.evaluation.lm_eval.isolation import seeded, silent
-from layerscope.evaluation.lm_eval.loading import FEWSHOT_SEED, LmEvalTask, described
+from layerscope.evaluation.lm_eval.loading import FEWSHOT_SEED, describe_error
+from layerscope.evaluation.lm_eval.task import LmEvalTask
 
 __all__ = ["check_metrics", "grade"]
 
@@ -26,62 +24,62 @@ _MAIN = ("acc", "exact_match")
 _MOST_PATTERNS = 4
 
 
-class _Answering(LM):  # type: ignore[misc]  # lm-eval comes without types
-    """A model that has its answers ready."""
+class _FixedResponses(LM):  # type: ignore[misc]  # lm-eval comes without types
+    """A model for lm-eval that returns given responses."""
 
-    def __init__(self, asked: LmEvalTask, responses: Sequence[Response]) -> None:
+    def __init__(self, source: LmEvalTask, responses: Sequence[Response]) -> None:
         super().__init__()
-        self._asked, self._responses = asked, responses
+        self._task, self._responses = source, responses
 
     def _answers(self, requests: Sequence[Instance]) -> list[Response]:
-        before = [request.args for request in self._asked.requests]
+        before = [request.args for request in self._task.requests]
         if before != [request.args for request in requests]:
-            raise LayerScopeError(f"lm-eval:{self._asked.name} asks other questions each time: it cannot be graded")
+            raise LayerScopeError(f"lm-eval:{self._task.name} builds other requests each time, so it cannot be graded")
         return list(self._responses)
 
     loglikelihood = loglikelihood_rolling = generate_until = _answers
 
 
-def grade(asked: LmEvalTask, responses: Sequence[Response]) -> TaskMetrics:
-    """Let lm-eval grade the responses to all requests of a task.
+def grade(source: LmEvalTask, responses: Sequence[Response]) -> TaskMetrics:
+    """Grade the responses to all requests of a task.
 
     Parameters
     ----------
-    asked
-        The task and its requests.
+    source
+        Task with its requests.
     responses
-        To each request: log-likelihood and whether it is greedy; the log-likelihood of a text; or a text.
+        Response to each request: log-likelihood and whether it is greedy; log-likelihood of a text; or a generated text.
 
     Returns
     -------
     TaskMetrics
-        Metrics under lm-eval's names; where a task has several filters, as ``exact_match,strict-match``, and the main filter's
-        (the first) as ``exact_match`` too. The accuracy of an example is its ``acc``, else its ``exact_match``, else the first
-        metric that is a number; NaN without.
+        Metrics by lm-eval's names. In a task with several filters each is named as ``exact_match,strict-match``, and that of
+        the first filter also as ``exact_match``. The accuracy of an example is its ``acc``, else its ``exact_match``, else its
+        first numeric metric, else NaN.
 
     Raises
     ------
     TextsError
-        A metric of the task cannot be computed of these responses.
+        A metric cannot be computed from these responses.
     """
-    task = asked.task
-    with silent(), seeded(asked.numbers), _translated(asked):
+    task = source.task
+    with silent(), seeded(source.random_state), _translate_errors(source):
         task.set_fewshot_seed(seed=FEWSHOT_SEED)
-        found: Any = lm_eval.evaluator.evaluate(
-            lm=_Answering(asked, responses),
+        results: Any = lm_eval.evaluator.evaluate(
+            lm=_FixedResponses(source, responses),
             task_dict={"tasks": {task.task_name: task}},
-            limit=asked.limit,
+            limit=source.limit,
             bootstrap_iters=0,
         )
-    filters = list(dict.fromkeys(sample["filter"] for sample in found["samples"][task.task_name]))
+    filters = list(dict.fromkeys(sample["filter"] for sample in results["samples"][task.task_name]))
     return TaskMetrics(
-        _metrics(found["results"][task.task_name], filters),
-        _accuracy([sample for sample in found["samples"][task.task_name] if sample["filter"] == filters[0]]),
+        _metrics(results["results"][task.task_name], filters),
+        _accuracy([sample for sample in results["samples"][task.task_name] if sample["filter"] == filters[0]]),
     )
 
 
-def check_metrics(asked: LmEvalTask) -> None:
-    """Grade made-up answers, so that a metric that cannot be computed is found before the model runs.
+def check_metrics(source: LmEvalTask) -> None:
+    """Grade synthetic answers, to find a metric that cannot be computed before the model runs.
 
     Raises
     ------
@@ -89,34 +87,34 @@ def check_metrics(asked: LmEvalTask) -> None:
         A metric of the task cannot be computed.
     """
     patterns = 1
-    if asked.kind == "loglikelihood":  # each choice is once the answer to each example: a metric may need more classes
-        patterns = min(max(map(len, asked.documents)), _MOST_PATTERNS)
+    if source.kind == "loglikelihood":  # each choice is chosen once, because a metric may need several classes
+        patterns = min(max(map(len, source.documents)), _MOST_PATTERNS)
     for pattern in range(patterns):
-        grade(asked, _made_up(asked, pattern))
+        grade(source, _synthetic_responses(source, pattern))
 
 
-def _made_up(asked: LmEvalTask, pattern: int) -> list[Response]:
+def _synthetic_responses(source: LmEvalTask, pattern: int) -> list[Response]:
     responses: list[Response] = []
-    for number, requests in enumerate(asked.documents):
-        if asked.kind == "generate_until":
-            target = asked.task.doc_to_target(requests[0].doc)
+    for number, requests in enumerate(source.documents):
+        if source.kind == "generate_until":
+            target = source.task.doc_to_target(requests[0].doc)
             responses += [str(target[0] if isinstance(target, list) and target else target)] * len(requests)
-        elif asked.kind == "loglikelihood_rolling":
+        elif source.kind == "loglikelihood_rolling":
             responses += [-10.0] * len(requests)
         else:
-            chosen = (number + pattern) % len(requests)
-            responses += [(-1.0, True) if place == chosen else (-9.0, False) for place in range(len(requests))]
+            choice = (number + pattern) % len(requests)
+            responses += [(-1.0, True) if place == choice else (-9.0, False) for place in range(len(requests))]
     return responses
 
 
 class _MetricError(Exception):
-    """An aggregation that failed: the name of its metric, and why as the cause."""
+    """A failed aggregation: the name of its metric, with the error as cause."""
 
 
 @contextmanager
-def _translated(asked: LmEvalTask) -> Iterator[None]:
-    """Turn whatever a task's metrics raise into one line that names the task and the metric."""
-    task = asked.task
+def _translate_errors(source: LmEvalTask) -> Iterator[None]:
+    """Turn any error of a task's metrics into one that names the task and the metric."""
+    task = source.task
     own = task.aggregation
 
     def named(metric: str, aggregate: Callable[..., Any], items: Any) -> Any:
@@ -131,16 +129,16 @@ def _translated(asked: LmEvalTask) -> Iterator[None]:
     except LayerScopeError:
         raise
     except _MetricError as error:
-        raise TextsError(_remedy(asked, f"metric {error} cannot be computed", error.__cause__ or error)) from error
+        raise TextsError(_remedy(source, f"metric {error} cannot be computed", error.__cause__ or error)) from error
     except Exception as error:
-        raise TextsError(_remedy(asked, f"metrics ({', '.join(own())}) cannot grade an answer", error)) from error
+        raise TextsError(_remedy(source, f"metrics ({', '.join(own())}) cannot grade an answer", error)) from error
     finally:
         del task.aggregation
 
 
-def _remedy(asked: LmEvalTask, what: str, error: BaseException) -> str:
+def _remedy(source: LmEvalTask, what: str, error: BaseException) -> str:
     return (
-        f"lm-eval:{asked.name}: its {what} ({described(error)}).\n"
+        f"lm-eval:{source.name}: its {what} ({describe_error(error)}).\n"
         "Choose another metric (metric_list) in a definition of your own (--include-path)."
     )
 

@@ -1,7 +1,6 @@
-"""Terms on which lm-eval runs: silent, and with its own random numbers, which stay its own.
+"""Run lm-eval in isolation: without its output, and without its changes to the random generators of the process.
 
-lm-eval prints, logs and shows bars wherever it goes, and seeds the generators of the whole process. Knows libraries; knows no
-task and no model. Importing it does not import lm-eval.
+lm-eval prints, logs, draws progress bars, and seeds the global random generators. This module does not import lm-eval.
 """
 
 import contextlib
@@ -19,19 +18,19 @@ import torch
 
 from layerscope.models.loader_errors import silence_loaders
 
-__all__ = ["Randomness", "seeded", "silent"]
+__all__ = ["RandomState", "seeded", "silent"]
 
 _LOGGERS = ("lm_eval", "datasets", "fsspec", "httpx")
 
 
 @contextmanager
 def silent(*, printing: bool = False) -> Iterator[None]:
-    """Keep warnings and advice of lm-eval, datasets and transformers off the terminal.
+    """Suppress warnings and log messages of lm-eval, datasets and transformers.
 
     Parameters
     ----------
     printing
-        Let through what is written to the streams: progress of our own is drawn there.
+        Keep standard output and error, on which LayerScope draws its own progress.
     """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -52,31 +51,31 @@ def silent(*, printing: bool = False) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Randomness:
-    """Where the generators of Python and NumPy stand that belong to the whole process."""
+class RandomState:
+    """State of the global random generators of Python and NumPy."""
 
     python: tuple[Any, ...]
     numpy: dict[str, Any] | tuple[Any, ...]
 
     @classmethod
-    def now(cls) -> "Randomness":
-        """Return where they stand."""
+    def now(cls) -> "RandomState":
+        """Return the present state."""
         return cls(random.getstate(), np.random.get_state())
 
-    def put_back(self) -> None:
-        """Let them go on from here."""
+    def restore(self) -> None:
+        """Set the generators to this state."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
 
 
 @contextmanager
-def seeded(numbers: Randomness | None = None) -> Iterator[None]:
-    """Run with the generators as ``lm_eval.simple_evaluate`` seeds them; afterwards they go on where they were.
+def seeded(state: RandomState | None = None) -> Iterator[None]:
+    """Run with the generators as ``lm_eval.simple_evaluate`` seeds them; restore their state afterwards.
 
     Parameters
     ----------
-    numbers
-        Where those of Python and NumPy are to stand; None for lm-eval's seeds.
+    state
+        State of the generators of Python and NumPy; None for lm-eval's seeds.
 
     Examples
     --------
@@ -87,18 +86,18 @@ def seeded(numbers: Randomness | None = None) -> Iterator[None]:
     >>> random.getstate() == before
     True
     """
-    before = Randomness.now()
+    before = RandomState.now()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(_OTHER_SEED)
-        if numbers is None:
+        if state is None:
             random.seed(_PYTHON_SEED)
             np.random.seed(_OTHER_SEED)
         else:
-            numbers.put_back()
+            state.restore()
         try:
             yield
         finally:
-            before.put_back()
+            before.restore()
 
 
 _PYTHON_SEED, _OTHER_SEED = 0, 1234  # the defaults of simple_evaluate

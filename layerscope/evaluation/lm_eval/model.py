@@ -1,7 +1,7 @@
-"""lm-eval's own Hugging Face model, used for what it does with texts: requests into tokens, and generation.
+"""Tokenize and answer requests as lm-eval does, through its own Hugging Face model class.
 
-What lm-eval would run for a log-likelihood is noted down instead, so that contexts, continuations, windows and prefix tokens are
-exactly its own. Knows lm-eval's requests; knows no task.
+For a log-likelihood, the tokens that lm-eval would run are recorded instead, so that contexts, continuations, windows and prefix
+tokens are exactly its own. This module knows lm-eval's requests, not its tasks.
 """
 
 import copy
@@ -23,22 +23,22 @@ from layerscope.texts.batches import pad_batch
 from layerscope.texts.special_tokens import appended_tokens
 from layerscope.texts.tokenizer_errors import quote_start, translate_tokenizer_errors
 
-__all__ = ["Pair", "Reader"]
+__all__ = ["LmEvalModel", "Pair"]
 
 Tokens = tuple[int, ...]
 Pair = tuple[Tokens, Tokens]
-"""A context, and what follows it."""
+"""A context and its continuation."""
 
-_WRITTEN_TOGETHER = 16  # texts of one batch of `generate`
+_GENERATION_BATCH = 16  # texts
 
 
-class _Writer:
-    """As much of a model as lm-eval touches before it runs it: the module itself would be changed (ties, training flags).
+class _Generator:
+    """The part of a model that lm-eval uses; lm-eval would change the module itself (ties, training flags).
 
     Attributes
     ----------
     name, schedule
-        What is being written and under which schedule, for messages.
+        Example that is generated, and its schedule, for messages.
     """
 
     def __init__(self, model: Model) -> None:
@@ -48,90 +48,90 @@ class _Writer:
         self.name, self.schedule = "", ""
 
     def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Generate by the task's options alone; see `layerscope.execution.generation.continue_batch`."""
+        """Generate with the task's options only; see `layerscope.execution.generation.continue_batch`."""
         return continue_batch(self._model, input_ids, attention_mask, options, name=self.name, schedule=self.schedule)
 
 
-class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
-    """Reads requests as lm-eval's ``HFLM`` does, and writes as it does.
+class LmEvalModel(HFLM):  # type: ignore[misc]  # lm-eval comes without types
+    """Tokenizes requests and generates as lm-eval's ``HFLM`` does.
 
     Parameters
     ----------
     model
-        Whose tokenizer and limits hold.
+        Model with tokenizer.
     name
-        Of the task, for messages.
+        Name of the task, for messages.
     together
-        Texts generated in one batch.
+        Number of texts generated in one batch.
 
     Attributes
     ----------
-    shortened
-        Contexts that lost their beginning so far.
+    truncated
+        Number of contexts truncated so far.
 
     Raises
     ------
     TextsError
-        A tokenizer without a token to begin a text with.
+        The tokenizer has no token that begins or ends a text.
     """
 
-    def __init__(self, model: Model, name: str, together: int = _WRITTEN_TOGETHER) -> None:
+    def __init__(self, model: Model, name: str, together: int = _GENERATION_BATCH) -> None:
         if model.tokenizer.bos_token_id is None and model.tokenizer.eos_token_id is None:
             raise TextsError(
                 f"{name}: the tokenizer of {model.name} has no token that begins or ends a text, and lm-eval needs one"
             )
-        tokenizer = copy.deepcopy(model.tokenizer)  # lm-eval gives it a padding token and side
+        tokenizer = copy.deepcopy(model.tokenizer)  # lm-eval sets its padding token and side
         self._appended = appended_tokens(tokenizer)
-        self._writer = writer = _Writer(model)
+        self._generator = generator = _Generator(model)
         with silent():
-            super().__init__(writer, backend="causal", tokenizer=tokenizer, batch_size=together)
+            super().__init__(generator, backend="causal", tokenizer=tokenizer, batch_size=together)
         limits = (self.max_length, model.context)
         self._max_length = min(limit for limit in limits if limit is not None)
         self._layerscope = model
         self._name = name
-        self._noted: list[Pair] = []
-        self.shortened = 0
+        self._recorded: list[Pair] = []
+        self.truncated = 0
 
     def pairs(self, requests: Sequence[Instance]) -> list[list[Pair]]:
-        """Return what lm-eval would run for each request: one pair, or the windows of a text."""
-        found = []
+        """Return the tokens that lm-eval would run for each request: one pair, or the windows of a text."""
+        pairs = []
         with silent():
             for request in requests:
-                self._noted = []
+                self._recorded = []
                 getattr(self, request.request_type)([request], disable_tqdm=True)
-                found.append([self._fitted(*pair, request) for pair in self._noted])
-        return found
+                pairs.append([self._truncate(*pair, request) for pair in self._recorded])
+        return pairs
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **options: Any) -> list[tuple[float, bool]]:
-        self._noted += [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
+        self._recorded += [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
         return [(0.0, False)] * len(requests)
 
-    def _fitted(self, context: Tokens, continuation: Tokens, request: Instance) -> Pair:
+    def _truncate(self, context: Tokens, continuation: Tokens, request: Instance) -> Pair:
         where = f"{self._name} {request.doc_id}"
         if not continuation:
-            raise TextsError(f"{where}: the continuation {request.args[-1]!r} gives no token after its context")
+            raise TextsError(f"{where}: the continuation {request.args[-1]!r} has no token after its context")
         if len(continuation) > self.max_length:
             raise TextsError(
-                f"{where}: a continuation alone is longer than the {self.max_length} tokens {self._layerscope.name} takes"
+                f"{where}: a continuation is longer than the limit of {self.max_length} tokens of {self._layerscope.name}"
             )
         room = self.max_length + 1 - len(continuation)
-        self.shortened += len(context) > room
+        self.truncated += len(context) > room
         return context[-room:], continuation
 
-    def refuse_too_long(self, requests: Sequence[Instance]) -> None:
-        """Raise a TextsError if the task lets the model write more than it takes."""
+    def check_lengths(self, requests: Sequence[Instance]) -> None:
+        """Raise a TextsError if the task lets the model generate more tokens than it accepts."""
         for request in requests:
             most = normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"]
             if most >= self.max_length:
                 raise TextsError(
-                    f"{self._name}: an answer may be {most} tokens long, and {self._layerscope.name} takes {self.max_length} "
+                    f"{self._name}: an answer may have {most} tokens, but {self._layerscope.name} accepts {self.max_length} "
                     "with the question: set a smaller max_gen_toks in a definition of your own (--include-path)"
                 )
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **options: Any
     ) -> list[int]:
-        """Encode a text as lm-eval does, without the tokens that the tokenizer appends: what follows would come after the end."""
+        """Encode a text as lm-eval does, without the tokens that the tokenizer appends, since a continuation follows."""
         with translate_tokenizer_errors(f"a text of {self._name}, {quote_start(string)}"):
             ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
             if self._appended and len(ids) > len(self.tokenizer.encode(string, add_special_tokens=False)):
@@ -144,19 +144,19 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
         """Encode a batch as lm-eval does, with `tok_encode` where the tokenizer appends tokens."""
         if not self._appended:
             with translate_tokenizer_errors(f"one of {len(strings)} texts of {self._name}"):
-                found: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
+                batch: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
                     strings, padding_side, left_truncate_len, **options
                 )
-            return found
+            return batch
         rows = [np.array(self.tok_encode(string, left_truncate_len=left_truncate_len)) for string in strings]
         return pad_batch(rows, self.tokenizer.pad_token_id, "left")
 
-    def write(
-        self, requests: Sequence[Instance], written: Callable[[int], None], schedule: object = "identity"
+    def generate_answers(
+        self, requests: Sequence[Instance], generated: Callable[[int], None], schedule: object = "identity"
     ) -> list[str]:
-        """Generate an answer to each request, those of like length together; call `written` with how many are done.
+        """Generate an answer to each request, in batches of similar length; call `generated` with the size of each batch.
 
-        The schedule is the one that the model is under; it is named in messages.
+        The model must already run under the schedule, which only appears in messages.
         """
         texts = [""] * len(requests)
         keys = [self._key(request) for request in requests]
@@ -167,15 +167,15 @@ class Reader(HFLM):  # type: ignore[misc]  # lm-eval comes without types
                 batch = [number for number in order[: self.batch_size] if keys[number][:2] == keys[first][:2]]
                 order = order[len(batch) :]
                 examples = ", ".join(str(requests[number].doc_id) for number in batch)
-                self._writer.name, self._writer.schedule = f"{self._name} example {examples}", str(schedule)
+                self._generator.name, self._generator.schedule = f"{self._name} example {examples}", str(schedule)
                 answers = self.generate_until([requests[number] for number in batch], disable_tqdm=True)
                 for number, answer in zip(batch, answers, strict=True):
                     texts[number] = answer
-                written(len(batch))
+                generated(len(batch))
         return texts
 
     def _key(self, request: Instance) -> tuple[str, int, int, str]:
-        """Return what a request is sorted by; those that differ in the first two are never written together."""
+        """Return the sort key of a request; requests that differ in its first two parts never share a batch."""
         text, terms = request.args[:2]
         most = normalize_gen_kwargs(terms, self.max_gen_toks)["max_gen_toks"]
         length = min(len(self.tok_encode(text)), self.max_length - most)

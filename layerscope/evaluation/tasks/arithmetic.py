@@ -1,9 +1,9 @@
-"""``builtin:arithmetic``: sums and differences of small numbers, each with four results to choose from.
+"""``builtin:arithmetic``: choose among four numbers the sum or difference of two small numbers.
 
-A choice, not a free continuation: a small model seldom writes the right digits, so that its accuracy would lie at the floor under
-every schedule, while its preference among close numbers falls by degrees as the model is disturbed. The four are neighbours on
-the number line with equally many digits, and the right one is each of them, from least to greatest, equally often: neither a
-number's size nor its length tells. Four worked lines before the question say what is asked.
+The task is a choice, because a small model seldom generates the right digits: its accuracy would be at the floor under every
+schedule. Its preference among close numbers declines gradually as the model is disturbed. The four numbers are neighbors on the
+number line with equally many digits, and the right one has each rank equally often, so neither size nor length gives it away.
+Four worked examples precede the question.
 """
 
 import random
@@ -22,18 +22,18 @@ _SHOWN = "4 + 3 = 7\n9 - 5 = 4\n16 + 8 = 24\n27 - 4 = 23\n"
 
 @dataclass(frozen=True)
 class Problems:
-    """Problems of one sort.
+    """Problems of one type.
 
     Attributes
     ----------
     name
-        What the ids begin with.
+        Prefix of the ids.
     left, right
-        The least and greatest of the two numbers.
+        Range of each number.
     sign
-        Plus or minus.
+        Plus or minus sign.
     gaps
-        What may lie between a choice and the next.
+        Possible distances between neighboring choices.
     """
 
     name: str
@@ -49,7 +49,7 @@ _SORTS = (
     Problems("sum-large", (11, 79), "+", (2, 19), (1, 2, 10)),
     Problems("difference-large", (21, 99), "-", (2, 9), (1, 2, 10)),
 )
-"""From one digit to two. The sorts alternate, so that a part of the task holds all of them."""
+"""From one digit to two. The types alternate, so that any part of the task has all of them."""
 
 
 def arithmetic() -> tuple[Example, ...]:
@@ -67,7 +67,7 @@ def arithmetic() -> tuple[Example, ...]:
 
 
 def _problems(sort: Problems, draw: random.Random) -> Iterator[Example]:
-    """Yield problems of a sort, none twice; the right result takes each place among the choices in turn."""
+    """Yield distinct problems of one type; the right result takes each rank among the choices in turn."""
     seen = {line.partition(" =")[0] for line in _SHOWN.splitlines()}
     number = 0
     while True:

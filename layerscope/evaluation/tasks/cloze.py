@@ -1,7 +1,7 @@
-"""``builtin:cloze``: the last word of a short passage, which the passage makes plain.
+"""``builtin:cloze``: predict the last word of a short passage that makes it plain.
 
-The built-in passages are written for this: they end, without a full stop, in a word that the whole of the text leads to and
-that its last sentence alone does not give away.
+The built-in passages are written for this task. Each ends, without a full stop, in a word that the text as a whole implies and
+its last sentence does not.
 """
 
 from layerscope.evaluation.tasks.task import Example
@@ -11,7 +11,7 @@ __all__ = ["cloze"]
 
 
 def cloze() -> tuple[Example, ...]:
-    """Return an example a passage: all of it but its last word, and that word.
+    """Return one example per passage: the text without its last word, and that word.
 
     Examples
     --------
@@ -19,5 +19,5 @@ def cloze() -> tuple[Example, ...]:
     >>> first.id, first.context[-20:], first.choices
     ('p001', 'had been nothing but', (' ice',))
     """
-    parted = ((passage.id, *passage.text.rpartition(" ")) for passage in open_texts("builtin:passages"))
-    return tuple(Example(name, context, (space + word,)) for name, context, space, word in parted)
+    parts = ((passage.id, *passage.text.rpartition(" ")) for passage in open_texts("builtin:passages"))
+    return tuple(Example(name, context, (space + word,)) for name, context, space, word in parts)

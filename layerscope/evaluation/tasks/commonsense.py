@@ -1,9 +1,8 @@
-"""``builtin:commonsense``: which of two endings fits a sentence; everyday knowledge.
+"""``builtin:commonsense``: choose which of two endings fits an everyday sentence.
 
-The items are twins. The same two endings stand after two sentences, and each is right after one of them. So whatever looks at the
-endings alone, at their length, wording or likelihood, is right exactly half of the time. All were written for LayerScope.
-Pairs of endings of which a small model clearly liked one better, whichever sentence came before, were left out; whether it was
-right was no ground.
+Examples come in pairs. Both sentences of a pair have the same two endings, and each ending is right once. A model that judges
+only the length, wording or likelihood of the endings is therefore right exactly half of the time.
+Pairs were dropped if a small model clearly preferred one ending after both sentences, whether or not it was right.
 """
 
 import json
@@ -15,7 +14,7 @@ __all__ = ["commonsense"]
 
 
 def commonsense() -> tuple[Example, ...]:
-    """Return the two examples of every pair, one after the other.
+    """Return the examples, the two of each pair in sequence.
 
     Examples
     --------

@@ -1,12 +1,12 @@
-"""``builtin:order``: stories of several steps, and what is so at their end.
+"""``builtin:order``: choose the outcome of a story of one to four steps.
 
-Three kinds, each with one to four steps, the number of which stands in the id (``swaps-3-07``: three steps):
+There are three kinds of stories; the id gives the number of steps (``swaps-3-07``: three steps):
 
-- ``swaps``: three people hold three things and exchange them; what has one of them at the end? Every step has to be followed.
-- ``gifts``: a thing goes from hand to hand; who has it at the end? Somebody who need not have it is named last.
-- ``route``: a traveller follows given connections, one step after another; where does the last one lead?
+- ``swaps``: three people exchange three things. What does one of them have at the end? Every step matters.
+- ``gifts``: a thing passes from hand to hand. Who has it at the end? The person named last is random.
+- ``route``: a traveler follows given connections. Where does the last one lead?
 
-Every candidate is a choice. Within a kind and a number of steps the right choice takes each place equally often.
+Every candidate is a choice. Within a kind and a number of steps, the right choice takes each position equally often.
 """
 
 import random
@@ -27,7 +27,7 @@ _CITIES = ("Oslo", "Rome", "Paris", "Cairo", "London", "Berlin", "Madrid", "Toky
 
 
 class Story(NamedTuple):
-    """What is told up to the question, the candidates, and which of them is right."""
+    """A story up to its question, the candidate answers, and the right one."""
 
     text: str
     candidates: list[str]
@@ -35,7 +35,7 @@ class Story(NamedTuple):
 
 
 def order() -> tuple[Example, ...]:
-    r"""Return the stories, the same at every call; kinds and numbers of steps alternate.
+    r"""Return the examples, the same at every call; kinds and numbers of steps alternate.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def order() -> tuple[Example, ...]:
 
 
 def _example(name: str, story: Story, turn: int, draw: random.Random) -> Example:
-    """Put the right one among the others, at the place whose turn it is."""
+    """Return an example with the right choice at position `turn`, modulo the number of choices."""
     others = [candidate for candidate in story.candidates if candidate != story.answer]
     draw.shuffle(others)
     gold = turn % len(story.candidates)
@@ -67,35 +67,35 @@ def _example(name: str, story: Story, turn: int, draw: random.Random) -> Example
 def _swaps(draw: random.Random, steps: int) -> Story:
     people, things = draw.sample(_PEOPLE, 3), draw.sample(_THINGS, 3)
     holds = dict(zip(people, things, strict=True))
-    told = "{} has the {}, {} has the {} and {} has the {}.".format(*(word for pair in holds.items() for word in pair))
+    text = "{} has the {}, {} has the {} and {} has the {}.".format(*(word for pair in holds.items() for word in pair))
     for _ in range(steps):
         one, other = draw.sample(people, 2)
         holds[one], holds[other] = holds[other], holds[one]
-        told += f" {one} and {other} swap."
+        text += f" {one} and {other} swap."
     asked = draw.choice(people)
-    return Story(f"{told} Now {asked} has the", things, holds[asked])
+    return Story(f"{text} Now {asked} has the", things, holds[asked])
 
 
 def _gifts(draw: random.Random, steps: int) -> Story:
     people, thing = draw.sample(_PEOPLE, 4), draw.choice(_THINGS)
     holder = people[0]
-    told = f"{holder} has the {thing}."
+    text = f"{holder} has the {thing}."
     for _ in range(steps):
         receiver = draw.choice([person for person in people if person != holder])
-        told += f" {holder} gives the {thing} to {receiver}."
+        text += f" {holder} gives the {thing} to {receiver}."
         holder = receiver
-    # Whoever is named last is as likely as anybody to have it: the last name alone tells nothing.
-    told += f" {draw.choice(people)} smiles."
-    return Story(f"{told} Now the one who has the {thing} is", people, holder)
+    # The last name is random, so that it does not give the answer away.
+    text += f" {draw.choice(people)} smiles."
+    return Story(f"{text} Now the one who has the {thing} is", people, holder)
 
 
 def _route(draw: random.Random, steps: int) -> Story:
     cities = draw.sample(_CITIES, 5)
     lines = [f"The bus from {one} goes to {other}." for one, other in pairwise(cities)]
     draw.shuffle(lines)
-    told = " ".join([*lines, f"A traveller starts in {cities[0]}."])
-    told += "".join(f" The bus takes her to {city}." for city in cities[1:steps])
-    return Story(f"{told} The bus takes her to", cities[1:], cities[steps])
+    text = " ".join([*lines, f"A traveller starts in {cities[0]}."])
+    text += "".join(f" The bus takes her to {city}." for city in cities[1:steps])
+    return Story(f"{text} The bus takes her to", cities[1:], cities[steps])
 
 
 _KINDS: dict[str, Callable[[random.Random, int], Story]] = {"swaps": _swaps, "gifts": _gifts, "route": _route}

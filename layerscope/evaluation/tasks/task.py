@@ -1,7 +1,4 @@
-"""What a task is made of: examples, each a context with one or more continuations.
-
-Plain data. Knows no tokenizer and no model.
-"""
+"""A task and its examples, each a context with one or more continuations. Plain data; imports no tokenizer and no model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,19 +8,18 @@ __all__ = ["Example", "Task"]
 
 @dataclass(frozen=True)
 class Example:
-    """One question to a model.
+    """One example of a task.
 
     Attributes
     ----------
     id
-        Its name within the task.
+        Name within the task.
     context
-        What the model is given.
+        Text given to the model.
     choices
-        What may follow, as it follows (leading space included). One: the model is scored on saying it. Several: on
-        preferring the right one.
+        Continuations, leading space included. A single one is scored by its likelihood, several by which is likeliest.
     gold
-        Which of them is right.
+        Index of the right continuation.
     """
 
     id: str
@@ -34,20 +30,20 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """Examples of one kind, and how they are counted.
+    """Examples of one kind.
 
     Attributes
     ----------
     name
-        As it is asked for: ``builtin:cloze``.
+        Name with its prefix, such as ``builtin:cloze``.
     kind
         ``continuation`` where every example has one continuation, ``choice`` where it has several.
     summary
-        What it asks, in a sentence.
+        Description in one sentence.
     examples
-        The questions, in order.
+        Examples, in order.
     chance
-        The main metric, accuracy, of guessing: with several choices the mean over examples of 1 / their number; else 0.
+        Accuracy of guessing: with several choices the mean over examples of 1 / their number, else 0.
     """
 
     name: str
@@ -57,7 +53,7 @@ class Task:
 
     @property
     def chance(self) -> float:
-        """The accuracy of guessing."""
+        """Accuracy of guessing."""
         if self.kind == "continuation":
             return 0.0
         return sum(1 / len(example.choices) for example in self.examples) / len(self.examples)

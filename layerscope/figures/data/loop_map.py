@@ -7,9 +7,10 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
-from layerscope.evaluation.bootstrap import drawn, interval, resampled_scores
+from layerscope.evaluation.bootstrap import resampled_scores
 from layerscope.figures.data.sweep_columns import column
 from layerscope.figures.data.sweep_scores import Scores, sweep_scores
+from layerscope.measures.kernels.bootstrap import bootstrap_weights, percentiles
 
 __all__ = ["LoopMap", "Proportion", "best_loops", "loop_map"]
 
@@ -96,9 +97,9 @@ def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> Loo
     replicates = _replicates(dataset, scores)
     if replicates is not None:
         again = np.stack([best_loops(_map(of_one, runs), loops, better) for of_one in replicates])
-        low, high = interval(again)
+        low, high = percentiles(again)
         slopes = np.array([_slope(of_one, affected) for of_one in again])
-    ends = [float(end[0]) for end in interval(slopes[:, None])]
+    ends = [float(end[0]) for end in percentiles(slopes[:, None])]
     proportion = Proportion(_slope(best, affected), *ends) if np.isfinite(best).any() else None
     return LoopMap(scores, loops, affected, values, _map(above, runs), best, low, high, proportion)
 
@@ -163,6 +164,7 @@ def _replicates(dataset: xr.Dataset, scores: Scores) -> Float[np.ndarray, "repli
         return None
     of_tasks = []
     for number, name in enumerate(scores.tasks):
-        weights = drawn(int(dataset["examples"].sel(task=name)), _REPLICATES, seed=number)
+        examples = int(dataset["examples"].sel(task=name))
+        weights = bootstrap_weights(examples, _REPLICATES, seed=number) / examples
         of_tasks.append(resampled_scores(dataset, name, weights)[scores.quantity.name])
     return np.asarray(np.median(of_tasks, axis=0))

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from layerscope.errors import MeasureError, UsageError
+from layerscope.evaluation.sweep_plan import RANGE_VARIANTS
 from layerscope.figures.data.sweep_columns import column
 from layerscope.figures.data.sweep_scores import Scores
 from layerscope.schedules.variant import VARIANTS
@@ -18,8 +19,6 @@ Bars = Literal["none", "seeds", "interval"]
 
 _PAPER_LOOPS = 3
 
-RANGE_VARIANTS = tuple(variant.name for variant in VARIANTS.values() if variant.place == "start")
-"""Variants that affect a range of blocks, in the order of figures."""
 
 BLOCK_VARIANTS = tuple(variant.name for variant in VARIANTS.values() if variant.place == "block")
 """Variants that affect a single block."""

@@ -18,9 +18,9 @@ from layerscope.figures.parts.markers import FULL, draw_level, draw_markers, siz
 from layerscope.figures.parts.missing import mark_missing
 from layerscope.figures.parts.style import inches, styled
 
-__all__ = ["DRIFTS", "drift"]
+__all__ = ["drift"]
 
-DRIFTS = {
+_LABELS = {
     "drift_cosine": ["drift of the last state (1 − cosine)", "drift (1 − cosine)", "1 − cosine"],
     "drift_norm": ["drift of the last state (relative norm)", "drift (relative norm)", "relative norm"],
     "drift_cka": ["drift of the last state (1 − CKA)", "drift (1 − CKA)", "1 − CKA"],
@@ -68,11 +68,11 @@ def drift(
     >>> figure.axes[0].get_xlabel()
     'drift of the last state (1 − cosine)'
     """
-    if drift not in DRIFTS:
-        raise unknown_name("drift", drift, DRIFTS)
+    if drift not in _LABELS:
+        raise unknown_name("drift", drift, _LABELS)
     names = sweep_scores(dataset, "loss", task).tasks
     if drift not in dataset or not np.isfinite(dataset[drift].sel(task=list(names))).any():
-        raise MeasureError(f"the sweep holds no {drift}: sweep again, or draw another of {', '.join(DRIFTS)}")
+        raise MeasureError(f"the sweep holds no {drift}: sweep again, or draw another of {', '.join(_LABELS)}")
     scores = [sweep_scores(dataset, "loss", name) for name in names]
     drifts = [np.asarray(dataset[drift].sel(task=name).values, dtype=np.float64) for name in names]
     all_drifts = np.concatenate(drifts)
@@ -95,7 +95,7 @@ def drift(
         draw_level(axes, float(of_task.values[0]), FULL)
         set_value_axis(axes)
         _set_drift_axis(axes, all_drifts, logarithmic)
-    grid.name_axes(DRIFTS[drift], scores[0].quantity.names, shared=False)
+    grid.name_axes(_LABELS[drift], scores[0].quantity.names, shared=False)
     return grid.figure
 
 

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from layerscope.figures.data.sweep_curves import RANGE_VARIANTS, Curve
+from layerscope.evaluation.sweep_plan import RANGE_VARIANTS
+from layerscope.figures.data.sweep_curves import Curve
 from layerscope.figures.data.sweep_scores import Scores
 from layerscope.figures.parts.legend_entries import (
     band_entry,

@@ -14,6 +14,7 @@ from layerscope.errors import MeasureError
 
 __all__ = [
     "Resampling",
+    "bootstrap_weights",
     "deal_groups",
     "half_masks",
     "percentiles",
@@ -142,7 +143,18 @@ def sequence_weights(sequences: int, replicates: int, seed: int) -> Float[np.nda
         raise MeasureError(
             f"bootstrap over sequences needs at least 2 sequences, got {sequences}: capture more texts, or leave --bootstrap out"
         )
-    draws = np.random.default_rng(seed).multinomial(sequences, np.full(sequences, 1 / sequences), size=replicates)
+    return bootstrap_weights(sequences, replicates, seed)
+
+
+def bootstrap_weights(units: int, replicates: int, seed: int) -> Float[np.ndarray, "replicate unit"]:
+    """Draw the number of times that each unit (a sequence, an example) is in each bootstrap sample.
+
+    Examples
+    --------
+    >>> bootstrap_weights(4, 2, seed=0).sum(axis=1)
+    array([4., 4.])
+    """
+    draws = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=replicates)
     return draws.astype(np.float64)
 
 
