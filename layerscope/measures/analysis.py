@@ -13,8 +13,9 @@ import xarray
 from layerscope.arguments import checked
 from layerscope.errors import MOST_DRAWS, UsageError, at_least
 from layerscope.measures.catalogue import find_measures
-from layerscope.measures.context import AnalysisContext, Baseline
+from layerscope.measures.context import AnalysisContext
 from layerscope.measures.dataset import add_baselines, build_dataset
+from layerscope.measures.estimate import Baseline
 from layerscope.measures.estimators.massive_report import report_massive
 from layerscope.measures.passes.engine import Engine
 from layerscope.measures.passes.in_memory import load
@@ -148,17 +149,17 @@ def analyze_source(
     at_least(0, most=MOST_DRAWS, bootstrap=bootstrap, null=null, ceiling=ceiling)
     records = find_measures(measures)
     captures = [source.attrs] if other is None else [source.attrs, other.attrs]
-    facts: dict[str, Attribute] = {}
+    pairing_attributes: dict[str, Attribute] = {}
     if other is not None:
         pairing = pair(source, other, align)
-        source, other, facts = pairing.first, pairing.second, pairing.facts
+        source, other, pairing_attributes = pairing.first, pairing.second, pairing.attributes
     reader = AnalysisRows(source, other, exclude_first)
     context = reader.context(bootstrap=bootstrap, null=null, ceiling=ceiling, memory=memory, seed=seed)
     if ceiling:
         require_halves(context)
     engine = Engine(context, records)
     engine.run(lambda: _shown(reader, progress))
-    dataset = finish(engine, captures).assign_attrs(facts)
+    dataset = finish(engine, captures).assign_attrs(pairing_attributes)
     pairwise = [measure for measure in engine.measures if measure.kind is Kind.PAIRWISE]
     del engine  # and what it holds: the rows are held anew
     if pairwise and (null or ceiling):

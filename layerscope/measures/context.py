@@ -1,23 +1,21 @@
-"""What an analysis knows before its first row, and what an estimator gives back.
+"""What an analysis knows before its first row: the layers, the options, the rows.
 
-Shared by all families; knows neither files nor formulas.
+All estimators share it; it knows neither files nor formulas.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from layerscope.errors import MeasureError
-from layerscope.measures.kernels.bootstrap import Resampling
+from layerscope.measures.kernels.undefined import undefined_context
 
-__all__ = ["EXACT_TOKENS", "AnalysisContext", "Axis", "Baseline", "Estimate"]
+__all__ = ["EXACT_TOKENS", "AnalysisContext", "Axis"]
 
 EXACT_TOKENS = 4096
-"""Up to so many tokens nothing is sampled: CKA uses all of them at once, medians are exact."""
+"""Largest number of tokens that is never sampled: CKA uses all of them at once, medians are exact."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +43,29 @@ class Axis:
         """Name a layer in a message, for instance ``layer 3 (block.2)``."""
         return f"layer {self.layer[index]} ({self.layer_name[index]})"
 
-    @contextmanager
-    def layer_context(self, index: int) -> Iterator[None]:
-        """Say of which layer a kernel, which knows none, speaks when it refuses."""
-        try:
-            yield
-        except MeasureError as refusal:
-            raise MeasureError(f"{self.describe(index)}: {refusal}") from refusal
+    def layer_context(self, index: int) -> AbstractContextManager[None]:
+        """Name a layer in the `Undefined` that a kernel raises for it."""
+        return undefined_context(layer=self.describe(index))
 
 
 @dataclass(frozen=True)
 class AnalysisContext:
-    """The states to be analysed and the options.
+    """The states of an analysis, and its options.
 
     Attributes
     ----------
     first, second
-        The layers of the capture, and of the other one where two are compared.
+        Layers of the capture, and of the second capture where two are compared.
     dtype
-        In which rows are multiplied: float64 for float64 states, else float32. Sums are float64 always.
+        Type in which rows are multiplied: float64 for float64 states, else float32. Sums are always float64.
     rows
-        The numbers of the rows analysed, ascending; None when rows are seen only once and their number is not known.
+        Numbers of the analysed rows, ascending; None when rows are seen once and their number is unknown.
     sequences
-        How many sequences to make room for; more are taken as they come.
-    exclude_first, bootstrap, memory, seed
-        Positions left out at the start of each sequence, replicates, bytes, seed of everything drawn.
-    null, ceiling
-        Pairings of the texts by chance, splits into halves.
+        Number of sequences to allocate; more are added as they come.
+    exclude_first, bootstrap, null, ceiling, memory, seed
+        As in `AnalysisOptions`.
     precision
-        The machine epsilon with which the states are known (see `StateSource`); None for that of `dtype`.
+        Machine epsilon of the stored states (see `StateSource`); None for that of `dtype`.
     """
 
     first: Axis
@@ -116,77 +108,3 @@ class AnalysisContext:
         if self.second is not None:
             values += len(self.second) * self.second.width
         return values * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The arrays of one measure, and how they were made.
-
-    Attributes
-    ----------
-    value
-        ``[layer, layer_other]`` or ``[layer]``.
-    tokens
-        How many tokens it speaks of.
-    estimator
-        In words, what was computed.
-    chosen
-        What the estimator chose: ``batch_size``, ``batches``, ``sample``, ….
-    value_other
-        The second capture's statistic, ``[layer_other]``.
-    replicates, replicates_other
-        ``[replicate, …]`` as the value; None without a bootstrap.
-    resampling
-        How the replicates were made.
-    """
-
-    value: Float[np.ndarray, "..."]
-    tokens: int
-    estimator: str
-    chosen: dict[str, int | float | str] = field(default_factory=dict)
-    value_other: Float[np.ndarray, "..."] | None = None
-    replicates: Float[np.ndarray, "..."] | None = None
-    replicates_other: Float[np.ndarray, "..."] | None = None
-    resampling: Resampling | None = None
-
-    @classmethod
-    def of_layers(
-        cls,
-        values: Sequence[Float[np.ndarray, " _layer"]],
-        tokens: int,
-        estimator: str,
-        chosen: dict[str, int | float | str] | None = None,
-        *,
-        replicates: Sequence[Float[np.ndarray, "replicate _layer"] | None] = (),
-        resampling: Resampling | None = None,
-    ) -> "Estimate":
-        """Make the estimate of a statistic of layers from its values in each capture, and their replicates."""
-        return cls(
-            values[0],
-            tokens,
-            estimator,
-            chosen or {},
-            value_other=values[1] if len(values) > 1 else None,
-            replicates=replicates[0] if replicates else None,
-            replicates_other=replicates[1] if len(replicates) > 1 else None,
-            resampling=resampling,
-        )
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What chance, or halves of the states, say of one pairwise measure.
-
-    Attributes
-    ----------
-    measure
-        Its name.
-    arrays
-        ``[layer, layer_other]`` by what follows the name: ``null``, ``ceiling``, ….
-    facts
-        How they were made.
-    """
-
-    measure: str
-    arrays: dict[str, Float[np.ndarray, "layer layer_other"]]
-    facts: dict[str, int | float | str]

@@ -7,7 +7,7 @@ import csv
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["LEAST", "coverage_facts", "coverage_of", "coverage_table"]
+__all__ = ["LEAST", "coverage_attributes", "coverage_of", "coverage_table"]
 
 LEAST = 0.9
 """Coverage below this is said in the analysis."""
@@ -40,21 +40,21 @@ def coverage_of(measure: str, texts: int) -> tuple[float, int] | None:
     return coverage_table()[measure, nearest][0], nearest
 
 
-def coverage_facts(measure: str, texts: int) -> dict[str, int | float | str]:
+def coverage_attributes(measure: str, texts: int) -> dict[str, int | float | str]:
     """Return what an analysis says of the intervals of a measure: their coverage, and a warning where it is below 0.9.
 
     Examples
     --------
-    >>> coverage_facts("max_abs", 20)
+    >>> coverage_attributes("max_abs", 20)
     {}
     """
     covered = coverage_of(measure, texts)
     if covered is None:
         return {}
     share, tabled = covered
-    facts: dict[str, int | float | str] = {"coverage": share, "coverage_texts": tabled}
+    attributes: dict[str, int | float | str] = {"coverage": share, "coverage_texts": tabled}
     if share < LEAST:
-        facts["coverage_warning"] = (
+        attributes["coverage_warning"] = (
             f"the 95 % interval held the population value in {share:.0%} of simulations with {tabled} texts"
         )
-    return facts
+    return attributes

@@ -10,9 +10,10 @@ import xarray
 from jaxtyping import Float
 
 import layerscope.accessor  # noqa: F401 - makes result.layerscope known
-from layerscope.measures.context import AnalysisContext, Baseline, Estimate
-from layerscope.measures.coverage import coverage_facts
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.coverage import coverage_attributes
 from layerscope.measures.derived import DERIVED
+from layerscope.measures.estimate import Baseline, Estimate
 from layerscope.measures.estimators.massive_report import MassiveReport
 from layerscope.measures.kernels.bootstrap import Resampling, replicate_warning
 from layerscope.measures.record import Kind, Measure
@@ -65,31 +66,35 @@ def build_dataset(
             _place_interval(dataset, name, measure, estimate.replicates_other, estimate.resampling)
     for name, column in report.table.items():
         dataset[name] = ("rank", column)
-    return dataset.assign_attrs(report.facts)
+    return dataset.assign_attrs(report.attributes)
 
 
-def add_baselines(dataset: xarray.Dataset, found: Iterable[Baseline]) -> None:
+def add_baselines(dataset: xarray.Dataset, baselines: Iterable[Baseline]) -> None:
     """Add to a labelled analysis what chance and halves say of its measures."""
-    for beside in found:
-        measured = dataset[beside.measure]
-        if not beside.arrays:
-            measured.attrs |= beside.facts
+    for baseline in baselines:
+        measured = dataset[baseline.measure]
+        if not baseline.arrays:
+            measured.attrs |= baseline.attributes
         kept: Attributes = {
             name: measured.attrs[name] for name in ("long_name", "range", "reference", "excluded_first")
         }
-        for ending, values in beside.arrays.items():
-            dataset[f"{beside.measure}_{ending}"] = (measured.dims, values, _titled(kept, ending) | beside.facts)
+        for ending, values in baseline.arrays.items():
+            dataset[f"{baseline.measure}_{ending}"] = (
+                measured.dims,
+                values,
+                _titled(kept, ending) | baseline.attributes,
+            )
 
 
 def _attributes(context: AnalysisContext, measure: Measure, estimate: Estimate) -> Attributes:
     attributes: Attributes = {
         "long_name": measure.long_name,
         "range": measure.range,
-        "estimator": estimate.estimator,
+        "estimator": estimate.description,
         "reference": measure.reference,
         "tokens": estimate.tokens,
         "excluded_first": context.exclude_first,
-        **estimate.chosen,
+        **estimate.details,
     }
     return attributes | ({"units": measure.units} if measure.units else {})
 
@@ -105,7 +110,7 @@ def _place_interval(
     if replicates is None or resampling is None:
         return
     variable = dataset[name]
-    variable.attrs |= coverage_facts(measure.name, resampling.units) | replicate_warning(len(replicates))
+    variable.attrs |= coverage_attributes(measure.name, resampling.units) | replicate_warning(len(replicates))
     ends = resampling.interval(variable.values, replicates)
     for bound, end in zip(("low", "high"), ends, strict=True):
         attributes = _titled(variable.attrs, bound) | {"interval": resampling.description}

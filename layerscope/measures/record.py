@@ -1,44 +1,55 @@
-"""What is known of a measure before it is computed.
+"""The record of a measure: everything known before it is computed.
 
-The record is what the engine, the docs, ``layerscope list measures``, the citations and the law tests read. It knows no
-array library: listing the measures costs no import.
+The engine, the docs, ``layerscope list measures``, the citations and the law tests read it. This module imports no array
+library, so listing the measures is fast.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Invariance", "Kind", "Measure"]
+__all__ = ["CostClass", "Invariance", "Kind", "Measure"]
 
 
 class Kind(StrEnum):
-    """What a measure speaks of."""
+    """The shape of a measure's result."""
 
     PAIRWISE = "pairwise"
-    """Two layers: a matrix ``(layer, layer_other)``."""
+    """Compares two layers: a matrix ``(layer, layer_other)``."""
     PER_LAYER = "per-layer"
-    """One layer: a vector ``(layer,)``."""
+    """Describes one layer: a vector ``(layer,)``."""
+
+
+class CostClass(StrEnum):
+    """Cost of a measure next to reading the states, for the choice among measures; `Measure.cost` has the terms."""
+
+    CHEAP = "cheap"
+    """Sums over tokens, taken in the pass that reads them."""
+    MODERATE = "moderate"
+    """Products of tokens × tokens or features × features for each layer."""
+    EXPENSIVE = "expensive"
+    """Decompositions or sorts of such products, for each layer or each pair of layers."""
 
 
 class Invariance(StrEnum):
-    """A change of the states that leaves a measure as it is.
+    """A transform of the states that leaves a measure unchanged.
 
-    Unless the name says otherwise each layer may be changed by a transform of its own.
+    Unless the name says otherwise, each layer may have its own transform.
     """
 
     ROTATION = "rotation"
-    """Each layer's features turned by its own orthogonal matrix."""
+    """The features of each layer are rotated by its own orthogonal matrix."""
     COMMON_ROTATION = "common_rotation"
-    """All layers' features turned by the same orthogonal matrix."""
+    """The features of all layers are rotated by the same orthogonal matrix."""
     PERMUTATION = "permutation"
-    """Each layer's features in another order."""
+    """The features of each layer are permuted."""
     SCALE = "scale"
-    """Each layer multiplied by its own positive number."""
+    """Each layer is multiplied by its own positive number."""
     TOKEN_SCALE = "token_scale"
-    """Each token of each layer multiplied by its own positive number."""
+    """Each token of each layer is multiplied by its own positive number."""
     TRANSLATION = "translation"
-    """The same vector added to all tokens of a layer."""
+    """The same vector is added to all tokens of a layer."""
     INVERTIBLE_LINEAR = "invertible_linear"
-    """Each layer's features mixed by its own invertible matrix."""
+    """The features of each layer are mixed by its own invertible matrix."""
 
 
 @dataclass(frozen=True)
@@ -48,42 +59,49 @@ class Measure:
     Attributes
     ----------
     name, long_name
-        The name in commands and files, and the one for people.
+        Name in commands and files; name in figures and text.
+    what
+        What it measures, in about five words, for ``layerscope list measures``.
     kind
         A matrix over pairs of layers, or a vector over layers.
     definition
         The formula, in words and LaTeX.
     low, high
-        The range of values; infinite where there is no bound.
+        Range of the values; infinite where there is no bound.
     symmetric
-        Whether the layers of a pair may be exchanged.
+        Whether the two layers of a pair can be exchanged.
     self_value
-        The value of a layer with itself; None for a per-layer measure.
+        Value of a layer with itself; None for a per-layer measure.
     invariances
-        All transforms of `Invariance` that leave the value as it is; those not named change it.
+        All transforms of `Invariance` that leave the value unchanged; every other transform changes it.
     least_tokens
-        The fewest tokens it can be computed on.
+        Minimum number of tokens.
     needs_variation
-        Whether it has no meaning for a layer that is the same for every token.
+        Whether it is undefined for a layer that is the same for every token.
     same_width
         Whether both layers of a pair must have the same number of features.
     on_sample
-        Whether its estimator may fall back on a sample of rows held in memory.
+        Whether its estimator may use a sample of rows in memory.
+    cost_class
+        Coarse cost, to choose by.
     passes, memory, cost, bootstrap
-        In words: how often the file is read, what is held, what it costs, how intervals are made.
+        Texts: number of passes over the file, memory, cost, method of the intervals.
     reference
-        Whom to cite, in words.
+        Citation as text.
     cites
-        The same as keys of the table of citations; empty where nothing was published.
-    family
-        The accumulator that computes it, as ``module:class``, imported on use.
+        Citation as keys of ``layerscope/citations.bib``; empty where nothing was published.
+    estimator
+        Class that computes it, as ``module:class``, imported on use.
     units
-        Of the value; empty for a pure number.
+        Units of the value; empty for a pure number.
     needs_more_tokens_than_features
-        Whether it is the same for any two layers where tokens are not more than features, and is therefore refused there.
+        Whether it has the same value for any two layers unless there are more tokens than features, and is refused then.
+    companions
+        Measures that are always computed with it, because they cost nothing and are read together.
     """
 
     name: str
+    what: str
     long_name: str
     kind: Kind
     definition: str
@@ -96,6 +114,7 @@ class Measure:
     same_width: bool
     needs_variation: bool
     on_sample: bool
+    cost_class: CostClass
     passes: str
     memory: str
     cost: str
@@ -105,15 +124,16 @@ class Measure:
     estimator: str
     units: str = ""
     needs_more_tokens_than_features: bool = False
+    companions: tuple[str, ...] = ()
 
     @property
     def is_distance(self) -> bool:
-        """Whether a layer with itself is 0 and less is more alike."""
+        """Whether smaller values mean more alike, with 0 for a layer with itself."""
         return self.self_value == 0
 
     @property
     def range(self) -> str:
-        """The range of values as written in files, for instance ``[-1, 1]`` or ``[0, inf)``."""
+        """Range of the values as written in files, for instance ``[-1, 1]`` or ``[0, inf)``."""
         left = f"[{self.low:g}" if self.low > float("-inf") else "(-inf"
         right = f"{self.high:g}]" if self.high < float("inf") else "inf)"
         return f"{left}, {right}"

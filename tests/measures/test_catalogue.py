@@ -18,8 +18,10 @@ by_name = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.key
 
 @by_name
 def test_record_is_complete(measure: Measure):
-    words = (measure.long_name, measure.definition, measure.passes, measure.memory, measure.cost, measure.bootstrap)
-    assert all(words)
+    texts = (measure.long_name, measure.definition, measure.passes, measure.memory, measure.cost, measure.bootstrap)
+    assert all(texts)
+    assert 3 <= len(measure.what.split()) <= 6
+    assert set(measure.companions) <= MEASURES.keys()
     assert measure.reference
     assert bool(measure.cites) == (measure.reference != "the field's default")
     assert all(re.fullmatch(r"[a-z]+\d{4}[a-z]+", key) for key in measure.cites)

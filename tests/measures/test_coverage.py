@@ -9,7 +9,7 @@ import pytest
 from layerscope.cli.result_warnings import warning_lines
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
-from layerscope.measures.coverage import LEAST, coverage_facts, coverage_of, coverage_table
+from layerscope.measures.coverage import LEAST, coverage_attributes, coverage_of, coverage_table
 from tests.measures.captures import capture
 
 PAGE = Path(__file__).parents[2] / "docs" / "design" / "uncertainty.md"
@@ -36,14 +36,14 @@ def test_the_nearest_smaller_number_of_texts_is_taken(texts: int, tabled: int):
 
 def test_coverage_below_nine_tenths_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("layerscope.measures.coverage.coverage_table", lambda: {("two_nn", 20): (LEAST - 0.05, 0.9)})
-    assert coverage_facts("two_nn", 33) == {
+    assert coverage_attributes("two_nn", 33) == {
         "coverage": LEAST - 0.05,
         "coverage_texts": 20,
         "coverage_warning": "the 95 % interval held the population value in 85% of simulations with 20 texts",
     }
     monkeypatch.setattr("layerscope.measures.coverage.coverage_table", lambda: {("two_nn", 20): (LEAST, 0.9)})
-    assert coverage_facts("two_nn", 33) == {"coverage": LEAST, "coverage_texts": 20}
-    assert coverage_facts("max_abs", 33) == {}
+    assert coverage_attributes("two_nn", 33) == {"coverage": LEAST, "coverage_texts": 20}
+    assert coverage_attributes("max_abs", 33) == {}
 
 
 def test_intervals_of_few_replicates_carry_a_warning():

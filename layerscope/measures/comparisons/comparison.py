@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
 from layerscope.measures.context import EXACT_TOKENS, AnalysisContext
+from layerscope.measures.estimate import Details
 from layerscope.measures.record import Measure
 
 __all__ = ["Comparison", "Pairs"]
@@ -29,26 +30,26 @@ class Comparison(ABC):
 
     Parameters
     ----------
-    words
-        What is computed, of tokens.
-    chosen
-        Numbers that were settled on, for the attributes.
+    description
+        What is computed, as text.
+    settings
+        Fixed numbers of the method, for the attributes.
     """
 
     prepare: Callable[..., Any] | None = None
     """What is asked of the tokens held, and kept for other measures that ask the same."""
 
-    def __init__(self, words: str, **chosen: int | float | str) -> None:
-        self.words = words
-        self.chosen = chosen
+    def __init__(self, description: str, **settings: int | float | str) -> None:
+        self.description = description
+        self.settings = settings
 
     def most_tokens(self, context: AnalysisContext) -> int:
         """Return how many tokens it can take at the memory given."""
         return EXACT_TOKENS
 
-    def facts(self, held: TokenSample) -> dict[str, int | float | str]:
-        """Return the numbers that were settled on for these tokens, for the attributes."""
-        return dict(self.chosen)
+    def details(self, tokens: TokenSample) -> Details:
+        """Return the settings that were used on these tokens, for the attributes."""
+        return dict(self.settings)
 
     @abstractmethod
     def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
@@ -79,7 +80,7 @@ class Pairs(Comparison, Generic[_Prepared]):
         this measure alone.
     most
         How many tokens are taken at most.
-    words, chosen
+    description, settings
         As for `Comparison`.
     """
 
@@ -87,13 +88,13 @@ class Pairs(Comparison, Generic[_Prepared]):
         self,
         prepare: Callable[..., _Prepared],
         compare: Callable[[_Prepared, _Prepared], float],
-        words: str,
+        description: str,
         *,
         check: Callable[..., _Prepared] | None = None,
         most: int = EXACT_TOKENS,
-        **chosen: int | float | str,
+        **settings: int | float | str,
     ) -> None:
-        super().__init__(words, **chosen)
+        super().__init__(description, **settings)
         self.prepare = self._of_layer = prepare
         self.compare = compare
         self.check = check

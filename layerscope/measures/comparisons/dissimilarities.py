@@ -102,12 +102,12 @@ class Vectors(Comparison):
     ----------
     transform
         What is done to the dissimilarities first.
-    words
+    description
         As for `Comparison`.
     """
 
-    def __init__(self, transform: Callable[[torch.Tensor], torch.Tensor], words: str) -> None:
-        super().__init__(words)
+    def __init__(self, transform: Callable[[torch.Tensor], torch.Tensor], description: str) -> None:
+        super().__init__(description)
         self.transform = transform
 
     def most_tokens(self, context: AnalysisContext) -> int:

@@ -54,7 +54,7 @@ class HsicComparison(Comparison):
                 raise Undefined(f"it needs {measure.least_tokens} tokens")
             for index in np.flatnonzero(~(own > 0).all(0)).tolist():
                 raise Undefined("its tokens are all equally alike", axis.describe(index))
-        return criterion.alignment()
+        return criterion.normalized()
 
 
 class GaussianCka(HsicComparison):

@@ -10,23 +10,29 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from layerscope.measures.comparisons.all_pairs import all_pairs
-from layerscope.measures.comparisons.comparison import Matrix
-from layerscope.measures.comparisons.neighbours import NEIGHBOURS, NearestTokens, Neighbours, nearest_tokens
+from layerscope.measures.comparisons.comparison import Comparison, Matrix
+from layerscope.measures.comparisons.neighbours import NEIGHBOURS, NearestTokens, distinct_tokens, nearest_tokens
 from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
+from layerscope.measures.estimate import Details
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 
 __all__ = ["NeighbourKernels"]
 
 
-class NeighbourKernels(Neighbours):
-    """The debiased alignment of kernels restricted to the neighbours that two layers share."""
+class NeighbourKernels(Comparison):
+    """The debiased criterion of kernels restricted to the neighbours that two layers share."""
 
     def __init__(self) -> None:
         super().__init__(
-            "HSIC_1 of Song et al. 2012 (eq. 5) of cosines with the nearest neighbours that both layers share"
+            "HSIC_1 of Song et al. 2012 (eq. 5) of cosines with the nearest neighbours that both layers share",
+            neighbours=NEIGHBOURS,
         )
         self.prepare = _kernels
+
+    def details(self, tokens: TokenSample) -> Details:
+        """See `Comparison`; also the number of distinct tokens, where some are equal."""
+        return dict(self.settings) | distinct_tokens(tokens)
 
     def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""

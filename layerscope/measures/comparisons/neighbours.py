@@ -13,10 +13,19 @@ from jaxtyping import Float, Int
 
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
 from layerscope.measures.comparisons.token_sample import TokenSample
+from layerscope.measures.estimate import Details
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
 
-__all__ = ["NEIGHBOURS", "NEIGHBOUR_SCORES", "NearestTokens", "Neighbours", "nearest_tokens", "neighbour_scores"]
+__all__ = [
+    "NEIGHBOURS",
+    "NEIGHBOUR_SCORES",
+    "NearestTokens",
+    "Neighbours",
+    "distinct_tokens",
+    "nearest_tokens",
+    "neighbour_scores",
+]
 
 NEIGHBOURS = 10
 NEIGHBOUR_SCORES = ("knn_jaccard", "mutual_knn", "rank_similarity", "second_order_cosine", "cknna")
@@ -29,18 +38,24 @@ Scores = dict[str, Float[np.ndarray, "layer layer_other"]]
 class Neighbours(Comparison):
     """One of the scores that `neighbour_scores` gives together."""
 
-    def __init__(self, words: str = "nearest neighbours by cosine") -> None:
-        super().__init__(words, neighbours=NEIGHBOURS)
+    def __init__(self, score: str) -> None:
+        super().__init__("nearest neighbours by cosine", neighbours=NEIGHBOURS)
+        self.score = score
         self.prepare = neighbour_scores
 
-    def facts(self, held: TokenSample) -> dict[str, int | float | str]:
-        """See `Comparison`; also how many tokens are left, where some count as one."""
-        tokens = len(held.distinct)
-        return dict(self.chosen) | ({} if tokens == len(held) else {"distinct_tokens": tokens})
+    def details(self, tokens: TokenSample) -> Details:
+        """See `Comparison`; also the number of distinct tokens, where some are equal."""
+        return dict(self.settings) | distinct_tokens(tokens)
 
     def matrix(self, held: TokenSample, measure: Measure) -> Matrix:
         """See `Comparison`."""
-        return held.once(neighbour_scores)[measure.name]
+        return held.once(neighbour_scores)[self.score]
+
+
+def distinct_tokens(tokens: TokenSample) -> Details:
+    """Return how many tokens are distinct, where some are equal at every layer."""
+    distinct = len(tokens.distinct)
+    return {} if distinct == len(tokens) else {"distinct_tokens": distinct}
 
 
 @dataclass(frozen=True)

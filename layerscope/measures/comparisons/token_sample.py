@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 
 from layerscope.measures.context import Axis
 from layerscope.measures.kernels.rounding import identical_rows
-from layerscope.measures.kernels.undefined import Undefined
 from layerscope.threads import thread_pool
 
 __all__ = ["TokenSample", "map_layers"]
@@ -117,9 +116,7 @@ def map_layers(axis: Axis, layers: Iterable[_Layer], compute: Callable[[_Layer],
     """
 
     def of_layer(numbered: tuple[int, _Layer]) -> _Prepared:
-        try:
+        with axis.layer_context(numbered[0]):
             return compute(numbered[1])
-        except Undefined as refusal:
-            raise Undefined(refusal.reason, axis.describe(numbered[0])) from refusal
 
     return thread_pool().map(of_layer, enumerate(layers))

@@ -1,71 +1,36 @@
-"""How alike the directions of a layer's tokens are: the mean cosine of all pairs of them, from one sum of unit vectors.
+"""Estimator of the anisotropy: the mean cosine of all pairs of tokens, from one sum of unit vectors.
 
 This module knows rows and sums; it knows no labels and no files.
 """
+
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.accumulators.unit_sums import UnitSums
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.estimate import Estimate
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.estimators.half_samples import HalfSamples
+from layerscope.measures.kernels.anisotropy import anisotropy
+from layerscope.measures.kernels.undefined import Undefined
 from layerscope.states import StateRows
 
-__all__ = ["Anisotropy", "UnitSums", "anisotropy"]
+__all__ = ["Anisotropy"]
 
 _AT_ONCE = 256
 
-
-def anisotropy(total: Float[torch.Tensor, "*layer feature"], count: Float[torch.Tensor, "*layer"]) -> torch.Tensor:
-    r"""Compute the mean cosine of two different tokens, $(|\sum_t u_t|^2-n)/(n(n-1))$ with $u_t=x_t/|x_t|$.
-
-    Parameters
-    ----------
-    total
-        The sum of the unit vectors.
-    count
-        Of how many tokens; NaN comes out for fewer than two.
-
-    Examples
-    --------
-    >>> float(anisotropy(torch.tensor([1.0, 2.0]).double(), torch.tensor(3.0).double()))  # two tokens alike, one across
-    0.3333333333333333
-    """
-    found: torch.Tensor = (total.square().sum(-1) - count) / (count * (count - 1)).where(count > 1, torch.nan)
-    return found
-
-
-class UnitSums:
-    """Sums of the unit vectors of tokens, by groups of tokens; a token of zeros has no direction and is not counted.
-
-    Parameters
-    ----------
-    groups, layers, width
-        How many groups there are, and the shape of a token's states.
-    """
-
-    def __init__(self, groups: int, layers: int, width: int) -> None:
-        self.total = torch.zeros(groups, layers, width, dtype=torch.float64)
-        self.count = torch.zeros(groups, layers, dtype=torch.float64)
-
-    def update(self, hidden: Float[torch.Tensor, "token layer feature"], group: torch.Tensor) -> None:
-        """Add some tokens, each to its group."""
-        length = torch.linalg.vector_norm(hidden, dim=-1, dtype=torch.float64)
-        unit = hidden * length.reciprocal().where(length > 0, 0).to(hidden.dtype)[:, :, None]
-        self.total.index_add_(0, group, unit.double())
-        self.count.index_add_(0, group, (length > 0).double())
-
-    def merge(self, part: "UnitSums") -> None:
-        """Add another's sums."""
-        self.total += part.total
-        self.count += part.count
+_Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Anisotropy(Estimator):
-    """The sum of unit vectors of each layer; for replicates, those of groups of sequences of the rows held."""
+    """The sum of unit vectors of each layer; for replicates, of groups of sequences of the sample."""
+
+    kernels: ClassVar[dict[str, _Kernel]] = {"anisotropy": anisotropy}
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
@@ -74,26 +39,26 @@ class Anisotropy(Estimator):
 
     @property
     def share_bytes(self) -> int:
-        """The bytes of the sums."""
+        """Bytes of the sums."""
         return sum(sums.total.nbytes for sums in self.sums)
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows."""
+        """Add some rows."""
         self.tokens += len(rows)
-        together = torch.zeros(len(rows), dtype=torch.int64)
+        one_group = torch.zeros(len(rows), dtype=torch.int64)
         for sums, side in zip(self.sums, [rows] if other is None else [rows, other], strict=True):
-            sums.update(side.hidden, together)
+            sums.update(side.hidden, one_group)
 
     def merge(self, part: "Anisotropy") -> None:
-        """Add another's sums."""
+        """Add the sums of another accumulator."""
         self.tokens += part.tokens
         for sums, part_sums in zip(self.sums, part.sums, strict=True):
             sums.merge(part_sums)
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute the anisotropy."""
+    def compute(self, name: str, kernel: _Kernel) -> Estimate:
+        """Compute the kernel of each layer's sums."""
         values = [
-            _defined(axis, anisotropy(sums.total[0], sums.count[0]))
+            _defined(axis, kernel(sums.total[0], sums.count[0]))
             for axis, sums in zip(self.context.axes, self.sums, strict=True)
         ]
         halves = HalfSamples(self.context, self.sample) if self.context.bootstrap else None
@@ -102,27 +67,24 @@ class Anisotropy(Estimator):
             values,
             self.tokens,
             "mean over pairs of different tokens",
-            ({"zero_state_tokens": left_out} if left_out else {}) | (halves.chosen if halves else {}),
-            replicates=[self._replicates(side, halves) for side in range(len(values))] if halves else [],
+            ({"zero_state_tokens": left_out} if left_out else {}) | (halves.details if halves else {}),
+            replicates=[self._replicates(kernel, side, halves) for side in range(len(values))] if halves else [],
             resampling=halves.resampling if halves else None,
         )
 
-    def _replicates(self, side: int, halves: HalfSamples) -> Float[np.ndarray, "replicate layer"]:
-        """Compute the measure of each half, from one sum of unit vectors a group."""
+    def _replicates(self, kernel: _Kernel, side: int, halves: HalfSamples) -> Float[np.ndarray, "replicate layer"]:
+        """Compute the measure of each half from one sum of unit vectors per group."""
         hidden, group = self.sample.hidden(side), torch.from_numpy(halves.group)
         sums = UnitSums(halves.masks.shape[1], *hidden.shape[1:])
         for start in range(0, len(hidden), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             sums.update(hidden[part], group[part])
         masks = torch.from_numpy(halves.masks)
-        return anisotropy(torch.tensordot(masks, sums.total, dims=1), masks @ sums.count).numpy()
+        return kernel(torch.tensordot(masks, sums.total, dims=1), masks @ sums.count).numpy()
 
 
 def _defined(axis: Axis, values: Float[torch.Tensor, " layer"]) -> Float[np.ndarray, " layer"]:
     undefined = torch.isnan(values).nonzero()
     if len(undefined):
-        raise MeasureError(
-            f"{axis.describe(int(undefined[0]))}: anisotropy has no meaning where all tokens but one at most are zero; "
-            "leave the measure or the layer out"
-        )
+        raise Undefined("all of its tokens, or all but one, are zero", axis.describe(int(undefined[0])))
     return values.numpy()

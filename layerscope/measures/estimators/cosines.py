@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.context import AnalysisContext
 from layerscope.measures.kernels.bootstrap import Resampling, sequence_weights, weighted_ratio
+from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = ["Resampled", "WholeSums", "resample", "sequence_cosines", "token_cosines", "whole_sums"]
 
@@ -57,12 +57,12 @@ def sequence_cosines(
 
     Raises
     ------
-    MeasureError
+    Undefined
         When no sequence has one.
     """
     usable = np.logical_and((whole.squares > 0).all(1), (whole.squares_other > 0).all(1))
     if not usable.any():
-        _refuse_zero(context, [(whole.squares == 0).sum(0), (whole.squares_other == 0).sum(0)], "cosine_sequence")
+        _refuse_zero(context, [(whole.squares == 0).sum(0), (whole.squares_other == 0).sum(0)])
     below = np.sqrt(whole.squares[:, :, None] * whole.squares_other[:, None, :])
     ratio = np.divide(whole.dots, below, out=np.zeros_like(whole.dots), where=usable[:, None, None])
     if alone:
@@ -71,13 +71,13 @@ def sequence_cosines(
 
 
 def token_cosines(
-    sums: PairSums, context: AnalysisContext, name: str
+    sums: PairSums, context: AnalysisContext
 ) -> tuple[Float[np.ndarray, "sequence layer layer_other"], Float[np.ndarray, " sequence"]]:
     """Return each sequence's sum of token cosines, and the number of tokens it is over.
 
     Raises
     ------
-    MeasureError
+    Undefined
         When no token has a direction in every layer.
     """
     present = present_sequences(sums)
@@ -85,7 +85,7 @@ def token_cosines(
     total = sums.sums["cosine"].numpy()[present]
     if not count.any():
         layers = len(context.first)
-        _refuse_zero(context, [sums.zero[:layers].numpy(), sums.zero[layers:].numpy()], name)
+        _refuse_zero(context, [sums.zero[:layers].numpy(), sums.zero[layers:].numpy()])
     if sums.alone:
         _exact_diagonal(total, count)
     return total, count
@@ -116,9 +116,7 @@ def _arrays(sums: PairSums) -> dict[str, Float[np.ndarray, "..."]]:
     return {name: total.numpy() for name, total in sums.sums.items()}
 
 
-def _refuse_zero(context: AnalysisContext, zero: list[np.ndarray], name: str) -> None:
+def _refuse_zero(context: AnalysisContext, zero: list[np.ndarray]) -> None:
     worst = [int(counts.argmax()) for counts in zero]
     axis, index = (context.first, worst[0]) if zero[0].max() >= zero[1].max() else (context.other, worst[1])
-    raise MeasureError(
-        f"{axis.describe(index)} is zero in every token: {name} has no meaning there; leave the measure or the layer out"
-    )
+    raise Undefined("it is zero in every token", axis.describe(index))

@@ -5,7 +5,9 @@ the memory given, from the seeded sample of rows. This module knows rows and sum
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,11 +17,20 @@ from layerscope.measures.accumulators.cross_covariance import CrossCovariance
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons.all_pairs import all_pairs
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.estimate import Details, Estimate, describe_sample
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.estimators.half_samples import HalfSamples
-from layerscope.measures.kernels.clouds import Cloud, procrustes_distance, rotation_distance, shape_angle
-from layerscope.measures.kernels.gram import GramSums
+from layerscope.measures.kernels.clouds import (
+    Cloud,
+    aligned_features,
+    frobenius_norm,
+    procrustes_distance,
+    rotation_distance,
+    shape_angle,
+    trace,
+)
+from layerscope.measures.kernels.gram import biased_cka
 from layerscope.measures.kernels.rounding import Noise
 from layerscope.measures.kernels.spectra import (
     Spectrum,
@@ -33,24 +44,46 @@ from layerscope.measures.kernels.spectra import (
     rankme,
     stable_rank,
 )
+from layerscope.measures.kernels.undefined import undefined_context
 from layerscope.states import StateRows
 
 __all__ = ["Covariance"]
 
-PAIRWISE = frozenset({"cka_biased", "procrustes", "procrustes_unnormalized", "shape_angle"})
-SPECTRAL: dict[str, Callable[[Spectrum], float]] = {
-    kernel.__name__: kernel
-    for kernel in (
-        participation_ratio,
-        effective_rank,
-        rankme,
-        stable_rank,
-        matrix_entropy,
-        alpha_req,
-        alpha_req_weighted,
-        isoscore,
-    )
-}
+
+@dataclass(frozen=True)
+class _Clouds:
+    """A measure of two clouds of tokens, from their covariances or from the sample.
+
+    Attributes
+    ----------
+    compare
+        The measure, from the products of both layers' features and the size of each layer.
+    size
+        Size of a layer, from its covariance.
+    on_rows
+        Computes the matrices from the states of the sample, one per selection of groups; None where `compare` does.
+    """
+
+    compare: Callable[[torch.Tensor, float, float], float]
+    size: Callable[[torch.Tensor], float]
+    on_rows: Callable[[list[torch.Tensor], np.ndarray, np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class _Spectral:
+    """A measure of the spectrum of one layer, and the details it adds to an estimate."""
+
+    kernel: Callable[[Spectrum], float]
+    details: Callable[[list[Axis], int], Details] = lambda axes, tokens: {}
+
+
+def _fit_range(axes: list[Axis], tokens: int) -> Details:
+    """Return the ranks to which a power law is fitted, for each capture."""
+    details: Details = {}
+    for axis, suffix in zip(axes, ("", "_other"), strict=False):
+        first, last = fit_ranks(min(axis.width, tokens - 1))
+        details |= {f"fit_from{suffix}": first, f"fit_to{suffix}": last}
+    return details
 
 
 class Covariance(Estimator):
@@ -61,10 +94,27 @@ class Covariance(Estimator):
     rows are seen only once, from the sample.
     """
 
+    kernels: ClassVar[dict[str, _Clouds | _Spectral]] = {
+        "cka_biased": _Clouds(aligned_features, frobenius_norm, on_rows=biased_cka),
+        "procrustes": _Clouds(procrustes_distance, trace),
+        "procrustes_unnormalized": _Clouds(rotation_distance, trace),
+        "shape_angle": _Clouds(shape_angle, trace),
+        "participation_ratio": _Spectral(participation_ratio),
+        "effective_rank": _Spectral(effective_rank),
+        "rankme": _Spectral(rankme),
+        "stable_rank": _Spectral(stable_rank),
+        "matrix_entropy": _Spectral(matrix_entropy),
+        "alpha_req": _Spectral(alpha_req, _fit_range),
+        "alpha_req_weighted": _Spectral(alpha_req_weighted, _fit_range),
+        "isoscore": _Spectral(isoscore),
+    }
+
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
         self.axes = context.axes
-        self.spectral = [name for name in SPECTRAL if name in wanted]
+        kernels = {name: kernel for name, kernel in self.kernels.items() if name in wanted}
+        self.pairwise = any(isinstance(kernel, _Clouds) for kernel in kernels.values())
+        self.spectral = {name: kernel for name, kernel in kernels.items() if isinstance(kernel, _Spectral)}
         self.spectra: list[list[list[float]]] = [[] for _ in self.axes]
         self.held = context.tokens is not None and context.tokens <= sample.size
         self.sums: CrossCovariance | None = None
@@ -103,46 +153,36 @@ class Covariance(Estimator):
         self.sums = self._empty(pairs=False)
         return True
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute one of the family's measures."""
-        on_rows = self.sums is None or (name in PAIRWISE and not self.sums.pairs)
-        where, tokens = "all tokens", self.sample.seen
-        chosen: dict[str, int | float | str] = {}
-        if on_rows and not self.sample.complete:
-            where, tokens = "a seeded sample of tokens", self.sample.kept
-            chosen = {"sample": tokens, "sample_seed": self.context.seed}
+    def compute(self, name: str, kernel: _Clouds | _Spectral) -> Estimate:
+        """Compute a measure from the sums, or from the sample."""
+        on_rows = self.sums is None or (isinstance(kernel, _Clouds) and not self.sums.pairs)
+        tokens = self.sample.kept if on_rows else self.sample.seen
+        where, details = describe_sample(tokens, self.sample.seen, self.context.seed)
         halves = HalfSamples(self.context, self.sample) if self.context.bootstrap else None
         if halves is not None:
-            chosen |= halves.chosen
-        if name in SPECTRAL:
-            return self._spectral(name, tokens, where, chosen, halves)
-        value = self._on_rows(name, slice(None)) if on_rows else self._on_sums(name)
+            details |= halves.details
+        if isinstance(kernel, _Spectral):
+            details |= kernel.details(self.axes, tokens)
+            return self._spectral(name, tokens, where, details, halves)
+        self_value = MEASURES[name].self_value if len(self.axes) == 1 else None
         return Estimate(
-            value,
+            self._on_rows(kernel, self_value) if on_rows else self._on_sums(kernel, self_value),
             tokens,
             f"centred states of {where}",
-            chosen,
-            replicates=None if halves is None else self._pairwise_replicates(name, halves),
+            details,
+            replicates=None if halves is None else self._replicates(kernel, self_value, halves),
             resampling=None if halves is None else halves.resampling,
         )
 
-    def _spectral(
-        self, name: str, tokens: int, where: str, chosen: dict[str, int | float | str], halves: HalfSamples | None
-    ) -> Estimate:
-        """Pick one of the measures that were read off the spectra together."""
-        which = self.spectral.index(name)
-        values = [np.array(found)[:, which] for found in self.spectra]
-        if name.startswith("alpha_req"):
-            for axis, suffix in zip(self.axes, ("", "_other"), strict=False):
-                first, last = fit_ranks(min(axis.width, tokens - 1))
-                chosen |= {f"fit_from{suffix}": first, f"fit_to{suffix}": last}
-        replicates = [] if halves is None else [found[:, :, which] for found in self._spectra_of(halves)]
+    def _spectral(self, name: str, tokens: int, where: str, details: Details, halves: HalfSamples | None) -> Estimate:
+        """Select one of the measures that were computed from the spectra together."""
+        which = list(self.spectral).index(name)
         return Estimate.of_layers(
-            values,
+            [np.array(values)[:, which] for values in self.spectra],
             tokens,
             f"eigenvalues of the centred covariance of {where}",
-            chosen,
-            replicates=replicates,
+            details,
+            replicates=[] if halves is None else [values[:, :, which] for values in self._spectra_of(halves)],
             resampling=None if halves is None else halves.resampling,
         )
 
@@ -152,7 +192,7 @@ class Covariance(Estimator):
             return
         budget = self.context.memory // 4
         shape = [len(axis) for axis in self.axes], [axis.width for axis in self.axes]
-        if self.wanted & PAIRWISE and CrossCovariance.bytes_needed(*shape, pairs=True) <= budget:
+        if self.pairwise and CrossCovariance.bytes_needed(*shape, pairs=True) <= budget:
             self.sums = self._empty(pairs=True)
         elif self.spectral:
             layers = max(len(axis) for axis in self.axes)
@@ -189,11 +229,11 @@ class Covariance(Estimator):
 
     def _read_off(self, side: int, spectra: Iterator[Spectrum], first: int = 0) -> list[list[float]]:
         """Compute all spectral measures asked for of each layer, from the `first` on, decomposing it once."""
-        found: list[list[float]] = []
+        values: list[list[float]] = []
         for layer, spectrum in enumerate(spectra, start=first):
             with self.axes[side].layer_context(layer):
-                found.append([SPECTRAL[name](spectrum) for name in self.spectral])
-        return found
+                values.append([_value(name, measure, spectrum) for name, measure in self.spectral.items()])
+        return values
 
     def _spectra_of(self, halves: HalfSamples) -> list[np.ndarray]:
         """Compute all spectral measures asked for on each half, once for all of them."""
@@ -204,81 +244,55 @@ class Covariance(Estimator):
             ]
         return self._halved
 
-    def _on_sums(self, name: str) -> Float[np.ndarray, "layer layer_other"]:
+    def _on_sums(self, kernel: _Clouds, self_value: float | None) -> Float[np.ndarray, "layer layer_other"]:
         """Compare all pairs of layers by sums of products of features."""
         sums = self.sums
         assert sums is not None
-        size = _SIZES[name]
         own = [
-            [size(sums.within(layer, side) / sums.count) for layer in range(len(axis))]
+            [kernel.size(sums.within(layer, side) / sums.count) for layer in range(len(axis))]
             for side, axis in enumerate(self.axes)
         ]
-        compare = _COMPARISONS[name]
         return all_pairs(
             (len(self.context.first), len(self.context.other)),
-            lambda layer, other: compare(sums.between(layer, other) / sums.count, own[0][layer], own[-1][other]),
-            MEASURES[name].self_value if len(self.axes) == 1 else None,
+            lambda layer, other: kernel.compare(sums.between(layer, other) / sums.count, own[0][layer], own[-1][other]),
+            self_value,
         )
 
-    def _on_rows(self, name: str, chosen: slice | np.ndarray) -> Float[np.ndarray, "layer layer_other"]:
-        """Compare all pairs of layers on some of the rows held."""
-        states = [self.sample.hidden(side)[chosen] for side in range(len(self.axes))]
-        if name == "cka_biased":
-            aligned: np.ndarray = self._aligned(states, np.zeros(len(states[0]), np.int64), np.ones((1, 1)))[0]
-            return aligned
-        tokens, compare = len(states[0]), _COMPARISONS[name]
+    def _on_rows(
+        self, kernel: _Clouds, self_value: float | None, rows: slice | np.ndarray = slice(None)
+    ) -> Float[np.ndarray, "layer layer_other"]:
+        """Compare all pairs of layers on some rows of the sample."""
+        states = [self.sample.hidden(side)[rows] for side in range(len(self.axes))]
+        tokens = len(states[0])
+        if kernel.on_rows is not None:
+            matrix: np.ndarray = kernel.on_rows(states, np.zeros(tokens, np.int64), np.ones((1, 1)))[0]
+            return matrix
         clouds = [[Cloud(hidden[:, layer]) for layer in range(hidden.shape[1])] for hidden in states]
         own = [[cloud.size / tokens for cloud in side] for side in clouds]
         return all_pairs(
             (len(clouds[0]), len(clouds[-1])),
-            lambda layer, other: compare(
+            lambda layer, other: kernel.compare(
                 clouds[0][layer].cross(clouds[-1][other]) / tokens, own[0][layer], own[-1][other]
             ),
-            MEASURES[name].self_value if len(states) == 1 else None,
+            self_value,
         )
 
-    def _aligned(
-        self, states: list[torch.Tensor], group: np.ndarray, masks: np.ndarray
-    ) -> Float[np.ndarray, "selection layer layer_other"]:
-        """Compute the biased alignment of the tokens of each selection of groups."""
-        sums = GramSums(states[0], states[1] if len(states) > 1 else None, group, masks.shape[1])
-        return sums.criterion(masks, debiased=False).alignment()
-
-    def _pairwise_replicates(self, name: str, halves: HalfSamples) -> Float[np.ndarray, "replicate layer layer_other"]:
-        """Compare all pairs of layers on each half of the rows held."""
-        if name == "cka_biased":
+    def _replicates(
+        self, kernel: _Clouds, self_value: float | None, halves: HalfSamples
+    ) -> Float[np.ndarray, "replicate layer layer_other"]:
+        """Compare all pairs of layers on each half of the sample."""
+        if kernel.on_rows is not None:
             states = [self.sample.hidden(side) for side in range(len(self.axes))]
-            return self._aligned(states, halves.group, halves.masks)
-        return np.stack([self._on_rows(name, rows) for rows in halves.rows()])
+            return kernel.on_rows(states, halves.group, halves.masks)
+        return np.stack([self._on_rows(kernel, self_value, rows) for rows in halves.rows()])
 
 
-def _aligned_features(cross: torch.Tensor, size: float, size_other: float) -> float:
-    return float(cross.square().sum()) / (size * size_other)
+def _value(name: str, measure: _Spectral, spectrum: Spectrum) -> float:
+    with undefined_context(measure=name):
+        return measure.kernel(spectrum)
 
 
 def _singular_values(covariance: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return those of states whose features are multiplied by the weights."""
+    """Return the singular values of states whose features are multiplied by the weights."""
     values: torch.Tensor = torch.linalg.eigvalsh(covariance * weights[:, None] * weights)
     return values.clamp(min=0).sqrt()
-
-
-def _trace(covariance: torch.Tensor) -> float:
-    return float(covariance.trace())
-
-
-def _norm(covariance: torch.Tensor) -> float:
-    return float(covariance.norm())
-
-
-_SIZES: dict[str, Callable[[torch.Tensor], float]] = {
-    "cka_biased": _norm,
-    "procrustes": _trace,
-    "procrustes_unnormalized": _trace,
-    "shape_angle": _trace,
-}
-_COMPARISONS: dict[str, Callable[[torch.Tensor, float, float], float]] = {
-    "cka_biased": _aligned_features,
-    "procrustes": procrustes_distance,
-    "procrustes_unnormalized": rotation_distance,
-    "shape_angle": shape_angle,
-}

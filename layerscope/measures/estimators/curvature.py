@@ -3,49 +3,27 @@
 This module knows rows and sums by sequence; it knows no labels and no files.
 """
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.neighbouring_rows import NeighbouringRows, Rows
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.estimate import Estimate
 from layerscope.measures.estimators.cosines import Resampled, resample
 from layerscope.measures.estimators.estimator import Estimator
-from layerscope.measures.kernels.lengths import unit_angles
-from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
+from layerscope.measures.kernels.curvature import turning_angles
+from layerscope.measures.kernels.undefined import Undefined
 from layerscope.states import StateRows
 
-__all__ = ["Curvature", "turning_angles"]
+__all__ = ["Curvature"]
 
 
-_SHORT = 0.1
-"""A step of this part of a state's length is looked at: whether it is more than rounding."""
-
-
-def turning_angles(
-    states: Float[torch.Tensor, "token layer feature"], precision: float
-) -> Float[torch.Tensor, "turn layer"]:
-    r"""Compute the angle between each two successive steps $x_{t+1}-x_t$ and $x_{t+2}-x_{t+1}$, in radians.
-
-    NaN where a step has no length but rounding, which the precision says.
-
-    Examples
-    --------
-    >>> path = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1]]).double()
-    >>> turning_angles(path[:, None], 1e-16).T
-    tensor([[0.0000, 1.5708]], dtype=torch.float64)
-    """
-    exact = states.double()
-    step = exact.diff(dim=0)
-    length = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
-    short = (length[..., 0] < _SHORT * torch.linalg.vector_norm(exact[1:], dim=-1)).nonzero().unbind(1)
-    apart = rounding_scale(exact[1:][short]) - rounding_scale(exact[:-1][short])
-    still = torch.linalg.vector_norm(apart, dim=1) <= row_tolerance(precision)
-    length[short] = length[short].where(~still[:, None], 0)
-    step = step / length
-    return unit_angles(step[:-1], step[1:])
+_Kernel = Callable[[torch.Tensor, float], torch.Tensor]
 
 
 class Curvature(Estimator):
@@ -60,6 +38,8 @@ class Curvature(Estimator):
     wanted
         Names of the measures that will be asked for.
     """
+
+    kernels: ClassVar[dict[str, _Kernel]] = {"curvature": turning_angles}
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
@@ -87,8 +67,8 @@ class Curvature(Estimator):
             total[sequences] += more
         self._add(*self.waiting.merge(part.waiting))
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute the curvature."""
+    def compute(self, name: str, kernel: _Kernel) -> Estimate:
+        """Average the angles over each sequence, then over sequences."""
         present = self.tokens > 0
         results, usable = [], []
         for axis, angle, turns in zip(self.context.axes, self.angle, self.turns, strict=True):
@@ -140,13 +120,10 @@ def _stacked(layers: list[Resampled]) -> Resampled:
 
 def _refuse_without_turns(axis: Axis, curved: Bool[np.ndarray, "sequence layer"]) -> None:
     if not curved.any():
-        raise MeasureError(
-            "curvature needs three different states at consecutive positions of a sequence, found none: "
-            "capture with --tokens all, or leave the measure out"
+        raise Undefined(
+            "no sequence has three different states at consecutive positions",
+            remedy="capture with --tokens all, or leave it out",
         )
     straight = np.flatnonzero(~curved.any(0))
     if len(straight):
-        raise MeasureError(
-            f"{axis.describe(int(straight[0]))}: curvature has no meaning where no two successive steps have a length; "
-            "leave the measure or the layer out"
-        )
+        raise Undefined("no two successive steps of its tokens have a length", axis.describe(int(straight[0])))

@@ -3,17 +3,20 @@
 This module knows rows and Gram sums; it knows no labels and no files.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.context import EXACT_TOKENS, AnalysisContext, Estimate
+from layerscope.measures.context import EXACT_TOKENS, AnalysisContext
+from layerscope.measures.estimate import Details, Estimate, describe_sample
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks
 from layerscope.measures.kernels.gram import Criterion, GramSums
+from layerscope.measures.kernels.undefined import Undefined
 from layerscope.states import StateRows
 
 __all__ = ["DebiasedCka"]
@@ -38,9 +41,12 @@ class DebiasedCka(Estimator):
         Not needed: the family has one measure.
     """
 
+    kernels: ClassVar[dict[str, Callable[[Criterion], np.ndarray]]] = {"cka": Criterion.normalized}
+    needs_exact_sample = True
+
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
-        self.found: list[Criterion] = []
+        self.criteria: list[Criterion] = []
         self._buffers: list[torch.Tensor] = []
         self.batch_sizes: list[int] = []
         self.minibatches = context.rows is not None and len(context.rows) > EXACT_TOKENS
@@ -96,36 +102,36 @@ class DebiasedCka(Estimator):
         self._buffers = []
         return False
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute the alignment from the batches' criteria."""
+    def compute(self, name: str, kernel: Callable[[Criterion], np.ndarray]) -> Estimate:
+        """Normalise the mean criterion of the batches."""
         mean = self._mean()
-        self._refuse_undefined(mean)
-        alignment = mean.alignment()
+        self._require_defined(mean)
+        values = kernel(mean)
         tokens = sum(self.batch_sizes)
-        chosen: dict[str, int | float | str] = {"batch_size": max(self.batch_sizes), "batches": len(self.batch_sizes)}
-        estimator = "HSIC_1 of Song et al. 2012 (eq. 5), on all tokens at once"
+        details: Details = {"batch_size": max(self.batch_sizes), "batches": len(self.batch_sizes)}
+        description = "HSIC_1 of Song et al. 2012 (eq. 5), on all tokens at once"
         if self.minibatches:
-            chosen["batch_seed"] = self.context.seed
-            estimator = (
+            details["batch_seed"] = self.context.seed
+            description = (
                 "HSIC_1 of Song et al. 2012 (eq. 5), numerator and denominators averaged over minibatches of a seeded "
                 "permutation of the tokens, divided once"
             )
         elif not self.sample.complete:
-            chosen |= {"sample": tokens, "sample_seed": self.context.seed}
-            estimator += " of a seeded sample"
-        estimate = Estimate(alignment[0], tokens, estimator, chosen)
+            details |= describe_sample(tokens, self.sample.seen, self.context.seed)[1]
+            description += " of a seeded sample"
+        estimate = Estimate(values[0], tokens, description, details)
         if not self.context.bootstrap:
             return estimate
-        return replace(estimate, replicates=alignment[1:], resampling=Resampling(self._groups, halves=True))
+        return replace(estimate, replicates=values[1:], resampling=Resampling(self._groups, halves=True))
 
     def _mean(self) -> Criterion:
         """Average over batches; a half-sample with fewer than four tokens in a batch has no criterion there."""
-        stacked = [np.stack([getattr(part, name) for part in self.found]) for name in Criterion._fields]
+        stacked = [np.stack([getattr(part, name) for part in self.criteria]) for name in Criterion._fields]
         undefined = np.isnan(stacked[0]).any((2, 3)).all(0)
         if undefined.any():
-            raise MeasureError(
-                "cka: half of the sequences hold fewer than 4 tokens, too few for an interval: capture more texts, "
-                "or leave --bootstrap out"
+            raise Undefined(
+                "half of the sequences hold fewer than 4 tokens, too few for an interval",
+                remedy="capture more texts, or leave --bootstrap out",
             )
         return Criterion(*(np.nanmean(values, axis=0) for values in stacked))
 
@@ -160,7 +166,7 @@ class DebiasedCka(Estimator):
         masks = np.ones((1, self._groups))
         if self.context.bootstrap:
             masks = np.concatenate([masks, half_masks(self._groups, self.context.bootstrap, self.context.seed)])
-        self.found.append(sums.criterion(masks, debiased=True))
+        self.criteria.append(sums.criterion(masks, debiased=True))
         self.batch_sizes.append(len(sequence))
 
     def _dealt(self, sequence: np.ndarray) -> tuple[np.ndarray, int]:
@@ -169,10 +175,10 @@ class DebiasedCka(Estimator):
         groups, number = deal_groups(np.arange(self.context.sequences), self.context.seed)
         return groups[sequence], number
 
-    def _refuse_undefined(self, mean: Criterion) -> None:
+    def _require_defined(self, mean: Criterion) -> None:
         for axis, own in ((self.context.first, mean.own[0]), (self.context.other, mean.own_other[0])):
             for index in np.flatnonzero(~(own > 0)).tolist():
-                raise MeasureError(
-                    f"{axis.describe(index)}: cka has no meaning there, because its tokens are all equally alike "
-                    "(the debiased similarity with itself is zero); leave cka out"
+                raise Undefined(
+                    "its tokens are all equally alike (the debiased similarity with itself is zero)",
+                    axis.describe(index),
                 )

@@ -1,13 +1,15 @@
-"""What every family of measures is: an accumulator with a place in the passes over the file.
+"""The base of all estimators: an accumulator of rows with a table of the measures it computes.
 
 This module knows no formula.
 """
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Estimate
 from layerscope.states import StateRows
 
 __all__ = ["Estimator"]
@@ -16,19 +18,24 @@ _Own = TypeVar("_Own", bound="Estimator")
 
 
 class Estimator(ABC):
-    """An accumulator that computes some measures which share their sums.
+    """An accumulator that computes several measures from the same sums.
 
-    Any chunking, any order and any tree of merges gives the same answer.
+    The result does not depend on chunking, order or merging.
 
     Parameters
     ----------
     context
-        What is analysed.
+        The analysis.
     sample
-        Token rows held in memory, for estimators that cannot do with sums; filled in the first pass.
+        Token rows in memory, for measures that sums cannot give; filled in the first pass.
     wanted
-        Names of the measures that will be asked for.
+        Names of all measures of the analysis.
     """
+
+    kernels: ClassVar[Mapping[str, Any]]
+    """The only way from the name of a measure to its formula. What an entry is, the estimator decides; `compute` gets it."""
+    needs_exact_sample: ClassVar[bool] = False
+    """Whether the sample must hold all of up to 4,096 rows, whatever the memory."""
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         self.context = context
@@ -37,25 +44,29 @@ class Estimator(ABC):
 
     @property
     def share_bytes(self) -> int:
-        """The bytes of another accumulator, so that threads may share the work; 0 where they had better not."""
+        """Bytes of another accumulator, so that threads can share the work; 0 where sharing does not pay."""
         return 0
 
     @abstractmethod
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows, and the same tokens' rows of the second capture where there is one."""
+        """Add some rows, and the rows of the same tokens in the second capture where there is one."""
 
     @abstractmethod
     def merge(self: _Own, part: _Own) -> None:
-        """Add what another accumulator of the same context has taken in this pass."""
+        """Add what another accumulator of the same analysis has taken in this pass."""
 
     @abstractmethod
+    def compute(self, name: str, kernel: Any) -> Estimate:
+        """Compute a measure with its entry of `kernels`."""
+
     def estimate(self, name: str) -> Estimate:
-        """Compute one of the family's measures from what was taken."""
+        """Compute a measure from the rows taken."""
+        return self.compute(name, self.kernels[name])
 
     def empty_like(self: _Own, sample: RowSample) -> _Own:
-        """Make an empty accumulator of the same context and pass, to take a share of the rows and be merged."""
+        """Return an empty accumulator of the same analysis and pass, to take a share of the rows and be merged."""
         return type(self)(self.context, sample, self.wanted)
 
     def end_pass(self) -> bool:
-        """Say whether the rows are needed once more; all of them were seen once now."""
+        """End a pass over all rows; return whether another is needed."""
         return False

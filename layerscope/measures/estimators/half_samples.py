@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Details
 from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks
 
 __all__ = ["HalfSamples"]
@@ -33,7 +34,7 @@ class HalfSamples:
         Of each row measured.
     masks
         Which groups are in each half.
-    chosen, resampling
+    details, resampling
         For the estimate: the size of the sample where it is not all there is, and how the replicates are made.
 
     Raises
@@ -47,7 +48,7 @@ class HalfSamples:
     ) -> None:
         self.group, groups = deal_groups(sample.sequence_index[rows], context.seed)
         self.masks: Float[np.ndarray, "replicate group"] = half_masks(groups, context.bootstrap, context.seed)
-        self.chosen: dict[str, int | float | str] = {} if sample.complete else {"interval_sample": sample.kept}
+        self.details: Details = {} if sample.complete else {"interval_sample": sample.kept}
         self.resampling = Resampling(groups, halves=True)
 
     def rows(self) -> Iterator[Int[np.ndarray, " row"]]:

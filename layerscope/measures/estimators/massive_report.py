@@ -30,12 +30,12 @@ class MassiveReport:
     table
         Columns of the table over ``rank``: the largest value of each layer and feature, the 16 with the highest ratio to their
         layer's median.
-    facts
+    attributes
         File attributes: how many tokens are massive, where they stand, and how the sequence cosine changes without them.
     """
 
     table: dict[str, Shaped[np.ndarray, " rank"]]
-    facts: dict[str, int | float | str]
+    attributes: dict[str, int | float | str]
 
 
 def report_massive(products: Products) -> MassiveReport:
@@ -44,15 +44,15 @@ def report_massive(products: Products) -> MassiveReport:
     table = _table(products.peaks[0], medians[: len(products.context.first)])
     found = products.massive.find(medians)
     sample = products.sample
-    facts: dict[str, int | float | str] = {
+    attributes: dict[str, int | float | str] = {
         "massive_criterion": f"at least {LEAST_MAGNITUDE:g} and {LEAST_RATIO:g} times the layer's median absolute value",
         "massive_median": "of all tokens" if sample.complete else f"of a seeded sample of {sample.kept} tokens",
         "massive_tokens": 0 if found is None else len(found),
         "massive_positions": "" if found is None else _positions(found.position),
     }
     largest, mean = _change(products, found)
-    facts |= {"massive_cosine_sequence_change": largest, "massive_cosine_sequence_change_mean": mean}
-    return MassiveReport(table, facts | {"massive_warning": _warning(facts, table, products)})
+    attributes |= {"massive_cosine_sequence_change": largest, "massive_cosine_sequence_change_mean": mean}
+    return MassiveReport(table, attributes | {"massive_warning": _warning(attributes, table, products)})
 
 
 def _table(peaks: Peaks, medians: Float[np.ndarray, " layer"]) -> dict[str, Shaped[np.ndarray, " rank"]]:
@@ -123,10 +123,10 @@ def _less(
 
 
 def _warning(
-    facts: dict[str, int | float | str], table: dict[str, Shaped[np.ndarray, " rank"]], products: Products
+    attributes: dict[str, int | float | str], table: dict[str, Shaped[np.ndarray, " rank"]], products: Products
 ) -> str:
-    change, tokens = float(facts["massive_cosine_sequence_change"]), int(facts["massive_tokens"])
-    positions = str(facts["massive_positions"])
+    change, tokens = float(attributes["massive_cosine_sequence_change"]), int(attributes["massive_tokens"])
+    positions = str(attributes["massive_positions"])
     if not tokens or not (change > MATTERS or np.isnan(change)):
         return ""
     layer = int(np.flatnonzero(products.context.first.layer == table["massive_layer"][0])[0])

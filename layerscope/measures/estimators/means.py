@@ -4,7 +4,9 @@ The means are what all need: the variance comes with them in the first pass, the
 knows moments and pair sums; it knows no labels and no files.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +14,8 @@ import torch
 from layerscope.measures.accumulators.layer_moments import LayerMoments, SequenceMoments
 from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Details, Estimate, describe_sample
 from layerscope.measures.estimators.cosines import resample, token_cosines
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.kernels.bootstrap import Resampling, sequence_weights
@@ -96,26 +99,9 @@ class Means(Estimator):
             self._multiply(states, sequence[part], np.zeros(len(sequence[part]), bool))
         return False
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute one of the family's measures."""
-        if name == "variance":
-            return self._variance()
-        if name == "magnitude_difference":
-            return self._magnitude_difference()
-        assert self.pairs is not None
-        total, count = token_cosines(self.pairs, self.context, name)
-        value, replicates, resampling = resample(total, count, self.context)
-        tokens = int(count.sum())
-        chosen: dict[str, int | float | str] = (
-            {} if tokens == self.tokens else {"zero_state_tokens": self.tokens - tokens}
-        )
-        estimator = "mean over tokens, about the layers' means over all tokens"
-        if self.context.rows is None and not self.sample.complete:
-            chosen = {"sample": tokens, "sample_seed": self.context.seed}
-            estimator += ", of a seeded sample of tokens"
-        if resampling is not None:
-            resampling = replace(resampling, note="the centre stays the mean of the full sample")
-        return Estimate(value, tokens, estimator, chosen, replicates=replicates, resampling=resampling)
+    def compute(self, name: str, kernel: "Callable[[Means], Estimate]") -> Estimate:
+        """Compute a measure from the sums."""
+        return kernel(self)
 
     @property
     def tokens(self) -> int:
@@ -143,6 +129,26 @@ class Means(Estimator):
             replicates=abs(replicates[0][:, :, None] - replicates[-1][:, None]) if replicates else None,
             resampling=self._resampling(),
         )
+
+    def _centered_cosine(self) -> Estimate:
+        assert self.pairs is not None
+        total, count = token_cosines(self.pairs, self.context)
+        value, replicates, resampling = resample(total, count, self.context)
+        tokens = int(count.sum())
+        details: Details = {} if tokens == self.tokens else {"zero_state_tokens": self.tokens - tokens}
+        description = "mean over tokens, about the layers' means over all tokens"
+        if self.context.rows is None and not self.sample.complete:
+            where, details = describe_sample(tokens, self.sample.seen, self.context.seed)
+            description += f", of {where}"
+        if resampling is not None:
+            resampling = replace(resampling, note="the centre stays the mean of the full sample")
+        return Estimate(value, tokens, description, details, replicates=replicates, resampling=resampling)
+
+    kernels: ClassVar["dict[str, Callable[[Means], Estimate]]"] = {
+        "variance": _variance,
+        "magnitude_difference": _magnitude_difference,
+        "cosine_centered": _centered_cosine,
+    }
 
     def _resampling(self) -> Resampling | None:
         return Resampling(len(self.seen)) if self.context.bootstrap else None

@@ -3,16 +3,20 @@
 This family is part of every analysis, because the massive-activation report rests on it. It knows sums, not labels or files.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
 import numpy as np
 from torch.nn.functional import pad
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.last_tokens import LastTokens
 from layerscope.measures.accumulators.massive_tokens import MassiveTokens
 from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.accumulators.peaks import Peaks
 from layerscope.measures.accumulators.row_sample import RowSample
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Details, Estimate
 from layerscope.measures.estimators.cosines import (
     Resampled,
     present_sequences,
@@ -22,6 +26,7 @@ from layerscope.measures.estimators.cosines import (
     whole_sums,
 )
 from layerscope.measures.estimators.estimator import Estimator
+from layerscope.measures.kernels.undefined import Undefined
 from layerscope.states import StateRows
 
 __all__ = ["Products"]
@@ -93,23 +98,9 @@ class Products(Estimator):
         for pairs, part_pairs in zip(self.within, part.within, strict=True):
             pairs.merge(part_pairs)
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute one of the family's measures."""
-        match name:
-            case "cosine":
-                return self._cosine()
-            case "cosine_sequence" | "cosine_sequence_without_first":
-                return self._sequence(name)
-            case "angular_distance":
-                return self._angular()
-            case "block_influence":
-                return self._block_influence()
-            case "norm":
-                return self._norm()
-            case "max_abs":
-                values = [peak.magnitude.max(1) for peak in self.peaks]
-                return _per_layer([Resampled(value) for value in values], self.tokens, "maximum over tokens")
-        raise KeyError(name)
+    def compute(self, name: str, kernel: "Callable[[Products], Estimate]") -> Estimate:
+        """Compute a measure from the sums."""
+        return kernel(self)
 
     @property
     def tokens(self) -> int:
@@ -117,7 +108,7 @@ class Products(Estimator):
         return int(self.sums.sums["tokens"].sum())
 
     def _cosine(self) -> Estimate:
-        total, count = token_cosines(self.sums, self.context, "cosine")
+        total, count = token_cosines(self.sums, self.context)
         value, replicates, resampling = resample(total, count, self.context)
         return Estimate(
             value,
@@ -128,8 +119,7 @@ class Products(Estimator):
             resampling=resampling,
         )
 
-    def _sequence(self, name: str) -> Estimate:
-        without_first = name == "cosine_sequence_without_first"
+    def _sequence(self, *, without_first: bool) -> Estimate:
         taken = self.sums.sums["tokens"].sum(0)
         tokens = int(taken[0] if without_first else taken.sum())
         if not tokens:
@@ -138,13 +128,13 @@ class Products(Estimator):
         whole = whole_sums(self.sums, without_first=without_first)
         ratio, usable = sequence_cosines(whole, self.context, alone=self.sums.alone)
         value, replicates, resampling = resample(ratio, usable, self.context)
-        estimator = "mean over sequences of the cosine of flattened sequences"
+        description = "mean over sequences of the cosine of flattened sequences"
         if without_first:
-            estimator += ", position 0 of each left out"
+            description += ", position 0 of each left out"
         return Estimate(
             value,
             tokens,
-            estimator,
+            description,
             {"sequences": int(usable.sum())},
             replicates=replicates,
             resampling=resampling,
@@ -155,9 +145,7 @@ class Products(Estimator):
         angle = self.last.angle[self.last.position >= 0]
         usable = ~np.isnan(angle).any((1, 2))
         if not usable.any():
-            raise MeasureError(
-                "angular_distance: every sequence's last token has an all-zero state; leave the measure out"
-            )
+            raise Undefined("the last token of every sequence is zero in some layer")
         value, replicates, resampling = resample(
             np.nan_to_num(angle) * usable[:, None, None], usable.astype(np.float64), self.context
         )
@@ -174,7 +162,7 @@ class Products(Estimator):
     def _block_influence(self) -> Estimate:
         results = []
         for axis, pairs in zip(self.axes, self.within or [self.sums], strict=True):
-            total, count = token_cosines(pairs, self.context, "block_influence")
+            total, count = token_cosines(pairs, self.context)
             influence = np.full((len(total), len(axis)), np.nan)
             follows = np.flatnonzero(np.diff(axis.layer) == 1) + 1
             influence[:, follows] = count[:, None] - total[:, follows - 1, follows]
@@ -188,19 +176,31 @@ class Products(Estimator):
         results = [resample(self.sums.sums[name].numpy()[present], count, self.context) for name in names]
         return _per_layer(results, self.tokens, "mean over tokens")
 
-    def _zero_states(self) -> dict[str, int | float | str]:
+    def _max_abs(self) -> Estimate:
+        values = [peak.magnitude.max(1) for peak in self.peaks]
+        return _per_layer([Resampled(value) for value in values], self.tokens, "maximum over tokens")
+
+    kernels: ClassVar["dict[str, Callable[[Products], Estimate]]"] = {
+        "cosine": _cosine,
+        "cosine_sequence": partial(_sequence, without_first=False),
+        "cosine_sequence_without_first": partial(_sequence, without_first=True),
+        "angular_distance": _angular,
+        "block_influence": _block_influence,
+        "norm": _norm,
+        "max_abs": _max_abs,
+    }
+
+    def _zero_states(self) -> Details:
         left_out = self.tokens - int(self.sums.sums["count"].sum())
         return {"zero_state_tokens": left_out} if left_out else {}
 
 
-def _per_layer(
-    results: list[Resampled], tokens: int, estimator: str, chosen: dict[str, int | float | str] | None = None
-) -> Estimate:
+def _per_layer(results: list[Resampled], tokens: int, description: str, details: Details | None = None) -> Estimate:
     return Estimate.of_layers(
         [result.value for result in results],
         tokens,
-        estimator,
-        chosen,
+        description,
+        details,
         replicates=[result.replicates for result in results],
         resampling=results[0].resampling,
     )

@@ -4,12 +4,10 @@ They are what no sums over tokens give: ranks, neighbours, distances, singular v
 each measure is; it knows no formula, no labels and no files.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar
 
 import numpy as np
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons.comparison import Comparison, Pairs
@@ -27,7 +25,8 @@ from layerscope.measures.comparisons.distance_kernels import WIDTH, DistanceCorr
 from layerscope.measures.comparisons.neighbour_kernels import NeighbourKernels
 from layerscope.measures.comparisons.neighbours import NEIGHBOUR_SCORES, Neighbours
 from layerscope.measures.comparisons.token_sample import TokenSample
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Estimate, describe_sample
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.estimators.half_samples import HalfSamples
 from layerscope.measures.kernels.canonical import (
@@ -50,13 +49,12 @@ from layerscope.measures.kernels.features import (
     standard_features,
     unit_cloud,
 )
-from layerscope.measures.kernels.undefined import Undefined
+from layerscope.measures.kernels.undefined import undefined_context
 from layerscope.measures.kernels.uniformity import uniformity
 from layerscope.states import StateRows
 
 __all__ = ["COMPARISONS", "Sampled"]
 
-_Result = TypeVar("_Result")
 _CANONICAL = "canonical correlations of the directions"
 
 
@@ -90,7 +88,7 @@ COMPARISONS: dict[str, Comparison] = {
     "linear_r2": Pairs(centered_basis, linear_r2, "variance of layer predicted from layer_other", check=outnumbered),
     "linear_r2_cv": CrossValidatedPrediction(),
     "eigenspace_overlap": Pairs(basis_of, eigenspace_overlap, "overlap of the spans of features", check=outnumbered),
-    **{name: Neighbours() for name in NEIGHBOUR_SCORES},
+    **{name: Neighbours(name) for name in NEIGHBOUR_SCORES},
     "cknna_unbiased": NeighbourKernels(),
     "correlation_match_soft": Pairs(standard_features, matched_to_best, "features with their best match"),
     "correlation_match_hard": Pairs(standard_features, matched_one_to_one, "features matched one to one"),
@@ -111,10 +109,12 @@ class Sampled(Estimator):
     sample, just as much drawn with the seed.
     """
 
+    kernels: ClassVar[dict[str, Comparison]] = COMPARISONS
+
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
         self._left = wanted & COMPARISONS.keys()
-        self._held: dict[int, TokenSample] = {}
+        self._samples: dict[int, TokenSample] = {}
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take nothing: the sample is filled by the engine."""
@@ -122,47 +122,40 @@ class Sampled(Estimator):
     def merge(self, part: "Sampled") -> None:
         """Add nothing."""
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute one of the family's measures."""
-        comparison, measure = COMPARISONS[name], MEASURES[name]
-        rows = self.sample.lowest(comparison.most_tokens(self.context))
-        held = self._hold(rows)
-        value = _defined(name, "there", lambda: comparison.matrix(held, measure))
+    def compute(self, name: str, kernel: Comparison) -> Estimate:
+        """Compare all pairs of layers."""
+        measure = MEASURES[name]
+        rows = self.sample.lowest(kernel.most_tokens(self.context))
+        tokens = self._tokens(rows)
+        value = kernel.matrix(tokens, measure)
         replicates, resampling = None, None
         if self.context.bootstrap:
             halves = HalfSamples(self.context, self.sample, rows)
-            where = "on half of the sequences, which an interval takes"
-            replicates = _defined(name, where, lambda: comparison.halves(held, measure, halves.group, halves.masks))
+            with undefined_context(part="on half of the sequences, which an interval takes"):
+                replicates = kernel.halves(tokens, measure, halves.group, halves.masks)
             resampling = halves.resampling
         self._free(name)
-        tokens, where, chosen = len(held), "all tokens", comparison.facts(held)
-        if tokens < self.sample.seen:
-            where = "a seeded sample of tokens"
-            chosen |= {"sample": tokens, "sample_seed": self.context.seed}
-        words = f"{comparison.words}, of {where}"
-        return Estimate(value, tokens, words, chosen, replicates=replicates, resampling=resampling)
+        where, sample = describe_sample(len(tokens), self.sample.seen, self.context.seed)
+        return Estimate(
+            value,
+            len(tokens),
+            f"{kernel.description}, of {where}",
+            kernel.details(tokens) | sample,
+            replicates=replicates,
+            resampling=resampling,
+        )
 
-    def _hold(self, rows: np.ndarray) -> TokenSample:
+    def _tokens(self, rows: np.ndarray) -> TokenSample:
         """Return these tokens of the sample, the same object for as many of them."""
-        if len(rows) not in self._held:
+        if len(rows) not in self._samples:
             axes = self.context.axes
             states = [self.sample.settled(side) for side in range(len(axes))]
             held = TokenSample(states, axes, self.context.epsilon, self.sample.sequence_index)
-            self._held[len(rows)] = held if len(rows) == len(held) else held.select(rows)
-        return self._held[len(rows)]
+            self._samples[len(rows)] = held if len(rows) == len(held) else held.select(rows)
+        return self._samples[len(rows)]
 
     def _free(self, name: str) -> None:
         """Let go of what no other measure wants."""
         self._left -= {name}
-        for held in self._held.values():
+        for held in self._samples.values():
             held.keep(COMPARISONS[left].prepare for left in self._left)
-
-
-def _defined(name: str, where: str, compute: Callable[[], _Result]) -> _Result:
-    try:
-        return compute()
-    except Undefined as refusal:
-        layer = f"{refusal.where}: " if refusal.where else ""
-        raise MeasureError(
-            f"{layer}{name} has no meaning {where}, because {refusal.reason}; leave {name} out"
-        ) from refusal

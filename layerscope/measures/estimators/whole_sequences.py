@@ -4,21 +4,28 @@ Whole sequences are held: all that an eighth of the memory takes, else a seeded 
 sequence; it knows no labels and no files.
 """
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
+import torch
 from jaxtyping import Float
 
-from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.accumulators.sequence_sample import SequenceSample
-from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.estimate import Details, Estimate, describe_sample
 from layerscope.measures.estimators.cosines import Resampled, resample
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.kernels.sequence_entropy import sequence_entropy
+from layerscope.measures.kernels.undefined import Undefined
 from layerscope.states import StateRows
 
 __all__ = ["WholeSequences"]
 
 _SHARE = 8
+
+_Kernel = Callable[[torch.Tensor], np.ndarray]
 
 
 class WholeSequences(Estimator):
@@ -34,6 +41,8 @@ class WholeSequences(Estimator):
         Names of the measures that will be asked for.
     """
 
+    kernels: ClassVar[dict[str, _Kernel]] = {"matrix_entropy_sequence": sequence_entropy}
+
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
         self.held = SequenceSample(context.memory // _SHARE // context.row_bytes, context.seed)
@@ -46,20 +55,20 @@ class WholeSequences(Estimator):
         """Add another's rows."""
         self.held.merge(part.held)
 
-    def estimate(self, name: str) -> Estimate:
-        """Compute the mean over sequences of their matrix-based entropy."""
-        entropies = zip(
-            *([sequence_entropy(states) for states in sides] for sides in self.held.sequences()), strict=True
-        )
+    def compute(self, name: str, kernel: _Kernel) -> Estimate:
+        """Compute the mean over sequences of the kernel of each."""
+        entropies = zip(*([kernel(states) for states in sides] for sides in self.held.sequences()), strict=True)
         results = [self._mean(axis, np.stack(side)) for axis, side in zip(self.context.axes, entropies, strict=True)]
-        where, chosen = "all sequences", {"sequences": len(self.held)}
-        if not self.held.complete:
-            where, chosen = "a seeded sample of sequences", chosen | {"sample_seed": self.context.seed}
+        where, sample = describe_sample(len(self.held), len(self.held.seen), self.context.seed, "sequences")
+        details: Details = {"sequences": len(self.held)}
+        details |= {
+            name: value for name, value in sample.items() if name != "sample"
+        }  # which is the number of sequences
         return Estimate.of_layers(
             [result.value for result in results],
             self.held.rows,
             f"mean of the entropy of each of {where}",
-            dict(chosen),
+            details,
             replicates=[result.replicates for result in results],
             resampling=results[0].resampling,
         )
@@ -68,8 +77,5 @@ class WholeSequences(Estimator):
         usable = ~np.isnan(entropy).any(1)
         if not usable.any():
             layer = int(np.isnan(entropy).sum(0).argmax())
-            raise MeasureError(
-                f"{axis.describe(layer)} is zero in every token: matrix_entropy_sequence has no meaning there; "
-                "leave the measure or the layer out"
-            )
+            raise Undefined("it is zero in every token", axis.describe(layer))
         return resample(np.where(usable[:, None], entropy, 0), usable.astype(np.float64), self.context)

@@ -9,7 +9,15 @@ import math
 import torch
 from jaxtyping import Float
 
-__all__ = ["Cloud", "procrustes_distance", "rotation_distance", "shape_angle"]
+__all__ = [
+    "Cloud",
+    "aligned_features",
+    "frobenius_norm",
+    "procrustes_distance",
+    "rotation_distance",
+    "shape_angle",
+    "trace",
+]
 
 
 class Cloud:
@@ -53,6 +61,34 @@ class Cloud:
         if self._turned is None:
             self._turned = torch.linalg.qr(self.points.T, mode="r").R
         return self._turned
+
+
+def trace(covariance: Float[torch.Tensor, "n n"]) -> float:
+    """Return the trace: the squared Frobenius norm of the states."""
+    return float(covariance.trace())
+
+
+def frobenius_norm(covariance: Float[torch.Tensor, "n n"]) -> float:
+    """Return the Frobenius norm of a covariance."""
+    return float(covariance.norm())
+
+
+def aligned_features(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
+    r"""Compute biased CKA from products of features, $\|Y_c'X_c\|_F^2/(\|X_c'X_c\|_F\,\|Y_c'Y_c\|_F)$.
+
+    Parameters
+    ----------
+    cross
+        $X_c'Y_c$.
+    size, size_other
+        The Frobenius norms of $X_c'X_c$ and $Y_c'Y_c$.
+
+    Examples
+    --------
+    >>> aligned_features(torch.eye(2), 2**0.5, 2**0.5).__round__(12)
+    1.0
+    """
+    return float(cross.square().sum()) / (size * size_other)
 
 
 def procrustes_distance(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:

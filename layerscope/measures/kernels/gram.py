@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from layerscope.measures.kernels.centering import centered, ordinary_mean
 from layerscope.measures.kernels.distances import Kernel, squared_distances
 
-__all__ = ["Criterion", "GramSums"]
+__all__ = ["Criterion", "GramSums", "biased_cka"]
 
 _DIGITS_LOST = 1e4
 """Where a layer's own criterion is less than so many roundings of its sum of squares, float32 products do not do."""
@@ -31,11 +31,11 @@ class Criterion(NamedTuple):
     own: Float[np.ndarray, "selection layer"]
     own_other: Float[np.ndarray, "selection layer_other"]
 
-    def alignment(self) -> Float[np.ndarray, "selection layer layer_other"]:
+    def normalized(self) -> Float[np.ndarray, "selection layer layer_other"]:
         """Divide by the roots of the layers' own criteria."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            alignment: np.ndarray = self.cross / np.sqrt(self.own[:, :, None] * self.own_other[:, None, :])
-        return alignment
+            ratio: np.ndarray = self.cross / np.sqrt(self.own[:, :, None] * self.own_other[:, None, :])
+        return ratio
 
 
 @dataclass
@@ -288,3 +288,29 @@ class GramSums:
 
     def _by_group(self, values: torch.Tensor, width: int) -> torch.Tensor:
         return values.view(-1, width, *values.shape[1:]).sum(0, dtype=torch.float64)
+
+
+def biased_cka(
+    states: list[Float[torch.Tensor, "token _layer _feature"]],
+    group: Int[np.ndarray, " token"],
+    masks: Float[np.ndarray, "selection group"],
+) -> Float[np.ndarray, "selection layer layer_other"]:
+    """Compute biased linear CKA of all pairs of layers, on each selection of groups of tokens.
+
+    Parameters
+    ----------
+    states
+        The states of each capture.
+    group
+        The group of each token.
+    masks
+        Rows of zeros and ones: the groups of each selection.
+
+    Examples
+    --------
+    >>> states = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[2.0, 2.0]]])
+    >>> biased_cka([states], np.zeros(3, np.int64), np.ones((1, 1))).round(6)
+    array([[[1.]]])
+    """
+    sums = GramSums(states[0], states[1] if len(states) > 1 else None, group, masks.shape[1])
+    return sums.criterion(masks, debiased=False).normalized()

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 
-from layerscope.errors import MeasureError
+from layerscope.measures.kernels.undefined import Undefined
 
 __all__ = [
     "Spectrum",
@@ -93,7 +93,7 @@ def isoscore(spectrum: Spectrum) -> float:
 
     Raises
     ------
-    MeasureError
+    Undefined
         For a single feature.
 
     Examples
@@ -102,7 +102,7 @@ def isoscore(spectrum: Spectrum) -> float:
     0.5
     """
     if spectrum.features < 2:
-        raise MeasureError("isoscore has no meaning for a single feature; leave it out with --measures")
+        raise Undefined("it has a single feature")
     return (participation_ratio(spectrum) - 1) / (spectrum.features - 1)
 
 
@@ -172,7 +172,7 @@ def alpha_req(spectrum: Spectrum) -> float:
 
     Raises
     ------
-    MeasureError
+    Undefined
         When fewer than two eigenvalues are left.
 
     Examples
@@ -181,7 +181,7 @@ def alpha_req(spectrum: Spectrum) -> float:
     >>> round(alpha_req(Spectrum(torch.diag(decay), 99, 40)), 12)
     1.5
     """
-    return _decay(spectrum, "alpha_req", weigh=torch.ones_like)
+    return _decay(spectrum, weigh=torch.ones_like)
 
 
 def alpha_req_weighted(spectrum: Spectrum) -> float:
@@ -189,7 +189,7 @@ def alpha_req_weighted(spectrum: Spectrum) -> float:
 
     Raises
     ------
-    MeasureError
+    Undefined
         When fewer than two eigenvalues are left.
 
     Examples
@@ -198,16 +198,16 @@ def alpha_req_weighted(spectrum: Spectrum) -> float:
     >>> round(alpha_req_weighted(Spectrum(torch.diag(decay), 99, 40)), 12)
     1.5
     """
-    return _decay(spectrum, "alpha_req_weighted", weigh=torch.reciprocal)
+    return _decay(spectrum, weigh=torch.reciprocal)
 
 
-def _decay(spectrum: Spectrum, name: str, weigh: Callable[[torch.Tensor], torch.Tensor]) -> float:
+def _decay(spectrum: Spectrum, weigh: Callable[[torch.Tensor], torch.Tensor]) -> float:
     """Compute minus the slope of the weighted least-squares line of log eigenvalue on log rank."""
     first, last = fit_ranks(spectrum.possible)
     values = spectrum.eigenvalues[first - 1 : last]
     values = values[values > 0]
     if len(values) < 2:
-        raise MeasureError(f"{name} has no meaning for states that spread in too few directions; leave it out")
+        raise Undefined("its states spread in too few directions")
     rank = torch.arange(first, first + len(values), dtype=torch.float64)
     weight = weigh(rank)
     log_rank = rank.log() - (weight @ rank.log()) / weight.sum()

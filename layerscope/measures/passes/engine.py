@@ -12,9 +12,11 @@ from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.equal_layers import EqualLayers
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Estimate
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.estimators.products import Products
+from layerscope.measures.kernels.undefined import undefined_context
 from layerscope.measures.passes.limits import keep_limits
 from layerscope.measures.passes.rows import RowPair, chunk_rows, split
 from layerscope.measures.record import Measure
@@ -140,7 +142,8 @@ class Engine:
     def estimates(self) -> Iterator[tuple[Measure, Estimate]]:
         """Compute the measures, in the order they were asked for."""
         for measure in self.measures:
-            estimate = self._estimators[measure.estimator].estimate(measure.name)
+            with undefined_context(measure=measure.name):
+                estimate = self._estimators[measure.estimator].estimate(measure.name)
             yield measure, keep_limits(measure, estimate, self.context, self.equal.equal)
 
     def _see(self, rows: StateRows, other: StateRows | None) -> None:
@@ -155,7 +158,7 @@ class Engine:
     def _empty_sample(self) -> RowSample:
         return RowSample(
             self.context,
-            exact=any(measure.name == "cka" for measure in self.measures),
+            exact=any(_load(measure.estimator).needs_exact_sample for measure in self.measures),
             medians_only=not any(measure.on_sample for measure in self.measures),
         )
 
@@ -191,12 +194,10 @@ def _take(share: dict[Estimator, Estimator], parts: list[RowPair]) -> None:
 
 
 def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:
-    """Add the sequence cosine without first tokens to that with them: it costs nothing and is read beside it."""
-    chosen = {measure.name: measure for measure in measures}
-    if "cosine_sequence" in chosen:
-        companion = MEASURES["cosine_sequence_without_first"]
-        chosen.setdefault(companion.name, companion)
-    return tuple(chosen.values())
+    """Add the companions of the measures, each once."""
+    wanted = {measure.name: measure for measure in measures}
+    companions = [MEASURES[name] for measure in wanted.values() for name in measure.companions]
+    return tuple((wanted | {measure.name: measure for measure in companions if measure.name not in wanted}).values())
 
 
 def _refuse_widths(context: AnalysisContext, measures: Iterable[Measure]) -> None:

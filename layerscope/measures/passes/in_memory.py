@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
-from layerscope.measures.context import AnalysisContext, Estimate
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Estimate
 from layerscope.measures.passes.engine import Engine
 from layerscope.measures.passes.rows import AnalysisRows
 from layerscope.measures.record import Measure

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 
 from layerscope.errors import MeasureError
-from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.estimate import Estimate
 from layerscope.measures.record import Measure
 
 __all__ = ["keep_limits"]

@@ -37,13 +37,13 @@ class Pairing:
     ----------
     first, second
         As many rows each.
-    facts
+    attributes
         What an analysis says of it: ``alignment``, ``aligned_tokens``, ``captured_tokens``, ``captured_tokens_other``.
     """
 
     first: StateSource
     second: StateSource
-    facts: dict[str, Attribute]
+    attributes: dict[str, Attribute]
 
 
 def pair(source: StateSource, other: StateSource, align: str = "auto") -> Pairing:
@@ -68,7 +68,7 @@ def pair(source: StateSource, other: StateSource, align: str = "auto") -> Pairin
         raise unknown_name("alignment", align, ALIGNMENTS)
     difference = _first_difference(source, other)
     if align != "spans" and difference is None:
-        return Pairing(source, other, _facts("tokens", len(source.position), source, other))
+        return Pairing(source, other, _attributes("tokens", len(source.position), source, other))
     spans = (None, None) if align == "tokens" else (source.spans(), other.spans())
     if spans[0] is not None and spans[1] is not None:
         if align == "auto":
@@ -86,7 +86,7 @@ def pair(source: StateSource, other: StateSource, align: str = "auto") -> Pairin
     raise MeasureError(f"{difference}\n{remedy}")
 
 
-def _facts(alignment: str, pairs: int, source: StateSource, other: StateSource) -> dict[str, Attribute]:
+def _attributes(alignment: str, pairs: int, source: StateSource, other: StateSource) -> dict[str, Attribute]:
     return {
         "alignment": alignment,
         "aligned_tokens": pairs,
@@ -122,7 +122,7 @@ def _by_spans(source: StateSource, other: StateSource, spans: Spans, others: Spa
     sequence = places >> _END_BITS
     first = _Matched(source, here[at_here, 1], sequence)
     second = _Matched(other, there[at_there, 1], sequence)
-    return Pairing(first, second, _facts("spans", len(places), source, other))
+    return Pairing(first, second, _attributes("spans", len(places), source, other))
 
 
 _END_BITS = 32

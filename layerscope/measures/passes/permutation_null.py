@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import stdtrit
 
 from layerscope.errors import MeasureError
-from layerscope.measures.context import AnalysisContext, Baseline
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Baseline
 from layerscope.measures.passes.in_memory import InMemoryCapture, error_context, measure_rows
 from layerscope.measures.record import Measure
 
@@ -184,14 +185,14 @@ def permutation_null(
             draws[measure.name] += [values, values.T] if measure.symmetric and len(held) == 1 else [values]
             tokens[measure.name].append(found[measure.name].tokens)
         advance(1)
-    facts = _facts(context.null, paired)
+    attributes = _attributes(context.null, paired)
     for measure in measures:
         drawn = np.stack(draws[measure.name])
         low, high = (np.clip(end, measure.low, measure.high) for end in null_interval(drawn, context.null, widening))
         yield Baseline(
             measure.name,
             {"null": drawn.mean(axis=0), "null_low": low, "null_high": high},
-            facts | {"null_tokens": round(float(np.mean(tokens[measure.name])))},
+            attributes | {"null_tokens": round(float(np.mean(tokens[measure.name])))},
         )
 
 
@@ -209,17 +210,17 @@ def _partners(texts: Texts) -> tuple[int, float]:
     return int(sizes.sum()), float(sizes.sum() / (sizes - 1).sum())
 
 
-def _facts(pairings: int, texts: int) -> dict[str, int | float | str]:
+def _attributes(pairings: int, texts: int) -> dict[str, int | float | str]:
     """Say how chance was computed, and where it was from too little."""
-    facts: dict[str, int | float | str] = {
+    attributes: dict[str, int | float | str] = {
         "estimator": "over random pairings of each text with another of similar length, token by token, last with last",
         "null_permutations": pairings,
         "null_texts": texts,
     }
     if pairings < 2:
-        facts["null_warning"] = "one pairing gives no interval: null_low and null_high are NaN"
+        attributes["null_warning"] = "one pairing gives no interval: null_low and null_high are NaN"
     elif texts < FEWEST_TEXTS:
-        facts["null_warning"] = (
+        attributes["null_warning"] = (
             f"{texts} texts can be paired in few ways: the 95 % interval by chance is too narrow below {FEWEST_TEXTS} texts"
         )
-    return facts
+    return attributes

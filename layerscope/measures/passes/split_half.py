@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError
-from layerscope.measures.context import AnalysisContext, Baseline
+from layerscope.measures.context import AnalysisContext
+from layerscope.measures.estimate import Baseline
 from layerscope.measures.passes.in_memory import InMemoryCapture, error_context, measure_rows
 from layerscope.measures.record import Measure
 
@@ -90,13 +91,13 @@ def noise_ceiling(
         advance(1)
     for measure in able:
         sides = [values.mean(0) for values in own[measure.name]]
-        facts: dict[str, int | float | str] = {
+        attributes: dict[str, int | float | str] = {
             "estimator": "random halves of each layer's features; of two layers the "
             + ("arithmetic mean" if measure.is_distance else "geometric mean"),
             "ceiling_splits": context.ceiling,
             "ceiling_tokens": tokens[measure.name],
         }
-        yield Baseline(measure.name, {"ceiling": joint_ceiling(sides[0], sides[-1], measure)}, facts)
+        yield Baseline(measure.name, {"ceiling": joint_ceiling(sides[0], sides[-1], measure)}, attributes)
 
 
 def joint_ceiling(

@@ -1,6 +1,6 @@
 """Angles between the states of a token, or of a sequence, at two layers."""
 
-from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.record import CostClass, Invariance, Kind, Measure
 from layerscope.measures.records.wording import ANGLES, FREE, MEANS, ONE_PASS, PRODUCTS, SEQUENCE_SUMS, per_layer
 
 __all__ = ["RECORDS"]
@@ -8,6 +8,8 @@ __all__ = ["RECORDS"]
 RECORDS = (
     Measure(
         name="cosine",
+        what="direction of each token's states",
+        cost_class=CostClass.CHEAP,
         long_name="cosine similarity of token states",
         kind=Kind.PAIRWISE,
         definition=r"mean over tokens t of the cosine of the two states: $\frac1n\sum_t \frac{x_t\cdot y_t}{|x_t||y_t|}$",
@@ -30,6 +32,8 @@ RECORDS = (
     ),
     Measure(
         name="cosine_sequence",
+        what="direction of each whole sequence",
+        cost_class=CostClass.CHEAP,
         long_name="cosine similarity of whole sequences",
         kind=Kind.PAIRWISE,
         definition=(
@@ -53,9 +57,12 @@ RECORDS = (
         reference="Sun et al. 2024, Transformer Layers as Painters, arXiv 2407.09298",
         cites=("sun2024painters",),
         estimator=PRODUCTS,
+        companions=("cosine_sequence_without_first",),
     ),
     Measure(
         name="cosine_sequence_without_first",
+        what="whole sequences without their first token",
+        cost_class=CostClass.CHEAP,
         long_name="cosine similarity of whole sequences without their first token",
         kind=Kind.PAIRWISE,
         definition="`cosine_sequence` with position 0 of every sequence left out; computed whenever `cosine_sequence` is",
@@ -78,6 +85,8 @@ RECORDS = (
     ),
     Measure(
         name="cosine_centered",
+        what="direction of states about their mean",
+        cost_class=CostClass.CHEAP,
         long_name="cosine similarity of token states without the layers' means",
         kind=Kind.PAIRWISE,
         definition=r"`cosine` after taking each layer's mean over tokens away: $\frac1n\sum_t \cos(x_t-\bar x,\,y_t-\bar y)$",
@@ -100,6 +109,8 @@ RECORDS = (
     ),
     Measure(
         name="angular_distance",
+        what="angle of each sequence's last token",
+        cost_class=CostClass.CHEAP,
         long_name="angular distance of the last token's states",
         kind=Kind.PAIRWISE,
         definition=r"$\frac1\pi\arccos\cos(x,y)$ of the last stored token of each sequence, mean over sequences",
@@ -122,6 +133,8 @@ RECORDS = (
     ),
     per_layer(
         name="block_influence",
+        what="how much each block turns states",
+        cost_class=CostClass.CHEAP,
         long_name="block influence",
         definition=(
             r"$1-\frac1n\sum_t\cos(x^{(l-1)}_t,x^{(l)}_t)$: at layer l it belongs to block l-1; NaN where state l-1 is not there"

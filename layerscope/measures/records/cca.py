@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 
-from layerscope.measures.record import Invariance
+from layerscope.measures.record import CostClass, Invariance
 from layerscope.measures.records.wording import HALVES, ROTATIONS, SHAPES, sampled_pair
 
 __all__ = ["RECORDS"]
@@ -35,6 +35,8 @@ _of_directions = partial(
 RECORDS = (
     _of_directions(
         name="cca_mean",
+        what="directions shared after linear maps",
+        cost_class=CostClass.EXPENSIVE,
         long_name="mean canonical correlation",
         definition=(
             r"$\frac1r\sum_i\rho_i$ of the r canonical correlations $\rho_i$, the singular values of $Q_X'Q_Y$, where Q is an "
@@ -51,6 +53,8 @@ RECORDS = (
     ),
     _of_directions(
         name="cca_r2",
+        what="variance shared after linear maps",
+        cost_class=CostClass.EXPENSIVE,
         long_name="mean squared canonical correlation",
         definition=r"$\frac1r\sum_i\rho_i^2=\frac1r\|Q_X'Q_Y\|_F^2$, as in `cca_mean`. " + _REFUSED,
         symmetric=True,
@@ -63,6 +67,8 @@ RECORDS = (
     ),
     _of_directions(
         name="svcca",
+        what="shared directions of most variance",
+        cost_class=CostClass.EXPENSIVE,
         long_name="singular vector canonical correlation",
         definition=(
             r"`cca_mean` of the fewest principal components of each layer that hold 99 % of its variance. Refused by the "
@@ -78,6 +84,8 @@ RECORDS = (
     ),
     _of_directions(
         name="pwcca",
+        what="shared directions, weighted by layer",
+        cost_class=CostClass.EXPENSIVE,
         long_name="projection-weighted canonical correlation",
         definition=(
             r"$\sum_i\alpha_i\rho_i/\sum_i\alpha_i$ with $\alpha_i=\sum_j|h_i\cdot x_j|$, where $h_i$ is the i-th canonical "
@@ -97,6 +105,8 @@ RECORDS = (
     ),
     _of_directions(
         name="pwcca_smaller",
+        what="shared directions, weighted by smaller layer",
+        cost_class=CostClass.EXPENSIVE,
         long_name="projection-weighted canonical correlation, weights of the smaller layer",
         definition=(
             r"`pwcca` with the weights of whichever layer has fewer directions, of `layer` where both have as many: the choice "
@@ -112,6 +122,8 @@ RECORDS = (
     ),
     _of_directions(
         name="linear_r2",
+        what="variance a linear map predicts",
+        cost_class=CostClass.EXPENSIVE,
         long_name="variance predicted by linear regression",
         definition=(
             r"$\|Q_Y'X_c\|_F^2/\|X_c\|_F^2$: the part of the variance of `layer` (X) that the best linear map of the features of "
@@ -129,6 +141,8 @@ RECORDS = (
     replace(
         _of_directions(
             name="linear_r2_cv",
+            what="variance predicted on held-out texts",
+            cost_class=CostClass.EXPENSIVE,
             long_name="variance predicted by linear regression, cross-validated",
             definition=(
                 r"$1-\sum_k\|X_k-\hat X_k\|_F^2/\sum_k\|X_k-\bar x_{-k}\|_F^2$ over five folds k of whole sequences (as many "
@@ -149,6 +163,8 @@ RECORDS = (
     ),
     _of_directions(
         name="eigenspace_overlap",
+        what="overlap of the spanned subspaces",
+        cost_class=CostClass.EXPENSIVE,
         long_name="eigenspace overlap score",
         definition=(
             r"$\|U_X'U_Y\|_F^2/\max(r_X,r_Y)$, where U is an orthonormal basis of what a layer's features, not centred, span "

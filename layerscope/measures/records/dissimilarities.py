@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from layerscope.measures.record import Invariance
+from layerscope.measures.record import CostClass, Invariance
 from layerscope.measures.records.wording import HALVES, sampled_pair
 
 __all__ = ["RECORDS"]
@@ -33,6 +33,8 @@ _of_dissimilarities = partial(
 RECORDS = (
     _of_dissimilarities(
         name="rsa",
+        what="ranks of dissimilarities between tokens",
+        cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, Spearman's correlation",
         definition=f"Spearman's rank correlation, equal values at their mean rank, of {_RDM}, at the two layers",
         low=-1.0,
@@ -42,6 +44,8 @@ RECORDS = (
     ),
     _of_dissimilarities(
         name="rsa_kendall",
+        what="pair order of dissimilarities between tokens",
+        cost_class=CostClass.EXPENSIVE,
         long_name="representational similarity analysis, Kendall's correlation",
         definition=rf"Kendall's $\tau_b$, which leaves equal values out, of {_RDM}, at the two layers; on up to 512 tokens",
         low=-1.0,
@@ -53,6 +57,8 @@ RECORDS = (
     ),
     _of_dissimilarities(
         name="rsa_pearson",
+        what="correlation of dissimilarities between tokens",
+        cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, Pearson's correlation",
         definition=f"Pearson's correlation of {_RDM}, at the two layers",
         low=-1.0,
@@ -62,6 +68,8 @@ RECORDS = (
     ),
     _of_dissimilarities(
         name="rsa_cosine",
+        what="cosine of dissimilarities between tokens",
+        cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, cosine",
         definition=(
             f"the cosine, without centring, of {_RDM}, at the two layers; dissimilarities are no less than zero, so it is high "

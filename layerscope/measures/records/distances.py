@@ -1,5 +1,6 @@
 """Distances between tokens at one layer, compared with those at another."""
 
+from layerscope.measures.record import CostClass
 from layerscope.measures.records.wording import HALVES, SHAPES, sampled_pair
 
 __all__ = ["RECORDS"]
@@ -10,6 +11,8 @@ _HALVES = f"{HALVES}; all replicates come with the value, for the cost of as man
 RECORDS = (
     sampled_pair(
         name="cka_rbf",
+        what="similarity structure of near tokens",
+        cost_class=CostClass.MODERATE,
         long_name="centred kernel alignment with a radial basis function, debiased",
         definition=(
             r"`cka` with the kernel $\exp(-|x_s-x_t|^2/2\sigma^2)$ for K and for L, where $\sigma$ is 0.8 of the layer's "
@@ -31,6 +34,8 @@ RECORDS = (
     ),
     sampled_pair(
         name="distance_correlation",
+        what="correlation of distances between tokens",
+        cost_class=CostClass.MODERATE,
         long_name="distance correlation",
         definition=(
             r"$\sqrt{\langle A,B\rangle/\sqrt{\langle A,A\rangle\langle B,B\rangle}}$ of the matrices of distances between "

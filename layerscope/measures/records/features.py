@@ -2,7 +2,7 @@
 
 from math import inf
 
-from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.record import CostClass, Invariance, Kind, Measure
 from layerscope.measures.records.wording import FREE, HALVES, MEANS, ONE_PASS, ROTATIONS, sampled_pair
 
 __all__ = ["RECORDS"]
@@ -14,6 +14,8 @@ _AGAIN = f"{HALVES}; every replicate costs the pairs again, on half of the token
 RECORDS = (
     sampled_pair(
         name="correlation_match_soft",
+        what="best-matching feature of each feature",
+        cost_class=CostClass.MODERATE,
         long_name="correlation of features with their best match",
         definition=(
             r"mean over the features f of `layer` of $\max_g r(x_f,y_g)$, Pearson's correlation over tokens with the features g "
@@ -35,6 +37,8 @@ RECORDS = (
     ),
     sampled_pair(
         name="correlation_match_hard",
+        what="features matched one to one",
+        cost_class=CostClass.MODERATE,
         long_name="correlation of features matched one to one",
         definition=(
             r"$\max_\pi\frac1m\sum_f r(x_f,y_{\pi(f)})$ over one-to-one matches $\pi$ of the m features of the layer that "
@@ -56,6 +60,8 @@ RECORDS = (
     ),
     sampled_pair(
         name="permutation_procrustes",
+        what="distance left after matching features",
+        cost_class=CostClass.MODERATE,
         long_name="permutation Procrustes distance",
         definition=(
             r"$\min_P\|X_cP-Y_c\|_F^2$ over permutations P of features, both centred and divided by their Frobenius norm; states "
@@ -76,6 +82,8 @@ RECORDS = (
     ),
     Measure(
         name="magnitude_difference",
+        what="difference in length of mean states",
+        cost_class=CostClass.CHEAP,
         long_name="difference in the length of the mean state",
         kind=Kind.PAIRWISE,
         definition=r"$\left||\bar x|-|\bar y|\right|$, the lengths of the means over tokens",
@@ -99,6 +107,8 @@ RECORDS = (
     ),
     sampled_pair(
         name="uniformity_difference",
+        what="difference in spread over the sphere",
+        cost_class=CostClass.MODERATE,
         long_name="difference in uniformity on the sphere",
         definition=(
             r"$|u(X)-u(Y)|$ with $u(X)=\ln\frac1{n(n-1)}\sum_{s\ne t}e^{-2|x_s/|x_s|-x_t/|x_t||^2}$, which is 0 where all "
@@ -119,6 +129,8 @@ RECORDS = (
     ),
     sampled_pair(
         name="concentricity_difference",
+        what="difference in closeness to the mean",
+        cost_class=CostClass.CHEAP,
         long_name="difference in concentricity",
         definition=(
             r"$|c(X)-c(Y)|$ with $c(X)=\frac1n\sum_t\cos(x_t,\bar x)$, the mean cosine of the tokens with their mean state"

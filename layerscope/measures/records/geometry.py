@@ -2,7 +2,7 @@
 
 from math import inf, pi
 
-from layerscope.measures.record import Invariance
+from layerscope.measures.record import CostClass, Invariance
 from layerscope.measures.records.wording import (
     ANISOTROPY,
     CURVATURE,
@@ -21,6 +21,8 @@ __all__ = ["RECORDS"]
 RECORDS = (
     per_layer(
         name="anisotropy",
+        what="mean cosine between different tokens",
+        cost_class=CostClass.CHEAP,
         long_name="anisotropy",
         definition=(
             r"mean cosine of the states of two different tokens, $\frac1{n(n-1)}\sum_{s\ne t}\cos(x_s,x_t)=(|\sum_tu_t|^2-n)/"
@@ -42,6 +44,8 @@ RECORDS = (
     ),
     per_layer(
         name="two_nn",
+        what="intrinsic dimension, two neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="intrinsic dimension from two nearest neighbours (TwoNN)",
         definition=(
             r"with $\mu_t$ the distance of token t to its second nearest neighbour over that to its nearest, and F their "
@@ -67,6 +71,8 @@ RECORDS = (
     ),
     per_layer(
         name="mle_dimension",
+        what="intrinsic dimension, ten neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="intrinsic dimension by maximum likelihood",
         definition=(
             r"the inverse of the mean, over tokens and over $j<10$, of $\ln(T_{10}/T_j)$, with $T_j$ the distance of a token to "
@@ -90,6 +96,8 @@ RECORDS = (
     ),
     per_layer(
         name="curvature",
+        what="turning angle along each sequence",
+        cost_class=CostClass.CHEAP,
         long_name="curvature over positions",
         definition=(
             r"the angle between successive steps $v_t=x_{t+1}-x_t$ and $v_{t+1}$ along a sequence, $\arccos\frac{v_t\cdot "

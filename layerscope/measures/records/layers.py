@@ -2,7 +2,7 @@
 
 from math import inf
 
-from layerscope.measures.record import Invariance
+from layerscope.measures.record import CostClass, Invariance
 from layerscope.measures.records.wording import FREE, MEANS, ONE_PASS, PRODUCTS, ROTATIONS, per_layer
 
 __all__ = ["RECORDS"]
@@ -10,6 +10,8 @@ __all__ = ["RECORDS"]
 RECORDS = (
     per_layer(
         name="variance",
+        what="variance over tokens per feature",
+        cost_class=CostClass.CHEAP,
         long_name="variance over tokens",
         definition=r"mean over features f of the variance over tokens (ddof 0): $\frac1p\sum_f\frac1n\sum_t(x_{tf}-\bar x_f)^2$",
         low=0.0,
@@ -29,6 +31,8 @@ RECORDS = (
     ),
     per_layer(
         name="norm",
+        what="mean length of the states",
+        cost_class=CostClass.CHEAP,
         long_name="mean length of the states",
         definition=r"mean over tokens of the Euclidean norm: $\frac1n\sum_t|x_t|$",
         low=0.0,
@@ -48,6 +52,8 @@ RECORDS = (
     ),
     per_layer(
         name="max_abs",
+        what="largest absolute value",
+        cost_class=CostClass.CHEAP,
         long_name="largest absolute value",
         definition=r"$\max_{t,f}|x_{tf}|$",
         low=0.0,

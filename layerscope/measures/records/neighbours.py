@@ -3,7 +3,7 @@
 from functools import partial
 from math import inf
 
-from layerscope.measures.record import Invariance
+from layerscope.measures.record import CostClass, Invariance
 from layerscope.measures.records.wording import HALVES, ROTATIONS, sampled_pair
 
 __all__ = ["RECORDS"]
@@ -37,6 +37,8 @@ _of_neighbours = partial(
 RECORDS = (
     _of_neighbours(
         name="knn_jaccard",
+        what="overlap of nearest-neighbour sets",
+        cost_class=CostClass.MODERATE,
         long_name="Jaccard similarity of nearest neighbours",
         definition=rf"mean over tokens of $|N_x\cap N_y|/|N_x\cup N_y|$, where {_NEAREST}",
         low=0.0,
@@ -45,6 +47,8 @@ RECORDS = (
     ),
     _of_neighbours(
         name="mutual_knn",
+        what="share of common nearest neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="mutual nearest neighbours",
         definition=rf"mean over tokens of $|N_x\cap N_y|/10$, where {_NEAREST}",
         low=0.0,
@@ -53,6 +57,8 @@ RECORDS = (
     ),
     _of_neighbours(
         name="rank_similarity",
+        what="ranks of common nearest neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="rank similarity of nearest neighbours",
         definition=(
             r"mean over tokens of $\frac1{H_c}\sum_{t\in N_x\cap N_y}\frac{2}{(1+|r_x(t)-r_y(t)|)(r_x(t)+r_y(t))}$ "
@@ -65,6 +71,8 @@ RECORDS = (
     ),
     _of_neighbours(
         name="second_order_cosine",
+        what="similarities to the nearest neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="second-order cosine similarity",
         definition=(
             r"mean over tokens s of the cosine of the vectors of $\cos(x_s,x_t)$ and of $\cos(y_s,y_t)$ over t in "
@@ -76,6 +84,8 @@ RECORDS = (
     ),
     _of_neighbours(
         name="cknna",
+        what="similarity structure among nearest neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="centred kernel nearest-neighbour alignment",
         definition=(
             r"$a(K,L)/\sqrt{a(K,K)\,a(L,L)}$ with "
@@ -89,6 +99,8 @@ RECORDS = (
     ),
     _of_neighbours(
         name="cknna_unbiased",
+        what="debiased structure among nearest neighbours",
+        cost_class=CostClass.MODERATE,
         long_name="centred kernel nearest-neighbour alignment, debiased",
         definition=(
             r"$h(K\circ M,L\circ M)/\sqrt{h(K\circ N_x,K\circ N_x)\,h(L\circ N_y,L\circ N_y)}$, where h is the criterion "

@@ -2,7 +2,7 @@
 
 from math import inf, pi
 
-from layerscope.measures.record import Invariance, Kind, Measure
+from layerscope.measures.record import CostClass, Invariance, Kind, Measure
 from layerscope.measures.records.wording import (
     COVARIANCE,
     DEBIASED_CKA,
@@ -18,6 +18,8 @@ __all__ = ["RECORDS"]
 RECORDS = (
     Measure(
         name="cka",
+        what="similarity structure of the tokens",
+        cost_class=CostClass.MODERATE,
         long_name="linear centred kernel alignment, debiased",
         kind=Kind.PAIRWISE,
         definition=(
@@ -46,6 +48,8 @@ RECORDS = (
     ),
     Measure(
         name="cka_biased",
+        what="similarity structure, biased by few tokens",
+        cost_class=CostClass.MODERATE,
         long_name="linear centred kernel alignment",
         kind=Kind.PAIRWISE,
         definition=(
@@ -71,6 +75,8 @@ RECORDS = (
     ),
     Measure(
         name="procrustes",
+        what="shape left after the best rotation",
+        cost_class=CostClass.EXPENSIVE,
         long_name="orthogonal Procrustes distance",
         kind=Kind.PAIRWISE,
         definition=(
@@ -96,6 +102,8 @@ RECORDS = (
     ),
     Measure(
         name="procrustes_unnormalized",
+        what="distance left after the best rotation",
+        cost_class=CostClass.EXPENSIVE,
         long_name="orthogonal Procrustes distance, not normalised",
         kind=Kind.PAIRWISE,
         definition=(
@@ -123,6 +131,8 @@ RECORDS = (
     ),
     Measure(
         name="shape_angle",
+        what="angle left after the best rotation",
+        cost_class=CostClass.EXPENSIVE,
         long_name="angular shape distance",
         kind=Kind.PAIRWISE,
         definition=(

@@ -6,7 +6,7 @@ All of them share one decomposition of each layer.
 from functools import partial
 from math import inf
 
-from layerscope.measures.record import Invariance
+from layerscope.measures.record import CostClass, Invariance
 from layerscope.measures.records.wording import (
     COVARIANCE,
     FREE,
@@ -46,6 +46,8 @@ _of_spectrum = partial(
 RECORDS = (
     _of_spectrum(
         name="participation_ratio",
+        what="number of dimensions in use",
+        cost_class=CostClass.MODERATE,
         long_name="participation ratio",
         definition=r"$(\sum_i\lambda_i)^2/\sum_i\lambda_i^2$ of the eigenvalues of the centred covariance over tokens",
         low=1.0,
@@ -58,6 +60,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="effective_rank",
+        what="entropy-based number of dimensions",
+        cost_class=CostClass.MODERATE,
         long_name="effective rank",
         definition=(
             r"$\exp H(\lambda/\sum_i\lambda_i)$, the entropy H in natural logarithms, of the eigenvalues of the centred "
@@ -74,6 +78,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="rankme",
+        what="effective rank of singular values",
+        cost_class=CostClass.MODERATE,
         long_name="RankMe",
         definition=(
             r"$\exp H(\sigma/\sum_i\sigma_i)$, the entropy H in natural logarithms, of the singular values "
@@ -90,6 +96,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="stable_rank",
+        what="total over largest variance",
+        cost_class=CostClass.MODERATE,
         long_name="stable rank",
         definition=(
             r"$\|X_c\|_F^2/\|X_c\|_2^2=\sum_i\lambda_i/\lambda_1$ of the eigenvalues of the centred covariance over tokens"
@@ -104,6 +112,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="matrix_entropy",
+        what="entropy of the variance spectrum",
+        cost_class=CostClass.MODERATE,
         long_name="matrix-based entropy",
         definition=(
             r"$-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the centred covariance over "
@@ -121,6 +131,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="alpha_req",
+        what="decay exponent of the spectrum",
+        cost_class=CostClass.MODERATE,
         long_name="power-law exponent of the spectrum (α-ReQ)",
         definition=(
             r"the α of $\lambda_i\propto i^{-\alpha}$: minus the slope of the least-squares line of $\ln\lambda_i$ on $\ln i$, "
@@ -138,6 +150,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="alpha_req_weighted",
+        what="decay exponent, large eigenvalues first",
+        cost_class=CostClass.MODERATE,
         long_name="power-law exponent of the spectrum, weighted fit",
         definition=(
             r"`alpha_req` on the same ranks, by weighted least squares: rank i counts $1/i$, so that the large eigenvalues "
@@ -152,6 +166,8 @@ RECORDS = (
     ),
     _of_spectrum(
         name="isoscore",
+        what="evenness of variance over dimensions",
+        cost_class=CostClass.MODERATE,
         long_name="IsoScore",
         definition=(
             r"0 for states along one direction, 1 where the variance is the same in all p directions: from the covariance "
@@ -166,6 +182,8 @@ RECORDS = (
     ),
     per_layer(
         name="matrix_entropy_sequence",
+        what="spectral entropy of each sequence",
+        cost_class=CostClass.MODERATE,
         long_name="matrix-based entropy of single sequences",
         definition=(
             r"mean over sequences of $-\sum_iq_i\ln q_i$ with $q_i=\lambda_i/\sum_j\lambda_j$, of the eigenvalues of the Gram "
