@@ -31,10 +31,21 @@ def test_record_is_complete(measure: Measure):
     assert measure.range.startswith("(-inf" if measure.low == float("-inf") else "[")
 
 
-@by_name
-def test_family_exists(measure: Measure):
+def _estimator(measure: Measure) -> type[Estimator]:
     module, name = measure.estimator.split(":")
-    assert issubclass(getattr(import_module(module), name), Estimator)
+    estimator: type[Estimator] = getattr(import_module(module), name)
+    return estimator
+
+
+@by_name
+def test_the_estimator_has_a_kernel_for_the_measure(measure: Measure):
+    assert issubclass(_estimator(measure), Estimator)
+    assert measure.name in _estimator(measure).kernels
+
+
+def test_every_kernel_belongs_to_a_measure():
+    kernels = [name for estimator in set(map(_estimator, MEASURES.values())) for name in estimator.kernels]
+    assert sorted(kernels) == sorted(MEASURES)
 
 
 @by_name

@@ -81,14 +81,14 @@ def test_rank_lost_by_repeated_features_is_lost():
 @pytest.mark.parametrize("name", ["alpha_req", "isoscore"])
 def test_states_along_one_direction(name: str):
     states = walk(TOKENS, 2, 1)
-    with pytest.raises(MeasureError, match=rf"layer 0 \(embedding\): {name} has no meaning for .*; leave it out"):
+    with pytest.raises(MeasureError, match=rf"layer 0 \(embedding\): {name} has no meaning there, because .*; leave {name} out"):
         measured(name, states)
 
 
 def test_alpha_of_states_on_a_line_in_many_features(monkeypatch: pytest.MonkeyPatch):
     states = walk(TOKENS, 2, 4)
     states[:, 1] = np.arange(TOKENS)[:, None] * np.array([1.0, -2.0, 0.0, 0.5])
-    told = r"layer 1 \(block.0\): alpha_req has no meaning for states that spread in too few directions"
+    told = r"layer 1 \(block.0\): alpha_req has no meaning there, because its states spread in too few directions"
     with pytest.raises(MeasureError, match=told):
         measured("alpha_req", states)
     few_rows(monkeypatch)
@@ -109,7 +109,7 @@ def test_anisotropy_of_known_directions():
 def test_anisotropy_without_two_directions():
     states = walk(4, 2, 3)
     states[1:, 1] = 0
-    with pytest.raises(MeasureError, match=r"layer 1 \(block.0\): anisotropy has no meaning where all tokens but one"):
+    with pytest.raises(MeasureError, match=r"layer 1 \(block.0\): anisotropy has no meaning there, because all of its tokens, or"):
         measured("anisotropy", states, [4])
 
 
@@ -129,9 +129,9 @@ def test_two_nn_takes_repeated_states_as_one():
 
 def test_two_nn_needs_neighbours_at_different_distances():
     grid = np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(64, 1, 3)
-    with pytest.raises(MeasureError, match=r"layer 0 \(embedding\): two_nn has no meaning where all nearest"):
+    with pytest.raises(MeasureError, match=r"layer 0 \(embedding\): two_nn has no meaning there, because all nearest"):
         measured("two_nn", grid, [64])
-    with pytest.raises(MeasureError, match=r"layer 0 \(embedding\): two_nn needs at least 3 different states, got 2"):
+    with pytest.raises(MeasureError, match=r"layer 0 \(embedding\): two_nn has no .* it has 2 different states and needs at least 3"):
         measured("two_nn", grid[[0, 1] * 5], [10])
 
 
@@ -159,7 +159,7 @@ def test_curvature_leaves_gaps_out():
     turns = [ORACLES["curvature"](states[part, 0], states[part, 1], [3]) for part in (slice(0, 3), slice(7, 10))]
     assert result[1].item() == pytest.approx(np.mean(turns), rel=1e-12)
     with pytest.raises(
-        MeasureError, match="at consecutive positions of a sequence, found none: capture with --tokens all"
+        MeasureError, match="no sequence has three different states at consecutive positions; capture with --tokens all"
     ):
         analyze(whole.isel(token=[0, 1, 3, 4, 6, 7, 9]), measures=["curvature"])
 
@@ -194,7 +194,7 @@ def test_curvature_without_the_first_positions():
 def test_curvature_of_a_layer_that_never_moves_twice():
     states = walk(6, 2, 3)
     states[1:, 1] = states[1, 1]
-    with pytest.raises(MeasureError, match=r"layer 1 \(block.0\): curvature has no meaning where no two successive"):
+    with pytest.raises(MeasureError, match=r"layer 1 \(block.0\): curvature has no meaning there, because no two"):
         measured("curvature", states, [6])
 
 
