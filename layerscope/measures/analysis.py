@@ -4,19 +4,17 @@ It joins a source, the engine and the labels; it knows no formula.
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import MOST_DRAWS, UsageError, at_least
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.context import AnalysisContext
 from layerscope.measures.dataset import add_baselines, build_dataset
 from layerscope.measures.estimate import Baseline
 from layerscope.measures.estimators.massive_report import report_massive
+from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
 from layerscope.measures.passes.in_memory import load
 from layerscope.measures.passes.pairing import pair
@@ -31,7 +29,7 @@ from layerscope.store.schema import Attribute
 from layerscope.store.source import StateSource
 from layerscope.version import __version__
 
-__all__ = ["analyze", "analyze_source", "finish", "parse_memory"]
+__all__ = ["analyze", "analyze_source", "finish"]
 
 CARRIED = ("model", "architecture", "num_blocks", "parameters", "backend", "schedule", "texts")
 
@@ -113,56 +111,42 @@ def analyze(
     array([[1.    , 0.7071],
            [0.7071, 1.    ]])
     """
-    records = find_measures(measures)
+    options = AnalysisOptions.from_arguments(
+        measures=measures,
+        align=align,
+        exclude_first=exclude_first,
+        bootstrap=bootstrap,
+        null=null,
+        ceiling=ceiling,
+        memory=memory,
+        seed=seed,
+    )
     with open_source(capture) as source:
-        options: dict[str, Any] = {
-            "exclude_first": exclude_first,
-            "bootstrap": bootstrap,
-            "null": null,
-            "ceiling": ceiling,
-            "memory": parse_memory(memory),
-            "seed": seed,
-        }
-        names = [measure.name for measure in records]
         if other is None:
-            return analyze_source(source, None, names, progress=progress, **options)
+            return analyze_source(source, None, options, progress=progress)
         with open_source(other) as second:
-            return analyze_source(source, second, names, align=align, progress=progress, **options)
+            return analyze_source(source, second, options, progress=progress)
 
 
 def analyze_source(
-    source: StateSource,
-    other: StateSource | None = None,
-    measures: str | Iterable[str] | None = None,
-    *,
-    align: str = "auto",
-    exclude_first: int = 0,
-    bootstrap: int = 0,
-    null: int = 0,
-    ceiling: int = 0,
-    memory: int = 4_000_000_000,
-    seed: int = 0,
-    progress: bool = False,
+    source: StateSource, other: StateSource | None, options: AnalysisOptions, *, progress: bool = False
 ) -> xarray.Dataset:
-    """Analyse anything that gives rows; see `analyze`."""
-    at_least(0, exclude_first=exclude_first, seed=seed)
-    at_least(0, most=MOST_DRAWS, bootstrap=bootstrap, null=null, ceiling=ceiling)
-    records = find_measures(measures)
+    """Analyse any sources of rows; see `analyze`."""
     captures = [source.attrs] if other is None else [source.attrs, other.attrs]
     pairing_attributes: dict[str, Attribute] = {}
     if other is not None:
-        pairing = pair(source, other, align)
+        pairing = pair(source, other, options.align)
         source, other, pairing_attributes = pairing.first, pairing.second, pairing.attributes
-    reader = AnalysisRows(source, other, exclude_first)
-    context = reader.context(bootstrap=bootstrap, null=null, ceiling=ceiling, memory=memory, seed=seed)
-    if ceiling:
+    reader = AnalysisRows(source, other, options.exclude_first)
+    context = reader.context(options)
+    if options.ceiling:
         require_halves(context)
-    engine = Engine(context, records)
+    engine = Engine(context, find_measures(options.measures))
     engine.run(lambda: _shown(reader, progress))
     dataset = finish(engine, captures).assign_attrs(pairing_attributes)
     pairwise = [measure for measure in engine.measures if measure.kind is Kind.PAIRWISE]
-    del engine  # and what it holds: the rows are held anew
-    if pairwise and (null or ceiling):
+    del engine  # frees its rows: the baselines load them again
+    if pairwise and (options.null or options.ceiling):
         add_baselines(dataset, _baselines(reader, pairwise, context, progress))
     return dataset
 
@@ -174,38 +158,9 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
     attributes: dict[str, str | int | float] = {"layerscope_version": __version__}
     for attrs, suffix in zip(captures, ("", "_other"), strict=False):
         attributes |= {f"{name}{suffix}": attrs[name] for name in CARRIED if name in attrs}
-    options = {
-        "measures": [measure.name for measure in engine.measures],
-        "exclude_first": context.exclude_first,
-        "bootstrap": context.bootstrap,
-        "null": context.null,
-        "ceiling": context.ceiling,
-        "memory": context.memory,
-        "seed": context.seed,
-    }
+    options = context.options.recorded(measure.name for measure in engine.measures)
     made = [nested(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
     return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))
-
-
-def parse_memory(memory: str | int) -> int:
-    """Return a number of bytes written as ``4GB``, ``500MB``, ``2GiB`` or a plain number.
-
-    Raises
-    ------
-    UsageError
-        When it is not one.
-
-    Examples
-    --------
-    >>> parse_memory("4GB"), parse_memory("1.5 MiB"), parse_memory(1000)
-    (4000000000, 1572864, 1000)
-    """
-    text = str(memory).strip()
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
-    if not match or not float(match[1]):
-        raise UsageError(f"--memory is {text!r}, expected a size like 4GB, 500MB or 2GiB")
-    power = " KMGT".index(match[2].upper() or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
 def _shown(reader: AnalysisRows, show: bool) -> Iterator[RowPair]:
@@ -221,9 +176,9 @@ def _baselines(
     """Measure the rows again: paired by chance, in halves of their features, in halves of the sequences."""
     held = load(reader, context)
     for title, times, compute in (
-        ("chance", context.null, permutation_null),
-        ("reliability over features", context.ceiling, noise_ceiling),
-        ("reliability over texts", context.ceiling, split_half),
+        ("chance", context.options.null, permutation_null),
+        ("reliability over features", context.options.ceiling, noise_ceiling),
+        ("reliability over texts", context.options.ceiling, split_half),
     ):
         if times:
             with progress_bar(title, times, "draws", show=show) as advance:

@@ -4,13 +4,14 @@ All estimators share it; it knows neither files nor formulas.
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
 from layerscope.measures.kernels.undefined import undefined_context
+from layerscope.measures.options import AnalysisOptions
 
 __all__ = ["EXACT_TOKENS", "AnalysisContext", "Axis"]
 
@@ -62,8 +63,8 @@ class AnalysisContext:
         Numbers of the analysed rows, ascending; None when rows are seen once and their number is unknown.
     sequences
         Number of sequences to allocate; more are added as they come.
-    exclude_first, bootstrap, null, ceiling, memory, seed
-        As in `AnalysisOptions`.
+    options
+        Options of the analysis.
     precision
         Machine epsilon of the stored states (see `StateSource`); None for that of `dtype`.
     """
@@ -73,12 +74,7 @@ class AnalysisContext:
     dtype: torch.dtype
     rows: Int[np.ndarray, " token"] | None
     sequences: int = 1
-    exclude_first: int = 0
-    bootstrap: int = 0
-    memory: int = 4_000_000_000
-    seed: int = 0
-    null: int = 0
-    ceiling: int = 0
+    options: AnalysisOptions = field(default_factory=AnalysisOptions)
     precision: float | None = None
 
     @property

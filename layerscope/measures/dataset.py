@@ -93,7 +93,7 @@ def _attributes(context: AnalysisContext, measure: Measure, estimate: Estimate) 
         "estimator": estimate.description,
         "reference": measure.reference,
         "tokens": estimate.tokens,
-        "excluded_first": context.exclude_first,
+        "excluded_first": context.options.exclude_first,
         **estimate.details,
     }
     return attributes | ({"units": measure.units} if measure.units else {})

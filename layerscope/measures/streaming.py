@@ -11,10 +11,11 @@ import torch
 import xarray
 
 from layerscope.arguments import checked
-from layerscope.errors import MOST_DRAWS, MeasureError, UsageError, at_least
-from layerscope.measures.analysis import finish, parse_memory
+from layerscope.errors import MeasureError, UsageError
+from layerscope.measures.analysis import finish
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
 from layerscope.states import StateRows
 
@@ -63,13 +64,11 @@ class Statistics:
         memory: str | int = "4GB",
         seed: int = 0,
     ) -> None:
-        at_least(0, exclude_first=exclude_first, seed=seed)
-        at_least(0, most=MOST_DRAWS, bootstrap=bootstrap)
-        self._measures = find_measures(measures)
+        self._options = AnalysisOptions.from_arguments(
+            measures=measures, exclude_first=exclude_first, bootstrap=bootstrap, memory=memory, seed=seed
+        )
         self._layer = None if layer is None else np.array(layer, np.int64)
         self._layer_name = layer_name
-        self._exclude_first, self._bootstrap, self._seed = exclude_first, bootstrap, seed
-        self._memory = parse_memory(memory)
         self._engine: Engine | None = None
 
     def update(self, rows: StateRows) -> None:
@@ -83,14 +82,14 @@ class Statistics:
             For a state that is NaN or infinite.
         """
         if self._engine is None:
-            self._engine = Engine(self._study(rows), self._measures)
+            self._engine = Engine(self._study(rows), find_measures(self._options.measures))
         first, shape = self._engine.context.first, tuple(rows.hidden.shape[1:])
         if shape != (len(first), first.width):
             raise UsageError(
                 f"Statistics: rows of {shape[0]} layers of {shape[1]} features, after rows of {len(first)} of {first.width}: "
                 "make a new one for each capture"
             )
-        rows = rows.select(rows.position >= self._exclude_first)
+        rows = rows.select(rows.position >= self._options.exclude_first)
         if len(rows):
             hidden = rows.hidden.to(device="cpu", dtype=self._engine.context.dtype)
             self._engine.update(StateRows(hidden, rows.row, rows.sequence_index, rows.position, rows.token_id))
@@ -132,9 +131,6 @@ class Statistics:
             second=None,
             dtype=torch.promote_types(rows.hidden.dtype, torch.float32),
             rows=None,
-            exclude_first=self._exclude_first,
-            bootstrap=self._bootstrap,
-            memory=self._memory,
-            seed=self._seed,
+            options=self._options,
             precision=torch.finfo(rows.hidden.dtype).eps,
         )

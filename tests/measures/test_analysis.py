@@ -1,13 +1,17 @@
 """The front door: what an analysis holds, and what it refuses."""
 
 import json
+from inspect import signature
 
 import numpy as np
 import pytest
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.measures.analysis import analyze, parse_memory
+from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import DEFAULT_MEASURES
+from layerscope.measures.model_analysis import analyze_model
+from layerscope.measures.options import AnalysisOptions, parse_memory
+from layerscope.measures.streaming import Statistics
 from tests.measures.captures import capture, walk
 
 LENGTHS = [7, 1, 12, 20]
@@ -72,3 +76,16 @@ def test_refuses(options, error, text):
 
 def test_memory_is_read_in_decimal_and_binary_units():
     assert [parse_memory(text) for text in ("4GB", "500 mb", "2GiB", "17")] == [4 * 10**9, 5 * 10**8, 2**31, 17]
+
+
+def test_the_defaults_of_the_functions_are_those_of_the_options():
+    defaults = AnalysisOptions.from_arguments()
+    assert defaults == AnalysisOptions()
+    for function in (analyze, analyze_model, Statistics.__init__):
+        given = {
+            name: parameter.default
+            for name, parameter in signature(function).parameters.items()
+            if hasattr(defaults, name)
+        }
+        assert len(given) >= 5
+        assert AnalysisOptions.from_arguments(**given) == defaults

@@ -41,14 +41,14 @@ class RowSample:
         room = EXACT_TOKENS
         self.thin = medians_only and context.tokens is not None and context.tokens > EXACT_TOKENS
         if not exact:
-            room = min(room, max(256, context.memory // 4 // context.row_bytes))
+            room = min(room, max(256, context.options.memory // 4 // context.row_bytes))
         self.size = room if context.tokens is None else min(room, context.tokens)
         self.context = context
         self.seen = 0
         self._filled = 0
         self._limit = np.uint64(2**64 - 1)
         if context.rows is not None and self.size < len(context.rows):
-            self._limit = np.partition(row_priority(context.rows, context.seed), self.size - 1)[self.size - 1]
+            self._limit = np.partition(row_priority(context.rows, context.options.seed), self.size - 1)[self.size - 1]
         self._settled: dict[int, torch.Tensor] = {}
         self._priority = np.empty(self.size, np.uint64)
         self._row = np.empty(self.size, np.int64)
@@ -118,7 +118,7 @@ class RowSample:
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take those of the rows that belong to the sample."""
         self.seen += len(rows)
-        priority = row_priority(rows.row, self.context.seed)
+        priority = row_priority(rows.row, self.context.options.seed)
         wanted = np.flatnonzero(priority <= self._limit)
         states = [part.hidden for part in (rows, other) if part is not None]
         pick = _eighths if self.thin else _whole

@@ -113,7 +113,7 @@ class Vectors(Comparison):
     def most_tokens(self, context: AnalysisContext) -> int:
         """Return for how many tokens the vectors of all layers take half of the memory."""
         layers = len(context.first) + (0 if context.second is None else len(context.second))
-        pairs = context.memory / 2 / (layers * context.dtype.itemsize)
+        pairs = context.options.memory / 2 / (layers * context.dtype.itemsize)
         return min(EXACT_TOKENS, max(64, int((2 * pairs) ** 0.5)))
 
     def matrix(self, held: TokenSample, measure: Measure) -> Matrix:

@@ -61,7 +61,7 @@ class Anisotropy(Estimator):
             _defined(axis, kernel(sums.total[0], sums.count[0]))
             for axis, sums in zip(self.context.axes, self.sums, strict=True)
         ]
-        halves = HalfSamples(self.context, self.sample) if self.context.bootstrap else None
+        halves = HalfSamples(self.context, self.sample) if self.context.options.bootstrap else None
         left_out = self.tokens - int(min(sums.count.min() for sums in self.sums))
         return Estimate.of_layers(
             values,

@@ -98,9 +98,9 @@ def resample(
 ) -> Resampled:
     """Divide the sums over all sequences, and over each bootstrap sample of sequences if the context asks for it."""
     value = weighted_ratio(numerator, denominator, np.ones((1, len(denominator))))[0]
-    if not context.bootstrap:
+    if not context.options.bootstrap:
         return Resampled(value)
-    weights = sequence_weights(len(denominator), context.bootstrap, context.seed)
+    weights = sequence_weights(len(denominator), context.options.bootstrap, context.options.seed)
     return Resampled(value, weighted_ratio(numerator, denominator, weights), Resampling(len(denominator)))
 
 

@@ -157,8 +157,8 @@ class Covariance(Estimator):
         """Compute a measure from the sums, or from the sample."""
         on_rows = self.sums is None or (isinstance(kernel, _Clouds) and not self.sums.pairs)
         tokens = self.sample.kept if on_rows else self.sample.seen
-        where, details = describe_sample(tokens, self.sample.seen, self.context.seed)
-        halves = HalfSamples(self.context, self.sample) if self.context.bootstrap else None
+        where, details = describe_sample(tokens, self.sample.seen, self.context.options.seed)
+        halves = HalfSamples(self.context, self.sample) if self.context.options.bootstrap else None
         if halves is not None:
             details |= halves.details
         if isinstance(kernel, _Spectral):
@@ -190,7 +190,7 @@ class Covariance(Estimator):
         """Choose between the rows held and sums, and how many layers to take at a time."""
         if self.held:
             return
-        budget = self.context.memory // 4
+        budget = self.context.options.memory // 4
         shape = [len(axis) for axis in self.axes], [axis.width for axis in self.axes]
         if self.pairwise and CrossCovariance.bytes_needed(*shape, pairs=True) <= budget:
             self.sums = self._empty(pairs=True)

@@ -44,7 +44,7 @@ class Curvature(Estimator):
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
         layers, width = [len(axis) for axis in context.axes], [axis.width for axis in context.axes]
-        self.waiting = NeighbouringRows(layers, width, context.dtype, context.exclude_first)
+        self.waiting = NeighbouringRows(layers, width, context.dtype, context.options.exclude_first)
         self.tokens = np.zeros(context.sequences, np.int64)
         self.angle = [np.zeros((context.sequences, len(axis))) for axis in context.axes]
         self.turns = [np.zeros((context.sequences, len(axis))) for axis in context.axes]

@@ -111,16 +111,16 @@ class DebiasedCka(Estimator):
         details: Details = {"batch_size": max(self.batch_sizes), "batches": len(self.batch_sizes)}
         description = "HSIC_1 of Song et al. 2012 (eq. 5), on all tokens at once"
         if self.minibatches:
-            details["batch_seed"] = self.context.seed
+            details["batch_seed"] = self.context.options.seed
             description = (
                 "HSIC_1 of Song et al. 2012 (eq. 5), numerator and denominators averaged over minibatches of a seeded "
                 "permutation of the tokens, divided once"
             )
         elif not self.sample.complete:
-            details |= describe_sample(tokens, self.sample.seen, self.context.seed)[1]
+            details |= describe_sample(tokens, self.sample.seen, self.context.options.seed)[1]
             description += " of a seeded sample"
         estimate = Estimate(values[0], tokens, description, details)
-        if not self.context.bootstrap:
+        if not self.context.options.bootstrap:
             return estimate
         return replace(estimate, replicates=values[1:], resampling=Resampling(self._groups, halves=True))
 
@@ -138,12 +138,14 @@ class DebiasedCka(Estimator):
     def _deal(self) -> None:
         assert self.context.rows is not None
         self._rows = self.context.rows
-        order = np.random.default_rng(self.context.seed).permutation(len(self._rows))
+        order = np.random.default_rng(self.context.options.seed).permutation(len(self._rows))
         self._batches = np.array_split(order, len(self._rows) // MINIBATCH)
         self._place = np.empty(len(order), np.int64)
         self._place[order] = np.arange(len(order))
         self._turn = 0
-        self._at_once = max(1, int(self.context.memory // 2 // (self.context.row_bytes * len(self._batches[0]))))
+        self._at_once = max(
+            1, int(self.context.options.memory // 2 // (self.context.row_bytes * len(self._batches[0])))
+        )
         self._begin()
 
     def _begin(self) -> None:
@@ -160,19 +162,21 @@ class DebiasedCka(Estimator):
     def _compute(self, states: list[torch.Tensor], sequence: np.ndarray) -> None:
         """Add one batch: the criterion of all its tokens, then of each half-sample."""
         group, self._groups = (
-            self._dealt(sequence) if self.context.bootstrap else (np.zeros(len(sequence), np.int64), 1)
+            self._dealt(sequence) if self.context.options.bootstrap else (np.zeros(len(sequence), np.int64), 1)
         )
         sums = GramSums(states[0], states[1] if len(states) > 1 else None, group, self._groups)
         masks = np.ones((1, self._groups))
-        if self.context.bootstrap:
-            masks = np.concatenate([masks, half_masks(self._groups, self.context.bootstrap, self.context.seed)])
+        if self.context.options.bootstrap:
+            masks = np.concatenate(
+                [masks, half_masks(self._groups, self.context.options.bootstrap, self.context.options.seed)]
+            )
         self.criteria.append(sums.criterion(masks, debiased=True))
         self.batch_sizes.append(len(sequence))
 
     def _dealt(self, sequence: np.ndarray) -> tuple[np.ndarray, int]:
         if not self.minibatches:
-            return deal_groups(sequence, self.context.seed)
-        groups, number = deal_groups(np.arange(self.context.sequences), self.context.seed)
+            return deal_groups(sequence, self.context.options.seed)
+        groups, number = deal_groups(np.arange(self.context.sequences), self.context.options.seed)
         return groups[sequence], number
 
     def _require_defined(self, mean: Criterion) -> None:

@@ -46,8 +46,10 @@ class HalfSamples:
     def __init__(
         self, context: AnalysisContext, sample: RowSample, rows: Int[np.ndarray, " row"] | slice = slice(None)
     ) -> None:
-        self.group, groups = deal_groups(sample.sequence_index[rows], context.seed)
-        self.masks: Float[np.ndarray, "replicate group"] = half_masks(groups, context.bootstrap, context.seed)
+        self.group, groups = deal_groups(sample.sequence_index[rows], context.options.seed)
+        self.masks: Float[np.ndarray, "replicate group"] = half_masks(
+            groups, context.options.bootstrap, context.options.seed
+        )
         self.details: Details = {} if sample.complete else {"interval_sample": sample.kept}
         self.resampling = Resampling(groups, halves=True)
 

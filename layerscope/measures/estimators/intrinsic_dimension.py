@@ -43,8 +43,8 @@ class IntrinsicDimension(Estimator):
         """Compute the dimension of each layer."""
         sides = range(len(self.context.axes))
         values = [self._dimensions(kernel, side, np.arange(self.sample.kept)) for side in sides]
-        where, details = describe_sample(self.sample.kept, self.sample.seen, self.context.seed)
-        halves = HalfSamples(self.context, self.sample) if self.context.bootstrap else None
+        where, details = describe_sample(self.sample.kept, self.sample.seen, self.context.options.seed)
+        halves = HalfSamples(self.context, self.sample) if self.context.options.bootstrap else None
         return Estimate.of_layers(
             values,
             self.sample.kept,

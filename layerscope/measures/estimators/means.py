@@ -38,7 +38,7 @@ class Means(Estimator):
         self.sequences = [
             SequenceMoments(len(axis), axis.width, self._weights())
             for axis in self.axes
-            if context.bootstrap and wanted & {"variance", "magnitude_difference"}
+            if context.options.bootstrap and wanted & {"variance", "magnitude_difference"}
         ]
         self.seen: set[int] = set()
         self.pairs: PairSums | None = None
@@ -138,7 +138,7 @@ class Means(Estimator):
         details: Details = {} if tokens == self.tokens else {"zero_state_tokens": self.tokens - tokens}
         description = "mean over tokens, about the layers' means over all tokens"
         if self.context.rows is None and not self.sample.complete:
-            where, details = describe_sample(tokens, self.sample.seen, self.context.seed)
+            where, details = describe_sample(tokens, self.sample.seen, self.context.options.seed)
             description += f", of {where}"
         if resampling is not None:
             resampling = replace(resampling, note="the centre stays the mean of the full sample")
@@ -151,12 +151,12 @@ class Means(Estimator):
     }
 
     def _resampling(self) -> Resampling | None:
-        return Resampling(len(self.seen)) if self.context.bootstrap else None
+        return Resampling(len(self.seen)) if self.context.options.bootstrap else None
 
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sequences that have tokens, and how often each replicate draws them."""
         present = np.array(sorted(self.seen), np.int64)
-        return present, sequence_weights(len(present), self.context.bootstrap, self.context.seed)
+        return present, sequence_weights(len(present), self.context.options.bootstrap, self.context.options.seed)
 
     def _multiply(self, states: list[torch.Tensor], slot: np.ndarray, at_start: np.ndarray) -> None:
         assert self.pairs is not None
@@ -166,6 +166,6 @@ class Means(Estimator):
     def _weights(self) -> torch.Tensor | None:
         """Draw the replicates beforehand where they are fewer than the sequences; their sums then take less room."""
         context = self.context
-        if context.rows is None or not 0 < context.bootstrap < context.sequences:
+        if context.rows is None or not 0 < context.options.bootstrap < context.sequences:
             return None
-        return torch.from_numpy(sequence_weights(context.sequences, context.bootstrap, context.seed))
+        return torch.from_numpy(sequence_weights(context.sequences, context.options.bootstrap, context.options.seed))

@@ -129,13 +129,13 @@ class Sampled(Estimator):
         tokens = self._tokens(rows)
         value = kernel.matrix(tokens, measure)
         replicates, resampling = None, None
-        if self.context.bootstrap:
+        if self.context.options.bootstrap:
             halves = HalfSamples(self.context, self.sample, rows)
             with undefined_context(part="on half of the sequences, which an interval takes"):
                 replicates = kernel.halves(tokens, measure, halves.group, halves.masks)
             resampling = halves.resampling
         self._free(name)
-        where, sample = describe_sample(len(tokens), self.sample.seen, self.context.seed)
+        where, sample = describe_sample(len(tokens), self.sample.seen, self.context.options.seed)
         return Estimate(
             value,
             len(tokens),

@@ -45,7 +45,7 @@ class WholeSequences(Estimator):
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
-        self.held = SequenceSample(context.memory // _SHARE // context.row_bytes, context.seed)
+        self.held = SequenceSample(context.options.memory // _SHARE // context.row_bytes, context.options.seed)
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
         """Take some rows."""
@@ -59,7 +59,7 @@ class WholeSequences(Estimator):
         """Compute the mean over sequences of the kernel of each."""
         entropies = zip(*([kernel(states) for states in sides] for sides in self.held.sequences()), strict=True)
         results = [self._mean(axis, np.stack(side)) for axis, side in zip(self.context.axes, entropies, strict=True)]
-        where, sample = describe_sample(len(self.held), len(self.held.seen), self.context.seed, "sequences")
+        where, sample = describe_sample(len(self.held), len(self.held.seen), self.context.options.seed, "sequences")
         details: Details = {"sequences": len(self.held)}
         details |= {
             name: value for name, value in sample.items() if name != "sample"

@@ -114,7 +114,7 @@ class Engine:
         """Make empty accumulators of the families whose work is shared, for each thread, as far as the memory goes."""
         shared = [estimator for estimator in self._open if estimator.share_bytes]
         size = sum(estimator.share_bytes for estimator in shared)
-        threads = min(thread_pool().size, self.context.memory // 8 // size) if size else 0
+        threads = min(thread_pool().size, self.context.options.memory // 8 // size) if size else 0
         return (
             [{estimator: estimator.empty_like(self.sample) for estimator in shared} for _ in range(threads)]
             if threads > 1
@@ -167,8 +167,8 @@ class Engine:
         for measure in self.measures:
             if tokens < measure.least_tokens:
                 excluded = (
-                    f" after leaving out {self.context.exclude_first} at each start"
-                    if self.context.exclude_first
+                    f" after leaving out {self.context.options.exclude_first} at each start"
+                    if self.context.options.exclude_first
                     else ""
                 )
                 raise MeasureError(

@@ -96,8 +96,8 @@ def load(reader: AnalysisRows, context: AnalysisContext) -> list[InMemoryCapture
     tokens of up to 20 are held.
     """
     source = reader.sources[0]
-    room = max(_FEWEST, context.memory // _SHARE // context.row_bytes)
-    rows = _sampled(reader.rows, source.sequence_index[reader.rows], room, context.seed)
+    room = max(_FEWEST, context.options.memory // _SHARE // context.row_bytes)
+    rows = _sampled(reader.rows, source.sequence_index[reader.rows], room, context.options.seed)
     states = [torch.empty(len(rows), len(each.layer), each.width, dtype=reader.dtype) for each in reader.sources]
     for sides in reader:
         here = np.isin(sides[0].row, rows, assume_unique=True)
@@ -112,8 +112,9 @@ def measure_rows(
     first: InMemoryCapture, second: InMemoryCapture | None, measures: Iterable[Measure], context: AnalysisContext
 ) -> dict[str, Estimate]:
     """Compute measures between two sets of rows, or within one, as the context does, without intervals."""
-    reader = AnalysisRows(first, second, context.exclude_first)
-    engine = Engine(reader.context(memory=context.memory, seed=context.seed), measures)
+    reader = AnalysisRows(first, second, context.options.exclude_first)
+    options = replace(context.options, bootstrap=0, null=0, ceiling=0)
+    engine = Engine(reader.context(options), measures)
     engine.run(lambda: reader)
     return {measure.name: estimate for measure, estimate in engine.estimates()}
 

@@ -173,10 +173,10 @@ def permutation_null(
     first, second = held[0], held[-1]
     texts = Texts.of(first.sequence_index, np.minimum(first.position, second.position))
     paired, widening = _partners(texts)
-    rng = np.random.default_rng([context.seed, 4])
+    rng = np.random.default_rng([context.options.seed, 4])
     draws: dict[str, list[np.ndarray]] = {measure.name: [] for measure in measures}
     tokens: dict[str, list[int]] = {measure.name: [] for measure in measures}
-    for _ in range(context.null):
+    for _ in range(context.options.null):
         rows, partners = draw_pairing(texts, rng)
         with error_context("in a pairing of the texts by chance (--null)"):
             found = measure_rows(first.tokens(rows), second.paired(rows, partners), measures, context)
@@ -185,10 +185,12 @@ def permutation_null(
             draws[measure.name] += [values, values.T] if measure.symmetric and len(held) == 1 else [values]
             tokens[measure.name].append(found[measure.name].tokens)
         advance(1)
-    attributes = _attributes(context.null, paired)
+    attributes = _attributes(context.options.null, paired)
     for measure in measures:
         drawn = np.stack(draws[measure.name])
-        low, high = (np.clip(end, measure.low, measure.high) for end in null_interval(drawn, context.null, widening))
+        low, high = (
+            np.clip(end, measure.low, measure.high) for end in null_interval(drawn, context.options.null, widening)
+        )
         yield Baseline(
             measure.name,
             {"null": drawn.mean(axis=0), "null_low": low, "null_high": high},

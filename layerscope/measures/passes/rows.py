@@ -4,6 +4,7 @@ This module knows sources; it knows no measure.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 
@@ -13,6 +14,7 @@ from jaxtyping import Int
 
 from layerscope.errors import MeasureError
 from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.options import AnalysisOptions
 from layerscope.states import StateRows
 from layerscope.store.source import StateSource
 from layerscope.threads import thread_pool
@@ -73,9 +75,7 @@ class AnalysisRows:
         self.dtype = max((each.dtype for each in self.sources), key=lambda dtype: dtype.itemsize)
         self.precision = max(each.precision for each in self.sources)
 
-    def context(
-        self, *, bootstrap: int = 0, null: int = 0, ceiling: int = 0, memory: int = 4_000_000_000, seed: int = 0
-    ) -> AnalysisContext:
+    def context(self, options: AnalysisOptions | None = None) -> AnalysisContext:
         """Return what an engine must know of these rows before the first."""
         first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
         return AnalysisContext(
@@ -84,12 +84,7 @@ class AnalysisRows:
             dtype=self.dtype,
             rows=self.rows,
             sequences=self.sequences,
-            exclude_first=self.exclude_first,
-            bootstrap=bootstrap,
-            memory=memory,
-            seed=seed,
-            null=null,
-            ceiling=ceiling,
+            options=replace(options or AnalysisOptions(), exclude_first=self.exclude_first),
             precision=self.precision,
         )
 

@@ -75,10 +75,10 @@ def noise_ceiling(
     able = [measure for measure in measures if splittable(measure)]
     if not able:
         return
-    rng = np.random.default_rng([context.seed, 5])
-    own = {measure.name: [np.zeros((context.ceiling, len(side.layer))) for side in held] for measure in able}
+    rng = np.random.default_rng([context.options.seed, 5])
+    own = {measure.name: [np.zeros((context.options.ceiling, len(side.layer))) for side in held] for measure in able}
     tokens: dict[str, int] = {}
-    for split in range(context.ceiling):
+    for split in range(context.options.ceiling):
         for number, side in enumerate(held):
             halves = np.array_split(rng.permutation(side.width), 2)
             for index in range(len(side.layer)):
@@ -94,7 +94,7 @@ def noise_ceiling(
         attributes: dict[str, int | float | str] = {
             "estimator": "random halves of each layer's features; of two layers the "
             + ("arithmetic mean" if measure.is_distance else "geometric mean"),
-            "ceiling_splits": context.ceiling,
+            "ceiling_splits": context.options.ceiling,
             "ceiling_tokens": tokens[measure.name],
         }
         yield Baseline(measure.name, {"ceiling": joint_ceiling(sides[0], sides[-1], measure)}, attributes)
@@ -128,9 +128,9 @@ def split_half(
     held, measures, context, advance
         See `noise_ceiling`.
     """
-    rng = np.random.default_rng([context.seed, 6])
+    rng = np.random.default_rng([context.options.seed, 6])
     found: dict[str, list[float]] = {measure.name: [] for measure in measures}
-    for _ in range(context.ceiling):
+    for _ in range(context.options.ceiling):
         with error_context("in a half of the sequences (--ceiling)"):
             halves = [
                 measure_rows(*_sides([side.tokens(half) for side in held]), measures, context)
@@ -144,7 +144,7 @@ def split_half(
         r = float(np.mean(correlations))
         if np.isfinite(r):
             reliability = 2 * r / (1 + r) if r > 0 else r
-            yield Baseline(name, {}, {"split_half": reliability, "split_half_splits": context.ceiling})
+            yield Baseline(name, {}, {"split_half": reliability, "split_half_splits": context.options.ceiling})
 
 
 def pattern_correlation(

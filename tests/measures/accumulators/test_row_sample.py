@@ -10,15 +10,20 @@ from layerscope.measures.accumulators import row_sample
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.kernels.priority import row_priority
+from layerscope.measures.options import AnalysisOptions
 from layerscope.states import StateRows
 
 TOKENS = 60
 
 
-def _study(known: bool, seed: int, memory: int = 10**9) -> AnalysisContext:
+def _context(known: bool, seed: int, memory: int = 10**9) -> AnalysisContext:
     rows = np.arange(TOKENS) * 3 if known else None
     return AnalysisContext(
-        Axis(np.arange(2), ("embedding", "block.0"), 1), None, torch.float64, rows, memory=memory, seed=seed
+        Axis(np.arange(2), ("embedding", "block.0"), 1),
+        None,
+        torch.float64,
+        rows,
+        options=AnalysisOptions(memory=memory, seed=seed),
     )
 
 
@@ -33,7 +38,7 @@ def _rows(chosen: np.ndarray) -> StateRows:
 def test_any_order_chunks_and_merges(order: list[int], cuts: list[int], known: bool, seed: int):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_sample, "EXACT_TOKENS", 20)
-        sample, part = RowSample(_study(known, seed)), RowSample(_study(known, seed))
+        sample, part = RowSample(_context(known, seed)), RowSample(_context(known, seed))
     for index, chosen in enumerate(np.split(np.array(order), sorted(cuts))):
         (sample if index % 2 else part).update(_rows(chosen), None)
     sample.merge(part)
@@ -47,7 +52,7 @@ def test_any_order_chunks_and_merges(order: list[int], cuts: list[int], known: b
 
 
 def test_all_rows_are_held_where_they_fit():
-    sample = RowSample(_study(True, 0))
+    sample = RowSample(_context(True, 0))
     sample.update(_rows(np.arange(TOKENS)), None)
     assert sample.complete
     assert sample.kept == TOKENS

@@ -13,6 +13,7 @@ from layerscope.measures import context as context_module
 from layerscope.measures.analysis import analyze, finish
 from layerscope.measures.catalogue import MEASURES, find_measures
 from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
 from layerscope.states import StateRows
 from tests.measures.captures import capture, walk
@@ -29,10 +30,15 @@ def _rows(states: np.ndarray, chosen: np.ndarray) -> StateRows:
     return StateRows(torch.from_numpy(states)[chosen], chosen, sequence[chosen], position[chosen], chosen % 97)
 
 
-def _study(bootstrap: int, second: bool, memory: int = 10**9) -> AnalysisContext:
+def _context(bootstrap: int, second: bool, memory: int = 10**9) -> AnalysisContext:
     first = Axis(np.arange(LAYERS), tuple("abc"), WIDTH)
     return AnalysisContext(
-        first, first if second else None, torch.float64, np.arange(TOKENS), len(LENGTHS), 0, bootstrap, memory, 5
+        first,
+        first if second else None,
+        torch.float64,
+        np.arange(TOKENS),
+        len(LENGTHS),
+        AnalysisOptions(bootstrap=bootstrap, memory=memory, seed=5),
     )
 
 
@@ -78,7 +84,7 @@ def _in_one(seed: int, second: bool) -> tuple[np.ndarray, xarray.Dataset]:
 @given(splits(), st.integers(0, 1))
 def test_all_measures_in_any_chunks_and_merges(second: bool, dealt: list[list[np.ndarray]], seed: int):
     states, expected = _in_one(seed, second)
-    found = _streamed(states, _study(4, second), dealt, list(MEASURES))
+    found = _streamed(states, _context(4, second), dealt, list(MEASURES))
     # Not 1e-9: where the first chunk is the massive token alone, it is the reference of the replicates' variances.
     xarray.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
     assert found.attrs["massive_tokens"] == 1
@@ -95,9 +101,9 @@ def test_measures_that_need_several_passes(dealt: list[list[np.ndarray]]):
         few_rows(patch)
         states = walk(TOKENS, LAYERS, WIDTH, seed=1)
         names = ["cosine_centered", "cka", "variance", "participation_ratio", "effective_rank"]
-        found = _streamed(states, _study(4, False, memory=1000), dealt, names)
+        found = _streamed(states, _context(4, False, memory=1000), dealt, names)
         in_order = [[np.arange(TOKENS)]]
-        expected = _streamed(states, _study(4, False, memory=10**9), in_order, names)
+        expected = _streamed(states, _context(4, False, memory=10**9), in_order, names)
     assert found["cka"].attrs["batches"] == 6
     xarray.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -109,7 +115,7 @@ def test_sums_of_products_between_layers(dealt: list[list[np.ndarray]]):
         few_rows(patch)
         states = walk(TOKENS, LAYERS, WIDTH, seed=1)
         names = ["cka_biased", "procrustes", "effective_rank"]
-        found = _streamed(states, _study(0, False), dealt, names)
+        found = _streamed(states, _context(0, False), dealt, names)
     expected = analyze(capture(states, LENGTHS), measures=names)
     assert "sample" not in found["procrustes"].attrs
     for name in names:

@@ -81,7 +81,9 @@ def test_rank_lost_by_repeated_features_is_lost():
 @pytest.mark.parametrize("name", ["alpha_req", "isoscore"])
 def test_states_along_one_direction(name: str):
     states = walk(TOKENS, 2, 1)
-    with pytest.raises(MeasureError, match=rf"layer 0 \(embedding\): {name} has no meaning there, because .*; leave {name} out"):
+    with pytest.raises(
+        MeasureError, match=rf"layer 0 \(embedding\): {name} has no meaning there, because .*; leave {name} out"
+    ):
         measured(name, states)
 
 
@@ -109,7 +111,9 @@ def test_anisotropy_of_known_directions():
 def test_anisotropy_without_two_directions():
     states = walk(4, 2, 3)
     states[1:, 1] = 0
-    with pytest.raises(MeasureError, match=r"layer 1 \(block.0\): anisotropy has no meaning there, because all of its tokens, or"):
+    with pytest.raises(
+        MeasureError, match=r"layer 1 \(block.0\): anisotropy has no meaning there, because all of its tokens, or"
+    ):
         measured("anisotropy", states, [4])
 
 
@@ -131,7 +135,9 @@ def test_two_nn_needs_neighbours_at_different_distances():
     grid = np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(64, 1, 3)
     with pytest.raises(MeasureError, match=r"layer 0 \(embedding\): two_nn has no meaning there, because all nearest"):
         measured("two_nn", grid, [64])
-    with pytest.raises(MeasureError, match=r"layer 0 \(embedding\): two_nn has no .* it has 2 different states and needs at least 3"):
+    with pytest.raises(
+        MeasureError, match=r"layer 0 \(embedding\): two_nn has .* 2 different states and needs at least 3"
+    ):
         measured("two_nn", grid[[0, 1] * 5], [10])
 
 

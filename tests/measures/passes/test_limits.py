@@ -7,19 +7,20 @@ import torch
 from layerscope.errors import MeasureError
 from layerscope.measures.accumulators.equal_layers import EqualLayers
 from layerscope.measures.catalogue import MEASURES
-from layerscope.measures.context import AnalysisContext, Axis, Estimate
+from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.estimate import Estimate
 from layerscope.measures.passes.limits import keep_limits
 
-STUDY = AnalysisContext(Axis(np.arange(2), ("embedding", "block.0"), 4), None, torch.float32, None)
+CONTEXT = AnalysisContext(Axis(np.arange(2), ("embedding", "block.0"), 4), None, torch.float32, None)
 NONE = np.zeros((2, 2), bool)
 
 
 def test_rounding_is_brought_back_and_nothing_more():
     found = keep_limits(
-        MEASURES["cosine"], Estimate(np.array([[1 + 1e-7, -0.5], [np.nan, -1 - 1e-6]]), 9, ""), STUDY, NONE
+        MEASURES["cosine"], Estimate(np.array([[1 + 1e-7, -0.5], [np.nan, -1 - 1e-6]]), 9, ""), CONTEXT, NONE
     )
     np.testing.assert_array_equal(found.value, [[1, -0.5], [np.nan, -1]])
-    unbounded = keep_limits(MEASURES["norm"], Estimate(np.array([1e30, -1e-9]), 9, ""), STUDY, NONE)
+    unbounded = keep_limits(MEASURES["norm"], Estimate(np.array([1e30, -1e-9]), 9, ""), CONTEXT, NONE)
     np.testing.assert_array_equal(unbounded.value, [1e30, 0])
     wrong = Estimate(np.array([[1, 0.5], [1.01, 1]]), 9, "")
     refusal = (
@@ -27,12 +28,12 @@ def test_rounding_is_brought_back_and_nothing_more():
         "the states are beyond its precision; leave cka or the layer out"
     )
     with pytest.raises(MeasureError, match=refusal):
-        keep_limits(MEASURES["cka"], wrong, STUDY, NONE)
+        keep_limits(MEASURES["cka"], wrong, CONTEXT, NONE)
 
 
 def test_equal_layers_have_the_self_value_in_every_replicate():
     estimate = Estimate(np.array([[0.1, 0.2], [0.3, 0.4]]), 9, "", replicates=np.full((3, 2, 2), 0.7))
-    found = keep_limits(MEASURES["procrustes"], estimate, STUDY, np.eye(2, dtype=bool))
+    found = keep_limits(MEASURES["procrustes"], estimate, CONTEXT, np.eye(2, dtype=bool))
     np.testing.assert_array_equal(found.value, [[0, 0.2], [0.3, 0]])
     assert found.replicates is not None
     np.testing.assert_array_equal(found.replicates[:, [0, 1], [0, 1]], 0)

@@ -10,6 +10,7 @@ import torch
 from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import MEASURES
+from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.in_memory import load
 from layerscope.measures.passes.permutation_null import LEAST_PER_STRATUM, Texts, draw_pairing, null_interval
 from layerscope.measures.passes.rows import AnalysisRows
@@ -269,7 +270,7 @@ def test_where_memory_is_short_whole_sequences_are_held():
     lengths = [30, 1, 70, 40, 60, 50, 90, 20]
     source = open_source(capture(walk(sum(lengths), 2, 5), lengths))
     reader = AnalysisRows(source, None, 1)
-    (held,) = load(reader, reader.context(memory=1))
+    (held,) = load(reader, reader.context(AnalysisOptions(memory=1)))
     assert len(held.taken) == 256
     present, counts = np.unique(held.sequence_index, return_counts=True)
     assert 3 < len(present) < 8
@@ -282,7 +283,8 @@ def test_where_memory_is_short_whole_sequences_are_held():
         for s, p in zip(held.sequence_index, held.position, strict=True)
     ]
     assert torch.equal(held.read(0, 256), source.read(0, sum(lengths))[place])
-    (again,), (another,) = load(reader, reader.context(memory=1)), load(reader, reader.context(memory=1, seed=1))
+    (again,) = load(reader, reader.context(AnalysisOptions(memory=1)))
+    (another,) = load(reader, reader.context(AnalysisOptions(memory=1, seed=1)))
     np.testing.assert_array_equal(again.sequence_index, held.sequence_index)
     assert not np.array_equal(np.unique(another.sequence_index), present)
 
@@ -291,7 +293,7 @@ def test_of_long_sequences_the_starts_are_held():
     """One sequence alone would have no partner."""
     source = open_source(capture(walk(3000, 2, 5), [300] * 10))
     reader = AnalysisRows(source, None, 0)
-    (held,) = load(reader, reader.context(memory=1))
+    (held,) = load(reader, reader.context(AnalysisOptions(memory=1)))
     np.testing.assert_array_equal(held.sequence_index, np.repeat(np.arange(10), 25))
     np.testing.assert_array_equal(held.position, np.tile(np.arange(25), 10))
     result = analyze(capture(walk(3000, 2, 5), [300] * 10), measures=["cosine"], null=2, memory=1)

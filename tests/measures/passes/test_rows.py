@@ -89,7 +89,9 @@ def test_zero_states_are_left_out_of_cosines_and_counted():
 def test_layers_of_zeros_are_refused(name: str):
     states = walk(40, 3, 5)
     states[:, 2] = 0
-    with pytest.raises(MeasureError, match=r"layer 2 \(block.1\) : \w+ has no meaning there, because it is zero in every token"):
+    with pytest.raises(
+        MeasureError, match=r"layer 2 \(block.1\) : \w+ has no meaning there, because it is zero in every token"
+    ):
         analyze(capture(states), measures=[name])
 
 
