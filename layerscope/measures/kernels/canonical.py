@@ -95,7 +95,7 @@ def outnumbered(found: OrthonormalBasis, different: int) -> OrthonormalBasis:
     --------
     >>> outnumbered(centered_basis(torch.eye(3, 5), 1e-7), 3)
     Traceback (most recent call last):
-    layerscope.measures.kernels.undefined.Undefined: its 3 tokens fill all 2 directions ...
+    layerscope.measures.kernels.undefined.Undefined: the measure has no meaning there, because its 3 tokens fill all ...
     """
     tokens, features = len(found.basis), found.loading.shape[1]
     room = different - found.spent

@@ -130,7 +130,7 @@ def null_interval(
 
     Examples
     --------
-    >>> low, high = chance_interval(np.arange(39.0)[:, None], 39, 1.0)
+    >>> low, high = null_interval(np.arange(39.0)[:, None], 39, 1.0)
     >>> low, high
     (array([0.]), array([38.]))
     """

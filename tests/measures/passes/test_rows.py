@@ -90,7 +90,7 @@ def test_layers_of_zeros_are_refused(name: str):
     states = walk(40, 3, 5)
     states[:, 2] = 0
     with pytest.raises(
-        MeasureError, match=r"layer 2 \(block.1\) : \w+ has no meaning there, because it is zero in every token"
+        MeasureError, match=r"layer 2 \(block.1\): \w+ has no meaning there, because it is zero in every token"
     ):
         analyze(capture(states), measures=[name])
 
@@ -103,5 +103,5 @@ def test_last_tokens_of_zeros():
     np.testing.assert_allclose(one, rest)
     assert one.attrs["sequences"] == 1
     states[39, 0] = 0
-    with pytest.raises(MeasureError, match="every sequence's last token has an all-zero state"):
+    with pytest.raises(MeasureError, match="the last token of every sequence is zero in some layer"):
         analyze(capture(states, [20, 20]), measures=["angular_distance"])
