@@ -21,14 +21,12 @@ _LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # from one notebook to another
 # Commands that make the data of a figure kind, or of all kinds of a result.
 _DATA = {
     "analysis": "layerscope analyze run.h5 --bootstrap 200 --output run.nc",
-    "match": "layerscope analyze small.h5 other.h5 --measures cka \\\n  --bootstrap 50 --output between.nc",
+    "match": "layerscope analyze small.h5 other.h5 --measures cka --bootstrap 50 --output between.nc",
     "training": "layerscope training step*.h5 --measure cka --output training.nc",
-    "scaling": "layerscope scaling small.nc medium.nc large.nc \\\n  --output scaling.nc",
-    "sweep": "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense \\\n"
-    "  --variants all --output sweep.nc",
-    "single": "layerscope sweep $MODEL --task builtin:cloze --variants drop,swap \\\n  --output single.nc",
-    "loops": "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel \\\n"
-    "  --loops 1-8 --output loops.nc",
+    "scaling": "layerscope scaling small.nc medium.nc large.nc --output scaling.nc",
+    "sweep": "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense --variants all --output sweep.nc",
+    "single": "layerscope sweep $MODEL --task builtin:cloze --task builtin:commonsense --variants drop,swap --output single.nc",
+    "loops": "layerscope sweep $MODEL --task builtin:cloze --variants looped_parallel --loops 1-8 --output loops.nc",
 }
 
 _OPENING = """---

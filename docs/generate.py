@@ -1,4 +1,4 @@
-"""Write the pages that come from the code: measures, models and the gallery.
+"""Write the pages that are generated from the code: measures, models and the gallery.
 
 ``make docs`` runs this before it builds the site. The pages are not under version control, so they are always current.
 """

@@ -1,4 +1,4 @@
-"""Run the commands of a page and write what they print into it, so that no output on a page is typed by hand.
+"""Run the commands of a page and write their output into it, so that no output on a page is typed by hand.
 
     python docs/outputs.py docs/quickstart.md docs/how-to/*.md
 
