@@ -1,6 +1,6 @@
-"""The front door: an analysis of a capture, or of two, as a labelled Dataset.
+"""Analyse a capture, or two, and return a labelled Dataset.
 
-It joins a source, the engine and the labels; it knows no formula.
+This module joins the source, the engine and the labels; formulas are elsewhere.
 """
 
 import os
@@ -54,28 +54,28 @@ def analyze(
     Parameters
     ----------
     capture
-        A capture file, read by the raw-bits road, or a Dataset, analysed exactly as it stands.
+        A capture file (fastest), or a Dataset, analysed as given.
     other
-        A second capture of the same texts: ``layer_other`` then belongs to it.
+        A second capture of the same texts; ``layer_other`` then has its layers.
     measures
         Names (see `layerscope.measures.MEASURES`), or a single one; None for the default ones.
     align
         How tokens of two captures are paired: ``tokens``, row by row, ``spans``, where they end at the same character
         (both captured with ``spans=True``), or ``auto``, the first where possible; see `layerscope.measures.passes.pairing.pair`.
     exclude_first
-        How many positions to leave out at the start of each sequence, of either capture.
+        Number of positions to leave out at the start of each sequence, in both captures.
     bootstrap
-        How many replicates to draw for 95 % intervals over sequences; 0 for none.
+        Number of bootstrap replicates for 95 % intervals over sequences; 0 for none.
     null
-        How many random pairings of the texts to draw, to say what value chance gives; 0 for none.
+        Number of random pairings of the texts for the permutation null; 0 for none.
     ceiling
-        How many splits into halves to draw for split-half reliability, over features and over sequences; 0 for none.
+        Number of random splits for split-half reliability, over features and over sequences; 0 for none.
     memory
-        About how much the estimators may hold, as ``"4GB"`` or in bytes. One minibatch is always held.
+        Approximate memory for the estimators, as ``"4GB"`` or in bytes. At least one minibatch is kept.
     seed
-        Of minibatches, samples, replicates, pairings and splits.
+        Random seed for minibatches, samples, replicates, pairings and splits.
     progress
-        Whether to show a bar when standard error is a terminal.
+        Whether to show a progress bar on a terminal.
 
     Returns
     -------
@@ -91,11 +91,11 @@ def analyze(
     Raises
     ------
     UsageError
-        For an unknown measure or an impossible number.
+        An unknown measure or an impossible number.
     MeasureError
-        For states a measure has no meaning on, and captures of different tokens.
+        States on which a measure is undefined, or captures of different tokens.
     FileError
-        For a file that is no finished capture.
+        A file that is not a complete capture.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def analyze_source(
 
 
 def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarray.Dataset:
-    """Compute what the engine has taken, and label it with what the captures say of themselves."""
+    """Compute the measures from the rows taken, and return them as a Dataset with the attributes of the captures."""
     context = engine.context
     dataset = build_dataset(context, engine.estimates(), report_massive(engine.products))
     attributes: dict[str, str | int | float] = {"layerscope_version": __version__}
@@ -173,7 +173,7 @@ def _shown(reader: AnalysisRows, show: bool) -> Iterator[RowPair]:
 def _baselines(
     reader: AnalysisRows, measures: list[Measure], context: AnalysisContext, show: bool
 ) -> Iterator[Baseline]:
-    """Measure the rows again: paired by chance, in halves of their features, in halves of the sequences."""
+    """Compute the baselines: the permutation null, the noise ceiling, and split-half reliability over texts."""
     held = load(reader, context)
     for title, times, compute in (
         ("chance", context.options.null, permutation_null),

@@ -1,7 +1,7 @@
 """The one table of measures.
 
-The engine, ``layerscope list measures``, the documentation and the law tests read it; a new measure is a record in
-`layerscope.measures.records` and an estimator in a family. It knows no arrays.
+The engine, ``layerscope list measures``, the documentation and the law tests read it. A new measure is a record in
+`layerscope.measures.records` and an entry in the table of an estimator. This module imports no array library.
 """
 
 from collections.abc import Iterable
@@ -41,11 +41,11 @@ MEASURES: dict[str, Measure] = {record.name: record for kind in Kind for record 
 """All measures by name, pairwise ones first."""
 
 DEFAULT_MEASURES = ("cosine", "cosine_sequence", "cosine_centered", "cka", "variance", "norm", "max_abs")
-"""What an analysis computes when nothing is said."""
+"""Measures of an analysis by default."""
 
 
 def find_measures(names: str | Iterable[str] | None = None) -> tuple[Measure, ...]:
-    """Return the records of these measures, each once, in the order asked for.
+    """Return the records of these measures, in the given order, without repeats.
 
     Parameters
     ----------

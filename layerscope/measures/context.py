@@ -99,7 +99,7 @@ class AnalysisContext:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of one token's states, of both captures, as they are computed with."""
+        """Bytes of one token's states, of both captures, in the type of computation."""
         values = len(self.first) * self.first.width
         if self.second is not None:
             values += len(self.second) * self.second.width

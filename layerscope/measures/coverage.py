@@ -10,7 +10,7 @@ from importlib.resources import files
 __all__ = ["LEAST", "coverage_attributes", "coverage_of", "coverage_table"]
 
 LEAST = 0.9
-"""Coverage below this is said in the analysis."""
+"""An analysis warns of a coverage below this."""
 
 
 @cache
@@ -41,7 +41,7 @@ def coverage_of(measure: str, texts: int) -> tuple[float, int] | None:
 
 
 def coverage_attributes(measure: str, texts: int) -> dict[str, int | float | str]:
-    """Return what an analysis says of the intervals of a measure: their coverage, and a warning where it is below 0.9.
+    """Return the attributes for the intervals of a measure: their coverage, and a warning where it is below 0.9.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The one place where arrays become labelled arrays, with attributes that say how they were made.
+"""Build the labelled Dataset of an analysis, with attributes that record how each value was computed.
 
-This module knows estimates and xarray; it knows no formula and no file.
+This module imports neither formulas nor files.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ Attributes = dict[str, str | int | float]
 def build_dataset(
     context: AnalysisContext, estimates: Iterable[tuple[Measure, Estimate]], report: MassiveReport
 ) -> xarray.Dataset:
-    """Lift the estimates and the massive-activation report to a Dataset.
+    """Return the estimates and the report of massive activations as a Dataset.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def build_dataset(
 
 
 def add_baselines(dataset: xarray.Dataset, baselines: Iterable[Baseline]) -> None:
-    """Add to a labelled analysis what chance and halves say of its measures."""
+    """Add the baselines of its measures to an analysis."""
     for baseline in baselines:
         measured = dataset[baseline.measure]
         if not baseline.arrays:
@@ -128,5 +128,5 @@ def _place_replicates(dataset: xarray.Dataset, name: str, estimate: Estimate) ->
 
 
 def _titled(attributes: Attributes, ending: str) -> Attributes:
-    """Return a measure's attributes with the long name of what stands beside it."""
+    """Return the attributes of a measure with the long name of a derived variable."""
     return attributes | {"long_name": f"{attributes['long_name']}, {DERIVED[ending]}"}

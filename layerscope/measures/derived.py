@@ -1,6 +1,6 @@
-"""What stands beside a measure in an analysis, and what it is called there: the one place for these names.
+"""Names of the variables that accompany a measure in an analysis: intervals, replicates, baselines.
 
-Whoever asks which variables of an analysis are measures asks here. It knows names only.
+The only place for these names, and for telling measures from derived variables.
 """
 
 __all__ = ["DERIVED", "is_derived"]
@@ -14,13 +14,13 @@ DERIVED = {
     "null_high": "by chance, 95 % interval, high",
     "ceiling": "split-half reliability over features",
 }
-"""What follows a measure's name (`cka_null`), and what follows its long name."""
+"""Suffix of the variable (`cka_null`), and of its long name."""
 
 _ENDINGS = tuple(f"_{ending}" for ending in DERIVED)
 
 
 def is_derived(name: object) -> bool:
-    """Tell whether a variable of an analysis stands beside a measure and is none itself.
+    """Return whether a variable of an analysis is derived from a measure.
 
     Examples
     --------

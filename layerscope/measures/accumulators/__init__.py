@@ -1,9 +1,8 @@
-"""What is taken from token rows as they go by, in pieces of any size, in any order: `update`, and `merge` with another's.
+"""Accumulators: sums and samples of token rows, in chunks of any size and in any order (`update`, `merge`).
 
-- `pair_sums`, `cross_covariance`, `layer_moments`: sums over tokens;
-- `peaks`, `massive_tokens`, `last_tokens`, `neighbouring_rows`: tokens that are looked at one by one;
-- `row_sample`: the rows held for what no sum gives.
+- `pair_sums`, `cross_covariance`, `layer_moments`, `unit_sums`: sums over tokens;
+- `peaks`, `massive_tokens`, `last_tokens`, `neighbouring_rows`, `equal_layers`: selected tokens and their values;
+- `row_sample`, `sequence_sample`: rows in memory, for measures that sums cannot give.
 
-The formula by which parts merge stands here, once for each. An accumulator must not know which measures are made of it, nor
-labels or files.
+Each module has the formula that merges its parts. An accumulator must not import measures, labels or files.
 """

@@ -1,7 +1,8 @@
-"""The matrices of measures that need the tokens themselves: something of each layer, made once, then a number for each pair.
+"""Comparisons: matrices of measures that need all tokens at once. Each prepares every layer once, then compares pairs of layers.
 
-`held_tokens` has the tokens and what was made of them, `comparison` says what a comparison is, `all_pairs` fills the matrix.
-Those that are more than a kernel for two layers are `dissimilarities`, `neighbours` and `kernel_alignment`.
+`token_sample` holds the tokens and what was prepared, `comparison` is the base class, `all_pairs` fills a matrix. Methods that
+are more than one kernel for two layers are `dissimilarities`, `neighbours`, `neighbour_kernels`, `distance_kernels` and
+`cross_validation`.
 
-A comparison is given all its tokens at once. It must not know where they come from: no token rows, no passes, no labels or files.
+A comparison must not import token rows, passes, labels or files.
 """

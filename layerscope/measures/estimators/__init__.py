@@ -1,13 +1,13 @@
-"""The estimators, by what they share: a family is an accumulator that computes some measures which need the same sums.
+"""Estimators: accumulators that compute the measures which share their sums.
 
-- `products`: cosines, norms and peaks; its formulas stand in `cosines`, and `massive_report` is made of what it has taken;
-- `moments`: variance, and cosines without the layers' means;
-- `alignment`: CKA;
+- `products`: cosines, norms and largest values (`cosines` reduces its sums, `massive_report` reports massive activations);
+- `means`: variance, and cosines without the layers' means;
+- `debiased_cka`: CKA;
 - `covariance`: biased CKA, Procrustes, spectra;
-- `basis_of`, `neighbourhoods`, `trajectories`: how the states of one layer lie to each other;
+- `anisotropy`, `intrinsic_dimension`, `curvature`, `whole_sequences`: properties of one layer;
 - `sampled`: pairs of layers by ranks, neighbours, distances, singular vectors.
 
-`family` says what all of them are: each takes token rows in any order and chunking, merges with others of its kind, and at the
-end gives arrays; `half_samples` makes intervals where no sums do. A family knows rows, sums and records. It must not know
-another family, nor where rows come from, nor labels or files.
+`estimator` is the base class: rows come in any order and chunking, and parts merge. Its table `kernels` is the only way from
+the name of a measure to its formula. `half_samples` draws replicates where no sums give them. An estimator must not import
+another estimator, sources of rows, labels or files.
 """

@@ -1,9 +1,9 @@
-"""How token rows go by the families: read, paired, as often as needed, and once more put together otherwise.
+"""Passes over the token rows, and the baselines that measure them again.
 
-- `reading`: rows of one capture, or of two in step; `pairing`: which rows of two captures belong together;
-- `engine`: the passes;
-- `held`: rows kept in memory, so that `chance` (other pairings) and `halves` (of features, of sequences) can let the engine
-  measure them again.
+- `rows` reads the rows of one capture, or of two in step; `pairing` finds which rows of two captures belong together;
+- `engine` passes the rows to the estimators as often as they need; `limits` keeps values in their range;
+- `in_memory` keeps rows in memory, so that `permutation_null` (other pairings) and `split_half` (halves of features, halves of
+  sequences) can measure recombined states.
 
-Nothing here knows a formula or a label.
+These modules must not import formulas or labels.
 """
