@@ -1,6 +1,6 @@
-"""An analysis asked for in one word: one similarity, the statistics, one comparison.
+"""One-line forms of an analysis: one similarity matrix, one comparison of two captures, the per-layer statistics.
 
-Thin: each is `layerscope.measures.analysis.analyze` with less to say and less to look through. It knows no formula.
+Each calls `layerscope.measures.analysis.analyze` and returns the part that was asked for.
 """
 
 import os
@@ -27,7 +27,7 @@ def similarity(capture: Capture, measure: str = "cosine", **options: Any) -> xar
     Parameters
     ----------
     capture
-        A capture file, or a Dataset, measured exactly as it stands.
+        A capture file, or a Dataset, measured as given.
     measure
         A measure of pairs of layers; `layerscope list measures` has them all.
     **options
@@ -36,13 +36,13 @@ def similarity(capture: Capture, measure: str = "cosine", **options: Any) -> xar
     Returns
     -------
     xarray.DataArray
-        ``[layer, layer_other]``, with the attributes that say how it was made. What an analysis holds beside a measure
-        (``<measure>_low`` and ``<measure>_high`` with a bootstrap, …) are coordinates of it, under the same names.
+        ``[layer, layer_other]``, with the attributes of its computation. Derived variables (``<measure>_low`` and
+        ``<measure>_high`` with a bootstrap, …) are coordinates, under the same names.
 
     Raises
     ------
     UsageError
-        An unknown measure, or one that speaks of single layers.
+        An unknown measure, or a per-layer one.
     MeasureError, FileError
         See `layerscope.analyze`.
 
@@ -115,7 +115,7 @@ def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **
     Parameters
     ----------
     capture
-        A capture file, or a Dataset, measured exactly as it stands.
+        A capture file, or a Dataset, measured as given.
     measures
         Measures of single layers; variance, norm and largest value without.
     **options
@@ -130,7 +130,7 @@ def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **
     Raises
     ------
     UsageError
-        An unknown measure, or one that speaks of pairs of layers.
+        An unknown measure, or a pairwise one.
     MeasureError, FileError
         See `layerscope.analyze`.
 
@@ -150,7 +150,7 @@ def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **
     records = find_measures(names if measures is None else measures)
     for record in records:
         if record.kind is not Kind.PER_LAYER:
-            raise UsageError(f"{record.name} compares two layers: ask for it with similarity, or with analyze")
+            raise UsageError(f"'{record.name}' compares two layers: use similarity() or analyze()")
     result = analyze(capture, measures=[record.name for record in records], **options)
     return result[[str(name) for name, variable in result.data_vars.items() if variable.dims == ("layer",)]]
 
@@ -158,12 +158,12 @@ def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **
 def _of_pairs(measure: str) -> str:
     (record,) = find_measures([measure])
     if record.kind is not Kind.PAIRWISE:
-        raise UsageError(f"{measure} speaks of single layers: ask for it with statistics, or with analyze")
+        raise UsageError(f"'{measure}' is a per-layer measure: use statistics() or analyze()")
     return measure
 
 
 def _matrix(result: xarray.Dataset, measure: str) -> xarray.DataArray:
-    """Take one measure out of an analysis, all that is said of it beside it."""
+    """Return one measure of an analysis, with its derived variables as coordinates."""
     matrix = result[measure]
     beside = {
         str(name): variable.variable

@@ -90,9 +90,9 @@ def test_the_accessor_is_there_once_asked_for_and_costs_an_import_of_layerscope_
 @pytest.mark.parametrize(
     ("question", "error", "text"),
     [
-        (lambda: ls.similarity(ONE, "norm"), UsageError, "norm speaks of single layers: ask for it with statistics"),
-        (lambda: ls.compare(ONE, TWO, "norm"), UsageError, "norm speaks of single layers"),
-        (lambda: ls.statistics(ONE, ["cka"]), UsageError, "cka compares two layers: ask for it with similarity"),
+        (lambda: ls.similarity(ONE, "norm"), UsageError, "'norm' is a per-layer measure: use statistics"),
+        (lambda: ls.compare(ONE, TWO, "norm"), UsageError, "'norm' is a per-layer measure"),
+        (lambda: ls.statistics(ONE, ["cka"]), UsageError, "'cka' compares two layers: use similarity"),
         (lambda: ls.similarity(ONE, "cosin"), UsageError, "did you mean 'cosine'"),
         (lambda: xarray.Dataset().layerscope.similarity(), FileError, "the dataset lacks 'hidden'"),
         (lambda: xarray.Dataset().layerscope.segment(), UsageError, "contains no matrix over pairs of layers"),

@@ -63,7 +63,7 @@ class InMemoryCapture:
         return torch.index_select(self.hidden, 0, torch.from_numpy(self.taken[start:stop]), out=out)
 
     def spans(self) -> None:
-        """Say nothing: rows that are held belong together already."""
+        """Return None: rows in memory are already aligned."""
 
     def paired(self, rows: Int[np.ndarray, " pair"], partners: Int[np.ndarray, " pair"]) -> "InMemoryCapture":
         """Leave some tokens, and give each the states of its partner, under its own place and id."""
