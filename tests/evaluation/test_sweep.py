@@ -265,7 +265,7 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
     small = {"variants": "skip", "bootstrap": 0}
     first = ls.sweep(model, "test:cloze", output=path, resume=True, **small)  # on none: starts
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_runner, "score_task_batch", None)  # nothing is run again
+        patch.setattr("layerscope.evaluation.sweep_runner.score_task_batch", None)  # nothing is run again
         again = ls.sweep(model, "test:cloze", output=path, resume=True, **small)
     xarray.testing.assert_identical(first.drop_attrs(), again.drop_attrs())
     with pytest.raises(LayerScopeError, match=r"stored with runs .*, asked for .*\. Resume with the same settings"):
