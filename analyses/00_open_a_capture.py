@@ -14,10 +14,13 @@
 # %% [markdown]
 # # Open a capture
 #
-# A capture is an HDF5 file that xarray opens without help. This notebook opens one without LayerScope, slices it, computes
-# a similarity by hand, then lets LayerScope do the same, and draws it.
+# A capture is an HDF5 file that xarray opens without LayerScope. This notebook shows how to:
 #
-# It reads `run.h5` of the demo (`make demo`), or the file in `LAYERSCOPE_RUN`.
+# - open one and read a slice of it;
+# - compute a similarity by hand, then the same with LayerScope;
+# - draw the result.
+#
+# It reads `run.h5` of the demo (`make demo`), or the file that `LAYERSCOPE_RUN` names.
 
 # %%
 import os
@@ -33,16 +36,16 @@ run = Path(os.environ.get("LAYERSCOPE_RUN", root / "cache" / "demo" / "run.h5"))
 # %% [markdown]
 # ## With xarray alone
 #
-# `hidden` has three named dimensions: one row a token, one entry a layer (layer 0 is the embedding's output, layer *l*
-# what block *l*-1 passed on), one a feature. Nothing is read until it is needed.
+# `hidden` has three dimensions: token, layer and feature. Layer 0 is the output of the embedding, layer *l* the output
+# of block *l*-1. xarray reads values only when they are used.
 
 # %%
 ds = xr.open_dataset(run, engine="h5netcdf")
 ds
 
 # %% [markdown]
-# Every row knows its text, its place in the text, and its token. Here are the first text's tokens, and how long their
-# states are at three depths.
+# Each row has its text, its position in the text, and its token. The table shows the first tokens of the first text
+# and the length of their states at three depths.
 
 # %%
 first = ds.isel(token=ds.sequence_index.values == 0)
@@ -51,13 +54,13 @@ lengths = np.sqrt((first.hidden.sel(layer=[0, depth // 2, depth]) ** 2).sum("fea
 lengths.isel(token=slice(0, 6)).round(1).to_pandas()
 
 # %% [markdown]
-# The first token of a text is an outlier in the middle of the model: its state is many times longer than the others'. Such
-# *massive activations* own every similarity that adds up over tokens before it divides. Keep them in mind below.
+# The first token of a text is an outlier in the middle of the model: its state is many times longer than the others.
+# Such *massive activations* dominate every similarity that sums over tokens before it normalises.
 
 # %% [markdown]
 # ## A similarity by hand
 #
-# The mean over tokens of the cosine between the states of two layers, here over the first twenty texts.
+# The cosine between the states of two layers, averaged over the tokens of the first twenty texts.
 
 # %%
 some = ds.isel(token=ds.sequence_index.values < 20)
@@ -66,7 +69,7 @@ unit = states / np.linalg.norm(states, axis=-1, keepdims=True)
 by_hand = np.einsum("tlf,tmf->lm", unit, unit) / len(unit)
 
 # %% [markdown]
-# And the measure of the paper: each text flattened to one long vector before the cosine is taken.
+# The paper's measure flattens each text to one long vector before it takes the cosine.
 
 # %%
 flattened = np.zeros_like(by_hand)
@@ -80,8 +83,7 @@ for _, rows in some.groupby("sequence_index"):
 # %% [markdown]
 # ## With LayerScope
 #
-# `analyze` takes a Dataset directly, so the same twenty texts go in. (Given the path instead, it reads the
-# file itself.)
+# `analyze` accepts a Dataset, so it can use the same twenty texts. Given a path, it reads the file itself.
 
 # %%
 import layerscope as ls
@@ -93,7 +95,7 @@ assert np.allclose(result.cosine, by_hand, atol=1e-5)
 assert np.allclose(result.cosine_sequence, flattened, atol=1e-5)
 
 # %% [markdown]
-# It also warns of misleading numbers:
+# The result includes a warning about massive activations:
 
 # %%
 print(result.attrs["massive_warning"])
@@ -101,7 +103,7 @@ print(result.attrs["massive_warning"])
 # %% [markdown]
 # ## Draw it
 #
-# Per token, each token counts alike. The best cut into three contiguous segments is drawn on top.
+# Per token, every token has the same weight. The boxes show the best cut into three contiguous segments.
 
 # %%
 segments = ls.segment(result["cosine"])
@@ -109,8 +111,8 @@ print(dict(zip(segments.labels, segments.sizes, strict=True)))
 ls.figures.heatmap(result["cosine"], segments=segments)
 
 # %% [markdown]
-# Per sequence, as in the paper, the block in the middle is that of the massive first token. The two figures answer
-# different questions; the second one mostly shows where that one token is large.
+# Per sequence, as in the paper, the block in the middle is due to the massive first token. The two figures answer
+# different questions: the second one mostly shows where that token is large.
 
 # %%
 ls.figures.heatmap(result["cosine_sequence"], segments=ls.segment(result["cosine_sequence"]))

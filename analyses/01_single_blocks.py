@@ -12,15 +12,19 @@
 # ---
 
 # %% [markdown]
-# # Fig. 2: single blocks left out or exchanged
+# # Fig. 2: single blocks left out or swapped
 #
-# Each block of the model left out, and each exchanged with the next, as in the paper's Fig. 2, whose point is that a
-# few blocks at either end matter and that the middle hardly notices. Here it is asked in loss first, in which every
-# block can be told from none, then in the normalised score, the paper's own axis.
+# **Claim of the paper.** A few blocks at either end matter, and the middle hardly notices when one of its blocks is
+# left out or swapped with the next.
 #
-# The results are part of `sweep.nc` of [results.mk](results.mk), `layerscope sweep` with `--variants all,drop,swap`. It
-# has 36 examples a task (12 of the benchmarks), which is what the 210 runs of all variants leave time for; these share
-# their examples with the others.
+# **Measured.** Each block left out, and each swapped with the next: first by loss, which shows an effect of every
+# block, then by normalised score, the paper's axis.
+#
+# **Answer, on the built-in tasks.** The claim holds in part: a middle block costs little, except block 11, which
+# writes the sink and costs about as much as the last block.
+#
+# The results are part of `sweep.nc` of [results.mk](results.mk): `layerscope sweep --variants all,drop,swap`, with 36
+# examples a task (12 of the benchmarks). All 210 runs share these examples; more would take too long.
 
 # %%
 import numpy as np
@@ -53,9 +57,13 @@ display_text(
 keep(ls.figures.single(median.isel(run=single), "loss_difference"), NAME)
 
 # %% [markdown]
-# The median over tasks. The axis is linear up to 0.1 nats and logarithmic beyond; it has to be, the first block alone
-# costs more than ten times as much as most others. Bars are the middle 95 % of 1000 draws of examples. The score, over
-# the tasks on which the full model is better than guessing, its whole interval above chance:
+# ## Loss and score, median over tasks
+#
+# The axis is linear up to 0.1 nats and logarithmic beyond, because the first block alone costs more than ten times as
+# much as most others. Bars are the middle 95 % of 1000 draws of examples.
+#
+# The score, next, is over the tasks on which the full model is better than guessing: its whole interval is above
+# chance.
 
 # %%
 display_text(
@@ -66,7 +74,7 @@ figure = ls.figures.single(median.isel(run=single), "normalized")
 keep(figure, NAME + "-score")
 
 # %% [markdown]
-# And the loss task by task:
+# ## Loss, task by task
 
 # %%
 keep(ls.figures.single(as_called(sweep.isel(run=single)), "loss_difference"), NAME + "-tasks")
@@ -74,8 +82,8 @@ keep(ls.figures.single(as_called(sweep.isel(run=single)), "loss_difference"), NA
 # %% [markdown]
 # ## Which blocks matter?
 #
-# The block that writes the sink, the massive value in the first token, is the one before the state with the largest
-# jump of the largest value ([Fig. 3](02_similarity.ipynb)).
+# The *sink* is the massive value in the first token. The block that writes it is the one before the largest jump of
+# the largest value ([Fig. 3](02_similarity.ipynb)).
 
 # %%
 cost, score = medians["loss_difference"], medians["normalized"]
@@ -131,15 +139,14 @@ display_text(f"Exchanging a block with the next costs less than leaving it out f
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# As in the paper, the ends matter most and the middle is forgiving, in kind: without one middle block the loss rises by
-# a few tenths of a nat and about a quarter of the score goes; exchanging neighbours there costs less still. The first
-# two blocks are what the model cannot do without, in loss and in score. The last one costs as much loss as the worst of
-# the middle, and no score that could be told from noise: perhaps what it does is seldom needed to tell the right answer
-# from the wrong ones.
+# **The ends matter most, as in the paper.** Without one middle block the loss rises by a few tenths of a nat, and
+# about a quarter of the score is lost. Swapping neighbours there costs less still. The first two blocks are essential,
+# by loss and by score. The last one costs as much loss as the worst middle block, but no score beyond noise. Perhaps
+# its work is seldom needed to separate right from wrong answers.
 #
-# One block of the middle is an outlier, block 11: it writes the massive activation of the first token, which every later
-# block can read. Without it the loss is about that without the last block (which of the two costs more is undecided)
-# and much of the score is gone. So "the middle layers are interchangeable" has an exception, and it is the block that
-# writes the sink. Whether it is the missing sink that does the harm is another question: the block does other things
-# too, and in parallel [a sink of a quarter of its size costs nothing](14_one_block.ipynb). The single tasks are
-# noisier, but block 11 is the peak of the middle in each.
+# **Block 11 is an exception in the middle.** It writes the massive activation of the first token, which every later
+# block can read. Without it the loss is about that without the last block (which of the two costs more is undecided),
+# and much of the score is lost. Single tasks are noisier, but block 11 is the peak of the middle in each.
+#
+# **Open: does the missing sink do the harm?** The block does other things too, and in parallel [a sink of a quarter of
+# its size costs nothing](14_one_block.ipynb).

@@ -12,17 +12,24 @@
 # ---
 
 # %% [markdown]
-# # Fig. 3 and the sink: which part of "the middle layers are alike" is the first token?
+# # Fig. 3: are the middle layers alike, or is it the first token?
 #
-# The paper's Fig. 3 is the cosine between the states of two layers, with **each text flattened to one vector** of
-# tokens × features. Its blocks are the evidence for beginning, middle and ending layers that share a space within. A
-# flattened cosine belongs to the few tokens of enormous norm, so here it is compared with measures in which they count
-# less: each token alone, the mean taken away, CKA, and each of them without the first token of each text.
+# **Claim of the paper.** Beginning, middle and ending layers each share a representation space. The evidence is the
+# cosine between the states of two layers, with **each text flattened to one vector** of tokens × features.
 #
-# `smollm2.nc` and `smollm2-later.nc` of [results.mk](results.mk): 120 built-in passages (with benchmark files,
-# the first 100 of LAMBADA, as in the paper), all 31 states, 0 being the embedding, and intervals from 200 draws of
-# texts. Two things differ from the paper's own: it pads the texts of a batch and flattens the padding with them, and it
-# drops the last token of each. Here no text is padded and all its tokens count.
+# **Measured.** A flattened cosine is dominated by the few tokens of enormous norm. Here it is compared with measures
+# that give them less weight: single tokens, centred tokens and CKA, each with and without the first token of every
+# text.
+#
+# **Answer, on the built-in texts.** The claim holds in part: single tokens show three groups of layers, but the sharp
+# block of the flattened cosine comes from the first token.
+#
+# Data: `smollm2.nc` and `smollm2-later.nc` of [results.mk](results.mk). They have 120 built-in passages (with
+# benchmark files, the first 100 of LAMBADA, as in the paper), all 31 states (0 is the embedding), and intervals from
+# 200 draws of texts.
+#
+# Two details differ from the paper, which pads the texts of a batch, flattens the padding too, and drops the last
+# token of each text. Here no text is padded and all tokens count.
 
 # %%
 from itertools import product
@@ -48,9 +55,9 @@ display_text(
 display_text(every.attrs["massive_warning"])
 
 # %% [markdown]
-# ## The measures side by side
+# ## Four measures, with and without the first token
 #
-# Framed is the best cut of each matrix into three segments.
+# The boxes show the best cut of each matrix into three segments.
 
 # %%
 MEASURES = {"cosine_sequence": "cosine, flattened", "cosine": "cosine per token"}
@@ -100,11 +107,15 @@ for name, state in (("begin", begin), ("end", end)):
     findings.add(name, state)
 
 # %% [markdown]
-# ## Which blocks survive?
+# ## Which blocks of the matrix survive without the first token?
 #
-# Two numbers show whether the sink makes a block: the similarity of its first state to the one before (a sharp edge is a
-# low number), and of its first state to its last (a block that holds together is a high one). Then the three segments:
-# the mean similarity within each, and between the middle and the ending.
+# The first table has two similarities that show whether the sink makes a block:
+#
+# - of its first state to the one before it: a sharp edge has a low value;
+# - of its first state to its last: a uniform block has a high value.
+#
+# The second table describes the three segments: the mean similarity within each, and between the middle and the
+# ending.
 
 
 # %%
@@ -149,18 +160,22 @@ display_text(
 # %% [markdown]
 # ## Result on the built-in texts
 #
-# The flattened cosine shows one sharp block, states 12 to 28, whose two ends are alike to two digits: the picture of
-# Fig. 3. **It is the first token.** The edge is where block 11 writes one huge feature into that token; block 28 halves
-# it and block 29 halves it again, but in the last state it still is several times the largest other value, so the best
-# three segments take states 29 and 30 into the last one. Leave out the first token, one in fifty, and the edge is gone:
-# states 11 and 12 are as alike as other neighbours. Centring and CKA do not help while the token is in: their edge and
-# their block are there too.
+# **The sharp block is the first token.** The flattened cosine shows one block, states 12 to 28, whose two ends are
+# alike to two digits: the picture of Fig. 3. Its edge is where block 11 writes one huge feature into the first token.
+# Block 28 halves that value and block 29 halves it again, but in the last state it still is several times the largest
+# other value. So the best three segments put states 29 and 30 into the last one.
 #
-# The three classes themselves survive, **by the cosine of single tokens and with other borders**: with the first token
-# and without it, state 0 is alone, states 1 to 24 are alike, and after a step so are states 25 to 30. States 12 and
-# 28 are unlike because they lie on two sides of that step. By this measure the classes are as clear as by the flattened
-# one. Within the middle the similarity still falls with distance, least between its two ends, so whether to call it one
-# space or a slow drift is a matter of words; there is no edge at the sink. The flattened cosine without first tokens
-# cuts at the same step, but also between states 10 and 11, where, perhaps, the other tokens' large values of states 3
-# to 9 are gone. The paper's picture of Llama2-7B, whose massive activations come at layer 2 and go at layer 30, has its
-# block just there.
+# Without the first token, one in fifty, the edge disappears: states 11 and 12 are as alike as other neighbours.
+# Centring and CKA do not help while the token is included: their edge and their block remain.
+#
+# **The three groups survive by the cosine of single tokens, with other borders.** With and without the first token,
+# state 0 is separate, states 1 to 24 are alike, and after a step so are states 25 to 30. States 12 and 28 are unlike
+# because that step is between them. By this measure the groups are as clear as by the flattened one, and there is no
+# edge at the sink.
+#
+# Within the middle, similarity still falls with distance, and it is lowest between the two ends. One can call this one
+# space or a slow drift.
+#
+# **The flattened cosine without first tokens** cuts at the same step, and also between states 10 and 11. There,
+# perhaps, the large values of other tokens in states 3 to 9 end. In the paper's Llama2-7B, massive activations appear
+# at layer 2 and disappear at layer 30, and its block is just there.

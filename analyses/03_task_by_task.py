@@ -14,14 +14,18 @@
 # %% [markdown]
 # # Fig. 4 to 9: each variant, task by task
 #
-# Each task against the number of affected blocks, a panel a variant, normalised: 0 is guessing, 1 the full
-# model. In the paper these are Figures 4 (skip), 5 (middle repeat), 6 (reverse), 7 (random order), 8 (parallel) and 9
-# (parallel run three times). It calls the decline under parallel graceful, except on mathematics, and finds that
-# mathematics and reasoning fall fastest and "semantic" tasks slowest.
+# **Claims of the paper.** Decline under parallel is graceful, except on mathematics. Mathematics and reasoning fall
+# fastest, "semantic" tasks slowest.
 #
-# The results are `sweep.nc` of [results.mk](results.mk): all starts, 5 shuffles, 36 examples a task, which is what
-# these 210 runs leave time for (3 shuffles and 12 examples of the benchmarks). It is few for scores, and the intervals
-# say so.
+# **Measured.** The normalised score (0 is guessing, 1 the full model) and the loss of each task against the number of
+# affected blocks. In the paper these are Figures 4 (skip), 5 (middle repeat), 6 (reverse), 7 (random order), 8
+# (parallel) and 9 (parallel run three times).
+#
+# **Answer, on the built-in tasks.** Parallel is graceful by loss. Which task falls fastest is undecided: score and
+# loss rank the tasks in opposite order.
+#
+# Data: `sweep.nc` of [results.mk](results.mk) with all starts, 5 shuffles and 36 examples a task (3 shuffles and 12
+# examples of the benchmarks). This is few for scores, so their intervals are wide.
 
 # %%
 import numpy as np
@@ -43,9 +47,13 @@ shown = ["accuracy", "accuracy_low", "accuracy_high", "chance", "without score",
 full.assign(chance=sweep.chance.values)[shown].round(3)
 
 # %% [markdown]
-# A task on which the whole interval of the full model does not lie above chance has nothing to lose, and is left out of
-# the scores; in loss it is shown. "Without score" is the share of draws of examples in which the full model is no
-# better than guessing: they have no normalised score and are left out of its intervals.
+# ## Score
+#
+# Scores are shown for tasks on which the whole interval of the full model is above chance; the others have nothing to
+# lose, and appear in the loss figure only.
+#
+# "Without score" is the share of draws of examples in which the full model is no better than guessing. Such draws have
+# no normalised score and are left out of the intervals.
 
 # %%
 HALF = depth / 2
@@ -59,9 +67,12 @@ for axes in figure.axes:
 keep(figure, NAME)
 
 # %% [markdown]
-# Bars that extend beyond the panel are cut. A marker is filled where accuracy, its whole interval, is above chance; the
-# last entry of the key gives the M beyond which no marker of any panel is. And the loss beyond that of the full model,
-# up to half of the blocks, on an axis that is linear to one nat:
+# Bars that extend beyond the panel are cut. A filled marker has an accuracy whose whole interval is above chance. The
+# last entry of the legend gives the M beyond which no marker is filled.
+#
+# ## Loss
+#
+# Loss beyond that of the full model, up to half of the blocks. The axis is linear to one nat.
 
 # %%
 short = sweep.isel(run=shown & (sweep.affected.values <= HALF))
@@ -74,8 +85,9 @@ keep(figure, NAME + "-loss")
 # %% [markdown]
 # ## How much of the score is left?
 #
-# The mean normalised score over the starts that affect at most half of the blocks, and more than one, since with one
-# most variants are the full model. Starred are those, if any, that are within noise: their interval holds both 0 and 1.
+# The mean normalised score over the starts that affect more than one and at most half of the blocks. (With one block,
+# most variants are the full model.) A star marks values, if any, that are within noise: their interval includes both 0
+# and 1.
 
 # %%
 mean = {
@@ -103,12 +115,13 @@ display_text(f"Lowest, as the mean over variants, is {lowest}. Its score less th
 pd.DataFrame.from_dict(below, orient="index")
 
 # %% [markdown]
-# ## In nats
+# ## How much loss is added?
 #
-# The fewest affected blocks from which on a task has lost more than one nat a token: there, and at every start that
-# affects more. Below, the mean loss over the same starts as above. How much a nat is differs between the tasks, as
-# their answers do, so neither table can show which task suffers most; they can show that the score's order is not the
-# only one.
+# First table: the fewest affected blocks at which a task has lost more than one nat a token, there and at every start
+# that affects more. Second table: the mean loss over the same starts as above.
+#
+# The meaning of a nat differs between tasks, as their answers do. So neither table shows which task suffers most; they
+# show that the order by score is not the only one.
 
 # %%
 crossing, nats = {}, {}
@@ -134,17 +147,19 @@ pd.DataFrame(nats).T
 # ## Result on the built-in tasks
 #
 # **By score**, choosing between two everyday endings (commonsense) survives most under every variant, and arithmetic
-# least, as the paper reports for mathematics. Of 36 examples that is not much: that arithmetic falls further than
-# commonsense is beyond noise under skip, reverse, parallel and its loop, and that it falls further than saying the last
-# word of a passage (cloze) is undecided under every variant. No interval of its mean excludes guessing, under any.
+# least, as the paper reports for mathematics. With 36 examples little of this is decided:
 #
-# **By loss** arithmetic has the opposite place: it loses the fewest nats under every variant, and it is the last to
-# have lost one for good, or level with the last; commonsense is above cloze there too. Perhaps that is because its
-# answers are numbers, which even a damaged model expects there. So which task falls fastest hangs on the scale, and the
-# claim is undecided here.
+# - Arithmetic falls further than commonsense beyond noise under skip, reverse, parallel and looped parallel.
+# - Whether it falls further than predicting the last word of a passage (cloze) is undecided under every variant.
+# - No interval of its mean excludes guessing, under any variant.
 #
-# Decline is graceful for parallel and its loop, which on no task have lost a nat for good before any other variant has.
-# Of skip, reverse and random order it cannot be said: with nine blocks they drop at once, where the block that writes
-# the sink comes into the range (numbers in [Fig. 11](05_all_variants.ipynb)). Middle repeat leaves a score that
-# is told from guessing on cloze alone, and hardly any there. How far the drop under another order is a matter of order
-# is asked in [another notebook](11_order.ipynb).
+# **By loss**, arithmetic loses the fewest nats under every variant, and it is the last to have lost one for good, or
+# level with the last. Commonsense is above cloze there too. Perhaps even a damaged model expects a number where the
+# answers are numbers. So the task that falls fastest depends on the scale, and the claim is undecided here.
+#
+# **Decline is graceful for parallel and looped parallel**: on no task do they lose a nat for good before any other
+# variant has. Skip, reverse and random order are not graceful. With nine blocks, where the block that writes the sink
+# enters the range, they drop at once (numbers in [Fig. 11](05_all_variants.ipynb)). Middle repeat leaves a score above
+# guessing on cloze only, and hardly any there.
+#
+# [Another notebook](11_order.ipynb) asks how much of the drop under another order is due to order.

@@ -14,15 +14,19 @@
 # %% [markdown]
 # # Fig. 10: how often should parallel blocks run, and does a scale replace the loops?
 #
-# Looped parallel runs the M affected blocks side by side and feeds their mean back, R passes in all. The paper's
-# Fig. 10 finds the best R roughly proportional to M. It does not explain why. In a model with residual connections the mean
-# of outputs is the stream plus **the mean update**, so one pass adds 1/M of what the M blocks add one after another;
-# looping may only make up for that. Then one pass that adds the updates on a larger scale, x + (c/M) · sum of updates,
-# should do as well.
+# **Claim of the paper.** Looped parallel runs the M affected blocks in parallel, feeds their mean back, and does so R
+# times. The best R is roughly proportional to M.
 #
-# `loops.nc` and `scaled.nc` of [results.mk](results.mk): 1 to 28 passes from every start by `layerscope sweep`, and c
-# from 0.5 to 28 by [scale_updates.py](scale_updates.py), on the same 20 examples of one task (8 of LAMBADA), as the map
-# takes 420 runs.
+# **Measured.** The loss for 1 to 28 loops from every start, and, beyond the paper, for one pass whose summed updates
+# are scaled. In a model with residual connections, the mean of outputs is the stream plus **the mean update**. One
+# pass therefore adds 1/M of what the M blocks add in sequence, and looping may only make up for that. If so, a single
+# pass with a larger scale, x + (c/M) · sum of updates, should do as well.
+#
+# **Answer, on the built-in tasks.** The best number of loops rises with M, but only from three to nine blocks. A scale
+# replaces the loops only in part.
+#
+# Data: `loops.nc` (`layerscope sweep`) and `scaled.nc` ([scale_updates.py](scale_updates.py), c from 0.5 to 28) of
+# [results.mk](results.mk). Both use the same 20 examples of one task (8 of LAMBADA), as the map takes 420 runs.
 
 # %%
 import numpy as np
@@ -46,7 +50,7 @@ display_text(
 )
 
 # %% [markdown]
-# ## The map
+# ## Loss for every number of loops and of blocks
 
 # %%
 keep(ls.figures.loops(loops, "loss_difference"), NAME)
@@ -59,10 +63,14 @@ display_text(f"Best loops a block, by least squares through the origin, over all
 pd.DataFrame({"best loops": best.best, "low": best.low, "high": best.high}, index=pd.Index(affected, name="affected")).T
 
 # %% [markdown]
-# **Is it a proportion?** A constant and a line with an intercept are compared with it, fitted to the best counts by
-# least squares, once over all M and once up to half of the blocks, where there is something left of the model; without
-# M = 1, of which one pass is the full model by construction. The error is the root of the mean square, in loops;
-# intervals are from seeking the best counts again in 1,000 draws of examples. Errors are compared draw by draw.
+# ## Is it a proportion?
+#
+# A proportion is compared with a constant and with a line with an intercept. Each is fitted to the best counts by
+# least squares, once over all M and once up to half of the blocks, where the model still works. M = 1 is left out,
+# because one pass of it is the full model by construction.
+#
+# The error is the root mean square, in loops. Intervals come from finding the best counts again in 1,000 draws of
+# examples, and errors are compared draw by draw.
 
 # %%
 place = {(int(a), int(r)): run for run, (a, r) in enumerate(zip(loops.affected, loops.loops, strict=True))}
@@ -95,9 +103,9 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## Beyond the paper: a scale in place of loops
 #
-# The best of 28 counts against the best of 11 scales. To choose by the examples that one then reports would flatter
-# both, the one with more to choose from more: the best is chosen on one half of the examples and its loss read on the
-# other, and the other way round.
+# The best of 28 counts against the best of 11 scales. Choosing and reporting on the same examples would favour both,
+# and the larger set more. So the best is chosen on one half of the examples and its loss measured on the other, and
+# the reverse.
 
 # %%
 full = scaled.full_example_loss.values
@@ -174,16 +182,19 @@ display_text(f"Of what loops regain, a scale regains {findings.add('half_regaine
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# **More blocks want more loops, up to a point.** From three to nine blocks the best number rises from three to seven,
-# and there it stands, at six or seven, up to 23 blocks; at the very end, where the model is broken and any change is
-# for the better, it runs off to the end of what was tried. Up to half of the blocks a proportion, about one pass for
-# two blocks, and a constant cannot be told apart by their errors; a rising line with an intercept is better than a
-# proportion, barely. Over all M a proportion is better than a constant, and it is that end that draws it. The paper,
-# too, has its exceptions at the widest ranges.
+# **More blocks need more loops, up to a point.** From three to nine blocks the best number rises from three to seven.
+# It then stays at six or seven up to 23 blocks. At the very end, where the model is broken and any change is for the
+# better, it rises to the largest number tried.
 #
-# **A scale does not replace the loops, up to half of the blocks**, and that mostly at eleven blocks, the only range at
-# which it is behind beyond noise by itself; without that one the difference could be none. What it regains of what
-# loops regain is a half, in a wide interval. Up to eleven blocks its best is two or three where the best number of
-# loops goes from three to seven. So looping makes up for the small step of a mean only in part; perhaps the rest is
-# what a block gains by reading what the others wrote. Beyond half of the blocks the scale is often the better of the
-# two, twice beyond noise, and at 29 blocks the loops are, beyond noise too, among losses at which neither is of use.
+# Up to half of the blocks, the errors of a proportion (about one pass for two blocks) and of a constant do not differ
+# beyond noise; a rising line with an intercept is better than a proportion, barely. Over all M a proportion is better
+# than a constant, because of the widest ranges. The paper, too, has exceptions there.
+#
+# **A scale does not replace the loops, up to half of the blocks.** Most of the difference is at eleven blocks, the
+# only single range where the scale is worse beyond noise; without that range the difference could be zero. The scale
+# regains about half of what loops regain, with a wide interval. Up to eleven blocks the best scale is two or three,
+# while the best number of loops rises from three to seven. So looping makes up for the small step of a mean only in
+# part. Perhaps the rest is what a block gains by reading the outputs of the others.
+#
+# Beyond half of the blocks the scale is often the better of the two, twice beyond noise; at 29 blocks the loops are,
+# beyond noise too. At these losses neither is of use.

@@ -14,15 +14,19 @@
 # %% [markdown]
 # # Fig. 11: what each variant costs, all tasks together
 #
-# Six ways to run the middle of a model otherwise, against the number of blocks they affect, M: the median over tasks of
-# the normalised score, 0 for guessing and 1 for the full model, as in the paper's Fig. 11. The paper names, for
-# Llama2-7B, from worst to least harm: middle repeat by far, skip, parallel, reverse, random, and parallel run three
-# times.
+# **Claim of the paper.** From worst to least harm, for Llama2-7B: middle repeat by far, skip, parallel, reverse,
+# random, and parallel run three times.
 #
-# The results are `sweep.nc` of [results.mk](results.mk): `layerscope sweep` over the tasks with all variants from all
-# starts; 36 examples a task and 5 shuffles (of the benchmarks 12 and 3) where the paper has 10 shuffles, which is what
-# so many runs leave time for. Scores are over the tasks on which the full model is better than guessing (its whole
-# interval above chance), losses over all.
+# **Measured.** The median over tasks of the normalised score (0 for guessing, 1 for the full model), as in the paper,
+# and of the loss, for six ways to run the middle of a model against the number of affected blocks, M.
+#
+# **Answer, on the built-in tasks.** The claim holds in part: by score nothing contradicts the order and little is
+# decided; by loss the two ends hold, and with nine to 15 blocks parallel and skip are milder than the paper ranks
+# them.
+#
+# Data: `sweep.nc` of [results.mk](results.mk), `layerscope sweep` over the tasks with all variants from all starts. It
+# has 36 examples a task and 5 shuffles (of the benchmarks 12 and 3), where the paper has 10 shuffles. Scores are over
+# the tasks on which the full model is better than guessing (its whole interval above chance), losses over all.
 
 # %%
 from itertools import combinations, product
@@ -58,11 +62,11 @@ display_text(
 )
 
 # %% [markdown]
-# ## The median, with intervals
+# ## Score, median over tasks
 #
-# All runs are resampled over the same draws of examples, the median is taken in each draw, and the bars are the middle
-# 95 % of those medians. Random order is the mean of its shuffles, and its band goes from the least to the greatest of
-# them; it has no bars.
+# All runs are resampled over the same draws of examples, and the median is taken in each draw. Bars are the middle 95
+# % of those medians. Random order is the mean of its shuffles; its band extends from the lowest to the highest of
+# them, and it has no bars.
 
 # %%
 medians = {"normalized": over_tasks(sweep, "normalized", able)}
@@ -72,8 +76,10 @@ keep_table(median.sel(task="median").to_dataframe()[[*RUN, *median]], NAME)
 keep(ls.figures.sweep(median, "normalized"), NAME)
 
 # %% [markdown]
-# The score of a small model falls to chance within a few blocks, and carries no information there. The loss still tells
-# the variants apart: nats a token beyond those of the full model, on the same examples.
+# ## Loss, median over tasks
+#
+# The score of a small model falls to chance within a few blocks and carries no information there. The loss still
+# separates the variants: nats a token beyond those of the full model, on the same examples.
 
 # %%
 keep(ls.figures.sweep(median, "loss_difference"), NAME + "-loss")
@@ -92,9 +98,11 @@ by_variant = {count: at(loss, count) for count in counts}
 pd.DataFrame({count: values[0] for count, values in by_variant.items()}, index=PAPER).T.rename_axis("M").round(2)
 
 # %% [markdown]
-# One block of the middle is a confound: the one that writes the sink, the massive value in the first token
-# ([Fig. 3](02_similarity.ipynb)); left out alone it costs more than any other of the middle
-# ([Fig. 2](01_single_blocks.ipynb)). From some M on it is among the affected blocks.
+# ## The sink's block is a confound
+#
+# One middle block writes the sink, the massive value in the first token ([Fig. 3](02_similarity.ipynb)). Left out
+# alone, it costs more than any other middle block ([Fig. 2](01_single_blocks.ipynb)). From some M on it is among the
+# affected blocks.
 
 # %%
 writer = sink_writer()
@@ -112,14 +120,17 @@ for number, name in enumerate(PAPER):
     )
 
 # %% [markdown]
-# ## Which harms most?
+# ## Which variant harms most?
 #
-# At each start with three blocks or more (with one, four of the six are the full model) the variants are ranked, 1 for
-# the least harm: by the median score, as the paper draws it, and by the median loss. Below is the mean rank over three
-# ranges that have no start in common: the starts that leave the sink's block alone, those that affect more, up to half
-# of the blocks, and the widest. Intervals are from draws of examples, for these shuffles and this model. Kendall's tau
-# compares with the paper's order; as there are only six variants to put in order, its p is that of as good an agreement
-# by chance, either way, among all their orders.
+# The variants are ranked at each start with three blocks or more, 1 for the least harm: by the median score, as in the
+# paper, and by the median loss. (With one block, four of the six are the full model.)
+#
+# The mean rank is over three ranges that have no start in common: the starts that exclude the sink's block, those that
+# affect more, up to half of the blocks, and the widest. Intervals are from draws of examples, for these shuffles and
+# this model.
+#
+# Kendall's tau compares with the paper's order. Its p is the share of all orders of six variants whose agreement is as
+# good, in either direction.
 
 # %%
 RANGES = {"apart": (3, max(apart)), "with": (max(apart) + 1, depth / 2), "wide": (depth / 2 + 1, np.inf)}
@@ -145,8 +156,8 @@ for (quantity, harm), (words, ends_at) in product(harms.items(), RANGES.items())
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# Pair by pair, the rank of the one that the paper has as worse, less that of the other: above 0 they agree. The draws
-# are the same for both, so an interval that holds 0 is one that leaves the pair undecided.
+# Pair by pair: the rank of the variant that the paper calls worse, minus that of the other. Above 0 they agree. Both
+# use the same draws, so an interval that includes 0 leaves the pair undecided.
 
 # %%
 pairs = {}
@@ -178,25 +189,26 @@ display_text(
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# **By the score, the paper's own axis, nothing disagrees with it**, and little is decided: with so few examples a third
-# of the pairs agree beyond noise up to seven blocks, about as many from nine to 15, and none beyond, where all are at
-# chance. By loss, which still tells the variants apart, the two ends are the paper's. Parallel run three times
-# harms least, from 3 to 25 blocks; only of a single block, which it runs three times over, it is the worst of six.
-# Middle repeat harms most, by far, from 3 to 25 blocks; beyond, when hardly any of the model is left, skip and parallel
-# are worse.
+# **By score, nothing disagrees with the paper**, and little is decided. A third of the pairs agree beyond noise up to
+# seven blocks, about as many from nine to 15, and none beyond, where all are at chance.
 #
-# Between the ends it depends on the range. Up to seven blocks, where the sink's block stays in its place, the order by
-# loss is the paper's but for parallel, which is level with random and perhaps milder than reverse: no pair disagrees
-# with the paper beyond noise, and skip against reverse is undecided. With nine blocks the sink's block is among the
-# affected, and reverse, random order and skip lose about six nats and more at once, skip three of them less again at
-# eleven, while parallel and its loop lose less than one more. **From nine to 15 blocks the order by loss is another**:
-# parallel is milder than random and reverse, and so is skip. That leaving blocks out should be milder than another
-# order of them is what the paper does not find. From 17 on skip is worse than random again, and only parallel against
-# reverse is against the paper.
+# **By loss, the two ends are the paper's.** Parallel run three times harms least from 3 to 25 blocks; only of a single
+# block, which it runs three times, it is the worst of six. Middle repeat harms most, by far, from 3 to 25 blocks.
+# Beyond, where hardly any of the model is left, skip and parallel are worse.
 #
-# Tau is weak evidence: it is taken of six variants, so that 0.60 is as likely by chance as one in seven. Its interval, like
-# all here, covers the choice of examples, not that of the shuffles.
+# **Between the ends it depends on the range.**
+#
+# - *Up to seven blocks* the sink's block stays in place, and no pair disagrees with the paper beyond noise. Parallel
+#   is level with random and perhaps milder than reverse; skip against reverse is undecided.
+# - *With nine blocks* the sink's block is affected. Reverse, random order and skip lose about six nats and more at
+#   once (skip three fewer again at eleven), while parallel and its loop lose less than one more.
+# - *From nine to 15 blocks* the order changes: parallel is milder than random and reverse, and so is skip. The paper
+#   does not find that leaving blocks out is milder than another order of them.
+# - *From 17 on* skip is worse than random again, and only parallel against reverse contradicts the paper.
+#
+# **Tau is weak evidence**: with six variants, 0.60 is as likely by chance as one in seven. Its interval, like all
+# here, covers the choice of examples, not that of the shuffles.
 #
 # "The middle layers share a representation space" predicts that order should matter little. Up to seven blocks another
-# order costs about a nat, with nine it costs seven and more. How much of that is the number of blocks and how much the
-# one block is asked in [another notebook](14_one_block.ipynb), of seven blocks wherever they lie.
+# order costs about a nat; with nine it costs seven and more. [Another notebook](14_one_block.ipynb) separates the
+# number of blocks from the one block, with seven blocks at every position.

@@ -14,14 +14,20 @@
 # %% [markdown]
 # # Fig. 12: skipping in percent, across model sizes
 #
-# The paper skips the middle of Llama2-7B, 13B and 70B (32, 40 and 80 blocks) and finds that they degrade alike once the
-# number of skipped blocks is a **percentage** of all. Is it so among models that fit here? Two real ones, SmolLM2-135M
-# (30 blocks) and Gemma 3 270M (18), differ in everything; four small ones, trained on the spot by
-# [train_family.py](train_family.py), differ in depth alone.
+# **Claim of the paper.** Llama2-7B, 13B and 70B (32, 40 and 80 blocks) degrade alike when the number of skipped blocks
+# is a **percentage** of all.
 #
-# `sweep.nc` and `gemma3-sweep.nc` of [results.mk](results.mk), 36 examples a task (12 of the benchmarks), and
-# `depth-*-sweep.nc`, all examples of one. Scores soon lie at chance; the loss still tells models apart. For the
-# paper's own models the commands are in [The paper's own models](../docs/paper-scale.md); none of them was run here.
+# **Measured.** The loss and the score of skip against the percentage of blocks. Two real models, SmolLM2-135M (30
+# blocks) and Gemma 3 270M (18), differ in everything. Four small ones, trained by [train_family.py](train_family.py),
+# differ in depth alone.
+#
+# **Answer, on the built-in tasks.** Within one family percent brings the models closer, on text they know by heart;
+# across families they do not degrade alike.
+#
+# Data: `sweep.nc` and `gemma3-sweep.nc` of [results.mk](results.mk) with 36 examples a task (12 of the benchmarks),
+# and `depth-*-sweep.nc` with all examples of one task. Scores soon fall to chance; the loss still separates the
+# models. The commands for the paper's models are in [The paper's own models](../docs/paper-scale.md); none of them was
+# run here.
 
 # %%
 import numpy as np
@@ -103,8 +109,10 @@ draw("score", "percent", "blocks skipped (percent)", NAME)
 draw("loss", "percent", "blocks skipped (percent)", NAME + "-loss")
 
 # %% [markdown]
-# Loss over all tasks, linear up to one nat and logarithmic above; bands are 95 % intervals over examples. Next the
-# family, which differs in depth alone: in percent, and by number of blocks.
+# ## Loss, for real models and for the family
+#
+# Loss over all tasks, linear up to one nat and logarithmic beyond; bands are 95 % intervals over examples. Next the
+# family, in percent and by number of blocks.
 
 # %%
 draw("family", "percent", "blocks skipped (percent)", NAME + "-family")
@@ -113,11 +121,13 @@ draw("family", "percent", "blocks skipped (percent)", NAME + "-family")
 draw("family", "affected", "blocks skipped", NAME + "-family-count")
 
 # %% [markdown]
-# ## How far apart are the models in percent, and how far by number?
+# ## How far apart are the models in percent, and by number?
 #
-# For each model, how much has to be skipped until the loss has risen by a nat (in the family by half of what the least
-# affected model ever loses); then the largest of these over the smallest. If percent is what counts, that ratio is
-# near 1 in percent and large by number; of noisy numbers it is always somewhat above 1, so its interval cannot hold 1.
+# For each model: how much has to be skipped until the loss has risen by a nat (in the family, by half of the largest
+# loss of the least affected model). Then the largest of these values over the smallest.
+#
+# If percent is what counts, that ratio is near 1 in percent and large by number. With noise the ratio is always
+# somewhat above 1, so its interval cannot include 1.
 
 
 # %%
@@ -144,8 +154,10 @@ for group in ("loss", "family"):
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
-# The family learned from the built-in passages, and `builtin:cloze` asks for their last words: it has seen nine of ten.
-# The tenth, which it has not seen, is another matter:
+# ## Text that is new to the family
+#
+# The family learned from the built-in passages, and `builtin:cloze` asks for their last words. It was trained on nine
+# of ten; the tenth is new.
 
 # %%
 if DATA == "builtin":
@@ -163,9 +175,10 @@ if DATA == "builtin":
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# **Within a family, for what it knows by heart, yes.** Counted in percent the four depths lie half as far apart as by
-# number, though not on one curve: the shallowest needs the largest part, the deepest the smallest, and those between do
-# not fall in order. On the passages they have not seen, leaving blocks out does no harm that twelve of them could show,
-# and does the deepest good: they do not show anything about unseen text. **Across families, no**: percent brings
-# SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat in less than half the percentage. That
-# three Llamas agree, as the paper finds, does not carry over to models of another make.
+# **Within a family, yes, for text known by heart.** In percent the four depths are half as far apart as by number,
+# though not on one curve: the shallowest needs the largest part, the deepest the smallest, and the two between do not
+# fall in order. On new passages, skipping does no harm that twelve of them could show, and does the deepest model
+# good. So these passages decide nothing about unseen text.
+#
+# **Across families, no.** Percent brings SmolLM2 and Gemma 3 nearer than numbers do, but Gemma loses a nat at less
+# than half the percentage. The agreement of three Llama models does not extend to models of another family.

@@ -14,15 +14,21 @@
 # %% [markdown]
 # # Fig. 14: beginning, middle and ending layers across scales
 #
-# From heatmaps of the ten Pythia models the paper reads two things: the ending is always exactly one layer, and the
-# proportion of beginning layers falls with size. Here both are put to the test by computation, on two groups of models
-# that can be had without a model hub: three real ones of three families, and four small ones of one family that differ
-# in depth alone, trained on the spot ([train_family.py](train_family.py)).
+# **Claims of the paper.** From heatmaps of the ten Pythia models: the ending is always exactly one layer, and the
+# proportion of beginning layers falls with size.
 #
-# `models.nc` and `family.nc` of [results.mk](results.mk), each by `layerscope scaling` from analyses with all tokens
-# and without the first of each text, 200 draws of texts. Method and forms: [Across scales](../docs/scaling.md).
+# **Measured.** The best cut of each similarity matrix into three segments, for two groups of models: three real ones
+# of three families, and four small ones of one family that differ in depth alone ([train_family.py](train_family.py)).
 #
-# For the ten Pythia models the commands are these; none of it was run here. Up to 410M, with the states on disk:
+# **Answer, on the built-in texts.** No measure finds "always one layer"; the proportion falls by some measures, and
+# shows little about size.
+#
+# Data: `models.nc` and `family.nc` of [results.mk](results.mk), made by `layerscope scaling` from analyses with all
+# tokens and without the first of each text, with 200 draws of texts. [Across scales](../docs/scaling.md) describes the
+# method.
+#
+# The commands below do the same for the ten Pythia models. None of them was run here. Up to 410M, with the states on
+# disk:
 #
 # ```sh
 # for size in 14m 31m 70m 160m 410m; do
@@ -34,7 +40,7 @@
 # done
 # ```
 #
-# and above, measured as the model runs:
+# Larger models, measured while the model runs:
 #
 # ```sh
 # for size in 1b 1.4b 2.8b 6.9b 12b; do
@@ -62,7 +68,7 @@ groups["models"]
 # %% [markdown]
 # ## Three real models
 #
-# By the paper's own measure, all tokens:
+# The paper's measure, with all tokens:
 
 
 # %%
@@ -81,10 +87,10 @@ figure("models")
 figure("family")
 
 # %% [markdown]
-# ## All readings
+# ## Segment sizes and claims, by every measure
 #
-# Sizes are beginning, middle, ending, in states, with the 95 % interval where draws of texts differ. A claim *holds* or
-# *fails* if 95 % of the draws agree and no single model decides it, else it is *undecided*.
+# Sizes are beginning, middle, ending, in states, with the 95 % interval where draws of texts differ. A claim *holds*
+# or *fails* if 95 % of the draws agree and no single model decides it; otherwise it is *undecided*.
 
 # %%
 CLAIMS = {"ending_is_one_layer": "ending is one layer", "beginning_proportion_falls": "beginning share falls"}
@@ -136,11 +142,11 @@ for group, dataset in groups.items():
     )
 
 # %% [markdown]
-# ## What the cut finds where there is nothing to find
+# ## What the cut finds in a matrix without features
 #
-# A cut into three has to put its borders somewhere. Below, each similarity has been replaced by the mean over all
-# layers equally far apart, the embedding separately: the rest is a drift with no borders inside. Sizes that are the
-# same as before only show that layers drift apart.
+# A cut into three always puts its borders somewhere. Here each similarity is replaced by the mean over all layers at
+# the same distance, the embedding separately. What remains is a drift with no borders inside. If the sizes do not
+# change, they only show that layers drift apart.
 
 
 # %%
@@ -171,14 +177,18 @@ pd.DataFrame.from_dict(rows, orient="index")
 # %% [markdown]
 # ## Result on the built-in texts
 #
-# **"The ending is always exactly one layer" is not what this cut finds**, under any measure and in either group. Of the
-# real models the encoder, MiniLM, has one ending state under every measure; the two decoders have from two to twenty.
-# It is no refutation: the paper's "one" was read by eye, and in the trained family, where similarity only drifts, the
-# sizes are those of a featureless matrix, so its borders mean little. Those of the real models are not. The readings
-# are few and agree with each other for their own reasons; an interval over models cannot be had from three or four.
-# **"The proportion of beginning layers falls with size"** holds in part and means little: by the cosines the beginning
-# of this family is the embedding alone at every depth, so its share falls because one layer is less of more; by
-# CKA it does not fall. The three real models differ in family, and an encoder among them makes most of the trend. The
-# measure decides more than the size does, and where there is a sink (SmolLM2) so does the first token.
+# **"The ending is always exactly one layer" is not found**, by any measure in either group. The encoder, MiniLM, has
+# one ending state by every measure; the two decoders have from two to twenty.
 #
-# The family here learned from the built-in passages; [Across scales](../docs/scaling.md) has one trained on WikiText-2.
+# This is no refutation. The paper's "one" was read by eye. In the trained family similarity only drifts, and the sizes
+# are those of a featureless matrix, so its borders mean little; those of the real models are not. The measures are few
+# and not independent, and an interval over models cannot be computed from three or four.
+#
+# **"The proportion of beginning layers falls with size" holds in part and means little.** By the cosines the beginning
+# of this family is the embedding alone at every depth, so its share falls because one layer is a smaller part of more.
+# By CKA it does not fall. The three real models differ in family, and an encoder among them makes most of the trend.
+#
+# The measure decides more than the size does. Where there is a sink (SmolLM2), so does the first token.
+#
+# The family here learned from the built-in passages; [Across scales](../docs/scaling.md) has one trained on
+# WikiText-2.

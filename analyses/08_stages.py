@@ -14,16 +14,23 @@
 # %% [markdown]
 # # Fig. 15: skip against middle repeat, stage by stage
 #
-# Leaving the middle blocks out harms less than running the middle block in place of each. The paper's Fig. 15 asks why,
-# for Llama2-7B with N = 13 of 32 (five blocks affected): repeated, the states drift away and their variance explodes in
-# the last two layers; skipped, they keep the pattern of the full model.
+# **Claim of the paper.** Leaving the middle blocks out harms less than running the middle block in place of each. For
+# Llama2-7B with N = 13 of 32 (five blocks affected), middle repeat makes the states drift away and their variance
+# explode in the last two layers, while skip keeps the pattern of the full model.
 #
-# Here N = 12 of 30, five blocks again, 13 to 17. Similarities, and the variance of all tokens, are from captures of the
-# built-in passages under each schedule (`smollm2-skip.nc`, `smollm2-middle_repeat.nc` of [results.mk](results.mk)),
-# with intervals from 200 draws of texts. Drift, and the variance without the first token of each text, are from the
-# sweep of the tasks (`sweep.nc`, 36 examples each, 12 of the benchmarks), which has them at every start. It keeps sums
-# over examples, so these have no intervals; the range over tasks is shown instead. The paper
-# does not define variance; here it is that over tokens, mean over features.
+# **Measured.** Similarity, variance and drift after each block under both schedules, here with N = 12 of 30: again
+# five blocks, 13 to 17.
+#
+# **Answer, on the built-in texts and tasks.** Pattern and drift agree with the paper. The variance does not explode in
+# the last two layers: it grows less there than in the full model.
+#
+# Data: similarities, and the variance of all tokens, are from captures of the built-in passages under each schedule
+# (`smollm2-skip.nc`, `smollm2-middle_repeat.nc` of [results.mk](results.mk)), with intervals from 200 draws of texts.
+# Drift, and the variance without the first token of each text, are from the sweep of the tasks (`sweep.nc`, 36
+# examples each, 12 of the benchmarks), which covers every start. It stores sums over examples, so these have no
+# intervals; the range over tasks is shown instead.
+#
+# The paper does not define variance. Here it is the variance over tokens, averaged over features.
 
 # %%
 import numpy as np
@@ -50,9 +57,9 @@ display_text(f"{sweep.attrs['model']}, N = {start}: blocks {start + 1} to {depth
 # %% [markdown]
 # ## Similarity between the states
 #
-# By the paper's cosine, each text flattened, which is mostly that of its first token ([Fig. 3](02_similarity.ipynb)),
-# and per token, where each counts alike. All are drawn at the states of the full model; grey are those that skip leaves
-# out.
+# The paper's cosine flattens each text and is mostly that of its first token ([Fig. 3](02_similarity.ipynb)); per
+# token, all tokens have the same weight. Everything is drawn at the states of the full model. Grey are the states that
+# skip leaves out.
 
 # %%
 states = {name: np.arange(depth + 1) for name in analyses}
@@ -78,10 +85,14 @@ figure, _ = matrices(shown, [LOOKS[name].name for name in analyses], "state of t
 keep(figure, NAME + "-similarity")
 
 # %% [markdown]
-# How like the full model's is the pattern? The correlation of the two matrices over the states that both have, the
-# affected ones left out. Pairs of states before the affected blocks are the same in all runs and are left out too; so
-# is what any two matrices of this kind have in common, that similarity falls with distance: the mean over the pairs of
-# a distance is taken away from each.
+# ## How similar is the pattern to the full model's?
+#
+# The correlation of the two matrices over the states that both have, without the affected ones. Two things are removed
+# first:
+#
+# - pairs of states before the affected blocks, which are the same in all runs;
+# - the fall of similarity with distance, which any two such matrices share: the mean over the pairs of a distance is
+#   subtracted from each.
 
 # %%
 kept = np.array([state for state in range(depth + 1) if state <= start + 1 or state > depth - start])
@@ -114,9 +125,9 @@ pd.DataFrame(alike).T
 # %% [markdown]
 # ## Variance and drift after each block
 #
-# Each value is drawn at the state of the full model that it is compared with. Of the sweep it is the median over tasks.
-# With all tokens the three lines lie on one another: the first token's huge value is nearly all of the variance, and
-# none of the affected blocks changes it.
+# Each value is drawn at the state of the full model that it is compared with. Values from the sweep are medians over
+# tasks. With all tokens the three lines coincide: the huge value of the first token is nearly all of the variance, and
+# no affected block changes it.
 
 # %%
 STAGED = ("variance_stage", "drift_cosine_stage")
@@ -180,9 +191,11 @@ display_text(
 )
 
 # %% [markdown]
-# The same from every start with three affected blocks to half, without first tokens: the median over tasks of the ratio
-# to the full model, task by task, with the least and the greatest task, in the last state and two blocks before it. The
-# growth over the last two blocks is that ratio's.
+# ## The same from every start
+#
+# All starts from three affected blocks to half, without first tokens: the ratio to the full model, in the last state
+# and two blocks before it. Values are the median over tasks, with the lowest and the highest task. The growth over the
+# last two blocks is the growth of that ratio.
 
 # %%
 loss, every = over_tasks(sweep, "loss_difference", tasks_of(sweep)), {}
@@ -203,20 +216,24 @@ pd.DataFrame.from_dict(every, orient="index")
 # %% [markdown]
 # ## Result on the built-in texts and tasks
 #
-# **Skip keeps the pattern**, and so nearly does middle repeat: with distance and what cannot differ taken away, the
-# similarities of single tokens after the affected blocks correlate with the full model's almost fully under either,
-# more so under skip. By the flattened cosine both do, as its pattern is the first token's, which neither touches with
-# five blocks. **Middle repeat drifts away** further than skip at every start from three affected blocks to half of
-# them, four times as far with five.
+# **Skip keeps the pattern, and middle repeat nearly does.** After distance and constant pairs are removed, the
+# single-token similarities behind the affected blocks correlate almost fully with the full model's, more so under
+# skip. The flattened cosine keeps its pattern under both, because that pattern is the first token's, which neither
+# changes with five blocks.
 #
-# **The variance does not explode in the last two layers.** Of all tokens it is the sink's, which shrinks in the last
-# two blocks of this model, for every schedule before them: there the paper's claim cannot be seen, true or not. Without first
-# tokens the variance under middle repeat does explode, to five times that of the full model, but it grows in the
-# repeated blocks, 13 to 17. Over the last two blocks it grows, but less than the full model's does, with five blocks
-# and more on every task. With five it returns to the full model's (the tasks lie on both sides of it), with more it
-# stays above, tens of times with eleven and more. Perhaps the same block writes the same directions again and again.
-# Under skip the median stays within a factor of two.
+# **Middle repeat drifts further** than skip at every start from three affected blocks to half of them, four times as
+# far with five.
 #
-# Loss and drift are greater under middle repeat than under skip at every start from three affected blocks to half of
-# them, the variance at the end from five blocks on. Which of them makes the harm is not asked here ([drift against
-# loss](12_drift_against_loss.ipynb) continues with it).
+# **The variance does not explode in the last two layers.** Over all tokens the variance is that of the sink, which
+# shrinks in the last two blocks of this model under every schedule. So the paper's claim cannot be seen there, true or
+# not.
+#
+# Without first tokens the variance under middle repeat does explode, to five times that of the full model, but it
+# grows in the repeated blocks, 13 to 17. Over the last two blocks it grows less than the full model's, on every task
+# with five blocks and more. With five blocks it returns to the full model's (the tasks are on both sides of it). With
+# more it stays above, tens of times with eleven and more. Perhaps the same block writes the same directions again and
+# again. Under skip the median stays within a factor of two.
+#
+# **Middle repeat also loses more** at every start from three affected blocks to half of them, and its final variance
+# is greater from five blocks on. Which of these does the harm is another question; [drift against
+# loss](12_drift_against_loss.ipynb) takes it further.

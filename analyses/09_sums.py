@@ -14,16 +14,22 @@
 # %% [markdown]
 # # Fig. 16: what goes wrong with sums when the middle runs in parallel
 #
-# Parallel is graceful in the paper except on GSM8K, and Fig. 16 looks at what it then writes. One answer cannot say
-# which kind of error it is. So here the form of the answers and their arithmetic are counted apart, and both
-# are compared with answers to other questions.
+# **Claim of the paper.** Parallel is graceful except on GSM8K. Fig. 16 shows one answer that is sound in form and
+# wrong in arithmetic.
 #
-# SmolLM2-135M solves none of the first 16 problems of GSM8K (`problems.nc`, where `LAYERSCOPE_DATA` has them), so it is
-# asked for sums only: the first 48 of
-# `builtin:arithmetic`, each after four worked lines, answered in its own words under the full model, parallel, parallel
-# three times, and skip, with up to 13 of 30 blocks affected: further out no form is left to sort, and 48 questions are
-# a thousand answers already, each written token by token. One block alone in parallel is the full model, so M = 1 is
-# left out. `sums.json` of [results.mk](results.mk), by [write_sums.py](write_sums.py).
+# **Measured.** One answer cannot show which kind of error it is. Here the form of many answers and their arithmetic
+# are counted separately, and both are compared with answers to other questions.
+#
+# **Answer, on the built-in tasks.** The claim holds in part: up to nine blocks the form survives and the arithmetic
+# does not, but the errors are not miscounts, as many questions get the same number.
+#
+# Data: `sums.json` of [results.mk](results.mk), by [write_sums.py](write_sums.py): the first 48 questions of
+# `builtin:arithmetic`, each after four worked lines, answered freely under the full model, parallel, parallel three
+# times, and skip. SmolLM2-135M solves none of the first 16 problems of GSM8K (`problems.nc`, where `LAYERSCOPE_DATA`
+# has them), so it gets sums only.
+#
+# Up to 13 of 30 blocks are affected: further out no form is left to sort, and 48 questions are already a thousand
+# answers, each generated token by token. One block in parallel is the full model, so M = 1 is left out.
 
 # %%
 import json
@@ -54,9 +60,9 @@ counted = sorted(set(answers.affected) - {0})
 display_text(f"{sums['model']}: {answers.id.nunique()} sums, {answers.schedule.nunique()} schedules.")
 
 # %% [markdown]
-# ## Side by side
+# ## Answers side by side
 #
-# What the full model writes after the first eight questions, and with M blocks in parallel.
+# The output of the full model for the first eight questions, and with M blocks in parallel.
 
 # %%
 shown = answers[answers.id.isin(answers.id.unique()[:8]) & answers.variant.isin(["identity", "parallel"])]
@@ -66,9 +72,9 @@ side_by_side.rename(columns=lambda count: f"M = {count}" if count else "full mod
 # %% [markdown]
 # ## The errors, sorted
 #
-# An answer is a number if it has no other text (a full stop may follow). The first kind that fits, in this order:
-# *right*; *near*, at most 3 away; *one digit*, as many digits and one of them wrong; *operand*, one of the two numbers
-# of the question; *other number*; *not a number alone*.
+# An answer is a number if it has no other text (a full stop may follow). Each answer gets the first kind that fits, in
+# this order: *right*; *near*, at most 3 away; *one digit*, as many digits and one of them wrong; *operand*, one of the
+# two numbers of the question; *other number*; *not a number alone*.
 
 # %%
 KINDS = ("right", "near", "one digit", "operand", "other number", "not a number alone")
@@ -136,12 +142,16 @@ for name in VARIANTS:
 alone[list(VARIANTS)].unstack().round(2)
 
 # %% [markdown]
-# ## Does the arithmetic, where the form does?
+# ## Does the arithmetic survive where the form does?
 #
-# From here on only the M at which most answers are numbers under all three. Under each schedule the answers are also
-# dealt to the *other* questions: what is then right, or near among the wrong ones, is so by chance (*dealt*; *beyond*
-# is the difference). *same* is the share of pairs of questions that get the same answer. Intervals are over questions,
-# each drawn with all that is written after it.
+# From here on, only the M at which most answers are numbers under all three schedules.
+#
+# - *dealt*: the level of chance. Answers are assigned to the *other* questions, and the share that is then right, or
+#   near among the wrong ones, is counted.
+# - *beyond*: the difference from that level.
+# - *same*: the share of pairs of questions that get the same answer.
+#
+# Intervals are over questions, each drawn with all of its answers.
 
 # %%
 over = weights("sums", answers.id.nunique())
@@ -190,8 +200,8 @@ pd.DataFrame(
 # %% [markdown]
 # ## Word problems
 #
-# The paper's example is of GSM8K: with `LAYERSCOPE_DATA`, its first 16 test questions after five worked examples, under
-# the full model and with 3 and 7 blocks in parallel. The number after the last #### has to be right.
+# The paper's example is from GSM8K. With `LAYERSCOPE_DATA`, the first 16 test questions follow five worked examples,
+# under the full model and with 3 and 7 blocks in parallel. The number after the last #### has to be right.
 
 # %%
 if DATA == "benchmarks":
@@ -205,13 +215,16 @@ if DATA == "benchmarks":
 # ## Result on the built-in tasks
 #
 # **The form outlives the arithmetic, but not by much.** Up to nine blocks in parallel nearly every answer is a number
-# alone; with eleven none is. Under skip it ends at seven: with nine a third of the answers are. Nine are also the first
-# that hold block 11, which writes the sink, so perhaps it is this block that skip misses. The arithmetic goes at once.
-# With three to seven blocks in parallel three answers in a hundred are right, of the full model 29, and it is undecided
-# whether that is more than the answers to other questions would be. Run three times, parallel keeps a little: seven.
+# alone; with eleven none is. Under skip the form ends at seven: with nine a third of the answers have it. Nine blocks
+# are also the first range with block 11, which writes the sink, so perhaps skip lacks this block.
 #
-# **The wrong answers are not miscounts.** Near misses are about twice as frequent as by chance,
-# yet no more than one wrong answer in ten, and whether parallel has more of them than skip is undecided. Instead many
-# questions get one and the same number: two drawn at random agree in four cases of ten, for the full model in three of
-# a hundred. So what is lost is perhaps the question rather than the carry. All of it is one small model, that has less
-# than a third of these sums right to begin with.
+# The arithmetic is lost at once. With three to seven blocks in parallel three answers in a hundred are right, against
+# 29 for the full model. Whether that is more than chance is undecided. Run three times, parallel keeps a little:
+# seven.
+#
+# **The wrong answers are not miscounts.** Near misses are about twice as frequent as by chance, but at most one wrong
+# answer in ten. Whether parallel has more of them than skip is undecided. Instead many questions get the same number:
+# two drawn at random agree in four cases of ten, against three of a hundred for the full model. So perhaps the
+# question is lost rather than the carry.
+#
+# All of this is for one small model that has less than a third of these sums right to begin with.

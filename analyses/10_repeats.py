@@ -12,16 +12,22 @@
 # ---
 
 # %% [markdown]
-# # Fig. 17: blocks twice and three times, both readings
+# # Fig. 17: blocks run twice and three times, both definitions
 #
-# "Double repeat" and "triple repeat" of the paper can be read in two ways: the affected range as a whole, again and
-# again (`repeat`), or each block of it several times before the next (`repeat_each`). Its text does not decide, so here
-# are both, and two variants on the same ranges: their blocks left out, or all replaced by the middle one.
+# **Claim of the paper.** "Double repeat" and "triple repeat" are compared with other variants. The text allows two
+# definitions: the affected range as a whole, several times (`repeat`), or each block of it several times before the
+# next (`repeat_each`).
 #
-# `repeats.nc` of [results.mk](results.mk): every second start of the paper's range variants, twice and three times;
-# `sweep.nc` for the others. 36 examples a task (12 of the benchmarks), the same in both files, so that draws are
-# paired. Loss is the median over all tasks, the score (0 for guessing, 1 for the full model) over those on which the
-# full model is better than guessing.
+# **Measured.** Both definitions, and two variants on the same ranges: their blocks left out, or all replaced by the
+# middle one.
+#
+# **Answer, on the built-in tasks.** The two definitions differ by a factor of five or six in loss, so the claim stays
+# undecided until the term is defined.
+#
+# Data: `repeats.nc` of [results.mk](results.mk) with every second start of the paper's range variants, twice and three
+# times; `sweep.nc` for the others. Both have the same 36 examples a task (12 of the benchmarks), so draws are paired.
+# Loss is the median over all tasks. The score (0 for guessing, 1 for the full model) is over those on which the full
+# model is better than guessing.
 
 # %%
 import numpy as np
@@ -108,12 +114,12 @@ keep_table(pd.DataFrame(rows).set_index(["quantity", "variant", "times", "affect
 keep(figure, NAME)
 
 # %% [markdown]
-# Median over tasks with its 95 % interval over draws of examples. Loss is on an axis that is linear up to 1.
+# Median over tasks with its 95 % interval over draws of examples. The axis of loss is linear up to 1.
 #
-# ## Which reading harms more?
+# ## Which definition harms more?
 #
-# The mean over the ranges of more than one and at most half of the blocks, in nats a token, and how many times as much
-# block by block costs as the whole range. Then range by range the difference, the whole beyond block by block.
+# The mean over the ranges of more than one and at most half of the blocks, in nats a token, and the ratio of block by
+# block to the whole range. The table has the difference for each range: the whole minus block by block.
 
 # %%
 some = [number for number, count in enumerate(sizes) if 1 < count <= repeats.attrs["num_blocks"] / 2]
@@ -138,8 +144,8 @@ pd.DataFrame(rows, index=pd.Index(sizes, name="affected"))
 # %% [markdown]
 # ## How does it compare with leaving the same blocks out?
 #
-# The whole range repeated, as a part of what skip costs. Where the range holds the block that writes the sink, skip
-# loses the sink with it, and repeat does not.
+# The harm of the whole range repeated, as a part of the harm of skip. Where the range includes the block that writes
+# the sink, skip loses the sink and repeat does not.
 
 # %%
 part = {}
@@ -172,15 +178,16 @@ display_text(
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# **Which reading harms more depends on the range.** With 5 to 13 middle blocks the range **as a whole**, a second time,
-# costs half a nat a token, and **block by block** six times as much; a third time the factor is five. Perhaps because
-# the first keeps an order that the model knows, while the second feeds each block with its own output. At 17 blocks the
-# second time is undecided, and from 21 on it is the other way round. A third time that holds for 29 blocks only: at 21
-# it is undecided, and at 25 block by block still harms more.
+# **Which definition harms more depends on the range.** With 5 to 13 middle blocks, running the range **as a whole** a
+# second time costs half a nat a token; **block by block** costs six times as much. For a third time the factor is
+# five. Perhaps the whole keeps an order that the model knows, while block by block feeds each block its own output.
 #
-# **Against leaving the same blocks out**, the whole twice is the milder: two fifths of the harm at five blocks, less
-# than a tenth at 9 and 13. But from nine blocks on skip leaves out block 11, which writes the sink, so perhaps five is
-# the fairer comparison. There, a third time, it is undecided which of them harms more.
+# At 17 blocks the second time is undecided, and from 21 on the order is reversed. For a third time that is so at 29
+# blocks only: at 21 it is undecided, and at 25 block by block still harms more.
 #
-# **By score** the whole beats block by block at three times; twice it is undecided, as 36 questions a task carry no
-# more. Twice as a whole beats skip. A comparison of "double repeat" with other variants has to define the term.
+# **Against leaving the same blocks out**, the whole twice is milder: two fifths of the harm at five blocks, less than
+# a tenth at 9 and 13. But from nine blocks on skip leaves out block 11, which writes the sink, so five is perhaps the
+# fairer comparison. There, for a third time, it is undecided which harms more.
+#
+# **By score** the whole beats block by block at three times. Twice it is undecided, as 36 questions a task are too
+# few. The whole twice beats skip.

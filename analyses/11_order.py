@@ -14,15 +14,18 @@
 # %% [markdown]
 # # Fig. 6, 7 and §3.6: are step-by-step tasks more sensitive to order?
 #
-# The paper reverses and shuffles the middle blocks, sees arithmetic and reasoning fall faster than cloze and
-# commonsense, and takes it that tasks which go step by step depend on the order of blocks. By eye, two things are mixed
-# there: a task may depend on **order**, or on the middle blocks **at all**. So here the harm of reordering is compared
-# against the harm of leaving the same blocks out, question by question.
+# **Claim of the paper.** With the middle blocks reversed or shuffled, arithmetic and reasoning fall faster than cloze
+# and commonsense. So tasks that proceed step by step depend on the order of blocks.
 #
-# `order.nc` of [results.mk](results.mk): 3, 5 and 7 middle blocks skipped, in parallel, reversed, shuffled five times,
-# on all examples of the tasks (three times, on 60 each, of the benchmarks). Few runs and many examples: what is
-# compared is tasks. Shuffles are averaged at each start, then the starts. Intervals are over examples, drawn task by
-# task; neither other tasks nor other shuffles are in them.
+# **Measured.** A task may depend on the **order** of the middle blocks, or on their **presence**. To separate the two,
+# the harm of reordering is compared with the harm of leaving the same blocks out, question by question.
+#
+# **Answer, on the built-in tasks.** By loss the claim is not found; by score it is undecided.
+#
+# Data: `order.nc` of [results.mk](results.mk), with 3, 5 and 7 middle blocks skipped, in parallel, reversed, and
+# shuffled five times, on all examples of the tasks (three times, on 60 each, of the benchmarks). The comparison is
+# between tasks, so it has few runs and many examples. Shuffles are averaged at each start, then the starts. Intervals
+# are over examples, drawn task by task; they cover neither other tasks nor other shuffles.
 
 # %%
 from itertools import product
@@ -81,8 +84,8 @@ pd.DataFrame({short[task]: {v: means[task, v][0] for v in VARIANTS} for task in 
 # %% [markdown]
 # ## Order beyond presence
 #
-# The harm of another order as a part of the harm of leaving the blocks out: 1 means that blocks in the wrong order are
-# worth no more than none. The axis is logarithmic; an arrow marks a bar that continues, to 0 or beyond 30.
+# The harm of another order divided by the harm of leaving the blocks out. At 1, blocks in the wrong order are no
+# better than no blocks. The axis is logarithmic; an arrow marks a bar that continues, to 0 or beyond 30.
 
 # %%
 relative = {(task, v): means[task, v] / means[task, "skip"] for task in tasks for v in VARIANTS[1:]}
@@ -118,15 +121,18 @@ keep_table(pd.DataFrame(rows).set_index(["task", "variant"]), NAME)
 keep(figure, NAME)
 
 # %% [markdown]
-# ## The two kinds of task
+# ## Step-by-step tasks against the others
 #
-# *times*: how many times larger that part is for the step-by-step tasks (ratio of geometric means over tasks; 1 is no
-# difference). *Cliff's delta*: how much likelier it is, from -1 to 1, that the harm beyond skip (in nats, of one
-# question) is larger for a step-by-step question than for another one, than smaller; the mean over pairs of tasks. A
-# task that loses less in nats whatever is done has a harm beyond skip nearer to 0, so the delta leans to 1 where
-# reordering is milder than skip, and the ratio does not. *Scaled*: the same with each harm taken as a part of the mean
-# harm of skip on its task, as in *times*, which takes that away; where skip harms a task next to nothing it is of no
-# use. Two tasks against two are too few to speak for tasks in general.
+# - *times*: how many times larger that ratio is for the step-by-step tasks (ratio of geometric means over tasks; 1 is
+#   no difference).
+# - *Cliff's delta*, from -1 to 1: how much more often the harm beyond skip (in nats, of one question) is larger for a
+#   step-by-step question than for another one, than it is smaller; the mean over pairs of tasks. A task that loses
+#   less under any change has a harm beyond skip nearer to 0. So the delta leans to 1 where reordering is milder than
+#   skip; the ratio does not.
+# - *Scaled*: Cliff's delta with each harm divided by the mean harm of skip on its task, as in *times*, which removes
+#   that bias. It is of no use where skip harms a task next to nothing.
+#
+# Two tasks against two are too few to speak for tasks in general.
 
 
 # %%
@@ -158,10 +164,11 @@ for variant in VARIANTS[1:]:
 pd.DataFrame.from_dict(tests, orient="index")
 
 # %% [markdown]
-# ## By score, as the paper looks at it
+# ## By score, as in the paper
 #
-# The part of what the full model has above chance that is lost, on the tasks on which it is better than guessing; then
-# what is lost to another order as a part of what is lost under skip. At the end both kinds of task, their losses added.
+# First the part of the score above chance that is lost, on the tasks on which the full model is better than guessing.
+# Then the loss under another order as a part of the loss under skip. Last the two kinds of task, with their losses
+# added.
 
 
 # %%
@@ -202,13 +209,15 @@ for variant in ("random", "reverse") if all(kinds) else ():
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# **By loss it is not found.** Held against skip, step-by-step tasks suffer as much from shuffles as the others do, and
-# as much from parallel, as far as these examples can tell: both intervals hold 1, undecided. From reverse they suffer
-# **less**, and that interval excludes 1. Cliff's delta agrees for reverse. For shuffles and parallel it leans the
-# paper's way unscaled; scaled, both intervals hold 0.
+# **By loss the claim is not found.** Relative to skip, step-by-step tasks suffer as much from shuffles as the others
+# do, and as much from parallel, as far as these examples show: both intervals include 1, undecided. From reverse they
+# suffer **less**, and that interval excludes 1. Cliff's delta agrees for reverse. For shuffles and parallel it leans
+# the paper's way unscaled; scaled, both intervals include 0.
 #
-# **By score it is undecided.** Shuffled, the model loses most of its arithmetic and a third of its cloze, as the paper
-# has it; but with the same blocks left out all of the arithmetic is lost and half of the cloze. As a part of that,
-# shuffling takes somewhat more of the step-by-step tasks, reversing somewhat less, and both differences hold 0. Skip
-# leaves nothing of arithmetic, so this part shows little of what it needs; and the losses of `order`, on which the model
-# is little better than guessing, hold 0 under every change. It speaks for one small model and four tasks.
+# **By score it is undecided.** Shuffled, the model loses most of its arithmetic and a third of its cloze, as in the
+# paper. But with the same blocks left out all of the arithmetic and half of the cloze are lost. Relative to that,
+# shuffling harms step-by-step tasks somewhat more and reversing somewhat less, and both differences include 0.
+#
+# Skip leaves nothing of arithmetic, so this ratio shows little of the blocks' role there. The losses of `order`, on
+# which the model is little better than guessing, include 0 under every change. All this is for one small model and
+# four tasks.

@@ -14,14 +14,19 @@
 # %% [markdown]
 # # Beyond the paper: does drift predict loss?
 #
-# The paper looks at similarity of states and at scores, separately. A sweep has both for every run: how far its
-# last state is from the full model's on the same tokens, and its loss. Here the drifts are compared with each other as
-# predictors, and against the plainest rival, the number of affected blocks M.
+# **Question.** The paper looks at similarity of states and at scores, separately. Does the drift of the last state
+# from the full model's predict the loss of a run?
 #
-# `sweep.nc` of [results.mk](results.mk): all variants from all starts, all single blocks dropped and swapped, 36
-# examples a task (12 of the benchmarks). `drift_cosine` is 1 - cos, `drift_norm` the length of the difference over that
-# of the full model's state, `drift_cka` 1 - debiased CKA, all at the last state before the final norm, the first token
-# of each text left out.
+# **Measured.** Three drifts as predictors of loss on the same tokens, compared with each other and with the simplest
+# rival, the number of affected blocks M.
+#
+# **Answer, on the built-in tasks.** Yes: drift ranks the runs by their loss better than M does, and the plain cosine
+# is best.
+#
+# Data: `sweep.nc` of [results.mk](results.mk), with all variants from all starts, all single blocks dropped and
+# swapped, and 36 examples a task (12 of the benchmarks). `drift_cosine` is 1 - cos, `drift_norm` the length of the
+# difference over that of the full model's state, `drift_cka` 1 - debiased CKA. All are taken at the last state before
+# the final norm, without the first token of each text.
 
 # %%
 import numpy as np
@@ -43,9 +48,8 @@ PREDICTORS = [*drifts, "affected"]
 # %% [markdown]
 # ## Which runs count
 #
-# Some runs are the same computation: one block reversed, shuffled or in parallel is the full model, and of three blocks
-# there are few orders. Runs with the same loss on every example count once, and those that are the full model not at
-# all.
+# Some runs are the same computation: one block reversed, shuffled or in parallel is the full model, and three blocks
+# have few orders. Runs with the same loss on every example count once; those that equal the full model are left out.
 
 # %%
 losses = every.example_loss.transpose("run", "task", "example").values.reshape(every.sizes["run"], -1)
@@ -62,14 +66,15 @@ display_text(f"{sweep.attrs['model']}, {', '.join(tasks)}: {findings.add('runs',
 display_text(f"{again} are the full model or one of the others. {near.mean():.0%} lose less than {NEAR} nats a token.")
 
 # %% [markdown]
-# ## Rank correlation, and which is best
+# ## Rank correlation: which predictor is best?
 #
-# Spearman's correlation of each predictor with the loss over the runs of a task, then its mean over tasks. Intervals
-# here, in the figure and below are of one kind: whole variants are drawn, since runs of one variant are alike. Eight
-# variants are few to draw from, and runs of different variants at one start are alike as well, so the intervals are
-# rough, and perhaps too narrow; other models, tasks and examples are not in them. "Below 3 nats" are those runs alone
-# that lose less than that a token, where the model still works; "ranges" are the six range variants alone, without the
-# blocks dropped and swapped one at a time, of which M is always 1 or 2 and can rank nothing.
+# Spearman's correlation of each predictor with the loss over the runs of a task, averaged over tasks. "Below 3 nats"
+# are the runs that lose less than that a token, where the model still works. "Ranges" are the six range variants,
+# without the single blocks dropped and swapped, whose M is always 1 or 2 and can rank nothing.
+#
+# All intervals of this notebook draw whole variants, since runs of one variant are alike. Eight variants are few, and
+# runs of different variants at one start are alike as well. So the intervals are rough and perhaps too narrow; they do
+# not cover other models, tasks and examples.
 
 # %%
 names = np.unique(variants)
@@ -115,11 +120,11 @@ shown = as_called(sweep.assign({name: (("task", "drift"), of) for name, of in ow
 keep(ls.figures.drift(shown, drifts[0]), NAME)
 
 # %% [markdown]
-# ## Prediction, not only order
+# ## Prediction in nats
 #
-# A rising curve (isotonic regression) is fitted to loss against a predictor on all variants but one and then predicts
-# that one, task by task. The error is the mean of the absolute differences over a variant's runs, then over tasks and
-# variants, in nats a token; next to it that of predicting the median loss.
+# A rising curve (isotonic regression) is fitted to loss against a predictor on all variants but one, and then predicts
+# that one, task by task. The error is the mean absolute difference over the runs of a variant, then over tasks and
+# variants, in nats a token. The baseline predicts the median loss.
 
 # %%
 errors = {name: np.full((len(tasks), len(variants)), np.nan) for name in (*PREDICTORS, "median")}
@@ -142,14 +147,20 @@ pd.DataFrame.from_dict(rows, orient="index").fillna("")
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# **Yes, and better than the number of affected blocks.** Drift of the last state ranks the runs by their loss very
-# well, over variants and starts, the plain cosine best: over all runs ahead of the relative norm, of CKA and of M.
-# Among runs that lose less than 3 nats a token all are weaker, and between cosine and norm it is undecided. There M
-# falls far behind, but more than half of these runs are single blocks, which M cannot order by construction. Among
-# range variants alone M ranks well, and is behind the cosine by 0.10 over all of them, an interval that begins at 0,
-# and by 0.19 below 3 nats. So how many blocks are touched tells much of the harm; the drift tells it better, and of
-# single blocks too.
+# **Drift predicts loss, and better than the number of affected blocks.** Drift of the last state ranks the runs very
+# well, over variants and starts. The plain cosine is best: over all runs it is ahead of the relative norm, of CKA and
+# of M.
 #
-# In nats the cosine errs by 1.4 where M and CKA err by 2.8 and the median loss by 6.7. Perhaps CKA is weaker because it
-# forgives rotations, and a rotated last state is read wrongly by the head all the same. No drift is a perfect ruler:
-# in the figure it stays near 1 once the state points nowhere near the full model's, and the loss keeps rising.
+# **Among runs that lose less than 3 nats a token** all predictors are weaker, and between cosine and norm it is
+# undecided. M falls far behind, but more than half of these runs are single blocks, which M cannot order by
+# construction.
+#
+# **Among range variants** M ranks well. It is behind the cosine by 0.10 over all of them, an interval that begins at
+# 0, and by 0.19 below 3 nats. So the number of affected blocks predicts much of the harm; the drift predicts it
+# better, and that of single blocks too.
+#
+# **In nats** the cosine errs by 1.4, M and CKA by 2.8, and the median loss by 6.7. Perhaps CKA is weaker because it
+# ignores rotations, while the head still misreads a rotated last state.
+#
+# **No drift is a perfect predictor.** In the figure it stays near 1 once the state points nowhere near the full
+# model's, and the loss keeps rising.

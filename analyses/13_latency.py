@@ -12,17 +12,22 @@
 # ---
 
 # %% [markdown]
-# # Latency against score: what parallel and skip really save
+# # §3.5: what parallel and skip really save
 #
-# The paper counts: Parallel at N = 8 of 32 blocks takes 18 sequential steps in place of 32, "about half". Whether a
-# step saved is time saved depends on the machine: a processor that one block keeps busy gains nothing from having
-# several to do at once. Here the time is measured on one processor, together with the score that it costs.
+# **Claim of the paper.** Parallel at N = 8 of 32 blocks takes 18 sequential steps in place of 32, "about half".
 #
-# Losses (median over all tasks) and scores (over those on which the full model is better than guessing) are those of
-# `sweep.nc`; times those of `latency-64.nc` and `latency-1.nc` of [results.mk](results.mk), `layerscope sweep
-# --latency`: 64 tokens of one text read at once, and a single token, as when a text is written token by token, the
-# vocabulary head left out. Schedules take turns and the least of five counts; for parallel stages it is the faster of
-# two ways, block by block and stacked as one batched call.
+# **Measured.** Whether a saved step saves time depends on the machine: a processor that one block keeps busy gains
+# nothing from several blocks at once. Here the time is measured on one processor, together with the loss and score
+# that it costs.
+#
+# **Answer, on the built-in tasks and two processor cores.** Counted in steps the claim holds; in time parallel saves
+# little, and skip saves all that it leaves out.
+#
+# Data: losses (median over all tasks) and scores (over those on which the full model is better than guessing) are from
+# `sweep.nc`. Times are from `latency-64.nc` and `latency-1.nc` of [results.mk](results.mk), `layerscope sweep
+# --latency`: 64 tokens of one text at once, and a single token, as in generation. Both leave out the vocabulary head.
+# Schedules take turns, and the least of five measurements counts. Parallel stages use the faster of two ways: block by
+# block, or stacked as one batched call.
 
 # %%
 import pandas as pd
@@ -59,7 +64,7 @@ keep(ls.figures.latency(both[64].sel(task=tasks), "normalized"), NAME)
 keep(ls.figures.latency(both[64], "loss_difference"), NAME + "-loss")
 
 # %% [markdown]
-# ## A single token, as in writing
+# ## A single token, as in generation
 
 # %%
 keep(ls.figures.latency(both[1], "loss_difference"), NAME + "-single")
@@ -67,8 +72,8 @@ keep(ls.figures.latency(both[1], "loss_difference"), NAME + "-single")
 # %% [markdown]
 # ## Time against steps
 #
-# Time a token as a part of the full model's, against sequential stages as a part of its blocks: a slope of 1 means that
-# a stage saved is time saved. Each number is the least of five measurements, so there is no interval.
+# Time a token as a part of the full model's, against sequential stages as a part of its blocks. At a slope of 1 a
+# saved stage saves its time. Each number is the least of five measurements, so there is no interval.
 
 # %%
 table = runs[["variant", "start", "affected", "loops", "stages"]].to_dataframe().reset_index(drop=True)
@@ -97,10 +102,10 @@ display_text(f"Nearest to half of the steps, {count} blocks in parallel:")
 halved[["stages", "steps", "time_64", "time_1", "loss_difference", "normalized"]].round(2)
 
 # %% [markdown]
-# ## The same time, spent better
+# ## Would skip use the same time better?
 #
-# What parallel loses beyond the best skip that takes no longer, give or take 2 %, chosen again in each draw of examples.
-# Positive: skip is the better way to spend that time.
+# The loss of parallel minus that of the best skip that takes at most as long, within 2 %, chosen again in each draw of
+# examples. Where it is positive, skip uses that time better.
 
 # %%
 skips, beyond = runs_of(runs, "skip"), {}
@@ -116,10 +121,16 @@ pd.DataFrame.from_dict(beyond, orient="index").rename_axis("parallel blocks")
 # %% [markdown]
 # ## Result on the built-in tasks
 #
-# Counted in stages, parallel and skip cost about the same. **Measured on two processor cores**, skip saves what it
-# leaves out, and parallel next to nothing where 64 tokens are read at once, which already fill two cores; where
-# a single token is read, stacked blocks save something, less than half of what the stages promise. Half of the stages
-# take most of the time, and three passes more than one. For every range, the best skip that takes no longer than
-# parallel loses less, beyond noise from five blocks on. The gain that the paper counts needs a processor with room for
-# several blocks at once. On your own machine: `layerscope sweep … --latency --latency-tokens 1 --device cuda`; more in
+# **Counted in stages, parallel and skip cost about the same.**
+#
+# **Measured on two processor cores, skip saves the time of the blocks that it leaves out, and parallel little.** With
+# 64 tokens at once, which already fill two cores, parallel saves next to nothing. With a single token, stacked blocks
+# save something, less than half of what the stages promise. Half of the stages take most of the time, and three passes
+# take more than one.
+#
+# **Skip is the better use of the same time.** For every range, the best skip that takes at most as long as parallel
+# loses less, beyond noise from five blocks on.
+#
+# The gain that the paper counts requires a processor with room for several blocks at once. To measure it on your own
+# machine, run `layerscope sweep … --latency --latency-tokens 1 --device cuda`; more in
 # [Performance](../docs/performance.md).

@@ -11,17 +11,22 @@
 #     name: python3
 # ---
 # %% [markdown]
-# # Beyond the paper: the sink's block among the affected, and not
+# # Beyond the paper: does one block break the model, or the number of blocks?
 #
-# The paper takes its ranges from the middle outwards, so a wide range holds what a narrow one does, and whatever single
-# blocks do is mixed with the number of them. In this model one block of the middle writes the sink, the massive value
-# in the first token ([Fig. 3](02_similarity.ipynb)); [Fig. 11](05_all_variants.ipynb) has skip, reverse and
-# random order fall just where the range starts to contain it. Is it that block, or the number?
+# **Question.** The paper's ranges grow from the middle outwards, so the effect of single blocks is mixed with their
+# number. In this model one middle block writes the sink, the massive value in the first token ([Fig.
+# 3](02_similarity.ipynb)). In [Fig. 11](05_all_variants.ipynb), skip, reverse and random order fall just where the
+# range starts to contain it. Is it that block, or the number?
 #
-# Here the number stays and the range moves: seven neighbouring blocks, wherever they lie between the first and the
-# last, left out, reversed and in parallel. `windows.nc` of [results.mk](results.mk) is a sweep of these schedules,
-# written out (36 examples a task, 12 of the benchmarks); `windows-largest.nc` has the largest absolute value of any
-# state under each of them, on ten texts (five of LAMBADA).
+# **Measured.** The number stays and the range moves: seven neighbouring blocks, at every position between the first
+# and the last, are left out, reversed and run in parallel.
+#
+# **Answer, on the built-in tasks.** It is that block in part: about three quarters of what reverse loses from seven to
+# nine blocks, a little under half of what skip loses.
+#
+# Data: `windows.nc` of [results.mk](results.mk) is a sweep of these schedules (36 examples a task, 12 of the
+# benchmarks). `windows-largest.nc` has the largest absolute value of any state under each of them, on ten texts (five
+# of LAMBADA).
 
 # %%
 import numpy as np
@@ -59,8 +64,8 @@ display_text(
 # %% [markdown]
 # ## Harm and sink, window by window
 #
-# Left the loss beyond the full model's, the median over tasks, with its 95 % interval; right the largest value. Grey
-# are the windows that hold the block that writes the sink.
+# Left: the loss beyond the full model's, the median over tasks, with its 95 % interval. Right: the largest value. Grey
+# windows contain the block that writes the sink.
 
 # %%
 rows = []
@@ -91,10 +96,12 @@ keep(figure, NAME)
 # %% [markdown]
 # ## One block further
 #
-# The last window without that block and the first with it, which differ in two blocks: one holds the writer and not the
-# block after the range, the other the reverse. The step in loss from the one to the other, next to the median and the
-# largest size of the steps between other neighbouring windows, and the largest value under both. *Of the rise* is that
-# step as a part of what the loss rises there from as many middle blocks to two more, where the writer comes in.
+# The last window without that block and the first with it differ in two blocks: one contains the writer and not the
+# block after the range, the other the reverse.
+#
+# The table has the step in loss between the two windows, the median and the largest size of the steps between other
+# neighbouring windows, and the largest value under both. *Of the rise* divides that step by the rise in loss from as
+# many middle blocks to two more, where the writer is first included.
 
 # %%
 with_it = int(np.flatnonzero(first == writer)[0]) if writer in first else int(np.flatnonzero(holds)[-1])
@@ -151,21 +158,24 @@ display_text(f"With the writer, reverse costs {beside} nats more than parallel."
 # ## Result on the built-in tasks
 #
 # **It is that block in part.** Seven blocks right behind the writer cost about one and a half nats left out, and as
-# much reversed. One block further towards the beginning, with the writer among them and still seven, they cost nearly
-# three times as much left out and more than five times reversed: far above the median of what one block further makes
-# elsewhere, though towards the ends single steps are as large. In parallel that step is nothing that could be told from
-# 0. Where the range of Fig. 11 grows from seven to nine and then contains the writer, this one step is about three
-# quarters of what reverse loses there, and a little under half of what skip loses; the rest is the other block and the
-# number.
+# much reversed. One block further towards the beginning, with the writer among the seven, they cost nearly three times
+# as much left out and more than five times reversed. That is far above the median step elsewhere, though towards the
+# ends single steps are as large. In parallel the step does not differ from 0 beyond noise.
 #
-# **A small sink alone is not the harm.** With the writer among the affected the largest value is a quarter of the
-# full model's, reversed as in parallel; one costs six nats more than the other. So "without its sink the model breaks"
-# is too simple. This does not apply to skip, which leaves a twentieth. That is by size alone; whether it is the same
-# feature of the same token was not asked.
+# Where the range of Fig. 11 grows from seven to nine and then contains the writer, this one step is about three
+# quarters of what reverse loses there, and a little under half of what skip loses. The rest comes from the other block
+# and the number.
 #
-# **Towards the beginning there is no such edge.** Ranges that end before the writer cost more than those that hold it,
-# in the mean, and so do, left out or in parallel, those that begin after it. So the writer alone is not a threshold;
-# it is what is in the way of a range that grows from the middle. With ranges before it the largest value is mostly
-# small too, from a twentieth to two fifths of the full model's, though blocks 1 to 7 in parallel leave nine tenths of
-# it. So the value hangs on what ran before the block as well; on which blocks, these ranges do not show. Perhaps the
-# sink is the work of several blocks, and the last of them only makes it large.
+# **A small sink alone is not the harm.** With the writer affected, the largest value is a quarter of the full model's
+# under reverse and under parallel, yet reverse costs six nats more. So "without its sink the model breaks" is too
+# simple. This does not apply to skip, which leaves a twentieth. The comparison is by size alone, and does not ask
+# whether it is the same feature of the same token.
+#
+# **Towards the beginning there is no such edge.** Ranges that end before the writer cost more, in the mean, than those
+# that contain it; so do ranges that begin after it, left out or in parallel. So the writer alone is not a threshold;
+# it is the obstacle for a range that grows from the middle.
+#
+# With ranges before the writer the largest value is mostly small too, from a twentieth to two fifths of the full
+# model's, though blocks 1 to 7 in parallel leave nine tenths of it. So the value also depends on what ran before the
+# block; these ranges do not show on which blocks. Perhaps several blocks make the sink, and the last of them only
+# makes it large.
