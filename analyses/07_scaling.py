@@ -151,7 +151,7 @@ for group, dataset in groups.items():
 
 # %%
 def featureless(matrix: np.ndarray) -> np.ndarray:
-    """Return a matrix that knows how far apart two layers are and, of the embedding, that it is one; nothing else."""
+    """Return a matrix of the means over all layers at the same distance, the embedding separately."""
     states = len(matrix)
     distance = np.abs(np.subtract.outer(np.arange(states), np.arange(states)))
     inner, smooth = distance[1:, 1:], np.full_like(matrix, matrix[0, 1:].mean(), dtype=np.float64)

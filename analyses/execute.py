@@ -38,8 +38,8 @@ def executed(script: Path) -> nbformat.NotebookNode:
     """Run a notebook in this folder, so that it can import its modules."""
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"  # else drawn at random
-    # Of bars that only a live notebook could show.
+        cell.id = f"cell-{number}"  # otherwise random
+    # Progress bars need a live notebook.
     env = os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"}
     where = {"metadata": {"path": str(HERE)}}
     nbclient.NotebookClient(notebook, timeout=1800, resources=where, record_timing=False).execute(env=env)
@@ -50,7 +50,7 @@ def main() -> None:
     """Execute the notebooks, write them, and print the time."""
     for script in selected(sys.argv[1:]):
         clock = time.perf_counter()
-        # Whole or not at all: a notebook that fails leaves the last one that did not.
+        # Written only after success: a notebook that fails keeps its last output.
         nbformat.write(executed(script), (HERE if DATA == "builtin" else KEPT) / f"{script.stem}.ipynb")
         print(f"{script.name}: {time.perf_counter() - clock:.0f} s", flush=True)
 

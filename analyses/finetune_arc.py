@@ -1,8 +1,8 @@
-"""Fine-tune a decoder on ARC under a schedule, and keep it in a folder that every command takes as a model (Fig. 13).
+"""Fine-tune a decoder on ARC under a schedule, and save it as a model folder for every command (Fig. 13).
 
-It learns the right answers of the training questions, in the very tokens that the benchmark scores: one epoch at 5e-5, in
-batches of 64, all weights. The schedule runs in every step. The paper does not say what its loss is taken over; here it is
-the tokens of the answers. `--task` takes any other task that has right answers::
+The model learns the right answers of the training questions, tokenized as the benchmark scores them: one epoch at 5e-5, in
+batches of 64, all weights. The schedule runs in every step. The paper does not define its loss; here it is over the tokens
+of the answers. `--task` accepts any other task with right answers::
 
     python analyses/finetune_arc.py meta-llama/Llama-2-7b-hf --schedule skip:13 --save tuned
     layerscope sweep tuned --task lm-eval:arc_challenge --schedule skip:13
@@ -31,11 +31,11 @@ from scripts import ended
 from train_family import finished, save
 
 RATE = 5e-5
-UNLEARNED = -100  # the label of tokens that the library's loss leaves out
+UNLEARNED = -100  # the label of tokens that transformers leaves out of the loss
 
 
 class Answer(NamedTuple):
-    """The tokens of a question and its right answer, and how many of them are the question's."""
+    """The tokens of a question and its right answer; the first `asked` of them are the question."""
 
     ids: tuple[int, ...]
     asked: int
@@ -46,24 +46,24 @@ def options() -> argparse.Namespace:
     parser = options_of_training(__doc__.split("\n")[0], epochs=1, batch=64, rate=f"{RATE}")
     parser.add_argument("--task", default="lm-eval:local_arc_challenge_train", help="builtin:NAME or lm-eval:NAME")
     parser.add_argument("--include-path", type=Path, default=Path(__file__).parent / "tasks", help="for lm-eval")
-    parser.add_argument("--schedule", default="identity", help="what runs, such as skip:12")
-    parser.add_argument("--save", type=Path, required=True, help="the folder of the fine-tuned model")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    parser.add_argument("--schedule", default="identity", help="schedule, such as skip:12")
+    parser.add_argument("--save", type=Path, required=True, help="folder of the fine-tuned model")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
     chosen = checked(parser.parse_args())
     chosen.rate = chosen.rate or RATE
     return chosen
 
 
 def main() -> None:
-    """Fine-tune and save, unless that was done before."""
+    """Fine-tune and save, unless the folder has a finished model with the same settings."""
     chosen = options()
     settings = settings_of(chosen, "save", "overwrite", "include_path")
     if finished(chosen.save, settings, chosen.overwrite):
-        print(f"{chosen.save}: trained already")
+        print(f"{chosen.save}: already trained")
         return
     model = load_model(chosen.model, dtype=chosen.dtype, device=chosen.device)
     if not model.architecture.causal:
-        raise ModelError(f"{model.name} is an encoder: answers are a decoder's next tokens")
+        raise ModelError(f"{model.name} is an encoder: answers are next tokens, which only a decoder predicts")
     answers = right_answers(chosen, model)
     work = chosen.epochs * len(answers)
     with progress(chosen.task, total=work, unit="examples") as advance, ls.scheduled(model, chosen.schedule):
@@ -78,13 +78,13 @@ def right_answers(chosen: argparse.Namespace, model: Model) -> list[Answer]:
     exam = load_task(chosen.task, model, chosen.limit, chosen.include_path)
     places = [exam.right(question) for question in exam.items]
     if exam.kind == "rolling" or not all(places):
-        raise TextsError(f"{chosen.task}: not every example has a right answer to be learned; give a task that has")
+        raise TextsError(f"{chosen.task}: some examples have no right answer to learn; give a task where all have one")
     right = [(exam.prompts[prompt], number) for ((prompt, number),) in places]
     return [Answer(prompt.context + prompt.continuations[number], len(prompt.context)) for prompt, number in right]
 
 
 def encoder(model: Model) -> Encode:
-    """Return what makes a batch of answers."""
+    """Return a function that encodes a batch of answers."""
 
     def encode(answers: Sequence[Answer]) -> dict[str, Any]:
         ids, mask = pad_batch([np.array(answer.ids) for answer in answers], model.pad_id, "right")

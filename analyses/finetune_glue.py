@@ -1,8 +1,8 @@
 """Fine-tune an encoder on GLUE under schedules: the BERT half of Fig. 11, and the BERT curves of Fig. 4 to 9.
 
-A new classifier goes on the encoder, and the schedule runs in every step of training as in the scoring after it. Batches of 32,
-at most 128 tokens, three epochs at 2e-5; `--frozen` trains the classifier alone, at 3e-2. The output is a table of runs as
-a sweep's, with the `score` of each task in its own metric. Interrupted, it goes on; what was made is not made again::
+The encoder gets a new classifier, and the schedule runs both in training and in scoring. Batches of 32, at most 128 tokens,
+three epochs at 2e-5; `--frozen` trains the classifier alone, at 3e-2. The output is a sweep file with the `score` of each
+task in the metric of that task. An interrupted run resumes and does not repeat finished scores::
 
     python analyses/finetune_glue.py google-bert/bert-large-uncased --variants all --output bert.nc
     layerscope plot bert.nc --kind sweep --quantity score
@@ -48,22 +48,22 @@ Scores = dict[tuple[str, Spec], float]
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = options_of_training(__doc__.split("\n")[0], epochs=3, batch=32, rate=f"{RATE}; frozen {FROZEN_RATE}")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="with commas between (all)")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="names separated by commas (all)")
     parser.add_argument("--frozen", action="store_true", help="train the classifier alone")
-    parser.add_argument("--max-length", type=int, default=128, help="tokens of an example")
+    parser.add_argument("--max-length", type=int, default=128, help="maximum number of tokens of an example")
     parser.add_argument("--variants", help="all, or names (all, unless --schedule is given)")
-    parser.add_argument("--schedule", action="append", default=[], help="one more; may be repeated")
-    parser.add_argument("--starts", default="all", help="starts N: all legal ones, or 8,12")
-    parser.add_argument("--seeds", type=int, default=10, help="how many shuffles of random")
-    parser.add_argument("--loops", default="3", help="of looped_parallel")
-    parser.add_argument("--output", type=Path, required=True, help="a .nc; one that is there is added to")
+    parser.add_argument("--schedule", action="append", default=[], help="another schedule; may be repeated")
+    parser.add_argument("--starts", default="all", help="starts N, such as 8,12 (all valid ones)")
+    parser.add_argument("--seeds", type=int, default=10, help="number of shuffles of random")
+    parser.add_argument("--loops", default="3", help="numbers of loops of looped_parallel")
+    parser.add_argument("--output", type=Path, required=True, help="a .nc file; runs are added to an existing one")
     chosen = checked(parser.parse_args())
     chosen.rate = chosen.rate or (FROZEN_RATE if chosen.frozen else RATE)
     return chosen
 
 
 def main() -> None:
-    """Fine-tune for every task under every schedule, and write each score down as it is made."""
+    """Fine-tune for every task under every schedule, and write each score as soon as it is known."""
     chosen = options()
     names = list(dict.fromkeys(chosen.tasks.split(",")))
     for name in names:
@@ -71,12 +71,12 @@ def main() -> None:
             raise unknown_name("task of GLUE", name, TASKS)
     examples = {name: [read_examples(name, split, chosen.limit) for split in ("train", "dev")] for name in names}
     target = writable(chosen.output)
-    model = load_model(chosen.model)  # for what it is; each run takes one of its own
+    model = load_model(chosen.model)  # only to inspect it; each run loads its own copy
     if model.architecture.causal:
-        raise ModelError(f"{model.name} is a decoder: a classifier goes on an encoder, such as BERT")
+        raise ModelError(f"{model.name} is a decoder: give an encoder, such as BERT")
     runs = plan_sweep(model.depth, **{name: getattr(chosen, name) for name in RUNS}).runs
     settings = settings_of(chosen, "tasks", "output", *RUNS)
-    begun = target.with_name(f"{target.name}.begun")  # what stands at the target itself is whole
+    begun = target.with_name(f"{target.name}.begun")  # the target itself is always complete
     scores, before = done_before(begun if begun.exists() else target, settings)
     every = list(dict.fromkeys([*before, *runs]))
     for name, run in itertools.product(names, runs):
@@ -91,12 +91,12 @@ def main() -> None:
 
 
 def done_before(path: Path, settings: Mapping[str, Any]) -> tuple[Scores, list[Spec]]:
-    """Read the scores and runs of an output, none if it is not there; refuse one that was made otherwise."""
+    """Read the scores and runs of an output, none if it does not exist; refuse one with other settings."""
     if not path.exists():
         return {}, []
     done = ls.open_sweep(path)
     if difference := first_difference(json.loads(done.attrs.get("settings", "{}")), settings):
-        raise LayerScopeError(f"{path}: {difference}. Go on with the same settings, or give another --output.")
+        raise LayerScopeError(f"{path}: {difference}. Use the same settings, or give another --output.")
     runs = [parse_spec(str(spec)) for spec in done.schedule.values]
     cells = itertools.product(map(str, done.task.values), runs)
     scores = dict(zip(cells, done.score.values.ravel().tolist(), strict=True))
@@ -104,7 +104,7 @@ def done_before(path: Path, settings: Mapping[str, Any]) -> tuple[Scores, list[S
 
 
 def table(scores: Scores, runs: Sequence[Spec], model: Model, settings: Mapping[str, Any]) -> xr.Dataset:
-    """Lay scores out as a sweep file does, NaN where a run is still to be made."""
+    """Return the scores as a sweep dataset, NaN for unfinished runs."""
     names = list(dict.fromkeys(name for name, _ in scores))
     values = [[scores.get((name, run), np.nan) for run in runs] for name in names]
     said = {"long_name": "the task's own metric, fine-tuned and scored under the schedule"}
@@ -120,7 +120,7 @@ def table(scores: Scores, runs: Sequence[Spec], model: Model, settings: Mapping[
 def fine_tuned(
     chosen: argparse.Namespace, name: str, learned: Sequence[Example], asked: Sequence[Example], run: Spec
 ) -> float:
-    """Fine-tune a model of its own under a schedule, and return what it scores under the same."""
+    """Fine-tune a fresh copy of the model under a schedule, and return its score under that schedule."""
     task = TASKS[name]
     model = classifier(chosen, task)
     encode = encoder(model, task, chosen.max_length)
@@ -147,7 +147,7 @@ def classifier(chosen: argparse.Namespace, task: Task) -> Model:
 
 
 def encoder(model: Model, task: Task, max_length: int) -> Encode:
-    """Return what makes a batch of examples of GLUE."""
+    """Return a function that encodes a batch of GLUE examples."""
     longest = min(max_length, model.context or max_length)
 
     def encode(examples: Sequence[Example]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def encoder(model: Model, task: Task, max_length: int) -> Encode:
 
 @torch.no_grad()
 def outputs_of(model: Model, examples: Sequence[Example], encode: Encode, batch: int, advance: Advance) -> np.ndarray:
-    """Return what a classifier gives for some examples, a row each."""
+    """Return the outputs of a classifier, one row an example."""
     rows = []
     for first in range(0, len(examples), batch):
         part = examples[first : first + batch]

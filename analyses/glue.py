@@ -1,7 +1,7 @@
-"""GLUE as it lies in the folder `glue` of `LAYERSCOPE_DATA`: where each task keeps its texts, and what scores it.
+"""Read GLUE from the folder `glue` of `LAYERSCOPE_DATA`, and score its tasks.
 
 A task is a folder with two files, `train` and `dev` (or `validation`), each .tsv or .jsonl, gzipped or not. Nothing is fetched
-and nothing is copied. Knows files and scores; knows no model.
+and nothing is copied. Reads files and computes scores, without a model.
 """
 
 import csv
@@ -25,7 +25,7 @@ CLASSES = {"0": 0, "1": 1, "entailment": 0, "not_entailment": 1}
 
 
 class Example(NamedTuple):
-    """One text or a pair of them, and its class or, in STS-B, its number."""
+    """One text or a pair of texts, with its class (a number in STS-B)."""
 
     texts: tuple[str, ...]
     label: float
@@ -33,13 +33,13 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One task: its columns, its own metric of labels and outputs, and how many outputs a classifier of it has."""
+    """One task: its columns, its metric of labels and outputs, and the number of outputs of a classifier."""
 
     texts: tuple[str, ...]
     metric: Callable[[np.ndarray, np.ndarray], float]
     label: str = "label"
     outputs: int = 2
-    header: tuple[str, ...] | None = None  # where the file has none
+    header: tuple[str, ...] | None = None  # column names, for a file without a header
 
 
 def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
@@ -48,18 +48,18 @@ def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 
 def f1(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """Return the F1 of class 1, which of MRPC is the first of GLUE's two; the paper does not say which it took."""
+    """Return the F1 of class 1, the first of GLUE's two metrics of MRPC; the paper does not name the one it used."""
     return float(f1_score(labels, outputs.argmax(1), zero_division=0.0))
 
 
 def matthews(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """Return Matthews' correlation: 0 where all answers are the same."""
+    """Return Matthews' correlation, 0 if all answers are the same."""
     answers = outputs.argmax(1)
     return float(matthews_corrcoef(labels, answers)) if np.ptp(answers) and np.ptp(labels) else 0.0
 
 
 def correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """Return the mean of Pearson's and Spearman's correlation: 0, as Matthews', where all answers are the same."""
+    """Return the mean of Pearson's and Spearman's correlation, 0 if all answers are the same."""
     answers = outputs[:, 0]
     if not (np.ptp(answers) and np.ptp(labels)):
         return 0.0
@@ -81,7 +81,7 @@ TASKS = {
 
 
 def read_examples(name: str, split: str, limit: int | None = None) -> list[Example]:
-    """Read the first examples of a task's split, `train` or `dev`; TextsError where they are missing or malformed."""
+    """Read the first examples of a split, `train` or `dev`; raise TextsError if they are missing or malformed."""
     task, path = TASKS[name], _path(name, split)
     try:
         rows = _rows(path, task.header)
@@ -94,13 +94,13 @@ def read_examples(name: str, split: str, limit: int | None = None) -> list[Examp
     written = rows[task.label].astype(str).str.strip()
     examples = [Example(*both) for both in zip(texts, _labels(path, task, list(written)), strict=True)][:limit]
     if not examples:
-        raise TextsError(f"{path}: it has no example")
+        raise TextsError(f"{path} has no examples")
     return examples
 
 
 def _path(name: str, split: str) -> Path:
     if WHERE not in os.environ:
-        raise TextsError(f"{name}: set {WHERE} to a folder that holds glue/{name}")
+        raise TextsError(f"{name}: set {WHERE} to a folder with glue/{name}")
     folder = Path(os.environ[WHERE]) / "glue" / name
     for stem in STEMS[split]:
         for ending in ENDINGS:
@@ -115,7 +115,7 @@ def _path(name: str, split: str) -> Path:
 def _rows(path: Path, header: tuple[str, ...] | None) -> pd.DataFrame:
     if ".jsonl" in path.suffixes:
         return pd.read_json(path, lines=True, dtype=False)
-    # A quote is a sign like any other here, and so is every line end but the line feed.
+    # Quotes and line ends other than the line feed are ordinary characters here.
     rows = pd.read_csv(
         path,
         sep="\t",
@@ -138,5 +138,5 @@ def _labels(path: Path, task: Task, written: list[str]) -> list[float]:
         try:
             labels.append(read(label))
         except (KeyError, ValueError):
-            raise TextsError(f"{path}: example {number}: {label!r} is no {task.label}") from None
+            raise TextsError(f"{path}: example {number}: {label!r} is not a {task.label}") from None
     return labels

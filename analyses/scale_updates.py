@@ -1,7 +1,7 @@
-"""Parallel with its updates scaled: x + (c / M) · (sum of the updates of the M blocks), for every start and some scales c.
+"""Measure parallel with scaled updates, x + (c / M) · (sum of the updates of the M blocks), for every start and scale c.
 
-c = 1 is `parallel`: the mean of outputs is the stream plus the mean update. c = M adds all updates whole. A scale is a change
-inside a block and no schedule, so it is a hook on each block, of torch's own kind; LayerScope runs blocks with their hooks.
+c = 1 is `parallel`: the mean of outputs is the stream plus the mean update. c = M adds all updates in full. A scale changes
+a block, which a schedule cannot do. So the script adds a torch hook to each block; LayerScope runs blocks with their hooks.
 
     python analyses/scale_updates.py MODEL --task builtin:cloze --limit 20 --output scaled.nc
 """
@@ -30,7 +30,7 @@ SCALES = (0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 28)
 
 @contextmanager
 def scaled(model: Model, blocks: range, scale: float) -> Iterator[None]:
-    """Multiply what each of some blocks adds to the stream."""
+    """Scale the update that each of these blocks adds to the stream."""
 
     def hook(block, args, kwargs, output):
         stream = stream_in(args, kwargs)
@@ -68,7 +68,7 @@ def scores(model: Model, task: str, limit: int | None, include_path: Path | None
 
 
 def main() -> None:
-    """Parse, run, write."""
+    """Read the command line, measure, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--task", required=True)

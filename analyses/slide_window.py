@@ -1,9 +1,9 @@
-"""Some neighbouring blocks left out, reversed and in parallel, wherever they lie: what it costs, and what is left of the sink.
+"""Measure the loss and the sink when a window of neighbouring blocks is skipped, reversed or run in parallel.
 
     python analyses/slide_window.py MODEL --size 7 --task builtin:cloze --limit 36 --output windows.nc
     python analyses/slide_window.py MODEL --size 7 --texts builtin:passages --limit 10 --output windows-largest.nc
 
-The first is a sweep of schedules written out; the second the largest absolute value of any state under each of them.
+The first command writes a sweep over every position of the window; the second the largest absolute value of any state.
 """
 
 import argparse
@@ -30,14 +30,14 @@ CHANGES = {
 
 
 def windows(depth: int, size: int) -> list[range]:
-    """Return every range of so many neighbouring blocks that leaves the first and the last block of a model in place."""
+    """Return every range of `size` neighbouring blocks that excludes the first and the last block."""
     if not 1 <= size <= depth - 2:
-        raise UsageError(f"--size {size}: from 1 to {depth - 2} of {depth} blocks lie between the first and the last")
+        raise UsageError(f"--size {size}: must be from 1 to {depth - 2}, the blocks between the first and the last")
     return [range(first, first + size) for first in range(1, depth - size)]
 
 
 def written_out(depth: int, blocks: range, change: str) -> str:
-    """Return the schedule of a window, as a sweep has it in writing.
+    """Return the schedule of a window as text.
 
     >>> written_out(6, range(2, 5), "reverse")
     '0-1 4-2 5'
@@ -65,7 +65,7 @@ def largest(model: Model, size: int, texts: str, limit: int | None) -> xr.Datase
 
 
 def main() -> None:
-    """Parse, run, write."""
+    """Read the command line, measure, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--size", type=int, required=True)
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--include-path", type=Path)
     parser.add_argument("--bootstrap", type=int, default=1000)
-    parser.add_argument("--output", required=True, type=Path, help="a sweep that is there goes on")
+    parser.add_argument("--output", required=True, type=Path, help="a .nc file; an existing sweep is resumed")
     parser.add_argument("--overwrite", action="store_true", help="with --texts: replace an existing file")
     options = parser.parse_args()
     inputs = options.model, options.texts

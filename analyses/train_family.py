@@ -1,8 +1,8 @@
-"""Train a small family of GPT-NeoX models that differ in depth alone, to see what depth does to their layers.
+"""Train a small family of GPT-NeoX models that differ in depth alone, to see how depth changes their layers.
 
-Same width, tokenizer, texts, batches and number of steps; 6, 12, 18 and 24 blocks unless told otherwise. By default the
-texts are LayerScope's own passages, of which a model soon knows every word: a text file of a megabyte or more makes a
-better family. A model that is finished is not trained again, so an interrupted run goes on with the next one::
+All have the same width, tokenizer, texts, batches and number of steps; by default they have 6, 12, 18 and 24 blocks. The
+default texts are LayerScope's own passages, which a model soon knows by heart: a text file of a megabyte or more makes a
+better family. Finished models are not trained again, so an interrupted run resumes with the next one::
 
     python analyses/train_family.py --text some.txt
     layerscope capture cache/family/depth-06 --output depth-06.h5    # and so on: docs/scaling.md
@@ -31,31 +31,33 @@ from scripts import ended
 END = "<|endoftext|>"
 HELD_OUT = 10  # every tenth text is never trained on
 REPORTS = 10
-WARM_UP = 0.1  # of the steps
-EVALUATED = 64  # sequences at most
-BYTES = 256  # which any text can be written in
+WARM_UP = 0.1  # part of the steps
+EVALUATED = 64  # maximum number of sequences
+BYTES = 256  # the alphabet of a byte-level tokenizer
 HEAD = 16
 
 
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--text", default="builtin:passages", help="a .txt, a text a line, or any source of texts")
+    parser.add_argument(
+        "--text", default="builtin:passages", help="a .txt file with one text a line, or any source of texts"
+    )
     parser.add_argument("--depths", default="6,12,18,24", help="blocks of each model")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--vocabulary", type=int, default=512)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--length", type=int, default=128, help="tokens of a sequence")
-    parser.add_argument("--batch", type=int, default=8, help="sequences of a step")
+    parser.add_argument("--length", type=int, default=128, help="tokens in a sequence")
+    parser.add_argument("--batch", type=int, default=8, help="sequences in a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=cache_root() / "family")
-    parser.add_argument("--overwrite", action="store_true", help="train again what is there")
+    parser.add_argument("--overwrite", action="store_true", help="train existing models again")
     return checked(parser.parse_args())
 
 
 def checked(chosen: argparse.Namespace) -> argparse.Namespace:
-    """Refuse numbers of which no model can be made."""
+    """Refuse options out of range."""
     chosen.depths = whole_numbers("--depths", chosen.depths)
     at_least(1, depths=min(chosen.depths), steps=chosen.steps, length=chosen.length, batch=chosen.batch)
     at_least(BYTES + 1, vocabulary=chosen.vocabulary)
@@ -68,7 +70,7 @@ def checked(chosen: argparse.Namespace) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train one model after another."""
+    """Train every model that is not finished."""
     chosen = options()
     texts = [text.text for text in open_texts(chosen.text)]
     held_out = texts[HELD_OUT - 1 :: HELD_OUT]
@@ -82,7 +84,7 @@ def main() -> None:
             name: value for name, value in vars(chosen).items() if name not in ("depths", "output", "overwrite")
         }
         if finished(folder, settings, chosen.overwrite):
-            print(f"{folder}: trained already")
+            print(f"{folder}: already trained")
             continue
         module, losses = train(make_module(depth, chosen), *streams, chosen)
         save(folder, module, tokenizer, {"settings": settings, **losses})
@@ -90,7 +92,7 @@ def main() -> None:
 
 
 def make_tokenizer(texts: list[str], vocabulary: int, length: int) -> transformers.PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer; it knows every byte, so no text is unknown to it."""
+    """Train a byte-level BPE tokenizer, which can encode any text."""
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(texts, vocab_size=vocabulary, special_tokens=[END], show_progress=False)
     return transformers.PreTrainedTokenizerFast(
@@ -113,7 +115,7 @@ def token_stream(tokenizer: transformers.PreTrainedTokenizerFast, texts: list[st
 
 
 def make_module(depth: int, chosen: argparse.Namespace) -> transformers.GPTNeoXForCausalLM:
-    """Make an untrained model, the same for the same seed."""
+    """Return an untrained model, determined by the seed."""
     torch.manual_seed(chosen.seed)
     return transformers.GPTNeoXForCausalLM(
         transformers.GPTNeoXConfig(
@@ -152,7 +154,7 @@ def train(
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Rise for the first tenth, then fall along a cosine to a tenth."""
+    """Return the learning rate factor of a step: it rises for the first tenth, then falls along a cosine to a tenth."""
     warm_up = max(1, int(WARM_UP * steps))
     if step < warm_up:
         return (step + 1) / warm_up
@@ -177,7 +179,7 @@ def evaluate(module: transformers.GPTNeoXForCausalLM, stream: torch.Tensor, leng
 
 
 def finished(folder: Path, settings: dict[str, object], overwrite: bool) -> bool:
-    """Tell whether a model is there and was trained so; refuse to replace one that was trained otherwise, and anything else."""
+    """Tell if the folder has a model with these settings; refuse to replace another model or anything else."""
     record = folder / "training.json"
     if not record.is_file():
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -189,7 +191,7 @@ def finished(folder: Path, settings: dict[str, object], overwrite: bool) -> bool
 
 
 def save(folder: Path, module: transformers.GPTNeoXForCausalLM, tokenizer: object, record: dict[str, object]) -> None:
-    """Put the model in its folder, whole or not at all."""
+    """Write the model into its folder atomically."""
     folder = folder.resolve()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Sums written out by a model under several schedules: the questions of `builtin:arithmetic`, answered in its own words.
+"""Generate a model's free answers to the questions of `builtin:arithmetic` under several schedules.
 
 python analyses/write_sums.py MODEL --limit 48 --output sums.json
 """
@@ -20,13 +20,13 @@ LAST_STARTS = 7
 
 
 def schedules(depth: int) -> list[str]:
-    """Return the full model, and parallel, its loop and skip from the latest starts, where something is left of the model."""
+    """Return the full model, and parallel, looped parallel and skip from the latest starts, where the model still works."""
     starts = list(ls.variants.starts(depth))[-LAST_STARTS:]
     return ["identity", *(f"{name}:{start}" for name in ("parallel", "looped_parallel", "skip") for start in starts)]
 
 
 def answers(model: Model, limit: int | None) -> list[dict[str, object]]:
-    """Return what the model writes after each question, a line at most, with what would be right."""
+    """Return the model's answer to each question, at most one line, with the right answer."""
     examples, written = builtin_task("builtin:arithmetic", limit).examples, []
     specs = schedules(model.depth)
     with progress("writing", total=len(specs) * len(examples), unit="answers") as advance:
@@ -42,7 +42,7 @@ def answers(model: Model, limit: int | None) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Parse, run, write."""
+    """Read the command line, generate, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--limit", type=int)

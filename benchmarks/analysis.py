@@ -1,7 +1,7 @@
-"""What an analysis costs over just reading the file, and over a plain loop over the pairs of layers.
+"""Time an analysis, relative to reading the file and to a loop over the pairs of layers.
 
-Times the pass that gives cosine, cosine_sequence and norms; CKA against the time its matrix products alone would take at the
-speed this machine's matrix product reaches. Run with nothing else on the machine::
+Times the pass that computes cosine, cosine_sequence and norms. CKA is compared with the time that its matrix products alone
+would take at this machine's speed. Run it on an idle machine::
 
     python benchmarks/analysis.py [--rounds 5]
 """
@@ -28,7 +28,7 @@ CHUNK = 1024
 
 
 def read_only(path: Path) -> None:
-    """Read all rows as the analysis reads them, into one buffer, and do nothing."""
+    """Read all rows as the analysis does, into one buffer."""
     with CaptureSource(path) as source:
         tokens = len(source.position)
         buffer = torch.empty(CHUNK, len(source.layer), source.width, dtype=source.dtype)
@@ -38,7 +38,7 @@ def read_only(path: Path) -> None:
 
 
 def sums_only(path: Path) -> None:
-    """Read all rows and keep the sums of products of all pairs of layers, without the report on massive activations."""
+    """Read all rows and sum the products of all pairs of layers, without the report on massive activations."""
     with CaptureSource(path) as source:
         reader = AnalysisRows(source, None, 0)
         layers, threads = len(source.layer), thread_pool().size
@@ -56,7 +56,7 @@ def sums_only(path: Path) -> None:
 
 
 def pair_loop(states: torch.Tensor) -> torch.Tensor:
-    """The plain way: torch's cosine for every pair of layers."""
+    """Baseline: torch's cosine for every pair of layers."""
     layers = states.shape[1]
     result = torch.empty(layers, layers)
     for one in range(layers):
@@ -72,7 +72,7 @@ def seconds(job: Callable[[], object]) -> float:
 
 
 def matmul_speed() -> float:
-    """Best floating point operations a second of a large float32 matrix product."""
+    """Return the highest floating point operations a second of a large float32 matrix product."""
     one, other = torch.randn(4096, 4096), torch.randn(4096, 4096)
     return 2 * 4096**3 / min(seconds(lambda: one @ other) for _ in range(5))
 

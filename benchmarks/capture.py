@@ -1,7 +1,7 @@
-"""What a capture costs over the bare forward pass, and what the usual ways of saving states cost.
+"""Time a capture and the usual ways of saving states, relative to the bare forward pass.
 
-Every contender runs the same batches of the same texts through the same float32 model, and all but TransformerLens's own
-`run_with_cache` leave the vocabulary head out. Run with nothing else on the machine::
+Every contender runs the same batches of the same texts through the same float32 model. All except TransformerLens's
+`run_with_cache` leave the vocabulary head out. Run it on an idle machine::
 
     python benchmarks/capture.py [--rounds 5] [--limit 120]
 """
@@ -40,7 +40,7 @@ def load(limit: int) -> tuple[Model, Batches]:
 
 
 def bare(folder: Path, limit: int) -> Job:
-    """The decoder alone: what any capture has to pay."""
+    """Baseline: the decoder alone, the lower bound of any capture."""
     model, batches = load(limit)
 
     def job() -> int:
@@ -53,7 +53,7 @@ def bare(folder: Path, limit: int) -> Job:
 
 
 def layerscope(folder: Path, limit: int, backend: str, store_dtype: str) -> Job:
-    """`ls.capture`, whole: tokenizing, laying out the file, running, writing, closing."""
+    """`ls.capture` from start to end: tokenize, create the file, run, write, close."""
     model, _ = load(limit)
     path = folder / f"{backend}-{store_dtype}.h5"
 
@@ -66,7 +66,7 @@ def layerscope(folder: Path, limit: int, backend: str, store_dtype: str) -> Job:
 
 
 def _save(folder: Path, states: Iterator[list[torch.Tensor]]) -> int:
-    """Keep a batch's states the usual way: stacked, padding and all, one .npy a batch."""
+    """Save the states of a batch the usual way: stacked, padding included, one .npy a batch."""
     written = 0
     for number, batch in enumerate(states):
         path = folder / f"{number}.npy"
@@ -76,7 +76,7 @@ def _save(folder: Path, states: Iterator[list[torch.Tensor]]) -> int:
 
 
 def output_hidden_states(folder: Path, limit: int) -> Job:
-    """The library's own option, saved."""
+    """The `output_hidden_states` option of transformers, saved."""
     model, batches = load(limit)
 
     def states() -> Iterator[list[torch.Tensor]]:
@@ -88,7 +88,7 @@ def output_hidden_states(folder: Path, limit: int) -> Job:
 
 
 def nnsight_save(folder: Path, limit: int) -> Job:
-    """Nnsight by hand, saved."""
+    """A hand-written nnsight trace, saved."""
     import nnsight
 
     model, batches = load(limit)

@@ -1,9 +1,9 @@
-"""How often 95 % intervals hold the true value, and how often unrelated layers lie outside the 95 % of chance.
+"""Count how often 95 % intervals include the true value, and how often unrelated layers fall outside the interval of chance.
 
-Everything is simulated, with a seed, and analysed by `layerscope.analyze`. A text of 3 to 7 tokens has a topic, a random vector
-that all its tokens share; each token adds noise. For coverage the second layer is a random linear map of the first plus noise.
-For levels the second layer is unrelated to the first, with topics of its own or with independent tokens. Run by hand; it takes
-an hour on one core::
+All data are simulated with a seed and analysed by `layerscope.analyze`. A text of 3 to 7 tokens has a topic, a random vector
+that all its tokens share; each token adds noise. For coverage, the second layer is a random linear map of the first plus noise.
+For levels, the second layer is unrelated to the first, with other topics or with independent tokens. It takes an hour on one
+core::
 
     OMP_NUM_THREADS=1 python benchmarks/coverage.py coverage --output layerscope/measures/coverage.csv
     OMP_NUM_THREADS=1 python benchmarks/coverage.py levels --output levels.csv
@@ -29,7 +29,7 @@ Row = dict[str, str | int | float]
 
 
 def as_capture(layers: list[np.ndarray], lengths: np.ndarray) -> xarray.Dataset:
-    """Make a capture of states by layer."""
+    """Return a capture with these states, layer by layer."""
     names = ["embedding", *(f"block.{block}" for block in range(len(layers) - 1))]
     position = np.concatenate([np.arange(length) for length in lengths])
     token = {
@@ -49,14 +49,14 @@ def lengths_of(texts: int, rng: np.random.Generator, *, equal: bool = False) -> 
 
 
 def states(lengths: np.ndarray, rng: np.random.Generator, topic: float) -> np.ndarray:
-    """Draw states of features that differ in size, about a mean that is not zero."""
+    """Draw states whose features differ in scale and have a nonzero mean."""
     noise = rng.normal(size=(lengths.sum(), WIDTH))
     shared = np.repeat(rng.normal(size=(len(lengths), WIDTH)), lengths, axis=0)
     return (topic * shared + noise) * np.exp(-np.arange(WIDTH) / 4) + 0.5
 
 
 def related(texts: int, seed: int) -> xarray.Dataset:
-    """Draw a layer, and another that is a linear map of it plus noise."""
+    """Draw a layer, and a linear map of it plus noise."""
     rng = np.random.default_rng([seed, texts])
     lengths = lengths_of(texts, rng)
     first = states(lengths, rng, topic=1.0)
@@ -65,21 +65,21 @@ def related(texts: int, seed: int) -> xarray.Dataset:
 
 
 def unrelated(texts: int, seed: int, *, topic: float, equal: bool) -> xarray.Dataset:
-    """Draw two layers that share nothing but the lengths of their texts."""
+    """Draw two layers that share only the lengths of their texts."""
     rng = np.random.default_rng([seed, texts, 1])
     lengths = lengths_of(texts, rng, equal=equal)
     return as_capture([states(lengths, rng, topic) for _ in range(2)], lengths)
 
 
 def of_second(result: xarray.Dataset, name: str) -> float:
-    """Return a number of the second layer, or of both."""
+    """Return the value of the second layer, or of the pair."""
     if name not in result:
         return np.nan
     return float(result[name].values[0, 1] if result[name].ndim == 2 else result[name].values[1])
 
 
 def coverage(names: list[str], sizes: list[int], replications: int, bootstrap: int) -> Iterator[Row]:
-    """Compare intervals with the value in the population, and with the mean of the values that so many texts give."""
+    """Compare intervals with the population value, and with the mean estimate for that number of texts."""
     large = [analyze(related(POPULATION_TEXTS, 10**6 + seed), measures=names) for seed in range(POPULATIONS)]
     truth = {name: np.mean([of_second(result, name) for result in large]) for name in names}
     for texts in sizes:
@@ -110,7 +110,7 @@ DESIGNS: dict[str, Callable[[int, int], xarray.Dataset]] = {
 
 
 def levels(names: list[str], sizes: list[int], replications: int, null: int, designs: list[str]) -> Iterator[Row]:
-    """Count how often unrelated layers lie below and above the interval by chance."""
+    """Count how often unrelated layers fall below and above the interval of chance."""
     for design in designs:
         draw = DESIGNS[design]
         for texts in sizes:
@@ -139,14 +139,16 @@ def _show(what: str, done: int, total: int) -> None:
 
 
 def main() -> None:
-    """Parse, simulate, write."""
+    """Read the command line, simulate, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["coverage", "levels"])
-    parser.add_argument("--measures", help="comma between; all by default")
+    parser.add_argument("--measures", help="names separated by commas (all)")
     parser.add_argument("--texts", default="20,60")
     parser.add_argument("--replications", type=int, default=300)
     parser.add_argument("--draws", type=int, default=200, help="replicates, or pairings")
-    parser.add_argument("--design", action="append", choices=list(DESIGNS), help="of levels; all by default")
+    parser.add_argument(
+        "--design", action="append", choices=list(DESIGNS), help="design of levels; may be repeated (all)"
+    )
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     known = list(MEASURES) if options.what == "coverage" else LEVEL_MEASURES

@@ -1,7 +1,7 @@
-"""What the ten Pythia sizes take: disk for their states, room for their weights, time on two cores.
+"""Forecast disk, memory and time of the ten Pythia sizes on two cores.
 
-Sizes follow from the configurations, which are written out here, so no model is fetched. Time is supposed, not measured:
-that of SmolLM2-135M (docs/performance.md), times the parameters outside the embedding and the head over its own::
+Sizes follow from the model configurations, which are copied here, so no model is fetched. Time is an estimate: that of
+SmolLM2-135M (docs/performance.md), scaled by the number of parameters outside the embedding and the head::
 
     python benchmarks/forecast.py [--tokens 100000] [--speed 536]
 """
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def spoken(seconds: float) -> str:
-    """Write a time for people."""
+    """Return a time as readable text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

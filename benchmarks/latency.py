@@ -1,8 +1,8 @@
-"""Wall time a token under the full model, skip and parallel; parallel stages block after block and as one batched call.
+"""Time a token under the full model, skip and parallel, with parallel stages in turn and as one batched call.
 
-For prompts of some lengths read at once, and for tokens generated one by one with the cache, each schedule under `ls.scheduled`,
-plain and with ``stacked=True``. The ways take turns. Run with nothing else on the machine; where that cannot be had, with one
-thread (``OMP_NUM_THREADS=1``) and the processor's clock::
+Measures prompts of several lengths, and generation with the cache, each schedule under `ls.scheduled`, plain and with
+``stacked=True``. The contenders take turns. Run it on an idle machine; on a busy one use one thread (``OMP_NUM_THREADS=1``)
+and the processor's clock::
 
     python benchmarks/latency.py [--rounds 5] [--device cpu] [--clock wall]
 """
@@ -36,7 +36,7 @@ CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 def timed(model: Model, spec: str, stacked: bool, clock: Callable[[], float]) -> list[float]:
-    """Seconds a token to read prompts of each length at once, and to generate after a short one."""
+    """Return seconds a token, for prompts of each length and for generation after a short one."""
 
     def seconds(job: Callable[[], object]) -> float:
         started = clock()
@@ -71,7 +71,7 @@ def main() -> None:
             found = timed(model, *way, CLOCKS[options.clock])
             if turn:
                 times[way].append(found)
-    heads = "".join(f"{f'{tokens} at once':>17}" for tokens in PROMPTS) + f"{'one by one':>17}"
+    heads = "".join(f"{f'{tokens} at once':>17}" for tokens in PROMPTS) + f"{'generated':>17}"
     print(f"{'':36} {'calls':>5} {'stages':>6}{heads}   (ms a token, times the full model)")
     for (spec, stacked), rounds in times.items():
         schedule = parse_schedule(spec, model.depth)[1]

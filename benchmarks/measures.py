@@ -1,11 +1,10 @@
-"""How long the matrix of each measure between layers takes, next to a loop over the pairs of layers and to other libraries.
+"""Time each measure between layers, relative to a loop over the pairs of layers and to other libraries.
 
-States are random, each layer the one before and something new; the matrix is that of `analyze`, whole. The loops compute each
-pair from the states, as one would write it down, decompositions in float64 as LayerScope does them; they are timed on a few
-pairs, and the quickest is multiplied by how many there are, which is fair because every pair costs the same. rsatoolbox prepares
-each layer once; it is timed on a few layers and multiplied by how many there are, which leaves out what pairs cost it. Run with
-nothing else on the machine, or, where other programs run, with OMP_NUM_THREADS=1, because threads that wait for each other slow
-the loops down beyond measure::
+States are random: each layer is the one before plus new noise. The matrix is the full one of `analyze`. The loops compute each
+pair from the states by the textbook formula, with decompositions in float64 as in LayerScope. They are timed on a few pairs,
+and the fastest is multiplied by the number of pairs, which all cost the same. rsatoolbox prepares each layer once; it is timed
+on a few layers and multiplied by the number of layers, which leaves out its cost of pairs. Run it on an idle machine; on a busy
+one use OMP_NUM_THREADS=1, because threads that wait for each other slow the loops down::
 
     python benchmarks/measures.py [--layers 31] [--tokens 4096] [--features 576] [--measures cka,rsa] [--pairs 2]
 """
@@ -31,7 +30,7 @@ Loop = Callable[[State, State], object]
 
 
 def states(layers: int, tokens: int, features: int) -> torch.Tensor:
-    """Draw states ``[layer, token, feature]``: neighbours in depth are alike, and features differ in size."""
+    """Draw states ``[layer, token, feature]`` whose neighbouring layers are similar and whose features differ in scale."""
     random = torch.Generator().manual_seed(0)
     steps = torch.randn(layers, tokens, features, generator=random) * torch.rand(features, generator=random).exp()
     return steps.cumsum(0)
@@ -239,7 +238,7 @@ def rsatoolbox(method: str, tokens: int | None = None) -> Callable[[torch.Tensor
 
 
 def others(names: set[str]) -> dict[str, tuple[str, Loop | None, Callable[[torch.Tensor], object] | None]]:
-    """Return who else has which measure: by pairs, or by layers."""
+    """Return the other libraries that have each measure, computed by pairs or by layers."""
     methods = {"rsa": "spearman", "rsa_pearson": "corr", "rsa_cosine": "cosine", "rsa_kendall": "tau-b"}
     found: dict[str, tuple[str, Loop | None, Callable[[torch.Tensor], object] | None]] = {}
     try:
@@ -291,7 +290,7 @@ def main() -> None:
                 other = by_pairs(by_pair, hidden, options.pairs, pairs)
             else:
                 assert by_layer is not None
-                # Its Kendall is the one comparison that is not a product: pairs are what it costs, so all of them are run.
+                # Kendall's tau is no matrix product: its cost is the pairs, so all of them run.
                 layers = options.layers if name == "rsa_kendall" else options.pairs
                 other = seconds(lambda by=by_layer, few=layers: by(hidden[:few])) * options.layers / layers
             line += f"  {library}: {other:.1f} s, {other / own:.1f} times"

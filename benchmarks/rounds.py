@@ -1,7 +1,7 @@
-"""Fair comparisons on a noisy machine: each contender lives in a process of its own, and they take turns.
+"""Compare contenders fairly on a noisy machine: each has its own process, and they take turns.
 
-A contender is loaded once; a round runs each of them once, in another order every round; what is compared is the ratio to
-the baseline of the same round. Peak memory is that of the contender's process.
+A contender is loaded once. Every round runs each of them once, in a new order. The comparison uses the ratio to the baseline
+of the same round. Peak memory is that of the contender's process.
 """
 
 import multiprocessing
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 Prepare = Callable[..., Callable[[], int]]
-"""Loads what a contender needs and returns what is timed; that returns the bytes it wrote."""
+"""Loads the inputs of a contender and returns the function to time, which returns the bytes that it wrote."""
 
 
 @dataclass
 class Contender:
-    """One way of doing the job, in a process of its own."""
+    """One way to do the job, in a separate process."""
 
     name: str
     prepare: Prepare

@@ -1,13 +1,13 @@
-"""What running many schedules together saves over running each by itself.
+"""Measure how much a sweep over the prefix tree saves over running every schedule separately.
 
-Three comparisons on the real 30-block model, each in one process, same scorer or same task, same numerics:
+Three comparisons on the real 30-block model, each in one process, with the same scorer or task and the same numerics:
 
-- the whole sweep of the paper on `builtin:cloze`, over the prefix tree and schedule by schedule;
-- its sweep of loop counts (1 to 28, from every start), likewise;
-- some schedules on a local LAMBADA-like task of lm-eval, over the prefix tree and with ``lm_eval.simple_evaluate`` called once a
-  schedule on the same module.
+- the paper's sweep on `builtin:cloze`, over the prefix tree and schedule by schedule;
+- its sweep of loop counts (1 to 28, from every start), in the same two ways;
+- several schedules on a local LAMBADA-like task of lm-eval, over the prefix tree and with one call of
+  ``lm_eval.simple_evaluate`` a schedule on the same module.
 
-Block calls are counted with hooks on the blocks. Run with nothing else on the machine::
+Block calls are counted with hooks on the blocks. Run it on an idle machine::
 
     python benchmarks/sweep.py [--limit 12] [--loop-limit 2] [--lambada FILE.jsonl]
 """
@@ -43,7 +43,7 @@ BATCH_TOKENS = 2048
 
 @contextmanager
 def counted(model: Model) -> Iterator[list[int]]:
-    """Count block calls while they are made."""
+    """Count block calls within the context."""
     calls = [0]
 
     def count(*_: object) -> None:
@@ -58,7 +58,7 @@ def counted(model: Model) -> Iterator[list[int]]:
 
 
 class Spent(NamedTuple):
-    """What a job took."""
+    """Wall and processor time of a job."""
 
     wall: float
     processor: float  # which other users of the machine lengthen less
@@ -82,7 +82,7 @@ def distinct(model: Model, **options: Any) -> list[Schedule]:
 
 
 def against_alone(name: str, model: Model, exam: TokenizedTask, schedules: Sequence[Schedule]) -> None:
-    """Time the tree against one schedule after another, through the same scorer."""
+    """Time the prefix tree against separate schedules, through the same scorer."""
     losses: dict[str, np.ndarray] = {}
 
     def together() -> None:
@@ -134,7 +134,7 @@ metric_list:
 
 
 def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
-    """Time the tree against `simple_evaluate` once a schedule, on the same task and module."""
+    """Time the prefix tree against one `simple_evaluate` a schedule, on the same task and module."""
     import lm_eval
     from lm_eval import evaluator
     from lm_eval.models.huggingface import HFLM
@@ -157,7 +157,7 @@ def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
             exam = load_task("lm-eval:layerscope_benchmark", model, limit, folder)
             ours.extend(exam.grade(given).metrics for given in score_task(model, exam, schedules, BATCH_TOKENS))
 
-        # What a caller with many schedules would spare, too: the index of all tasks, and a listing of the machine a call.
+        # A caller with many schedules would also build the index of all tasks once, and skip lm-eval's machine report.
         manager = TaskManager(include_path=str(folder), include_defaults=False)
         evaluator.add_env_info = lambda results: None
 

@@ -1,7 +1,7 @@
-"""Formulas on the site: LaTeX in, MathML out, when the site is built.
+"""mkdocs hook: convert LaTeX formulas to MathML when the site is built.
 
-Browsers draw MathML themselves, so a page fetches no script and no font. Write ``$…$`` inside a line, ``$$…$$`` on a line, and
-``.. math:: …`` in docstrings. A formula that cannot be converted fails the build. mkdocs loads this file as a hook.
+Browsers draw MathML, so a page fetches no script and no font. Write ``$…$`` inside a line, ``$$…$$`` on a line, and
+``.. math:: …`` in docstrings. A formula that cannot be converted fails the build.
 """
 
 import re
@@ -24,7 +24,7 @@ class _Formula(InlineProcessor):
         self.display = display
 
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802
-        """Convert; sums keep their limits above and below, in a line too."""
+        """Convert a formula; the limits of sums stay above and below, even within a line."""
         drawn = convert(m[1].replace("\n", " "), display=self.display)
         drawn = drawn.replace("<math ", '<math displaystyle="true" ', 1)
         return self.md.htmlStash.store(drawn), m.start(0), m.end(0)
@@ -42,13 +42,13 @@ class Formulas(Extension):
     """Adds the three forms to Markdown."""
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
-        """Register them."""
+        """Register the three forms."""
         md.preprocessors.register(_DocstringForm(md), "docstring-formula", 35)
         md.inlinePatterns.register(_Formula(r"\$\$(.+?)\$\$", md, "block"), "display-formula", _ABOVE_ESCAPES + 1)
         md.inlinePatterns.register(_Formula(r"\$(?!\s)([^$]+?)(?<!\s)\$", md, "inline"), "formula", _ABOVE_ESCAPES)
 
 
 def on_config(config: Any) -> Any:
-    """Let the site's own pages and the docstrings have formulas."""
+    """Enable formulas on pages and in docstrings."""
     config.markdown_extensions.append(Formulas())
     return config

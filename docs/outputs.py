@@ -3,7 +3,7 @@
     python docs/outputs.py docs/quickstart.md docs/how-to/*.md
 
 Each ``sh`` block runs in one shell, in a temporary folder that has `cache` and `analyses`. A ``text`` block that follows gets
-the output of the block before it. Blocks marked ``bash`` are not run: they install, or need a model hub or a cluster.
+the output of the block before it. Blocks marked ``bash`` do not run: they install software, or need a model hub or a cluster.
 """
 
 import re
@@ -21,7 +21,7 @@ _MARK = "<end of block>"
 
 
 def filled(page: str) -> str:
-    """Return a page whose text blocks hold what the commands above them print."""
+    """Return a page whose text blocks have the output of the commands above them."""
     blocks = [match[1] for match in _COMMANDS.finditer(page)]
     outputs = iter(_run(blocks))
 
@@ -33,7 +33,7 @@ def filled(page: str) -> str:
 
 
 def _run(blocks: list[str]) -> list[str]:
-    """Return what each block prints; stop at the first command that fails."""
+    """Return the output of each block; stop at the first command that fails."""
     script = "".join(f"{block}echo '{_MARK}'\n" for block in blocks)
     with TemporaryDirectory() as folder:
         (Path(folder) / "cache").symlink_to(cache_root().resolve())

@@ -229,15 +229,15 @@ def test_a_decoder_and_other_settings_are_refused(glue, tmp_path, capsys):
     assert "llama is a decoder" in capsys.readouterr().err
     glue("bert", *usual)
     glue("bert", *usual, "--seed", "1", code=1)
-    assert "stored with seed 0, asked for 1. Go on with the same settings" in capsys.readouterr().err
+    assert "stored with seed 0, asked for 1. Use the same settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("index\tsentence1\tlabel\n", "no column 'sentence2'"),
-        ("sentence1\tsentence2\tlabel\na\tb\tmaybe\n", "example 1: 'maybe' is no label"),
-        ("sentence1\tsentence2\tlabel\n", "it has no example"),
+        ("sentence1\tsentence2\tlabel\na\tb\tmaybe\n", "example 1: 'maybe' is not a label"),
+        ("sentence1\tsentence2\tlabel\n", "has no examples"),
     ],
 )
 def test_malformed_files_are_named(glue, tmp_path, monkeypatch, capsys, text, said):
@@ -250,7 +250,7 @@ def test_malformed_files_are_named(glue, tmp_path, monkeypatch, capsys, text, sa
     assert "rte/train.tsv" in error
     monkeypatch.delenv("LAYERSCOPE_DATA")
     glue("bert", "--tasks", "rte", "--output", tmp_path / "g.nc", code=1)
-    assert "set LAYERSCOPE_DATA to a folder that holds glue/rte" in capsys.readouterr().err
+    assert "set LAYERSCOPE_DATA to a folder with glue/rte" in capsys.readouterr().err
 
 
 def test_examples_are_read_as_they_stand(scripts, tmp_path, monkeypatch):
@@ -335,7 +335,7 @@ def test_arc_at_once_is_the_same_and_nothing_is_trained_twice(arc, tmp_path, cap
         assert (six[name] - four[name]).norm() <= 0.02 * (six[name] - before[name]).norm(), name
     capsys.readouterr()
     arc("llama", *few, "--save", tmp_path / "six")
-    assert "trained already" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("mine")
     for place, said in (("six", "was trained with other settings"), ("notes", "no model that was trained here")):

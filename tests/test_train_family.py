@@ -48,7 +48,7 @@ def test_a_trained_model_is_not_trained_again_and_one_that_is_missing_is(family)
     weights = (folder / "depth-03" / "model.safetensors").read_bytes()
     (folder / "depth-03").rename(folder / "depth-03.partial")  # as a kill leaves it
     said = train("--output", folder).stdout
-    assert "depth-01: trained already" in said
+    assert "depth-01: already trained" in said
     assert (folder / "depth-01" / "model.safetensors").stat().st_mtime_ns == before
     assert (folder / "depth-03" / "model.safetensors").read_bytes() == weights  # the seed makes the same model
     assert not (folder / "depth-03.partial").exists()
