@@ -120,7 +120,7 @@ for name, state in (("begin", begin), ("end", end)):
 
 # %%
 def mean_of(values: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-    """Return the mean similarity of two different states, one of each part: [1 + draw]; NaN where there are none."""
+    """Return the mean similarity over pairs of different states, one from each part: [1 + draw]; NaN without pairs."""
     apart = ~np.eye(values.shape[-1], dtype=bool)[rows, columns]
     return values[:, rows, columns][:, apart].mean(1) if apart.any() else np.full(len(values), np.nan)
 

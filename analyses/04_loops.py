@@ -122,13 +122,13 @@ halves = [np.arange(len(full)) % 2 == half for half in (0, 1)]
 
 
 def mean_over(loss: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Return the loss over some of the examples, in every draw of them: [draw, setting, affected]."""
+    """Return the mean loss of these examples in every draw: [draw, setting, affected]."""
     total = np.maximum(examples[:, half].sum(1), 1e-9)
     return np.einsum("sae,de->dsa", loss[..., half], examples[:, half]) / total[:, None, None]
 
 
 def held_out(loss: np.ndarray) -> np.ndarray:
-    """Return the loss of the best setting, chosen on one half and read on the other: [draw, affected]."""
+    """Return the loss of the best setting, chosen on one half and measured on the other: [draw, affected]."""
     first, second = (mean_over(loss, half) for half in halves)
     read = [
         np.take_along_axis(other, one.argmin(1, keepdims=True), axis=1)[:, 0]

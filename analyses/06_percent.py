@@ -87,7 +87,7 @@ LABELS = {"score": "score (0: chance, 1: full model)"}
 
 
 def draw(group: str, along: str, across: str, name: str):
-    """Draw the models of a group side by side."""
+    """Draw the models of a group in adjacent panels."""
     curves = groups[group]
     looks = task_looks(list(curves))
     levels = {0.0: CHANCE, 1.0: FULL} if group == "score" else {0.0: FULL}
@@ -132,9 +132,9 @@ draw("family", "affected", "blocks skipped", NAME + "-family-count")
 
 # %%
 def reached(one: xr.Dataset, along: str, rise: float) -> np.ndarray:
-    """Return where each draw first rises so far, between two runs by their line: [draw]."""
+    """Return where each draw first rises to this loss, interpolated between runs: [draw]."""
     places, values = one[along].values.astype(float), np.maximum.accumulate(one.value.values, axis=1)
-    values = values + 1e-9 * np.arange(values.shape[1])  # rising, so that places can be looked up
+    values = values + 1e-9 * np.arange(values.shape[1])  # strictly rising, for the interpolation
     return np.array([np.interp(rise, line, places) for line in values])
 
 

@@ -73,7 +73,7 @@ groups["models"]
 
 # %%
 def figure(group: str):
-    """Draw a group, its models by their names."""
+    """Draw the models of a group."""
     dataset = groups[group].assign_coords(model=[model_name(str(model)) for model in groups[group].model.values])
     return keep(ls.figures.scaling(dataset, "cosine_sequence"), f"{NAME}-{group}")
 
@@ -97,7 +97,7 @@ CLAIMS = {"ending_is_one_layer": "ending is one layer", "beginning_proportion_fa
 
 
 def sizes(one: xr.Dataset) -> str:
-    """Write the sizes of a model's segments under one reading."""
+    """Return the sizes of a model's segments by one measure, as text."""
     ends = zip(one["size"].values, one.size_low.values, one.size_high.values, strict=True)
     return ", ".join(f"{size:.0f}" if low == high else f"{size:.0f} [{low:.0f}–{high:.0f}]" for size, low, high in ends)
 

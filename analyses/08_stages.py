@@ -68,7 +68,7 @@ MEASURES = {"cosine_sequence": "cosine, flattened", "cosine": "cosine per token"
 
 
 def placed(values: np.ndarray, name: str) -> np.ndarray:
-    """Put similarities of a run's states where the full model has them; NaN at those that it lacks: [..., state, state]."""
+    """Return a run's similarities at the states of the full model, NaN where the run lacks a state: [..., state, state]."""
     whole = np.full((*values.shape[:-2], depth + 1, depth + 1), np.nan)
     whole[..., states[name][:, None], states[name]] = values
     return whole
@@ -102,7 +102,7 @@ rows, others = kept[rows[changed]], kept[others[changed]]
 
 
 def pattern(name: str, measure: str, plain: bool) -> np.ndarray:
-    """Return similarities of the pairs with their draws, less the mean at their distance: [1 + draw, pair]."""
+    """Return similarities of the pairs with their draws, minus the mean at their distance: [1 + draw, pair]."""
     values = placed(with_draws(analyses[name], measure), name)[:, rows, others].astype(np.float64)
     for distance in () if plain else np.unique(others - rows):
         same = others - rows == distance
@@ -134,7 +134,7 @@ STAGED = ("variance_stage", "drift_cosine_stage")
 
 
 def staged(name: str, begin: int) -> dict[str, np.ndarray]:
-    """Return what the sweep has of each state of a run from one start, NaN where there is none: [task, state]."""
+    """Return a quantity of the sweep at each state of a run, NaN where there is none: [task, state]."""
     (run,) = [0] if name == "identity" else runs_of(sweep, name, depth - 2 * begin - 1, depth - 2 * begin - 1)
     at, whole = sweep.reference_state.values[run], np.full((len(STAGED), sweep.sizes["task"], depth + 1), np.nan)
     for number, quantity in enumerate(STAGED):
@@ -148,12 +148,15 @@ key = [legend_entry(LOOKS[name]) for name in analyses]
 with panels(titles, key, "double", height=0.72) as (figure, places):
     for panel, (axes, title) in enumerate(zip(places, titles, strict=True)):
         for number, (name, look) in enumerate((name, LOOKS[name]) for name in analyses):
-            shown = np.full(depth + 1, np.nan)  # at the states that skip leaves out its line is broken
+            shown = np.full(depth + 1, np.nan)  # the line of skip has a gap at the states that it leaves out
             if panel:
                 shown[:] = np.median(lines[name][STAGED[panel - 1]], axis=0)
             else:
                 shown[states[name]] = analyses[name].variance.values
-            wide = {"linewidth": 2.4 - 0.8 * number, "markersize": 4.4 - 1.2 * number}  # lines on one another are seen
+            wide = {
+                "linewidth": 2.4 - 0.8 * number,
+                "markersize": 4.4 - 1.2 * number,
+            }  # lines that coincide stay visible
             axes.plot(shown, color=look.colour, marker=look.marker, **wide)
             table += [(title, name, state, shown[state]) for state in map(int, np.flatnonzero(np.isfinite(shown)))]
         set_value_axis(axes, logarithmic=panel < 2)

@@ -81,7 +81,7 @@ KINDS = ("right", "near", "one digit", "operand", "other number", "not a number 
 
 
 def number_of(written: str) -> str | None:
-    """Return the number that an answer consists of, if it is only a number."""
+    """Return the number in an answer that is a number alone."""
     alone = re.fullmatch(r"\s*(-?[0-9]+)\.?\s*", written)
     return alone and alone[1]
 
@@ -157,13 +157,13 @@ alone[list(VARIANTS)].unstack().round(2)
 over = weights("sums", answers.id.nunique())
 pairs = np.einsum("dq,dr->dqr", over, over)
 pairs[:, *np.diag_indices(over.shape[1])] = 0
-total = pairs.sum((1, 2), keepdims=True)  # none where a draw is one question again and again
+total = pairs.sum((1, 2), keepdims=True)  # zero if a draw repeats a single question
 pairs = np.divide(pairs, total, out=np.full_like(pairs, np.nan), where=total > 0)
 fair = [count for count in counted if count <= min(until.values())] or counted
 
 
 def shares(own: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return means over schedules of what holds of a question and its answer, or another's: [1 + draw] each."""
+    """Return shares of answers, mean over schedules, for own and for dealt answers: [1 + draw] each."""
     total = {}
     for _, one in own.groupby("schedule", sort=False):
         number = np.array([float(number_of(text) or "nan") for text in one.written])

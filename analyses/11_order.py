@@ -137,12 +137,12 @@ keep(figure, NAME)
 
 # %%
 def geometric(chosen: list[str], variant: str) -> np.ndarray:
-    """Return the geometric mean over tasks of the part of skip: [1 + draw]."""
+    """Return the geometric mean over tasks of the harm divided by that of skip: [1 + draw]."""
     return np.exp(np.mean([np.log(np.maximum(relative[task, variant], 1e-3)) for task in chosen], axis=0))
 
 
 def cliff(beyond: dict[str, np.ndarray]) -> np.ndarray:
-    """Return how much likelier a step-by-step question has the larger of two values than the smaller: [1 + draw]."""
+    """Return Cliff's delta of step-by-step questions against the others: [1 + draw]."""
     larger = [
         np.einsum("di,ij,dj->d", over[one], np.sign(beyond[one][:, None] - beyond[other]), over[other], optimize=True)
         for one, other in product(stepwise, others)
@@ -173,7 +173,7 @@ pd.DataFrame.from_dict(tests, orient="index")
 
 # %%
 def part(lost: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return the one as a part of the other: [1 + draw], NaN where nothing is lost at all."""
+    """Return the ratio of two losses: [1 + draw], NaN where nothing is lost."""
     return np.divide(lost, whole, out=np.full(len(lost), np.nan), where=whole != 0)
 
 

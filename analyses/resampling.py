@@ -17,7 +17,7 @@ RUN = ["schedule", "variant", "start", "seed", "loops", "affected", "stages"]  #
 
 
 def weights(name: str, count: int) -> np.ndarray:
-    """Return how much each of `count` examples weighs: ``[1 + draw, example]``, a draw of its own for each name."""
+    """Return the weights of `count` examples: ``[1 + draw, example]``, with different draws for each name."""
     return np.vstack([np.full(count, 1.0), bootstrap_weights(count, DRAWS, seed=zlib.crc32(name.encode()))]) / count
 
 
