@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerscope.figures.catalogue import FIGURES
-from layerscope.figures.record import FigureKind
+from layerscope.figures.figure_kind import FigureKind
 
 DOCS = Path(__file__).parent
 ANALYSES = DOCS.parent / "analyses"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from layerscope.figures.catalogue import FIGURES
-from layerscope.figures.record import FigureKind, Option
+from layerscope.figures.figure_kind import FigureKind, Option
 
 __all__ = ["plot"]
 

@@ -4,7 +4,7 @@
 `layerscope.figures.kinds` and an entry here.
 """
 
-from layerscope.figures.record import FigureKind, Option
+from layerscope.figures.figure_kind import FigureKind, Option
 
 __all__ = ["FIGURES"]
 

@@ -63,7 +63,7 @@ TOY = """
 import sys
 import types
 from layerscope.figures.catalogue import FIGURES
-from layerscope.figures.record import FigureKind, Option
+from layerscope.figures.figure_kind import FigureKind, Option
 
 module = types.ModuleType("layerscope.figures.kinds.norms")
 exec('''

@@ -13,8 +13,8 @@ from lm_eval.api.model import LM
 from layerscope.errors import LayerScopeError, TextsError
 from layerscope.evaluation.continuation_scores import TaskMetrics
 from layerscope.evaluation.lm_eval.isolation import seeded, silent
+from layerscope.evaluation.lm_eval.lm_eval_task import LmEvalTask
 from layerscope.evaluation.lm_eval.loading import FEWSHOT_SEED, describe_error
-from layerscope.evaluation.lm_eval.task import LmEvalTask
 
 __all__ = ["check_metrics", "grade"]
 

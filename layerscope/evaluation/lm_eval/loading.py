@@ -12,7 +12,7 @@ from lm_eval.tasks import TaskManager
 from layerscope.errors import LayerScopeError, TextsError
 from layerscope.evaluation.lm_eval.index import find_definition
 from layerscope.evaluation.lm_eval.isolation import RandomState, seeded, silent
-from layerscope.evaluation.lm_eval.task import LmEvalTask
+from layerscope.evaluation.lm_eval.lm_eval_task import LmEvalTask
 
 __all__ = ["FEWSHOT_SEED", "describe_error", "load_lm_eval_task"]
 

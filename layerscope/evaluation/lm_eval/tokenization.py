@@ -16,9 +16,9 @@ from layerscope.evaluation.continuation_scores import ContinuationScores, TaskMe
 from layerscope.evaluation.generation_task import GenerationTask
 from layerscope.evaluation.lm_eval.grading import Response, check_metrics, grade
 from layerscope.evaluation.lm_eval.isolation import seeded
+from layerscope.evaluation.lm_eval.lm_eval_task import LmEvalTask
 from layerscope.evaluation.lm_eval.loading import load_lm_eval_task
 from layerscope.evaluation.lm_eval.model import LmEvalModel, Pair
-from layerscope.evaluation.lm_eval.task import LmEvalTask
 from layerscope.evaluation.prompts import Prompt
 from layerscope.evaluation.tokenized_task import ContinuationIndex, TaskItem, TokenizedTask
 from layerscope.execution.scheduled import scheduled

@@ -81,7 +81,7 @@ def loop_map(dataset: xr.Dataset, quantity: str, task: str | None = None) -> Loo
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> loss = loop_map(example_sweep(), "loss")
     >>> loss.values.tolist(), loss.best.tolist(), loss.proportion.loops_a_block
     ([[3.5], [3.0]], [3.0], 1.0)

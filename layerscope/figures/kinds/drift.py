@@ -63,7 +63,7 @@ def drift(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = drift(example_sweep())
     >>> figure.axes[0].get_xlabel()
     'drift of the last state (1 − cosine)'

@@ -58,7 +58,7 @@ def latency(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = latency(example_sweep(), "loss")
     >>> figure.axes[0].get_xlabel()
     'sequential stages'

@@ -88,7 +88,7 @@ def loops(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = loops(example_sweep(), "loss")
     >>> figure.axes[0].get_ylabel()
     'loops'

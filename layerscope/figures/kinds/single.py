@@ -55,7 +55,7 @@ def single(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = single(example_sweep())
     >>> figure.axes[0].get_xlabel()
     'block (swap: between the two)'

@@ -65,7 +65,7 @@ def stages(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = stages(example_sweep(), ["skip:0"])
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['variance over tokens', 'drift (1 − cosine)']

@@ -67,7 +67,7 @@ def sweep(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = sweep(example_sweep(), "loss")
     >>> figure.axes[0].get_ylabel()
     'loss (nats per token)'

@@ -60,7 +60,7 @@ def tasks(
 
     Examples
     --------
-    >>> from layerscope.figures.data.example import example_sweep
+    >>> from layerscope.figures.data.synthetic_sweep import example_sweep
     >>> figure = tasks(example_sweep(), "loss", width="single")
     >>> figure.axes[0].get_title(loc="left")
     'skip'
