@@ -97,11 +97,11 @@ def runs(variant: str) -> np.ndarray:
 
 dropped, swapped = cost[:, runs("drop")], cost[:, runs("swap")]
 worst = np.argsort(-dropped[0])[:5]
-said = []
+costliest = []
 for place, block in enumerate(map(int, worst), start=1):
     findings.add(f"drop_{place}_block", block)
-    said.append(f"block {block} {findings.add(f'drop_{place}', *one_number(dropped[:, block]))}")
-display_text("Left out, these cost most, in nats a token: " + ", ".join(said) + ".")
+    costliest.append(f"block {block} {findings.add(f'drop_{place}', *one_number(dropped[:, block]))}")
+display_text("Left out, these cost most, in nats a token: " + ", ".join(costliest) + ".")
 
 # %%
 writer, last = sink_writer(), depth - 1

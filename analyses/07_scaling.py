@@ -121,14 +121,14 @@ tables["family"]
 # %%
 for group, dataset in groups.items():
     count = dataset.sizes["reading"]
-    said = []
+    sentences = []
     for claim, words in CLAIMS.items():
         verdicts = dataset.verdict.sel(claim=claim).values.astype(str)
         numbers = {word: int((verdicts == word).sum()) for word in ("holds", "fails", "undecided")}
         for word, number in numbers.items():
             findings.add(f"{group}_{claim}_{word}", number)
-        said.append(f"*{words}* " + ", ".join(f"{word} in {number}" for word, number in numbers.items() if number))
-    display_text(f"**{group}**, of {count} readings: " + "; ".join(said) + ".")
+        sentences.append(f"*{words}* " + ", ".join(f"{word} in {number}" for word, number in numbers.items() if number))
+    display_text(f"**{group}**, of {count} readings: " + "; ".join(sentences) + ".")
     findings.add(f"{group}_readings", count)
     paper = dataset.isel(
         reading=int(((dataset.measure == "cosine_sequence") & (dataset.excluded_first == 0)).argmax("reading"))

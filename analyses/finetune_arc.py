@@ -35,10 +35,10 @@ UNLEARNED = -100  # the label of tokens that transformers leaves out of the loss
 
 
 class Answer(NamedTuple):
-    """The tokens of a question and its right answer; the first `asked` of them are the question."""
+    """The tokens of a question and its right answer; the first `context_length` of them are the question."""
 
     ids: tuple[int, ...]
-    asked: int
+    context_length: int
 
 
 def options() -> argparse.Namespace:
@@ -75,11 +75,11 @@ def main() -> None:
 
 def right_answers(chosen: argparse.Namespace, model: Model) -> list[Answer]:
     """Return the right answer to each question of a task."""
-    exam = load_task(chosen.task, model, chosen.limit, chosen.include_path)
-    places = [exam.right(question) for question in exam.items]
-    if exam.kind == "rolling" or not all(places):
+    task = load_task(chosen.task, model, chosen.limit, chosen.include_path)
+    places = [task.right(question) for question in task.items]
+    if task.kind == "rolling" or not all(places):
         raise TextsError(f"{chosen.task}: some examples have no right answer to learn; give a task where all have one")
-    right = [(exam.prompts[prompt], number) for ((prompt, number),) in places]
+    right = [(task.prompts[prompt], number) for ((prompt, number),) in places]
     return [Answer(prompt.context + prompt.continuations[number], len(prompt.context)) for prompt, number in right]
 
 
@@ -88,8 +88,8 @@ def encoder(model: Model) -> Encode:
 
     def encode(answers: Sequence[Answer]) -> dict[str, Any]:
         ids, mask = pad_batch([np.array(answer.ids) for answer in answers], model.pad_id, "right")
-        asked = torch.tensor([[answer.asked] for answer in answers])
-        learned = (mask == 1) & (torch.arange(ids.shape[1]) >= asked)
+        context_length = torch.tensor([[answer.context_length] for answer in answers])
+        learned = (mask == 1) & (torch.arange(ids.shape[1]) >= context_length)
         return model.inputs(ids, mask) | {"labels": ids.where(learned, UNLEARNED).to(model.device)}
 
     return encode

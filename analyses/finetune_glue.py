@@ -107,28 +107,28 @@ def table(scores: Scores, runs: Sequence[Spec], model: Model, settings: Mapping[
     """Return the scores as a sweep dataset, NaN for unfinished runs."""
     names = list(dict.fromkeys(name for name, _ in scores))
     values = [[scores.get((name, run), np.nan) for run in runs] for name in names]
-    said = {"long_name": "the task's own metric, fine-tuned and scored under the schedule"}
-    facts = {"model": model.name, "architecture": model.architecture.family, "num_blocks": model.depth}
+    attributes = {"long_name": "the task's own metric, fine-tuned and scored under the schedule"}
+    details = {"model": model.name, "architecture": model.architecture.family, "num_blocks": model.depth}
     made = {"settings": json.dumps(settings), "provenance": provenance(weights=settings["weights"])}
     return xr.Dataset(
-        {"score": (("task", "run"), values, said)},
+        {"score": (("task", "run"), values, attributes)},
         coords={"task": names, **SweepPlan.build(runs, model.depth).columns},
-        attrs={"layerscope_version": __version__, **facts, **made},
+        attrs={"layerscope_version": __version__, **details, **made},
     )
 
 
 def fine_tuned(
-    chosen: argparse.Namespace, name: str, learned: Sequence[Example], asked: Sequence[Example], run: Spec
+    chosen: argparse.Namespace, name: str, trained_on: Sequence[Example], scored: Sequence[Example], run: Spec
 ) -> float:
     """Fine-tune a fresh copy of the model under a schedule, and return its score under that schedule."""
     task = TASKS[name]
     model = classifier(chosen, task)
     encode = encoder(model, task, chosen.max_length)
-    work = chosen.epochs * len(learned) + len(asked)
+    work = chosen.epochs * len(trained_on) + len(scored)
     with progress(f"{name} under {run}", total=work, unit="examples") as advance, ls.scheduled(model, run):
-        train(model, learned, encode, chosen, advance)
-        outputs = outputs_of(model, asked, encode, chosen.batch, advance)
-    return task.metric(np.array([example.label for example in asked]), outputs)
+        train(model, trained_on, encode, chosen, advance)
+        outputs = outputs_of(model, scored, encode, chosen.batch, advance)
+    return task.metric(np.array([example.label for example in scored]), outputs)
 
 
 def classifier(chosen: argparse.Namespace, task: Task) -> Model:

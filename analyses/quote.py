@@ -25,9 +25,9 @@ def quoted(page: str) -> str:
     """Return a page with the numbers of the committed results."""
 
     def number(match: re.Match[str]) -> str:
-        whole, data, notebook, name = match.groups()
+        title, data, notebook, name = match.groups()
         finding = _findings(data or "builtin", notebook).loc[name]
-        return f'<b title="{whole}">{written(finding.value, finding.low, finding.high)}</b>'
+        return f'<b title="{title}">{written(finding.value, finding.low, finding.high)}</b>'
 
     return _QUOTED.sub(number, page)
 

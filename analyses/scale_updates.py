@@ -46,16 +46,16 @@ def scaled(model: Model, blocks: range, scale: float) -> Iterator[None]:
 
 def scores(model: Model, task: str, limit: int | None, include_path: Path | None) -> xr.Dataset:
     """Return the loss of every example of a task under every start and scale."""
-    exam = load_task(task, model, limit, include_path)
+    tokenized = load_task(task, model, limit, include_path)
     starts = list(variants.starts(model.depth))
-    loss = np.zeros((len(starts), len(SCALES), len(exam.items)))
+    loss = np.zeros((len(starts), len(SCALES), len(tokenized.items)))
     for row, start in enumerate(starts):
         schedule, blocks = variants.parallel(model.depth, start), variants.affected(model.depth, start)
         for column, scale in enumerate(SCALES):
             with scaled(model, blocks, scale):
-                (answers,) = score_task(model, exam, [schedule])
-            loss[row, column] = score_examples(exam, answers).loss
-    full = score_examples(exam, score_task(model, exam, [variants.identity(model.depth)])[0]).loss
+                (answers,) = score_task(model, tokenized, [schedule])
+            loss[row, column] = score_examples(tokenized, answers).loss
+    full = score_examples(tokenized, score_task(model, tokenized, [variants.identity(model.depth)])[0]).loss
     return xr.Dataset(
         {
             "example_loss": (("start", "scale", "example"), loss),
@@ -63,7 +63,7 @@ def scores(model: Model, task: str, limit: int | None, include_path: Path | None
             "affected": ("start", [len(variants.affected(model.depth, start)) for start in starts]),
         },
         coords={"start": starts, "scale": list(map(float, SCALES))},
-        attrs={"model": model.name, "task": exam.name, "num_blocks": model.depth},
+        attrs={"model": model.name, "task": tokenized.name, "num_blocks": model.depth},
     )
 
 

@@ -83,14 +83,14 @@ def coverage(names: list[str], sizes: list[int], replications: int, bootstrap: i
     large = [analyze(related(POPULATION_TEXTS, 10**6 + seed), measures=names) for seed in range(POPULATIONS)]
     truth = {name: np.mean([of_second(result, name) for result in large]) for name in names}
     for texts in sizes:
-        found: dict[str, list[list[float]]] = {name: [] for name in names}
+        intervals: dict[str, list[list[float]]] = {name: [] for name in names}
         for seed in range(replications):
             result = analyze(related(texts, seed), measures=names, bootstrap=bootstrap, seed=seed)
             for name in names:
-                found[name].append([of_second(result, f"{name}{end}") for end in ("_low", "", "_high")])
+                intervals[name].append([of_second(result, f"{name}{end}") for end in ("_low", "", "_high")])
             _show(f"{texts} texts", seed, replications)
         for name in names:
-            low, value, high = np.array(found[name]).T
+            low, value, high = np.array(intervals[name]).T
             if np.isnan(low).all():
                 continue
             covered = [float(((low <= target) & (target <= high)).mean()) for target in (truth[name], value.mean())]

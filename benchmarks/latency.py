@@ -45,17 +45,17 @@ def timed(model: Model, spec: str, stacked: bool, clock: Callable[[], float]) ->
             torch.cuda.synchronize(model.device)
         return clock() - started
 
-    found = []
+    seconds_per_token = []
     with scheduled(model, spec, stacked=stacked), torch.no_grad():
         for tokens in PROMPTS:
             ids = torch.arange(100, 100 + tokens)[None].to(model.device)
             model.trunk(ids[:, :1], use_cache=False)  # stacks the weights
-            found.append(seconds(lambda ids=ids: model.trunk(ids, use_cache=False)) / tokens)
+            seconds_per_token.append(seconds(lambda ids=ids: model.trunk(ids, use_cache=False)) / tokens)
         ids = torch.arange(100, 116)[None].to(model.device)
         options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": model.pad_id}
         mask = torch.ones_like(ids)
-        found.append(seconds(lambda: model.module.generate(ids, attention_mask=mask, **options)) / NEW)
-    return found
+        seconds_per_token.append(seconds(lambda: model.module.generate(ids, attention_mask=mask, **options)) / NEW)
+    return seconds_per_token
 
 
 def main() -> None:
@@ -68,9 +68,9 @@ def main() -> None:
     times: dict[tuple[str, bool], list[list[float]]] = {way: [] for way in WAYS}
     for turn in range(options.rounds + 1):
         for way in WAYS:
-            found = timed(model, *way, CLOCKS[options.clock])
+            seconds_per_token = timed(model, *way, CLOCKS[options.clock])
             if turn:
-                times[way].append(found)
+                times[way].append(seconds_per_token)
     heads = "".join(f"{f'{tokens} at once':>17}" for tokens in PROMPTS) + f"{'generated':>17}"
     print(f"{'':36} {'calls':>5} {'stages':>6}{heads}   (ms a token, times the full model)")
     for (spec, stacked), rounds in times.items():

@@ -173,8 +173,8 @@ def correlation_match_soft(X: State, Y: State) -> object:
 
 
 def correlation_match_hard(X: State, Y: State) -> object:
-    found = correlations(X, Y).numpy()
-    return found[linear_sum_assignment(found, maximize=True)].mean()
+    matrix = correlations(X, Y).numpy()
+    return matrix[linear_sum_assignment(matrix, maximize=True)].mean()
 
 
 def uniformity(X: State) -> float:
@@ -240,15 +240,18 @@ def rsatoolbox(method: str, tokens: int | None = None) -> Callable[[torch.Tensor
 def others(names: set[str]) -> dict[str, tuple[str, Loop | None, Callable[[torch.Tensor], object] | None]]:
     """Return the other libraries that have each measure, computed by pairs or by layers."""
     methods = {"rsa": "spearman", "rsa_pearson": "corr", "rsa_cosine": "cosine", "rsa_kendall": "tau-b"}
-    found: dict[str, tuple[str, Loop | None, Callable[[torch.Tensor], object] | None]] = {}
+    libraries: dict[str, tuple[str, Loop | None, Callable[[torch.Tensor], object] | None]] = {}
     try:
-        found |= {"cka_biased": ("ckatorch", ckatorch("linear"), None), "cka_rbf": ("ckatorch", ckatorch("rbf"), None)}
+        libraries |= {
+            "cka_biased": ("ckatorch", ckatorch("linear"), None),
+            "cka_rbf": ("ckatorch", ckatorch("rbf"), None),
+        }
         for name, method in methods.items():
             tokens = KENDALL_TOKENS if name == "rsa_kendall" else None
-            found[name] = ("rsatoolbox", None, rsatoolbox(method, tokens))
+            libraries[name] = ("rsatoolbox", None, rsatoolbox(method, tokens))
     except ImportError as missing:
         print(f"{missing}: for the other libraries, pip install 'layerscope[benchmarks]'")
-    return {name: other for name, other in found.items() if name in names}
+    return {name: other for name, other in libraries.items() if name in names}
 
 
 def seconds(job: Callable[[], object]) -> float:

@@ -57,13 +57,13 @@ def counted(model: Model) -> Iterator[list[int]]:
             handle.remove()
 
 
-class Spent(NamedTuple):
+class Times(NamedTuple):
     """Wall and processor time of a job."""
 
     wall: float
     processor: float  # which other users of the machine lengthen less
 
-    def against(self, other: "Spent") -> str:
+    def against(self, other: "Times") -> str:
         return (
             f"{self.wall:.1f} s against {other.wall:.1f} s, {other.wall / self.wall:.2f} times faster; "
             f"{self.processor:.1f} s of processor time against {other.processor:.1f} s, "
@@ -71,42 +71,42 @@ class Spent(NamedTuple):
         )
 
 
-def spent(job: Callable[[], object]) -> Spent:
+def timed(job: Callable[[], object]) -> Times:
     started = time.perf_counter(), time.process_time()
     job()
-    return Spent(time.perf_counter() - started[0], time.process_time() - started[1])
+    return Times(time.perf_counter() - started[0], time.process_time() - started[1])
 
 
 def distinct(model: Model, **options: Any) -> list[Schedule]:
     return list(dict.fromkeys(plan_sweep(model.depth, **options).schedules))
 
 
-def against_alone(name: str, model: Model, exam: TokenizedTask, schedules: Sequence[Schedule]) -> None:
+def against_alone(name: str, model: Model, task: TokenizedTask, schedules: Sequence[Schedule]) -> None:
     """Time the prefix tree against separate schedules, through the same scorer."""
     losses: dict[str, np.ndarray] = {}
 
-    def together() -> None:
+    def run_tree() -> None:
         losses["tree"] = np.array(
-            [score_examples(exam, given).loss for given in score_task(model, exam, schedules, BATCH_TOKENS)]
+            [score_examples(task, given).loss for given in score_task(model, task, schedules, BATCH_TOKENS)]
         )
 
-    def one_by_one() -> None:
-        given = [score_task(model, exam, [schedule], BATCH_TOKENS)[0] for schedule in schedules]
-        losses["alone"] = np.array([score_examples(exam, answers).loss for answers in given])
+    def run_separately() -> None:
+        given = [score_task(model, task, [schedule], BATCH_TOKENS)[0] for schedule in schedules]
+        losses["alone"] = np.array([score_examples(task, answers).loss for answers in given])
 
-    score_task(model, exam, schedules[:2], BATCH_TOKENS)  # warm
+    score_task(model, task, schedules[:2], BATCH_TOKENS)  # warm
     with counted(model) as calls:
-        tree = spent(together)
+        tree = timed(run_tree)
         tree_calls, calls[0] = calls[0], 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        alone = spent(one_by_one)
+        alone = timed(run_separately)
         alone_calls = calls[0]
-    batches = len(list(plan_prompt_batches(exam.prompts, BATCH_TOKENS)))
+    batches = len(list(plan_prompt_batches(task.prompts, BATCH_TOKENS)))
     expected = sum(new_block_calls(schedules)) * batches
     assert tree_calls == expected, (tree_calls, expected)
     assert np.array_equal(losses["tree"], losses["alone"]), "the results differ"
     print(
-        f"{name}: {len(schedules)} schedules, {len(exam.items)} examples in {batches} batch(es); block calls {tree_calls:,} "
+        f"{name}: {len(schedules)} schedules, {len(task.items)} examples in {batches} batch(es); block calls {tree_calls:,} "
         f"(exactly the prefix tree's) against {alone_calls:,}, {alone_calls / tree_calls:.2f} times fewer; "
         f"{tree.against(alone)}; losses equal bit for bit; "
         f"peak memory {peak / 1e6:,.0f} MB"
@@ -153,25 +153,25 @@ def against_lm_eval(model: Model, limit: int, lambada: Path | None) -> None:
         ours: list[dict[str, float]] = []
         theirs: list[dict[str, float]] = []
 
-        def together() -> None:
-            exam = load_task("lm-eval:layerscope_benchmark", model, limit, folder)
-            ours.extend(exam.grade(given).metrics for given in score_task(model, exam, schedules, BATCH_TOKENS))
+        def run_tree() -> None:
+            task = load_task("lm-eval:layerscope_benchmark", model, limit, folder)
+            ours.extend(task.grade(given).metrics for given in score_task(model, task, schedules, BATCH_TOKENS))
 
         # A caller with many schedules would also build the index of all tasks once, and skip lm-eval's machine report.
         manager = TaskManager(include_path=str(folder), include_defaults=False)
         evaluator.add_env_info = lambda results: None
 
-        def one_by_one() -> None:
+        def run_separately() -> None:
             harness = HFLM(pretrained=model.module, tokenizer=model.tokenizer, batch_size=32, max_length=model.context)
             for schedule in schedules:
                 with scheduled(model, schedule):
-                    found = lm_eval.simple_evaluate(
+                    scored = lm_eval.simple_evaluate(
                         harness, tasks=["layerscope_benchmark"], limit=limit, task_manager=manager, bootstrap_iters=0
                     )
-                results = found["results"]["layerscope_benchmark"]
+                results = scored["results"]["layerscope_benchmark"]
                 theirs.append({key.split(",")[0]: value for key, value in results.items() if key.endswith(",none")})
 
-        tree, alone = spent(together), spent(one_by_one)
+        tree, alone = timed(run_tree), timed(run_separately)
     for mine, its in zip(ours, theirs, strict=True):
         assert np.isclose(mine["perplexity"], its["perplexity"], rtol=1e-4), (mine, its)
     print(
@@ -191,14 +191,14 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(fetch("smollm2-135m"))
     if options.only in (None, "paper"):
-        exam = load_task("builtin:cloze", model, options.limit)
-        against_alone("the paper's sweep", model, exam, distinct(model))
+        task = load_task("builtin:cloze", model, options.limit)
+        against_alone("the paper's sweep", model, task, distinct(model))
     if options.only in (None, "loops"):
-        exam = load_task("builtin:cloze", model, options.loop_limit)
+        task = load_task("builtin:cloze", model, options.loop_limit)
         against_alone(
             "its loop counts",
             model,
-            exam,
+            task,
             distinct(model, variants="looped_parallel", loops="1-28", starts=options.loop_starts),
         )
     if options.only in (None, "lm-eval"):
