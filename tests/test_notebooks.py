@@ -1,4 +1,4 @@
-"""The notebooks run, on results that their own commands make of tiny models; what is committed was made from what is."""
+"""The notebooks run on results of tiny models, made by the commands of `results.mk`, and match the committed files."""
 
 import json
 import os
@@ -44,17 +44,17 @@ REDUCED |= {
 
 
 def commands(**variables: object) -> list[list[str]]:
-    """What `make` would run, one command a line."""
+    """Return the commands that `make` would run."""
     given = [f"{name}={value}" for name, value in variables.items()]
-    # As from a shell: a make that runs the tests leaves its own flags and level, and a make within a make says where it is.
+    # As from a shell: a make that runs the tests passes its flags and level on, and a nested make prints its folder.
     own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    asked = ["make", "--dry-run", "-f", "analyses/results.mk", *given]
-    told = subprocess.run(asked, cwd=ROOT, env=own, capture_output=True, text=True, check=True)
-    return [shlex.split(line) for line in told.stdout.replace("\\\n", " ").splitlines()]
+    command = ["make", "--dry-run", "-f", "analyses/results.mk", *given]
+    printed = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=True)
+    return [shlex.split(line) for line in printed.stdout.replace("\\\n", " ").splitlines()]
 
 
 def benchmark_files(folder: Path) -> Path:
-    """Write a few questions of our own where the real benchmarks would lie."""
+    """Write a few own questions in the layout of the real benchmarks."""
     folder.mkdir()
     rows = {"lambada/lambada_openai_test": PASSAGES, "hellaswag/validation": STORIES, "winogrande/dev": GAPS}
     rows |= {"gsm8k/train": SUMS, "gsm8k/test": SUMS}
@@ -68,7 +68,7 @@ def benchmark_files(folder: Path) -> Path:
 
 @pytest.fixture(scope="module", params=["builtin", "benchmarks"])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """All results, made by the commands of `results.mk`, on either kind of data."""
+    """Make all results by the commands of `results.mk`, on either kind of data; return their folder."""
     place = tmp_path_factory.mktemp("analyses")
     data = benchmark_files(place / "data") if request.param == "benchmarks" else ""
     small = {}
@@ -87,10 +87,10 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def carry_out(command: list[str]) -> None:
-    """Do what a line of `results.mk` says, in this process where it is ours."""
+    """Run a command of `results.mk`, in this process if it is ours."""
     match command:
         case ["layerscope", "demo"]:
-            pass  # of the real model; what it makes is tested with the first notebook
+            pass  # needs the real model; the test of the first notebook covers its output
         case ["mkdir" | "touch", *_]:
             subprocess.run(command, check=True)
         case ["layerscope", *arguments]:
@@ -101,7 +101,7 @@ def carry_out(command: list[str]) -> None:
                 patch.setattr(sys, "argv", [script, *arguments])
                 runpy.run_path(str(ROOT / script), run_name="__main__")
         case other:
-            pytest.fail(f"no command of results.mk that this test knows: {other}")
+            pytest.fail(f"this test does not know the command {other} of results.mk")
 
 
 def code(notebook):
@@ -126,7 +126,7 @@ def test_nothing_in_a_notebook_is_of_the_machine_it_ran_on(notebook):
     assert not re.search(r"(?<![\w./<])/(home|root|tmp|work|Users|mnt|opt)/", json.dumps(outputs))
 
 
-# The kernel's own libraries warn of what LayerScope does not decide: event loops and missing ids of cells.
+# The libraries of the kernel warn about event loops and missing cell ids, which LayerScope does not control.
 @pytest.mark.filterwarnings(
     "ignore:::zmq", "ignore:::jupyter_client", "ignore::DeprecationWarning", "ignore::ResourceWarning"
 )
@@ -143,7 +143,7 @@ def test_first_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("script", FIGURES, ids=lambda path: path.stem)
 def test_figure_is_made_from_results_of_its_commands(script, results, tmp_path, monkeypatch):
-    # As a script, in this process: the same code without a kernel, which takes seconds to start.
+    # As a script in this process, because a kernel takes seconds to start.
     monkeypatch.setenv("LAYERSCOPE_MADE", str(results))
     monkeypatch.setenv("LAYERSCOPE_KEPT", str(tmp_path))
     monkeypatch.syspath_prepend(str(ANALYSES))
@@ -156,7 +156,7 @@ def test_figure_is_made_from_results_of_its_commands(script, results, tmp_path, 
     assert kept == {".pdf", ".png", ".csv"}
     there = (ANALYSES / "results" / results.name).glob(f"{script.stem}*")
     committed = {path.name for path in there if path.suffix != ".ipynb"}
-    assert {path.name for path in tmp_path.iterdir()} == committed, "what is committed is what it makes"
+    assert {path.name for path in tmp_path.iterdir()} == committed, "the committed files are those that it makes"
 
 
 def test_findings_quote_the_committed_results(monkeypatch):
