@@ -6,6 +6,7 @@ Each ``sh`` block runs in one shell, in a temporary folder that has `cache` and 
 the output of the block before it. Blocks marked ``bash`` do not run: they install software, or need a model hub or a cluster.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -35,12 +36,14 @@ def filled(page: str) -> str:
 def _run(blocks: list[str]) -> list[str]:
     """Return the output of each block; stop at the first command that fails."""
     script = "".join(f"{block}echo '{_MARK}'\n" for block in blocks)
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the commands of this environment
     with TemporaryDirectory() as folder:
         (Path(folder) / "cache").symlink_to(cache_root().resolve())
         (Path(folder) / "analyses").symlink_to(ROOT / "analyses")
         done = subprocess.run(
             ["bash", "-e", "-o", "pipefail", "-c", script],
             cwd=folder,
+            env=os.environ | {"PATH": programs},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
