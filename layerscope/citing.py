@@ -69,7 +69,7 @@ def _used(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _of_attributes(attrs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what captures rest on: their model, backend and schedule, of the second one too where there are two."""
+    """Yield the model, backend and schedule of a capture, or of both captures."""
     for suffix in ("", "_other"):
         if (model := attrs.get(f"model{suffix}")) is not None:
             yield _of_model(str(model), str(attrs.get(f"architecture{suffix}", "unknown")))
@@ -81,7 +81,7 @@ def _of_attributes(attrs: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_model(name: str, architecture: str) -> str:
     key = next((key for pattern, key in MODELS.items() if re.search(pattern, name, re.IGNORECASE)), None)
-    return key or f"{_UNKNOWN} {name} (architecture {architecture}): see what its authors ask for"
+    return key or f"{_UNKNOWN} {name} (architecture {architecture}): see how its authors want it cited"
 
 
 def _of_measures(result: xarray.Dataset) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """Thread pools in which torch computes with one thread per worker.
 
-By default torch starts a team of threads inside every thread that computes, and the teams of several threads wait for each
-other more than they work. The workers here compute alone; work is divided between them instead. This module knows nothing of
-the work.
+By default torch starts a team of threads inside every thread that computes, and the teams of several threads spend most of their
+time waiting for each other. Here each worker uses one thread, and the work is divided between the workers.
 """
 
 import os
@@ -44,8 +43,8 @@ class ThreadPool:
     def map(self, compute: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """Call a function with each item, in any free worker; cancel the jobs not yet started when one fails.
 
-        Small decompositions gain nothing from being divided. Where other programs run they lose much: one thread of the library
-        that waits for a core keeps all the others waiting.
+        Small decompositions gain nothing from more threads. On a busy machine they lose much: when one thread of the library
+        waits for a core, all its other threads wait too.
         """
         jobs = [self.submit(partial(compute, item)) for item in items]
         try:
@@ -151,5 +150,5 @@ def _use_one_thread() -> None:
 
 @cache
 def _pool_of(process: int, size: int) -> ThreadPool:
-    # A forked process has none of its parent's threads, so it must not use its parent's pool.
+    # A forked process loses its parent's threads, so it must not use its parent's pool.
     return ThreadPool(size)

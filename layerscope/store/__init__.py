@@ -11,11 +11,13 @@ The modules, each importing only from those above it::
     bfloat16        bfloat16 as an HDF5 type; raw bits in and out
     space           forecast of the file size; free disk space
     finite          NaN, Inf and overflow, found in one cheap pass
+    temporary_files append-only files without names
     index           the tokens of every text, in temporary files
     chunks          the addresses of rows on disk
     chunk_io        rows written to and read from these addresses, past HDF5
     checksums       checksums of the header, the index, the placement and the commits
-    layout          the file before its first row
+    layout          what a row consists of; the size of the file
+    creation        the file before its first row
     write_lock      an output path locked against a second writer
     target          the output path of a capture: its lock and its temporary file
     header          the header of a file, and the check that it is a capture

@@ -1,12 +1,11 @@
-"""bfloat16 as a real HDF5 type, and states moved between HDF5 and torch bit by bit.
+"""Store bfloat16 as an HDF5 type, and move states between HDF5 and torch bit by bit.
 
-HDF5 can describe any binary float. Given that a number has 16 bits with the sign at 15, eight exponent bits from 7,
-seven mantissa bits from 0 and a bias of 127, it reads it as float32 for every program that asks (h5py, h5netcdf,
-xarray, netCDF4), exactly, since float32 holds every bfloat16. That conversion runs number by number; asked for the
-very type the file holds, HDF5 moves the raw bits instead, tens of times faster, and torch views them as its own
-bfloat16.
+HDF5 can describe any binary float. With 16 bits, the sign at bit 15, eight exponent bits from bit 7, seven mantissa bits from
+bit 0 and a bias of 127, every program (h5py, h5netcdf, xarray, netCDF4) reads the numbers as float32. This is exact, because
+float32 contains every bfloat16. The conversion runs number by number. When the memory type equals the file type, HDF5 copies
+the raw bits instead, tens of times faster, and torch views them as bfloat16.
 
-Only ever round in torch: HDF5's conversion to this type rounds ties away from zero and saturates.
+Round in torch only: HDF5's conversion to this type rounds ties away from zero and saturates.
 This module does not depend on dataset names.
 """
 
@@ -20,7 +19,7 @@ __all__ = ["file_type", "is_bfloat16", "read_raw", "stored_dtype", "write_raw"]
 
 def _bfloat16_type() -> h5py.h5t.TypeFloatID:
     bfloat16 = h5py.h5t.IEEE_F32LE.copy()
-    bfloat16.set_fields(15, 7, 8, 0, 7)  # sign; exponent's place and size; mantissa's place and size
+    bfloat16.set_fields(15, 7, 8, 0, 7)  # sign; position and size of the exponent; of the mantissa
     bfloat16.set_size(2)
     bfloat16.set_ebias(127)
     return bfloat16
@@ -35,7 +34,7 @@ _FILE_TYPES = {
 
 
 def file_type(dtype: torch.dtype) -> h5py.h5t.TypeFloatID:
-    """Return the HDF5 type that holds numbers of a torch dtype bit by bit."""
+    """Return the HDF5 type with the same bits as a torch dtype."""
     return _FILE_TYPES[dtype]
 
 
@@ -67,12 +66,12 @@ def stored_dtype(dataset: h5py.Dataset) -> torch.dtype | None:
 
 
 def read_raw(dataset: h5py.Dataset, start: int, into: Float[torch.Tensor, "..."]) -> None:
-    """Read consecutive rows (first axis) from `start` on, unconverted, until the contiguous tensor `into` is full.
+    """Fill a contiguous tensor with consecutive rows (first axis) from `start` on, without conversion.
 
     Parameters
     ----------
     dataset
-        Numbers of the dtype of `into`.
+        A dataset with the dtype of `into`.
     start
         First row.
     into
@@ -85,7 +84,7 @@ def read_raw(dataset: h5py.Dataset, start: int, into: Float[torch.Tensor, "..."]
 
 
 def write_raw(dataset: h5py.Dataset, rows: Float[torch.Tensor, "..."]) -> None:
-    """Write a whole dataset, unconverted: the plain opposite of `read_raw`, for small files.
+    """Write a whole dataset without conversion: the inverse of `read_raw`, for small files.
 
     Examples
     --------

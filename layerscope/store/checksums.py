@@ -1,12 +1,11 @@
-"""Checksums of a capture file: of its header, of its index, of where its rows lie, and of the count of committed rows.
+"""Compute the checksums of a capture file: of its header, its index, the addresses of its rows, and the count of committed rows.
 
-They are written when the file is laid out, so they are the same however often the capture was interrupted. States are not
-covered: rows are written in any order, and a checksum of them would have to be kept through every kill.
+They are written when the file is created, so interruptions do not change them. The states have no checksum: rows are written in
+any order, and their checksum would have to survive every kill.
 
-``checksum`` covers the contract's attributes, the settings, the shape and type of the states, and ``index_checksum``; that
-one covers every token and sequence. ``placement_checksum`` covers the addresses of the chunks and the attribute
-``coordinates``: it matters to a resumed capture, and not to a reader, since a program may have copied the
-states to other addresses.
+``checksum`` covers the contract's attributes, the settings, the shape and type of the states, and ``index_checksum``, which
+covers every token and sequence. ``placement_checksum`` covers the addresses of the chunks and the attribute ``coordinates``.
+Only a resumed capture compares it, because another program may have copied the states to other addresses.
 """
 
 import hashlib
@@ -42,11 +41,11 @@ def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settin
     file
         Open for reading.
     attributes
-        Those of the file, as plain str, int and float; only those of the contract count, without ``complete``.
+        The attributes of the file, as plain str, int and float. Those of the contract are covered, except ``complete``.
     settings
-        As stored.
+        The stored settings.
     index
-        The index checksum, as stored.
+        The stored index checksum.
     """
     kept = {name: attributes.get(name) for name in FILE_ATTRIBUTES if name != COMPLETE}
     states = {name: (file[name].shape, str(stored_dtype(file[name]))) for name in _STATES if name in file}
@@ -54,7 +53,7 @@ def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settin
 
 
 def index_checksum(file: h5py.File) -> str:
-    """Return the checksum of all variables but the states, read block by block."""
+    """Return the checksum of all variables except the states, read block by block."""
     return _checksum(part for name in CAPTURE.variables if name not in _STATES for part in _parts(file, name))
 
 
@@ -70,7 +69,7 @@ def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
 
 
 def placement_checksum(file: h5py.File) -> str:
-    """Return the checksum of the addresses of all chunks, and of what labels the axes of the states."""
+    """Return the checksum of the addresses of all chunks and of the attribute ``coordinates``."""
     return _checksum(part for name in _STATES if name in file for part in _placement(file[name]))
 
 

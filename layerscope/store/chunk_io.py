@@ -26,7 +26,7 @@ class RowWriter:
     Parameters
     ----------
     dataset
-        Laid out by `layerscope.store.layout`, every chunk in its place.
+        Created by `layerscope.store.creation`, every chunk allocated.
     descriptor
         The same file, open for writing.
 
@@ -40,7 +40,7 @@ class RowWriter:
         table, dtype = chunk_table(dataset), stored_dtype(dataset)
         if table is None or dtype is None:
             raise FileError(
-                f"{dataset.file.filename}: {dataset.name[1:]} was not laid out by a capture\nstart again with --overwrite"
+                f"{dataset.file.filename}: {dataset.name[1:]} was not created by a capture\nstart again with --overwrite"
             )
         self.dtype = dtype
         self._layers, self._width = table.address.shape[1], dataset.shape[-1]
@@ -52,14 +52,14 @@ class RowWriter:
     def cast(self, states: Float[torch.Tensor, "token layer feature"]) -> Float[torch.Tensor, "layer token feature"]:
         """Return the states in the storage type, layer by layer.
 
-        States that lie layer by layer in memory already, as a capture gathers them, are cast in one straight copy, or not
-        copied at all; otherwise a buffer takes them that the next call uses again.
+        States that are contiguous layer by layer, as a capture gathers them, are cast in one copy, or not copied if their type
+        is the storage type. All others go into a buffer that the next call uses again.
         """
         by_layer = states.transpose(0, 1)
         if by_layer.is_cpu and by_layer.dtype == self.dtype and by_layer.is_contiguous():
             return by_layer
         if states.numel() > self._buffer.numel():
-            with torch.inference_mode(False):  # else it could not be written outside inference mode
+            with torch.inference_mode(False):  # otherwise it could not be written outside inference mode
                 self._buffer = torch.empty(states.numel(), dtype=self.dtype)
         turned = self._buffer[: states.numel()].view(self._layers, len(states), self._width)
         if by_layer.is_cpu and by_layer.is_contiguous():
@@ -68,12 +68,12 @@ class RowWriter:
             for start in range(0, len(states), _CAST_TOKENS):
                 block = slice(start, start + _CAST_TOKENS)
                 turned[:, block].transpose(0, 1).copy_(states[block])
-        else:  # cast where the states are: half the bytes to bring over
+        else:  # cast on the device of the states: half as many bytes to copy
             turned.copy_(states.to(self.dtype).transpose(0, 1).contiguous())
         return turned
 
     def write(self, row: Int[np.ndarray, " token"], turned: Float[torch.Tensor, "layer token feature"]) -> None:
-        """Write states from `cast` at the given rows, each stretch of consecutive rows in one go."""
+        """Write states from `cast` at the given rows, each run of consecutive rows in one call."""
         content = turned.view(torch.uint8).numpy().reshape(self._layers, len(row), self._table.row_bytes)
         for start, stop in stretches(row, self._table.tokens):
             for layer, address in enumerate(self._table.addresses(int(row[start]))):
@@ -82,7 +82,7 @@ class RowWriter:
 
 def _write_all(descriptor: int, content: np.ndarray, address: int) -> None:
     written = os.pwrite(descriptor, content.data, address)
-    while written < content.nbytes:  # a disk that is nearly full takes a part first, and refuses the rest with an error
+    while written < content.nbytes:  # a nearly full disk writes a part first, and fails on the rest
         written += os.pwrite(descriptor, content.reshape(-1)[written:].data, address + written)
 
 
@@ -92,11 +92,11 @@ class RowReader:
     Parameters
     ----------
     table
-        Where the rows lie.
+        The addresses of the rows.
     dtype
-        Of the numbers there.
+        The type of the stored numbers.
     width
-        Features of a state.
+        Number of features of a state.
     descriptor
         The file, open for reading.
     """
@@ -109,7 +109,7 @@ class RowReader:
 
     @classmethod
     def of(cls, dataset: h5py.Dataset, descriptor: int) -> "RowReader | None":
-        """Return a reader of a dataset in the file of `descriptor`, or None if its rows do not lie plainly there."""
+        """Return a reader of a dataset in the file of `descriptor`, or None if its rows are not stored plainly there."""
         table, dtype = chunk_table(dataset), stored_dtype(dataset)
         if table is None or dtype is None or dataset.id.get_type().get_order() != h5py.h5t.ORDER_LE:
             return None
@@ -121,7 +121,7 @@ class RowReader:
         Raises
         ------
         OSError
-            The disk does not give them.
+            The disk cannot read them.
         """
         for begin, end in stretches(np.arange(start, start + len(out)), self._table.tokens):
             count = end - begin

@@ -17,7 +17,7 @@ from layerscope.store.heaps import damaged_heap
 __all__ = ["check_file"]
 
 _DEFLATE = 1032  # the highest compression ratio of zlib
-_MOST_PLACES = 2**17  # pieces of data in a file whose heaps are searched; more would take too long
+_MOST_PARTS = 2**17  # chunks in a file whose heaps are searched; more would take too long
 _DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
 
 
@@ -70,10 +70,10 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
             said = _type_trouble(item, schema.of(name)) or _storage_trouble(item, file_bytes)
             if said:
                 return f"{name} {said}"
-            stored += _places(item)
+            stored += _parts(item)
         elif name in schema.variables:
             return f"{name} is no variable"
-    heap = damaged_heap(file.filename, stored) if len(stored) <= _MOST_PLACES else None
+    heap = damaged_heap(file.filename, stored) if len(stored) <= _MOST_PARTS else None
     if heap is not None:
         return f"the text at byte {heap} cannot be read"
     said = _attribute_trouble(file, schema.attributes, file_bytes)
@@ -87,16 +87,16 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
     return _size_trouble(file, schema)
 
 
-def _places(dataset: h5py.Dataset) -> list[tuple[int, int]]:
-    """Return the places of the data of a variable in the file, as (address, bytes)."""
-    places: list[tuple[int, int]] = []
+def _parts(dataset: h5py.Dataset) -> list[tuple[int, int]]:
+    """Return the parts of the file that hold the data of a variable, as (address, bytes)."""
+    parts: list[tuple[int, int]] = []
     if dataset.id.get_create_plist().get_layout() == h5py.h5d.CHUNKED:
-        if dataset.id.get_num_chunks() > _MOST_PLACES:
-            return [(0, 0)] * (_MOST_PLACES + 1)
-        dataset.id.chunk_iter(lambda chunk: places.append((chunk.byte_offset, chunk.size)))
+        if dataset.id.get_num_chunks() > _MOST_PARTS:
+            return [(0, 0)] * (_MOST_PARTS + 1)
+        dataset.id.chunk_iter(lambda chunk: parts.append((chunk.byte_offset, chunk.size)))
     elif dataset.id.get_offset() is not None:
-        places.append((dataset.id.get_offset(), dataset.id.get_storage_size()))
-    return places
+        parts.append((dataset.id.get_offset(), dataset.id.get_storage_size()))
+    return parts
 
 
 def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_bytes: int) -> str | None:
@@ -123,7 +123,7 @@ def _packing(item: h5py.HLObject) -> str | None:
             if name in plain and values.dtype.kind in "iuf" and (values == plain[name]).all():
                 continue
             if values.dtype.kind != "f" or not np.isnan(values).all():
-                return f"attribute {name} packs or masks its values, which must be as they are stored"
+                return f"attribute {name} packs or masks its values, which must be stored plainly"
     return None
 
 
@@ -143,7 +143,7 @@ def _storage_trouble(dataset: h5py.Dataset, file_bytes: int) -> str | None:
         if dataset.id.get_num_chunks() != chunks:
             return f"has {dataset.id.get_num_chunks()} of its {chunks} chunks"
     elif plan.get_layout() == h5py.h5d.CONTIGUOUS and needed and dataset.id.get_offset() + stored > file_bytes:
-        return "lies beyond the end of the file"
+        return "is beyond the end of the file"
     return None
 
 

@@ -37,7 +37,7 @@ def check_finite(
     sequence_id: Callable[[int], str],
     store_dtype: torch.dtype | None = None,
 ) -> None:
-    """Refuse states that are not finite, or that would not be once stored.
+    """Refuse states that are not finite, or would not be in the storage type.
 
     Parameters
     ----------
@@ -46,14 +46,14 @@ def check_finite(
     layer_name
         The name of each layer of `rows`.
     sequence_id
-        Gives the id of a sequence from its index; asked only on trouble.
+        Returns the id of a sequence; called only for the message.
     store_dtype
-        The storage type, or None when nothing is stored.
+        The storage type, or None if nothing is stored.
 
     Raises
     ------
     CaptureError
-        Names the fault, layer, sequence and token of the first bad row, and the remedy.
+        A value is not finite. The message names the fault, the layer, sequence and token of the first such row, and the remedy.
 
     Examples
     --------
@@ -72,11 +72,11 @@ def check_finite(
         _refuse_too_small(rows, layer_name, sequence_id, store_dtype)
     if all_finite(rows.hidden) and (store_dtype is None or _fits(rows.hidden, store_dtype)):
         return
-    trouble = rows.hidden if store_dtype is None else rows.hidden.to(store_dtype)
-    bad = ~torch.isfinite(trouble)
+    stored = rows.hidden if store_dtype is None else rows.hidden.to(store_dtype)
+    bad = ~torch.isfinite(stored)
     if not bad.any():
         return
-    # The first layer that is bad tells where the trouble began: attention then spreads it to other tokens.
+    # The first such layer is where the fault began: attention then spreads it to other tokens.
     layer, token, feature = (int(place) for place in bad.transpose(0, 1).nonzero()[0])
     what, remedy = _diagnosis(rows.hidden[token, layer, feature].item(), store_dtype)
     raise CaptureError(

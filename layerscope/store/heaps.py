@@ -1,8 +1,7 @@
-"""The heaps in which HDF5 keeps text, walked before HDF5 reads them: on some damaged ones it walks without end.
+"""Find damaged text heaps before HDF5 reads them, because HDF5 never returns from some.
 
-A heap ("global heap collection" in the format's specification) begins with ``GCOL``, a version, and its size; then objects
-follow, each with a number, a size and content. HDF5 2.0 takes a size of 0 for the free space at the end at its word, and
-never comes to the end.
+A heap ("global heap collection" in the format's specification) begins with ``GCOL``, a version, and its size. Objects follow,
+each with a number, a size and content. HDF5 2.0 accepts a size of 0 for the free space at the end, and then loops forever.
 """
 
 import os
@@ -23,7 +22,7 @@ def damaged_heap(path: str | os.PathLike[str], stored: Iterable[tuple[int, int]]
     path
         The file.
     stored
-        The places of the data of variables, as (address, bytes); they are not searched.
+        The parts of the file that hold data of variables, as (address, bytes); they are not searched.
 
     Examples
     --------

@@ -1,27 +1,23 @@
-"""Store the tokens of every text in nameless temporary files while the texts stream.
+"""Store the tokens of every text in temporary files while the texts stream.
 
-A capture reads its texts once: it must know how many rows there will be before the file is laid out, and needs all
-tokens of a text again when the model runs, also of texts of which only some rows are stored. Five append-only files
-hold them: the token ids, the positions of the rows to store, where those rows stand in their text (where it is asked
-for), the ids of the sequences, and one record per sequence.
-They have no names (the system removes them with the process, however it dies), and in memory there is one buffer a
-file, however many the texts.
+A capture reads its texts once. It needs the number of rows before it lays out the file, and all tokens of a text again when the
+model runs, even of texts of which only some rows are stored. Five append-only files hold them, so memory stays constant
+however many texts there are.
 
 This module does not use HDF5.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from layerscope.errors import CaptureError
+from layerscope.store.temporary_files import TemporaryFiles
 
 __all__ = ["IndexBlock", "SequenceIndex"]
 
@@ -37,26 +33,27 @@ _RECORD = np.dtype(
     ]
 )
 _INTEGER = np.dtype("<i4")
-_BUFFER_BYTES = 1 << 20
+_TOKENS, _POSITIONS, _RECORDS, _IDS, _SPANS = _FILES = range(5)
 _BLOCK_SEQUENCES = 4096
 _BLOCK_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True)
 class IndexBlock:
-    """Some consecutive sequences and their rows.
+    """Consecutive sequences and their rows.
 
     Attributes
     ----------
     first_sequence, first_row
-        Where the block begins.
+        Numbers of the first sequence and the first row.
     sequence_id, sequence_length
-        Of each sequence; the length counts the tokens run.
+        For each sequence: its id, and the number of tokens that the model runs on.
     sequence_index, position, token_id
-        Of each row.
-    spans, text_hash
-        Where each row's characters begin and end, and what tells the texts of the sequences apart; None and zeros where
-        the index has no spans.
+        For each row: the number of its sequence, its position there, and its token.
+    spans
+        For each row: where its characters begin and end; None if the index has no spans.
+    text_hash
+        For each sequence: the hash of its text; 0 if the index has no spans.
     """
 
     first_sequence: int
@@ -71,16 +68,17 @@ class IndexBlock:
 
 
 class SequenceIndex:
-    """All sequences of a capture, in input order: ids, token ids, and which of their tokens become rows.
+    """All sequences of a capture, in input order: ids, token ids, and the positions of the tokens that become rows.
 
-    First everything is added, then everything can be read, in any order and from any thread.
+    Add every sequence first; then read in any order and from any thread.
 
     Parameters
     ----------
     folder
-        Where the nameless files lie; 4 bytes for each token and each row. The system's temporary folder by default.
+        The folder of the temporary files; they take 4 bytes for each token and each row. The system's temporary folder by
+        default.
     spans
-        Whether each token has the range of its characters; 8 bytes more for each row.
+        Whether each token has the range of its characters, which takes another 8 bytes for each row.
 
     Raises
     ------
@@ -104,16 +102,7 @@ class SequenceIndex:
         self.tokens = 0
         self.rows = 0
         self._id_bytes = 0
-        self._folder = Path(folder) if folder is not None else Path(tempfile.gettempdir())
-        self._files: list[IO[bytes]] = []
-        try:
-            for _ in range(5):
-                self._files.append(tempfile.TemporaryFile(dir=self._folder, buffering=_BUFFER_BYTES))  # noqa: SIM115
-        except OSError as error:
-            self.close()
-            raise self._failure(error) from error
-        self._token_file, self._position_file, self._record_file, self._id_file, self._span_file = self._files
-        self._dirty = False
+        self._files = TemporaryFiles(folder, len(_FILES))
 
     def add(
         self,
@@ -128,24 +117,24 @@ class SequenceIndex:
         Parameters
         ----------
         sequence_id
-            What the texts call it.
+            The id of the text.
         token_ids
-            Every token the model will run on.
+            Every token that the model will run on.
         positions
-            Which of them become rows, ascending; None means all.
+            The positions that become rows, in ascending order; None for all.
         spans, text_hash
-            Where each token's characters begin and end, and the hash of the text; of an index with spans.
+            Where each token's characters begin and end, and the hash of the text; required by an index with spans.
 
         Raises
         ------
         CaptureError
-            The id cannot be written as UTF-8 or holds a NUL character, or the disk is full.
+            The id cannot be written as UTF-8 or contains a NUL character, or the disk is full.
         ValueError
-            Positions that are not ascending places of the sequence, or spans where the index has none or the other way
-            round: a programming error.
+            The positions are not ascending positions of the sequence, or `spans` does not match the index: a programming
+            error.
         """
         if (spans is None) == self.spans:
-            raise ValueError(f"sequence {sequence_id!r}: spans are {'missing' if self.spans else 'not asked for'}")
+            raise ValueError(f"sequence {sequence_id!r}: spans are {'missing' if self.spans else 'not requested'}")
         name = _encoded(sequence_id, self.sequences)
         tokens = np.asarray(token_ids, dtype=_INTEGER)
         rows = np.arange(len(tokens), dtype=_INTEGER) if positions is None else np.asarray(positions, dtype=_INTEGER)
@@ -154,34 +143,27 @@ class SequenceIndex:
         record = np.array(
             (self.tokens, len(tokens), self.rows, len(rows), self._id_bytes, len(name), text_hash), dtype=_RECORD
         )
-        places = b"" if spans is None else spans[rows].astype(_INTEGER).tobytes()
-        try:
-            for file, content in zip(
-                self._files, (tokens.tobytes(), rows.tobytes(), record.tobytes(), name, places), strict=True
-            ):
-                file.write(content)
-        except OSError as error:
-            raise self._failure(error) from error
+        row_spans = b"" if spans is None else spans[rows].astype(_INTEGER).tobytes()
+        self._files.append(tokens.tobytes(), rows.tobytes(), record.tobytes(), name, row_spans)
         self.sequences += 1
         self.tokens += len(tokens)
         self.rows += len(rows)
         self._id_bytes += len(name)
-        self._dirty = True
 
     def token_ids(self, sequence: int) -> Int[np.ndarray, " token"]:
         """Return every token of a sequence."""
         record = self._records(sequence, sequence + 1)[0]
-        return self._integers(self._token_file, record["first_token"], record["tokens"])
+        return self._integers(_TOKENS, record["first_token"], record["tokens"])
 
     def rows_of(self, sequence: int) -> tuple[int, Int[np.ndarray, " row"]]:
         """Return the number of a sequence's first row, and the position of each of its rows."""
         record = self._records(sequence, sequence + 1)[0]
-        return int(record["first_row"]), self._integers(self._position_file, record["first_row"], record["rows"])
+        return int(record["first_row"]), self._integers(_POSITIONS, record["first_row"], record["rows"])
 
     def sequence_id(self, sequence: int) -> str:
         """Return the id of a sequence."""
         record = self._records(sequence, sequence + 1)[0]
-        return self._read(self._id_file, int(record["first_byte"]), int(record["id_bytes"])).decode()
+        return self._files.read(_IDS, int(record["first_byte"]), int(record["id_bytes"])).decode()
 
     def lengths(self, start: int, stop: int) -> Int[np.ndarray, " sequence"]:
         """Return the number of tokens of the sequences from `start` up to `stop`."""
@@ -192,7 +174,7 @@ class SequenceIndex:
         return self._records(start, stop)["rows"].copy()
 
     def blocks(self) -> Iterator[IndexBlock]:
-        """Go through everything in order, in blocks of about a million tokens at most (one sequence at least)."""
+        """Yield everything in order, in blocks of about a million tokens at most, with at least one sequence each."""
         for start in range(0, self.sequences, _BLOCK_SEQUENCES):
             records = self._records(start, min(start + _BLOCK_SEQUENCES, self.sequences))
             block = (records["first_token"] - records["first_token"][0]) // _BLOCK_TOKENS
@@ -201,9 +183,8 @@ class SequenceIndex:
                 start += len(part)
 
     def close(self) -> None:
-        """Give everything back to the system."""
-        for file in self._files:
-            file.close()
+        """Close the temporary files, which removes them."""
+        self._files.close()
 
     def __enter__(self) -> "SequenceIndex":
         return self
@@ -215,12 +196,12 @@ class SequenceIndex:
 
     def _block(self, first_sequence: int, records: np.ndarray) -> IndexBlock:
         counts, first = records["rows"], records[0]
-        position = self._integers(self._position_file, first["first_row"], counts.sum())
-        tokens = self._integers(self._token_file, first["first_token"], records["tokens"].sum())
+        position = self._integers(_POSITIONS, first["first_row"], counts.sum())
+        tokens = self._integers(_TOKENS, first["first_token"], records["tokens"].sum())
         first_token = np.repeat(records["first_token"] - first["first_token"], counts)
-        names = self._read(self._id_file, int(first["first_byte"]), int(records["id_bytes"].sum()))
+        names = self._files.read(_IDS, int(first["first_byte"]), int(records["id_bytes"].sum()))
         ends = np.cumsum(records["id_bytes"])
-        spans = self._integers(self._span_file, 2 * first["first_row"], 2 * counts.sum()) if self.spans else None
+        spans = self._integers(_SPANS, 2 * first["first_row"], 2 * counts.sum()) if self.spans else None
         return IndexBlock(
             first_sequence=first_sequence,
             first_row=int(first["first_row"]),
@@ -236,34 +217,21 @@ class SequenceIndex:
     def _records(self, start: int, stop: int) -> np.ndarray:
         if not 0 <= start <= stop <= self.sequences:
             raise IndexError(f"sequences {start} to {stop} of {self.sequences}")
-        content = self._read(self._record_file, start * _RECORD.itemsize, (stop - start) * _RECORD.itemsize)
+        content = self._files.read(_RECORDS, start * _RECORD.itemsize, (stop - start) * _RECORD.itemsize)
         return np.frombuffer(content, dtype=_RECORD)
 
-    def _integers(self, file: IO[bytes], first: Any, count: Any) -> Int[np.ndarray, " count"]:
-        content = self._read(file, int(first) * _INTEGER.itemsize, int(count) * _INTEGER.itemsize)
+    def _integers(self, file: int, first: Any, count: Any) -> Int[np.ndarray, " count"]:
+        content = self._files.read(file, int(first) * _INTEGER.itemsize, int(count) * _INTEGER.itemsize)
         return np.frombuffer(content, dtype=_INTEGER)
-
-    def _read(self, file: IO[bytes], offset: int, size: int) -> bytes:
-        if self._dirty:
-            try:
-                for each in self._files:
-                    each.flush()
-            except OSError as error:
-                raise self._failure(error) from error
-            self._dirty = False
-        return os.pread(file.fileno(), size, offset)
-
-    def _failure(self, error: OSError) -> CaptureError:
-        return CaptureError(
-            f"cannot keep the tokens of the texts in {self._folder}: {error.strerror}\nfree some disk there"
-        )
 
 
 def _encoded(sequence_id: str, sequence: int) -> bytes:
     try:
         name = sequence_id.encode()
     except UnicodeEncodeError as error:
-        raise CaptureError(f"the id of sequence {sequence} is no text: {sequence_id!r}\nmend the field id") from error
+        raise CaptureError(
+            f"the id of sequence {sequence} is no text: {sequence_id!r}\ncorrect the field id"
+        ) from error
     if b"\0" in name:
-        raise CaptureError(f"the id of sequence {sequence} holds a NUL character: {sequence_id!r}\nmend the field id")
+        raise CaptureError(f"the id of sequence {sequence} has a NUL character: {sequence_id!r}\ncorrect the field id")
     return name

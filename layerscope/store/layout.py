@@ -1,57 +1,13 @@
-"""Create a capture file with everything except its rows.
+"""Describe what a row of a capture file consists of, and forecast the size of the file."""
 
-All of HDF5's bookkeeping is written here, once. The states get their place on disk at once (early allocation) and no
-fill value is written into it, so that rows can later be put in place without HDF5 changing any of its metadata: that is
-what makes a kill at any moment harmless. See `layerscope.store.writer`.
-"""
-
-import json
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import h5py
-import numpy as np
 import torch
 
-from layerscope.errors import CaptureError
-from layerscope.store.bfloat16 import file_type
-from layerscope.store.checksums import commit_record, header_checksum, index_checksum, placement_checksum
-from layerscope.store.index import SequenceIndex
-from layerscope.store.locking import open_lockable
-from layerscope.store.schema import (
-    CHAR_END,
-    CHAR_START,
-    CHECKSUM,
-    COMMITTED,
-    COMPLETE,
-    COORDINATES,
-    FEATURE,
-    FILE_ATTRIBUTES,
-    FINAL_NORM,
-    HIDDEN,
-    INDEX_CHECKSUM,
-    INDEX_DTYPES,
-    LAYER,
-    LAYER_NAME,
-    PLACEMENT_CHECKSUM,
-    POSITION,
-    SEQUENCE,
-    SEQUENCE_ID,
-    SEQUENCE_INDEX,
-    SEQUENCE_LENGTH,
-    SETTINGS,
-    TEXT_HASH,
-    TOKEN,
-    TOKEN_ID,
-    Attribute,
-    chunk_tokens,
-    dimension_only,
-    plain_attributes,
-)
+from layerscope.store.schema import CHAR_END, CHAR_START, INDEX_DTYPES, TEXT_HASH
 from layerscope.store.space import forecast_bytes
 
-__all__ = ["CaptureLayout", "Setting", "lay_out"]
+__all__ = ["CaptureLayout", "Setting"]
 
 Setting = str | int | float | bool | None
 
@@ -63,17 +19,17 @@ class CaptureLayout:
     Attributes
     ----------
     layer
-        The numbers of the states stored.
+        The numbers of the stored states.
     layer_name
         Their names: ``embedding``, ``block.0``, …; under a schedule ``embedding``, then the stages as written.
     width
-        Features of a state.
+        Number of features of a state.
     store_dtype
         The storage type: float32, float16 or bfloat16.
     final_norm
-        Whether the state after the final norm is stored too.
+        Whether the output of the final norm is stored.
     spans
-        Whether the range of characters of each token is stored too.
+        Whether the character range of each token is stored.
 
     Examples
     --------
@@ -109,130 +65,3 @@ class CaptureLayout:
             for name, count in ((CHAR_START, tokens), (CHAR_END, tokens), (TEXT_HASH, sequences))
             if self.spans
         )
-
-
-def lay_out(
-    path: str | os.PathLike[str],
-    layout: CaptureLayout,
-    index: SequenceIndex,
-    attributes: Mapping[str, Attribute],
-    settings: Mapping[str, Setting],
-) -> None:
-    """Write a capture file with everything except its rows, marked as incomplete.
-
-    Parameters
-    ----------
-    path
-        Replaced if it exists.
-    layout
-        What a row consists of.
-    index
-        The sequences and which of their tokens are rows.
-    attributes
-        The attributes of the contract, all but ``complete``.
-    settings
-        What a resumed capture must agree in; JSON values.
-
-    Raises
-    ------
-    CaptureError
-        There is no row to store.
-    """
-    if layout.spans != index.spans:
-        raise ValueError(f"spans: {layout.spans} in the layout, {index.spans} in the index")
-    if not index.rows:
-        raise CaptureError("the texts have no tokens to store\ngive texts that are not empty")
-    wanted = set(FILE_ATTRIBUTES) - {COMPLETE}
-    if wanted != set(attributes):
-        raise ValueError(f"attributes of a capture: missing or unknown {sorted(wanted ^ set(attributes))}")
-    with open_lockable(path, "w", libver="earliest") as file:
-        _write_dimensions(file, layout, index)
-        _write_index(file, index)
-        _allocate_states(file, layout, index.rows)
-        for name, value in plain_attributes(attributes).items():
-            file.attrs[name] = value
-        file.attrs[COMPLETE] = np.int64(0)
-        _write_private(file, plain_attributes(attributes), json.dumps(dict(settings), sort_keys=True))
-
-
-def _write_private(file: h5py.File, attributes: Mapping[str, Attribute], settings: str) -> None:
-    """Write what only a resumed capture needs, and the checksums of everything before."""
-    index = index_checksum(file)
-    checksum = header_checksum(file, attributes, settings, index)
-    private = file[TOKEN].attrs
-    private[COMMITTED] = commit_record(checksum, 0, 0)
-    private[SETTINGS] = settings
-    private[CHECKSUM], private[INDEX_CHECKSUM] = checksum, index
-    private[PLACEMENT_CHECKSUM] = placement_checksum(file)
-
-
-def _write_dimensions(file: h5py.File, layout: CaptureLayout, index: SequenceIndex) -> None:
-    file.create_dataset(LAYER, data=np.array(layout.layer), dtype=INDEX_DTYPES[LAYER]).make_scale(LAYER)
-    for name, size in ((TOKEN, index.rows), (FEATURE, layout.width), (SEQUENCE, index.sequences)):
-        # Never written, so it uses no space: HDF5 allocates contiguous datasets with their first number.
-        file.create_dataset(name, shape=(size,), dtype=">f4").make_scale(dimension_only(size))
-    names = file.create_dataset(LAYER_NAME, data=list(layout.layer_name), dtype=h5py.string_dtype())
-    names.dims[0].attach_scale(file[LAYER])
-
-
-def _write_index(file: h5py.File, index: SequenceIndex) -> None:
-    for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID):
-        _on_dimensions(file, file.create_dataset(name, shape=(index.rows,), dtype=INDEX_DTYPES[name]), TOKEN)
-    names = file.create_dataset(SEQUENCE_ID, shape=(index.sequences,), dtype=h5py.string_dtype())
-    lengths = file.create_dataset(SEQUENCE_LENGTH, shape=(index.sequences,), dtype=INDEX_DTYPES[SEQUENCE_LENGTH])
-    _on_dimensions(file, names, SEQUENCE)
-    _on_dimensions(file, lengths, SEQUENCE)
-    for block in index.blocks():
-        rows = slice(block.first_row, block.first_row + len(block.position))
-        sequences = slice(block.first_sequence, block.first_sequence + len(block.sequence_id))
-        names[sequences] = block.sequence_id
-        lengths[sequences] = block.sequence_length
-        if len(block.position):
-            file[SEQUENCE_INDEX][rows] = block.sequence_index
-            file[POSITION][rows] = block.position
-            file[TOKEN_ID][rows] = block.token_id
-    if index.spans:
-        _write_spans(file, index)
-
-
-def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
-    for name, size, dimension in (
-        (CHAR_START, index.rows, TOKEN),
-        (CHAR_END, index.rows, TOKEN),
-        (TEXT_HASH, index.sequences, SEQUENCE),
-    ):
-        _on_dimensions(file, file.create_dataset(name, shape=(size,), dtype=INDEX_DTYPES[name]), dimension)
-    for block in index.blocks():
-        rows = slice(block.first_row, block.first_row + len(block.position))
-        file[TEXT_HASH][block.first_sequence : block.first_sequence + len(block.text_hash)] = block.text_hash
-        if block.spans is not None and len(block.spans):
-            file[CHAR_START][rows], file[CHAR_END][rows] = block.spans.T
-
-
-def _allocate_states(file: h5py.File, layout: CaptureLayout, tokens: int) -> None:
-    in_chunk = chunk_tokens(tokens, layout.width, layout.store_dtype.itemsize)
-    hidden = _allocated(file, HIDDEN, layout, (tokens, len(layout.layer), layout.width), (in_chunk, 1, layout.width))
-    _on_dimensions(file, hidden, TOKEN, LAYER, FEATURE)
-    if layout.final_norm:
-        _on_dimensions(
-            file, _allocated(file, FINAL_NORM, layout, (tokens, layout.width), (in_chunk, layout.width)), TOKEN, FEATURE
-        )
-
-
-def _allocated(
-    file: h5py.File, name: str, layout: CaptureLayout, shape: tuple[int, ...], chunk: tuple[int, ...]
-) -> h5py.Dataset:
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_chunk(chunk)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    plan.set_obj_track_times(False)  # as h5py does: two equal captures are equal files
-    space = h5py.h5s.create_simple(shape)
-    states = h5py.Dataset(h5py.h5d.create(file.id, name.encode(), file_type(layout.store_dtype), space, plan))
-    states.attrs["coordinates"] = COORDINATES[name]
-    return states
-
-
-def _on_dimensions(file: h5py.File, dataset: h5py.Dataset, *dimensions: str) -> None:
-    for axis, name in enumerate(dimensions):
-        dataset.dims[axis].attach_scale(file[name])

@@ -1,7 +1,7 @@
 """Use locks of the operating system, and continue with a warning on file systems without locks.
 
 Network drives may answer a lock with "no locks available" or "not implemented". The user cannot change that, so the work
-continues without the lock, and a warning names the remaining risk.
+continues without the lock. A warning, one for each folder, names the remaining risk.
 """
 
 import errno
@@ -86,8 +86,15 @@ def _record_locks_refused(folder: Path) -> OSError | None:
     return None
 
 
+_warned: set[Path] = set()  # folders: a sweep locks its output and its journal, and one warning is enough
+
+
 def _warn(path: Path, error: OSError) -> None:
+    folder = path.absolute().parent
+    if folder in _warned:
+        return
+    _warned.add(folder)
     warnings.warn(
-        f"{path}: its file system has no locks ({error.strerror}): make sure that no other process writes this file",
+        f"{folder}: its file system has no locks ({error.strerror}): make sure that no other process writes {path.name}",
         stacklevel=3,
     )

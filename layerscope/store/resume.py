@@ -7,13 +7,26 @@ from typing import Any
 import h5py
 import numpy as np
 
-from layerscope.errors import CaptureError
+from layerscope.errors import CaptureError, FileError
 from layerscope.provenance import moving_weights
+from layerscope.store.checksums import placement_checksum
+from layerscope.store.hdf5 import open_dataset
+from layerscope.store.header import opened, require_sound_index
 from layerscope.store.index import IndexBlock, SequenceIndex
 from layerscope.store.layout import Setting
-from layerscope.store.schema import POSITION, SEQUENCE_ID, SEQUENCE_LENGTH, TEXT_HASH, TOKEN_ID
+from layerscope.store.schema import (
+    CAPTURE,
+    CHECKSUM,
+    PLACEMENT_CHECKSUM,
+    POSITION,
+    SEQUENCE_ID,
+    SEQUENCE_LENGTH,
+    TEXT_HASH,
+    TOKEN,
+    TOKEN_ID,
+)
 
-__all__ = ["check_index", "first_difference", "refuse_other_settings"]
+__all__ = ["check_index", "first_difference", "refuse_other_settings", "require_resumable"]
 
 
 def first_difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
@@ -22,31 +35,31 @@ def first_difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> st
     Parameters
     ----------
     stored
-        Of the file; its order counts for nothing.
+        The settings of the file, in any order.
     wanted
-        Of the call, in the order of comparison.
+        The settings of the call, in the order of comparison.
 
     Returns
     -------
     str or None
-        One clause, or None when they agree.
+        One clause, or None if they match.
 
     Examples
     --------
     >>> first_difference({"backend": "hooks", "seed": 0}, {"seed": 0, "backend": "nnsight"})
-    "stored with backend 'hooks', asked for 'nnsight'"
+    "stored with backend 'hooks', got 'nnsight'"
     >>> first_difference({"tasks": ["x", "y"]}, {"tasks": ["x"]})
-    'stored with tasks x, y, asked for x'
+    'stored with tasks x, y, got x'
     >>> first_difference({"seed": 0}, {"seed": 0}) is None
     True
     """
     for name in [*wanted, *(name for name in stored if name not in wanted)]:
         if name not in stored:
-            return f"stored without {name}, asked for {_short(wanted[name])}"
+            return f"stored without {name}, got {_short(wanted[name])}"
         if name not in wanted:
-            return f"stored with {name} {_short(stored[name])}, asked for without"
+            return f"stored with {name} {_short(stored[name])}, got none"
         if stored[name] != wanted[name]:
-            return f"stored with {name} {_short(stored[name])}, asked for {_short(wanted[name])}"
+            return f"stored with {name} {_short(stored[name])}, got {_short(wanted[name])}"
     return None
 
 
@@ -56,12 +69,12 @@ def _short(value: object) -> str:
 
 
 def refuse_other_settings(path: Path, stored: Mapping[str, Setting], wanted: Mapping[str, Setting]) -> None:
-    """Refuse to resume a file that was begun with other settings.
+    """Refuse to resume a file with other settings.
 
     Raises
     ------
     CaptureError
-        Names the first setting that differs; of weights, what to do where the same settings cannot be given again.
+        A setting differs. The message names the first one, and for weights from a moving source, what to do instead.
     """
     difference = first_difference(stored, wanted)
     if difference is None:
@@ -73,15 +86,33 @@ def refuse_other_settings(path: Path, stored: Mapping[str, Setting], wanted: Map
     raise CaptureError(f"{path}: {difference}. Resume with the same settings, or start again with --overwrite.")
 
 
-def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:
-    """Refuse texts other than those an unfinished capture was begun with.
+def require_resumable(path: Path) -> None:
+    """Refuse to resume a file whose index or chunks differ from those that were laid out.
 
-    Memory is that of one block, however many the texts.
+    Raises
+    ------
+    FileError
+        The file is missing, damaged, without checksums, or no capture.
+    """
+    with opened(path) as file:
+        private = file[TOKEN].attrs if TOKEN in file else {}
+        if CHECKSUM not in private:
+            raise FileError(f"{path} was begun by a version that wrote no checksums\nstart again with --overwrite")
+        require_sound_index(path, file)
+        if private.get(PLACEMENT_CHECKSUM) != placement_checksum(file):
+            raise FileError(f"{path} is damaged: its states are not where they were laid out\n{CAPTURE.remedy}")
+    open_dataset(path, CAPTURE).close()  # refuses what xarray could not open once finished
+
+
+def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:
+    """Refuse texts that differ from those of an unfinished capture.
+
+    Memory holds one block of sequences at a time.
 
     Raises
     ------
     CaptureError
-        Names the first sequence that differs.
+        A sequence differs; the message names the first one.
     """
     difference = _first_difference(file, index)
     if difference is not None:
@@ -112,7 +143,7 @@ def _difference_in(file: h5py.File, block: IndexBlock) -> str | None:
         (SEQUENCE_ID, file[SEQUENCE_ID].asstr()[sequences], np.array(block.sequence_id, dtype=object)),
         (SEQUENCE_LENGTH, file[SEQUENCE_LENGTH][sequences], block.sequence_length),
     ]
-    if block.spans is not None:  # the same tokens may be spelt otherwise, and have other characters
+    if block.spans is not None:  # texts with the same tokens may have other characters
         of_sequences.append((TEXT_HASH, file[TEXT_HASH][sequences], block.text_hash))
     for name, stored, got in of_sequences:
         wrong = np.flatnonzero(stored != got)

@@ -7,20 +7,20 @@ A capture file is an HDF5 file that xarray opens without LayerScope::
     layer(layer)                     int64   state numbers
     layer_name(layer)                string  embedding, block.0, ...
     sequence_index(token)            int64   which sequence a row belongs to
-    position(token)                  int32   0-based place within the sequence
+    position(token)                  int32   0-based position within the sequence
     token_id(token)                  int32
     sequence_id(sequence)            string
-    sequence_length(sequence)        int32   tokens run, which may be more than rows stored
+    sequence_length(sequence)        int32   tokens that the model ran on, stored or not
     char_start(token)                int32   where a token's characters begin in its text; these three optional
     char_end(token)                  int32   where they end; equal to the start for a token without characters
     text_hash(sequence)              int64   of the text
     token, feature, sequence         dimension scales without values (netCDF's "dimension but not a variable")
 
-The attribute ``coordinates`` of the first two names what labels their axes.
+The attribute ``coordinates`` of the first two names the variables that label their axes.
 
-What only ``--resume`` needs, the committed rows, the settings and the checksums, is kept in attributes of the dimension
-scale ``token``: there neither xarray nor netCDF4 shows it, and the attributes of the file remain those of the contract.
-This module opens no file.
+The committed rows, the settings and the checksums, which only ``--resume`` needs, are attributes of the dimension scale
+``token``. Neither xarray nor netCDF4 shows them there, and the attributes of the file are exactly those of the contract. This
+module opens no file.
 """
 
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ COORDINATES = {
 """The attribute ``coordinates`` of the two variables that hold states."""
 
 STORE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""What rows can be stored as, by the names of the command line."""
+"""Storage types, by their names on the command line."""
 
 COMPLETE = "complete"
 VERSION = "layerscope_version"
@@ -111,13 +111,13 @@ FILE_ATTRIBUTES = (
     COMPLETE,
     "provenance",
 )
-"""The attributes every capture file has; `COMPLETE` is the writer's own, the others are given to it."""
+"""The attributes of every capture file. The writer sets `COMPLETE`; its caller passes the others."""
 
 COMMITTED, SETTINGS = "committed", "settings"
 """Attributes of the dimension scale ``token``: rows safely written, the sum of their numbers and a checksum of the two;
 settings as JSON."""
 CHECKSUM, INDEX_CHECKSUM, PLACEMENT_CHECKSUM = "checksum", "index_checksum", "placement_checksum"
-"""More of them: see `layerscope.store.checksums`."""
+"""Further attributes of ``token``: see `layerscope.store.checksums`."""
 
 CAPTURE = FileSchema(
     kind="LayerScope capture",
@@ -168,12 +168,12 @@ def chunk_tokens(tokens: int, width: int, itemsize: int) -> int:
 
 
 def plain_attributes(attributes: Mapping[str, object]) -> dict[str, Attribute]:
-    """Return the attributes as plain str, int and float; refuse anything else.
+    """Return the attributes as plain str, int and float.
 
     Raises
     ------
     TypeError
-        For a value of another type: a programming error, not a user's.
+        A value has another type: a programming error.
 
     Examples
     --------
@@ -185,6 +185,6 @@ def plain_attributes(attributes: Mapping[str, object]) -> dict[str, Attribute]:
     for name, given in attributes.items():
         value = given.item() if isinstance(given, np.generic) else given
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise TypeError(f"attribute {name!r} is {type(given).__name__}: a capture file takes str, int and float")
+            raise TypeError(f"attribute {name!r} is {type(given).__name__}: a capture file stores str, int and float")
         plain[name] = value
     return plain

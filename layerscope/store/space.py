@@ -1,4 +1,4 @@
-"""How many bytes a capture will take, and whether the disk has them."""
+"""Forecast the size of a capture file, and check the free disk space."""
 
 import math
 import os
@@ -22,23 +22,18 @@ _FIXED_BYTES = 64 * 1024  # headers, attributes, provenance
 def forecast_bytes(
     tokens: int, layers: int, width: int, dtype: torch.dtype, *, final_norm: bool = False, sequences: int = 0
 ) -> int:
-    """Return the size a capture file will have, rounded up: rows, index and HDF5's own bookkeeping.
+    """Return the size of a capture file in bytes, rounded up: rows, index and HDF5's metadata.
 
     Parameters
     ----------
     tokens, layers, width
-        Rows stored, states of each, features of each state.
+        Number of rows, of states per row, and of features per state.
     dtype
         The storage type.
     final_norm
-        Whether the state after the final norm is stored too.
+        Whether the output of the final norm is stored.
     sequences
-        How many texts.
-
-    Returns
-    -------
-    int
-        Bytes.
+        Number of texts.
 
     Examples
     --------
@@ -54,19 +49,19 @@ def forecast_bytes(
 def check_space(path: str | os.PathLike[str], needed: int) -> None:
     """Refuse a capture that the disk cannot hold.
 
-    A file already at `path`, to be continued or replaced, counts as free: its bytes are used again or given back.
+    The bytes of a file that exists at `path` count as free, because a capture reuses or replaces it.
 
     Parameters
     ----------
     path
-        The capture file, there or not.
+        The capture file, which need not exist.
     needed
-        Bytes, from `forecast_bytes`.
+        Number of bytes, from `forecast_bytes`.
 
     Raises
     ------
     CaptureError
-        Too little space: how much is needed, how much is free, where, and what would make the capture smaller.
+        There is too little space. The message says how much is needed and free, and how to make the capture smaller.
     """
     path = Path(path)
     free = shutil.disk_usage(path.parent).free

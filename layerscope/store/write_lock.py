@@ -62,7 +62,7 @@ class WriteLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            self._lock_path.unlink(missing_ok=True)  # before closing: no other process can hold this file any more
+            self._lock_path.unlink(missing_ok=True)  # before closing, while no other process can hold it
             os.close(self._lock)
             self._lock = None
 

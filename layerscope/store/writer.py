@@ -1,8 +1,8 @@
 """Write a capture file: rows in any order, commits, resuming, finishing.
 
-The life of a file, as a driver sees it::
+A driver uses a file like this::
 
-    with CaptureTarget("run.h5") as target:                       # locked; a second capture is refused from here on
+    with CaptureTarget("run.h5") as target:                       # locked: a second capture is refused
         with SequenceIndex(target.folder) as index:
             for sequence_id, token_ids in texts:
                 index.add(sequence_id, token_ids, positions)       # positions of the rows to store; None for all
@@ -16,18 +16,18 @@ The life of a file, as a driver sees it::
 
 and, when ``header = read_header(target.path)`` is incomplete and the capture is resumed::
 
-            difference = first_difference(header.settings, wanted)         # refuse if there is one
+            difference = first_difference(header.settings, wanted)         # refuse if not None
             with CaptureWriter.resume(target, index) as writer:            # refuses other texts
                 ...                                                        # continue after writer.committed_rows rows
 
 Rows are counted in the order in which they are written, so with the same plan of batches `committed_rows`
 gives the number of batches in the file.
 
-Why a kill loses nothing. The file is laid out under a temporary name, closed, and only then put in the target's
-place. From then on HDF5's metadata never changes; rows go to places that exist. Two attributes change, each in place
-within one header block, in one write: ``committed`` after the rows it counts, and at the very end ``complete``. Rows
-of a batch that was cut short are written again by the resumed capture. Both attributes end the same whether or not
-there was a kill, so the finished files are equal.
+Why a kill loses nothing. The file is created under a temporary name, closed, and then moved to the output path. From then on
+HDF5's metadata never changes: rows are written to places that are allocated already. Two attributes change, each in place within
+one header block, in one write: ``committed`` after the rows it counts, and ``complete`` at the very end. The resumed capture
+writes the rows of an interrupted batch again. Both attributes end the same with or without a kill, so the finished files are
+equal.
 
 This module depends on neither models nor texts.
 """
@@ -42,25 +42,22 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from layerscope.errors import CaptureError, FileError
+from layerscope.errors import CaptureError
 from layerscope.states import StateRows
-from layerscope.store.checksums import commit_record, placement_checksum
+from layerscope.store.checksums import commit_record
 from layerscope.store.chunk_io import RowWriter
+from layerscope.store.creation import create_capture_file
 from layerscope.store.finite import all_finite, check_finite
-from layerscope.store.hdf5 import open_dataset
-from layerscope.store.header import opened, read_header, require_sound_index
+from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
-from layerscope.store.layout import CaptureLayout, Setting, lay_out
+from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.locking import open_lockable
-from layerscope.store.resume import check_index
+from layerscope.store.resume import check_index, require_resumable
 from layerscope.store.schema import (
-    CAPTURE,
-    CHECKSUM,
     COMMITTED,
     COMPLETE,
     FINAL_NORM,
     HIDDEN,
-    PLACEMENT_CHECKSUM,
     POSITION,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
@@ -84,23 +81,23 @@ class CaptureWriter:
     layout
         What a row consists of.
     settings
-        What the capture was begun with.
+        The settings of the capture.
     tokens
-        Rows the finished file has.
+        Number of rows of the finished file.
     committed_rows
-        Rows that are certainly in the file.
+        Number of rows that are safely in the file.
     """
 
     def __init__(self, path: Path) -> None:
         header = read_header(path)
         if header.complete:
-            raise CaptureError(f"{path} is complete already: nothing to resume")
+            raise CaptureError(f"{path} is already complete: there is nothing to resume")
         self._checksum = header.checksum or ""
         self.path = path
         self.layout = header.layout
         self.settings = header.settings
         self.tokens = header.sizes[TOKEN]
-        self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: no row twice, none left out
+        self._written = np.zeros(2, np.int64)  # rows, and the sum of their numbers: finds missing and repeated rows
         record = np.zeros(3, np.int64)
         with ExitStack() as held, translate_write_errors(path, "open"):
             self._file = held.enter_context(open_lockable(path, "r+", libver="earliest"))
@@ -124,7 +121,7 @@ class CaptureWriter:
         attributes: Mapping[str, Attribute],
         settings: Mapping[str, Setting],
     ) -> "CaptureWriter":
-        """Lay out a new file, replace any file at the output path, and open it for its rows.
+        """Create a file, replace any file at the output path, and open it for its rows.
 
         Parameters
         ----------
@@ -137,38 +134,38 @@ class CaptureWriter:
         attributes
             The attributes of the contract (`schema.FILE_ATTRIBUTES`), all but ``complete``.
         settings
-            What a resumed capture must agree in, by the names a user knows; see `resume.first_difference`.
+            The settings that must match on resume, by the names that users know; see `resume.first_difference`.
 
         Raises
         ------
         CaptureError
-            No rows to store, a full disk, a place that cannot be written. The target is then untouched.
+            There are no rows to store, the disk is full, or the path cannot be written. The target is then unchanged.
         """
         with translate_write_errors(target.path, "write"):
-            lay_out(target.temporary, layout, index, attributes, settings)
+            create_capture_file(target.temporary, layout, index, attributes, settings)
             target.adopt()
         return cls(target.path)
 
     @classmethod
     def resume(cls, target: CaptureTarget, index: SequenceIndex) -> "CaptureWriter":
-        """Open the unfinished file at the target for the rest of its rows.
+        """Open the unfinished file at the target for its remaining rows.
 
         Parameters
         ----------
         target
             Entered and therefore locked.
         index
-            Of the texts given now, which must be those the capture was begun with, token by token.
+            Of the texts of this call, which must match those of the file, token by token.
 
         Raises
         ------
         CaptureError
-            The texts differ (the first sequence that does is named); the file is complete, open elsewhere, or cannot be
-            written.
+            The texts differ (the message names the first such sequence); the file is complete, open in another program, or
+            cannot be written.
         FileError
-            The file is missing, truncated, or no capture that can be resumed.
+            The file is missing, damaged, or no capture that can be resumed.
         """
-        _require_resumable(target.path)
+        require_resumable(target.path)
         writer = cls(target.path)
         try:
             check_index(writer._file, index, writer.path)
@@ -178,19 +175,19 @@ class CaptureWriter:
         return writer
 
     def update(self, rows: StateRows) -> None:
-        """Write rows in their places, cast to the storage type.
+        """Cast rows to the storage type, and write them.
 
         Parameters
         ----------
         rows
-            In any order; each must be, by sequence, position and token id, the one the file expects under its number. They
-            have the output of the final norm where the layout has.
+            In any order. The sequence, position and token id of each must be those of its row in the file. They include the
+            output of the final norm if the layout does.
 
         Raises
         ------
         CaptureError
-            NaN, Inf, or a number outside the storage type (layer, sequence and token are named); rows other than the
-            file expects; a full disk. Committed rows stay; the capture can be resumed.
+            A value is NaN, infinite or outside the range of the storage type (the message names layer, sequence and token);
+            a row does not match the file; the disk is full. Committed rows stay, and the capture can be resumed.
         """
         if not self._file:
             raise ValueError(f"{self.path} is closed")
@@ -213,12 +210,12 @@ class CaptureWriter:
         self.committed_rows = int(self._written[0])
 
     def finish(self) -> None:
-        """Make sure that every row is there and on disk, mark the file complete, and close it.
+        """Check that every row is written and on disk, mark the file complete, and close it.
 
         Raises
         ------
         CaptureError
-            Rows are missing or were written twice; or the disk reports that it lost some.
+            Rows are missing or were written twice, or the disk reports an error.
         """
         if self._written.tolist() != [self.tokens, self.tokens * (self.tokens - 1) // 2]:
             raise CaptureError(
@@ -244,7 +241,7 @@ class CaptureWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The first error is the one to tell; that the file cannot be closed either is its consequence.
+        # Report the first error only: a file that cannot be closed is its consequence.
         with suppress(CaptureError) if error is not None else nullcontext():
             self.close()
 
@@ -270,18 +267,6 @@ class CaptureWriter:
         return str(self._file[SEQUENCE_ID].asstr()[sequence])
 
 
-def _require_resumable(path: Path) -> None:
-    """Refuse to resume a file whose index or chunks differ from those that were laid out."""
-    with opened(path) as file:
-        private = file[TOKEN].attrs if TOKEN in file else {}
-        if CHECKSUM not in private:
-            raise FileError(f"{path} was begun by a version that wrote no checksums\nstart again with --overwrite")
-        require_sound_index(path, file)
-        if private.get(PLACEMENT_CHECKSUM) != placement_checksum(file):
-            raise FileError(f"{path} is damaged: its states are not where they were laid out\n{CAPTURE.remedy}")
-    open_dataset(path, CAPTURE).close()  # what xarray cannot open is not worth finishing
-
-
 def _mapped(path: Path, dataset: h5py.Dataset) -> np.ndarray:
-    """Return a contiguous dataset without holding it in memory."""
+    """Return a contiguous dataset, mapped and not loaded."""
     return np.memmap(path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)

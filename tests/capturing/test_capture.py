@@ -262,9 +262,9 @@ def test_a_complete_capture_is_known_without_loading_the_model(tmp_path, folder_
         assert report.already_complete
         assert not left.exists()
         assert (report.path, report.rows) == (path, read_header(path).sizes["token"])
-    with pytest.raises(CaptureError, match="stored with layers '0-1', asked for None"):
+    with pytest.raises(CaptureError, match="stored with layers '0-1', got None"):
         capture(str(folder), source, path, **same | {"layers": None})
-    with pytest.raises(CaptureError, match="stored with compute_dtype 'float32', asked for 'bfloat16'"):
+    with pytest.raises(CaptureError, match="stored with compute_dtype 'float32', got 'bfloat16'"):
         capture(str(folder), source, path, dtype="bfloat16", **same)
     weights = next(folder.glob("*.safetensors"))
     other = tmp_path / "other" / folder.name
@@ -292,11 +292,11 @@ def test_second_capture_into_one_file_is_refused(tmp_path, folder_and_texts):
 @pytest.mark.parametrize(
     ("options", "difference"),
     [
-        ({"backend": "nnsight"}, "backend 'hooks', asked for 'nnsight'"),
-        ({"store_dtype": "bfloat16"}, "store_dtype 'float32', asked for 'bfloat16'"),
-        ({"tokens": "last"}, "tokens 'all', asked for 'last'"),
-        ({"layers": "0-2"}, "layers None, asked for '0-2'"),
-        ({"batch_tokens": 50}, "batch_tokens 40, asked for 50"),
+        ({"backend": "nnsight"}, "backend 'hooks', got 'nnsight'"),
+        ({"store_dtype": "bfloat16"}, "store_dtype 'float32', got 'bfloat16'"),
+        ({"tokens": "last"}, "tokens 'all', got 'last'"),
+        ({"layers": "0-2"}, "layers None, got '0-2'"),
+        ({"batch_tokens": 50}, "batch_tokens 40, got 50"),
     ],
 )
 def test_resume_with_other_settings_names_the_first(tmp_path, options, difference):

@@ -95,7 +95,7 @@ def test_resuming_under_another_schedule_is_refused(tmp_path):
     for schedule, said in (("identity", "'identity'"), ("0 3-1", "'0 3-1'"), ("random:0", "'random:0:seed=0'")):
         with pytest.raises(CaptureError) as error:
             capture(model, given, path, schedule=schedule, resume=True)
-        assert f"stored with schedule 'reverse:0', asked for {said}. Resume with the same settings" in str(error.value)
+        assert f"stored with schedule 'reverse:0', got {said}. Resume with the same settings" in str(error.value)
     assert capture(model, given, path, schedule="reverse:0", resume=True).already_complete
     assert path.read_bytes() == before
 

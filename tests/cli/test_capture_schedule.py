@@ -28,7 +28,7 @@ def test_a_capture_under_a_schedule(folder, tmp_path, backend):
     again = ("capture", "model", "--texts", "some.txt", "--output", path, "--resume", "--backend", backend)
     assert "nothing to do" in run(*again, "--schedule", "looped_parallel:0:loops=2", cwd=folder).stdout
     refused = run(*again, "--schedule", "skip:0", cwd=folder, code=1).stderr
-    assert "stored with schedule 'looped_parallel:0:loops=2', asked for 'skip:0'" in refused.replace("\n", " ")
+    assert "stored with schedule 'looped_parallel:0:loops=2', got 'skip:0'" in refused.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

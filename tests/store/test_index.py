@@ -103,7 +103,7 @@ def test_positions_must_ascend_within_the_sequence(positions: list[int]) -> None
 def test_ids_that_hdf5_cannot_hold_are_refused_with_their_place() -> None:
     with SequenceIndex() as index:
         index.add("fine", [1])
-        with pytest.raises(CaptureError, match=re.escape(r"the id of sequence 1 holds a NUL character: 'a\x00b'")):
+        with pytest.raises(CaptureError, match=re.escape(r"the id of sequence 1 has a NUL character: 'a\x00b'")):
             index.add("a\0b", [1])
         with pytest.raises(CaptureError, match=re.escape(r"the id of sequence 1 is no text: '\ud800'")):
             index.add("\ud800", [1])

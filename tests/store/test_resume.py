@@ -21,10 +21,10 @@ def test_the_first_difference_is_told_in_the_order_asked_for() -> None:
     stored = {"backend": "hooks", "seed": 0, "layers": None}
     assert first_difference(stored, {"seed": 0, "layers": None, "backend": "hooks"}) is None
     wanted = {"seed": 1, "backend": "nnsight", "layers": None}
-    assert first_difference(stored, wanted) == "stored with seed 0, asked for 1"
-    assert first_difference(stored, {**stored, "layers": "0,5-10"}) == "stored with layers None, asked for '0,5-10'"
-    assert first_difference(stored, {**stored, "tokens": "last"}) == "stored without tokens, asked for 'last'"
-    assert first_difference({**stored, "tokens": "all"}, stored) == "stored with tokens 'all', asked for without"
+    assert first_difference(stored, wanted) == "stored with seed 0, got 1"
+    assert first_difference(stored, {**stored, "layers": "0,5-10"}) == "stored with layers None, got '0,5-10'"
+    assert first_difference(stored, {**stored, "tokens": "last"}) == "stored without tokens, got 'last'"
+    assert first_difference({**stored, "tokens": "all"}, stored) == "stored with tokens 'all', got none"
 
 
 def resumed(
@@ -104,7 +104,7 @@ def test_weights_that_are_recorded_as_a_branch_cannot_be_compared():
         f"run.h5: its weights are recorded as 'main', which may have been others than those of '{commit}'\n"
         "Start again with --overwrite: then the commit is recorded."
     )
-    with pytest.raises(CaptureError, match="stored with weights 'main', asked for"):
+    with pytest.raises(CaptureError, match="stored with weights 'main', got"):
         refuse_other_settings(Path("run.h5"), stored, stored | {"weights": commit, "seed": 1})
-    with pytest.raises(CaptureError, match="stored with weights 'sha256:00ff', asked for 'sha256:ff00'"):
+    with pytest.raises(CaptureError, match="stored with weights 'sha256:00ff', got 'sha256:ff00'"):
         refuse_other_settings(Path("run.h5"), stored | {"weights": "sha256:00ff"}, stored | {"weights": "sha256:ff00"})
