@@ -1,5 +1,5 @@
-"""Campaigns: long seeded trials that are run by hand, one module a subject. The tests run a small part of each.
+"""Campaigns: long seeded trials to run by hand, one module for each subject. The tests run a small part of each.
 
-``python -m tests.campaigns.NAME --count N --seed S`` prints a table of how the trials ended, and exits with 1 where one ended
-wrongly. `report` counts, and `processes` runs command lines in processes of their own. See docs/design/damage.md.
+``python -m tests.campaigns.NAME --count N --seed S`` prints a table of the outcomes, and exits with 1 if there is a fault.
+`report` counts, and `processes` runs command lines in separate processes. See docs/design/damage.md.
 """

@@ -1,6 +1,6 @@
-"""Campaign: wrong arguments for every public function, and datasets with something missing.
+"""Campaign: call every public function with wrong arguments and with incomplete datasets.
 
-Each public function is called validly once, then with one argument replaced by a wrong value. A call may return, or raise a
+Each function is called once with valid arguments, then with one argument replaced by a wrong value. A call may return, or raise a
 `LayerScopeError` of at most two lines; anything else is a fault.
 """
 
@@ -27,7 +27,7 @@ from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import Spec
 from layerscope.segmentation.similarity import segment_measure, similarity_of
 from tests.campaigns.report import Trial, run
-from tests.campaigns.wrong_values import hurt, wrong_values
+from tests.campaigns.wrong_values import damaged_datasets, wrong_values
 from tests.families import tiny_module
 from tests.measures.captures import capture as tiny_capture
 from tests.measures.captures import walk
@@ -38,7 +38,7 @@ RIGHT = ("returned", "refused")
 _LEFT_OUT = object()
 
 
-class Door(NamedTuple):
+class Target(NamedTuple):
     """A public function and a valid call of it."""
 
     name: str
@@ -49,7 +49,7 @@ class Door(NamedTuple):
 class Call(NamedTuple):
     """A call with one wrong argument."""
 
-    door: Door
+    target: Target
     title: str
     changes: Callable[[], dict[str, Any]]
 
@@ -62,8 +62,8 @@ def model(folder: Path) -> Model:
     return wrap_module(module, tokenizer, name="tiny")
 
 
-def doors(folder: Path) -> Iterator[Door]:
-    """All public functions, each with a valid call."""
+def targets(folder: Path) -> Iterator[Target]:
+    """Yield every public function with a valid call."""
     tiny, texts = model(folder), ["w1 w2 w3 w4 w5 w6", "w3 w4 w5 w1 w2"]
     ls.capture(tiny, texts, folder / "run.h5", spans=True)
     states = tiny_capture(walk(32, 4, 3), [4] * 8, attrs={"model": "tiny@step1", "num_blocks": 3})
@@ -85,46 +85,50 @@ def doors(folder: Path) -> Iterator[Door]:
     options = {"text_field": None, "limit": 2, "max_length": 9, "schedule": "skip:1", "layers": "0-1", "tokens": "last"}
     options |= {"batch_tokens": 64, "final_norm": True, "seed": 1, "backend": "hooks", "store_dtype": "same"}
     measured = {"exclude_first": 0, "bootstrap": 2, "memory": "1GB", "seed": 0}
-    beside = {"align": "auto", "null": 0, "ceiling": 0, "progress": False}
+    control = {"align": "auto", "null": 0, "ceiling": 0, "progress": False}
     loaded = {"dtype": "float32", "device": "cpu"}
     writing = {"output": folder / "out", "resume": False, "overwrite": True}
 
-    yield Door("load_model", ls.load_model, {"source": folder / "model", **loaded, "trust_remote_code": False})
-    yield Door("wrap_module", wrap_module, {"module": tiny.module, "tokenizer": tiny.tokenizer, "name": "x"})
-    yield Door(
+    yield Target("load_model", ls.load_model, {"source": folder / "model", **loaded, "trust_remote_code": False})
+    yield Target("wrap_module", wrap_module, {"module": tiny.module, "tokenizer": tiny.tokenizer, "name": "x"})
+    yield Target(
         "capture",
         ls.capture,
         {"model": tiny, "texts": texts, "sinks": (), **writing, "spans": False, **options, "dtype": None},
     )
-    yield Door("capture of sinks", ls.capture, {"model": tiny, "texts": texts, "sinks": [Statistics()], "layers": "1"})
-    yield Door("capture by name", ls.capture, {"model": folder / "model", "texts": texts, **writing, **loaded})
-    yield Door("open_capture", ls.open_capture, {"path": folder / "run.h5", "allow_incomplete": False})
-    yield Door("analyze", ls.analyze, {"capture": states, "measures": ["cosine", "norm"], **measured, **beside})
-    yield Door("analyze two", ls.analyze, {"capture": states, "other": later, "measures": "cka", **measured, **beside})
-    yield Door(
+    yield Target(
+        "capture of sinks", ls.capture, {"model": tiny, "texts": texts, "sinks": [Statistics()], "layers": "1"}
+    )
+    yield Target("capture by name", ls.capture, {"model": folder / "model", "texts": texts, **writing, **loaded})
+    yield Target("open_capture", ls.open_capture, {"path": folder / "run.h5", "allow_incomplete": False})
+    yield Target("analyze", ls.analyze, {"capture": states, "measures": ["cosine", "norm"], **measured, **control})
+    yield Target(
+        "analyze two", ls.analyze, {"capture": states, "other": later, "measures": "cka", **measured, **control}
+    )
+    yield Target(
         "analyze a file", ls.analyze, {"capture": folder / "run.h5", "other": folder / "run.h5", "align": "spans"}
     )
-    yield Door(
+    yield Target(
         "analyze_model", ls.analyze_model, {"model": tiny, "texts": texts, "measures": "norm", **measured, **options}
     )
-    yield Door("similarity", ls.similarity, {"capture": states, "measure": "cosine", **measured, **beside})
-    yield Door("compare", ls.compare, {"capture": states, "other": later, "measure": "cka_biased", **measured})
-    yield Door("statistics", ls.statistics, {"capture": states, "measures": "norm", **measured})
-    yield Door("open_analysis", ls.open_analysis, {"path": folder / "run.nc"})
-    yield Door("open_sweep", ls.open_sweep, {"path": folder / "sweep.nc"})
-    yield Door("open_scaling", ls.open_scaling, {"path": folder / "scaling.nc"})
-    yield Door("read_training", read_training, {"path": folder / "training.nc"})
-    yield Door("read_sweep", read_sweep, {"path": folder / "sweep.nc"})
-    yield Door("cite", ls.cite, {"path": folder / "run.nc"})
-    yield Door("segment", ls.segment, {"similarity": matrix, "segments": 3, "replicates": result["cosine_bootstrap"]})
-    yield Door("segment_measure", segment_measure, {"result": result, "measure": "cosine", "segments": 2})
-    yield Door("similarity_of", similarity_of, {"result": result, "measure": "cosine"})
-    yield Door("scaling", ls.scaling, {"analyses": [result, grown], "measure": "cosine", "progress": False})
-    yield Door(
+    yield Target("similarity", ls.similarity, {"capture": states, "measure": "cosine", **measured, **control})
+    yield Target("compare", ls.compare, {"capture": states, "other": later, "measure": "cka_biased", **measured})
+    yield Target("statistics", ls.statistics, {"capture": states, "measures": "norm", **measured})
+    yield Target("open_analysis", ls.open_analysis, {"path": folder / "run.nc"})
+    yield Target("open_sweep", ls.open_sweep, {"path": folder / "sweep.nc"})
+    yield Target("open_scaling", ls.open_scaling, {"path": folder / "scaling.nc"})
+    yield Target("read_training", read_training, {"path": folder / "training.nc"})
+    yield Target("read_sweep", read_sweep, {"path": folder / "sweep.nc"})
+    yield Target("cite", ls.cite, {"path": folder / "run.nc"})
+    yield Target("segment", ls.segment, {"similarity": matrix, "segments": 3, "replicates": result["cosine_bootstrap"]})
+    yield Target("segment_measure", segment_measure, {"result": result, "measure": "cosine", "segments": 2})
+    yield Target("similarity_of", similarity_of, {"result": result, "measure": "cosine"})
+    yield Target("scaling", ls.scaling, {"analyses": [result, grown], "measure": "cosine", "progress": False})
+    yield Target(
         "over_training", ls.over_training, {"captures": [states, later], "measure": "cka", "steps": [1, 2], "seed": 0}
     )
-    yield Door("best_match", ls.best_match, {"result": between, "measure": "cka"})
-    yield Door(
+    yield Target("best_match", ls.best_match, {"result": between, "measure": "cka"})
+    yield Target(
         "evaluate",
         ls.evaluate,
         {
@@ -137,55 +141,59 @@ def doors(folder: Path) -> Iterator[Door]:
             **loaded,
         },
     )
-    yield Door(
+    yield Target(
         "sweep",
         ls.sweep,
         {"model": tiny, "task": ["builtin:cloze"], "variants": ["skip"], "schedule": ["drop:1"], "starts": [0, 1]}
         | {"seeds": 1, "loops": [2], "limit": 2, "include_path": None, **writing, "bootstrap": 2, "latency": False}
         | {"latency_tokens": 2, "chance": {"builtin:cloze": 0.1}, "batch_tokens": 512, **loaded, "seed": 0},
     )
-    yield Door("sweep_grid", ls.sweep_grid, {"dataset": sweep})
-    yield Door(
+    yield Target("sweep_grid", ls.sweep_grid, {"dataset": sweep})
+    yield Target(
         "generate",
         ls.generate,
         {"model": tiny, "prompt": "w1 w2", "schedule": "skip:1", "max_new_tokens": 2, "temperature": 0.5, "seed": 0}
         | {"stacked": False, **loaded},
     )
-    yield Door("scheduled", _scheduled, {"model": tiny, "schedule": "skip:1", "observe": None, "stacked": False})
-    yield Door("Statistics", Statistics, {"measures": "norm", "layer": [0, 1], "layer_name": ["a", "b"], **measured})
-    yield Door("Schedule", Schedule, {"stages": [(0,), (1, 2)], "depth": 4})
-    yield Door("Spec", _spec, {"variant": "skip", "place": (1,), "option": None, "stages": None})
+    yield Target("scheduled", _scheduled, {"model": tiny, "schedule": "skip:1", "observe": None, "stacked": False})
+    yield Target("Statistics", Statistics, {"measures": "norm", "layer": [0, 1], "layer_name": ["a", "b"], **measured})
+    yield Target("Schedule", Schedule, {"stages": [(0,), (1, 2)], "depth": 4})
+    yield Target("Spec", _spec, {"variant": "skip", "place": (1,), "option": None, "stages": None})
     for name in ls.variants.__all__:
         function = getattr(ls.variants, name)
         valid = {"depth": 6, "start": 1, "block": 1, "first": 1, "last": 2, "times": 2, "loops": 2, "seed": 0}
-        yield Door(f"variants.{name}", function, {key: valid[key] for key in function.__annotations__ if key in valid})
+        yield Target(
+            f"variants.{name}", function, {key: valid[key] for key in function.__annotations__ if key in valid}
+        )
     accessor = result.layerscope
-    yield Door("layerscope.segment", accessor.segment, {"measure": "cosine", "segments": 2})
-    yield Door("layerscope.best_match", between.layerscope.best_match, {"measure": "cka"})
-    yield Door("layerscope.analyze", states.layerscope.analyze, {"other": None, "measures": "norm"})
-    yield Door("layerscope.compare", states.layerscope.compare, {"other": later, "measure": "cka_biased"})
-    yield Door("layerscope.similarity", states.layerscope.similarity, {"measure": "cosine"})
-    yield Door("layerscope.statistics", states.layerscope.statistics, {"measures": "norm"})
+    yield Target("layerscope.segment", accessor.segment, {"measure": "cosine", "segments": 2})
+    yield Target("layerscope.best_match", between.layerscope.best_match, {"measure": "cka"})
+    yield Target("layerscope.analyze", states.layerscope.analyze, {"other": None, "measures": "norm"})
+    yield Target("layerscope.compare", states.layerscope.compare, {"other": later, "measure": "cka_biased"})
+    yield Target("layerscope.similarity", states.layerscope.similarity, {"measure": "cosine"})
+    yield Target("layerscope.statistics", states.layerscope.statistics, {"measures": "norm"})
 
     wide = {"width": "double"}
     heat = {"by_chance": matrix > 0.5, "title": "x", "low": 0.0, "high": 1.0, "axes": None}
     scored = {"dataset": sweep, "quantity": "loss", "task": None}
-    yield Door("heatmap", ls.figures.heatmap, {"similarity": matrix, "segments": segments, **heat, **wide})
-    yield Door("panel", ls.figures.panel, {"result": result, "segments": segments, **wide})
-    yield Door("profile", ls.figures.profile, {"result": result, "segments": segments, **wide})
-    yield Door("match", ls.figures.match, {"result": between, "measure": "cka", **wide})
-    yield Door("training", ls.figures.training, {"result": training, **wide})
-    yield Door(
+    yield Target("heatmap", ls.figures.heatmap, {"similarity": matrix, "segments": segments, **heat, **wide})
+    yield Target("panel", ls.figures.panel, {"result": result, "segments": segments, **wide})
+    yield Target("profile", ls.figures.profile, {"result": result, "segments": segments, **wide})
+    yield Target("match", ls.figures.match, {"result": between, "measure": "cka", **wide})
+    yield Target("training", ls.figures.training, {"result": training, **wide})
+    yield Target(
         "figures.scaling", ls.figures.scaling, {"dataset": comparison, "measure": "cosine", "exclude_first": 0, **wide}
     )
-    yield Door("figures.sweep", ls.figures.sweep, {**scored, "loops": 3, **wide})
-    yield Door("tasks", ls.figures.tasks, {"dataset": sweep, "quantity": "loss", "variant": "skip", "loops": 3, **wide})
-    yield Door("single", ls.figures.single, {**scored, **wide})
-    yield Door("loops", ls.figures.loops, {**scored, **wide})
-    yield Door("drift", ls.figures.drift, {"dataset": sweep, "drift": "drift_cosine", "task": None, **wide})
-    yield Door("stages", ls.figures.stages, {"dataset": sweep, "schedule": ["skip:0"], "task": None, **wide})
-    yield Door("latency", ls.figures.latency, {**scored, "loops": 3, **wide})
-    yield Door("save", ls.figures.save, {"figure": plt.figure(), "path": folder / "figure.png"})
+    yield Target("figures.sweep", ls.figures.sweep, {**scored, "loops": 3, **wide})
+    yield Target(
+        "tasks", ls.figures.tasks, {"dataset": sweep, "quantity": "loss", "variant": "skip", "loops": 3, **wide}
+    )
+    yield Target("single", ls.figures.single, {**scored, **wide})
+    yield Target("loops", ls.figures.loops, {**scored, **wide})
+    yield Target("drift", ls.figures.drift, {"dataset": sweep, "drift": "drift_cosine", "task": None, **wide})
+    yield Target("stages", ls.figures.stages, {"dataset": sweep, "schedule": ["skip:0"], "task": None, **wide})
+    yield Target("latency", ls.figures.latency, {**scored, "loops": 3, **wide})
+    yield Target("save", ls.figures.save, {"figure": plt.figure(), "path": folder / "figure.png"})
 
 
 def _scheduled(**arguments: Any) -> None:
@@ -199,7 +207,7 @@ def _spec(variant: Any, place: Any, option: Any, stages: Any) -> None:
 
 
 def ending_of(call: Callable[[], object]) -> tuple[str, str]:
-    """Call, and say how it ended and in which words."""
+    """Return the outcome of a call, and its message."""
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(LIMIT_S)
     try:
@@ -224,19 +232,21 @@ def _too_long(*_: object) -> None:
 
 
 def misuses(folder: Path) -> Iterator[Call]:
-    """All calls with wrong arguments, one at a time, and those without one and with an unknown one."""
-    for door in doors(folder):
-        yield Call(door, "all valid", dict)
-        yield Call(door, "nonsense=1", lambda: {"nonsense": 1})
-        for first in list(door.valid)[:1]:
-            yield Call(door, f"no {first}", partial(dict, [(first, _LEFT_OUT)]))
-        for argument, given in door.valid.items():
+    """Yield calls with one argument that is wrong, missing or unknown."""
+    for target in targets(folder):
+        yield Call(target, "all valid", dict)
+        yield Call(target, "nonsense=1", lambda: {"nonsense": 1})
+        for first in list(target.valid)[:1]:
+            yield Call(target, f"no {first}", partial(dict, [(first, _LEFT_OUT)]))
+        for argument, given in target.valid.items():
             for title, value in wrong_values().items():
-                yield Call(door, f"{argument}={title}", partial(dict, [(argument, value)]))
-            for title, make in hurt(given) if isinstance(given, xr.Dataset) else ():
-                yield Call(door, f"{argument}={title}", lambda n=argument, make=make: {n: make()})
-            for title, make in hurt(given[0]) if _are_datasets(given) else ():
-                yield Call(door, f"first of {argument}={title}", lambda n=argument, m=make, g=given: {n: [m(), *g[1:]]})
+                yield Call(target, f"{argument}={title}", partial(dict, [(argument, value)]))
+            for title, make in damaged_datasets(given) if isinstance(given, xr.Dataset) else ():
+                yield Call(target, f"{argument}={title}", lambda n=argument, make=make: {n: make()})
+            for title, make in damaged_datasets(given[0]) if _are_datasets(given) else ():
+                yield Call(
+                    target, f"first of {argument}={title}", lambda n=argument, m=make, g=given: {n: [m(), *g[1:]]}
+                )
 
 
 def _are_datasets(given: object) -> bool:
@@ -244,14 +254,14 @@ def _are_datasets(given: object) -> bool:
 
 
 def trials(count: int, seed: int) -> Iterator[Trial]:
-    """Make so many of the calls, drawn at random."""
+    """Make a random sample of `count` calls."""
     calls = list(misuses(Path.cwd()))
-    for door, title, changes in random.Random(seed).sample(calls, min(count, len(calls))):
-        arguments = {name: value for name, value in {**door.valid, **changes()}.items() if value is not _LEFT_OUT}
-        ending, words = ending_of(partial(door.function, **arguments))
+    for target, title, changes in random.Random(seed).sample(calls, min(count, len(calls))):
+        arguments = {name: value for name, value in {**target.valid, **changes()}.items() if value is not _LEFT_OUT}
+        ending, words = ending_of(partial(target.function, **arguments))
         if title == "all valid" and ending != "returned":
             ending = "valid call failed"
-        yield Trial(door.name, ending, f"{title}: {words}")
+        yield Trial(target.name, ending, f"{title}: {words}")
 
 
 if __name__ == "__main__":

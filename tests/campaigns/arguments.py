@@ -1,7 +1,7 @@
-"""Campaign: random argument vectors for every command.
+"""Campaign: run every command with random arguments.
 
-Each may end with exit code 0, 1, 2 or 130 and at most two lines of errors; a traceback, "a fault of layerscope", more lines,
-another code or no end is a fault.
+A command may end with exit code 0, 1, 2 or 130 and at most two lines of errors. A traceback, "a fault of layerscope", more lines,
+another exit code or a timeout is a fault.
 """
 
 import random
@@ -176,11 +176,11 @@ SLOW = {
     "evaluate": {"limit": "2"},
     "demo": {"model": "model"},
 }
-"""What a vector of these commands has unless it says something else: the rest takes long, or fetches a model."""
+"""Options added to these commands unless drawn: without them the commands are slow, or download a model."""
 
 
 def prepare() -> None:
-    """Make a tiny model, texts, results of each kind, and damaged ones, in the current folder."""
+    """Write a tiny model, texts, and intact and damaged results of each kind into the current folder."""
     for name, family in {"model": "llama", "encoder": "bert"}.items():
         tiny_module(family).save_pretrained(name)
         word_tokenizer().save_pretrained(name)
@@ -234,7 +234,7 @@ def _value(draw: random.Random, name: str) -> str:
 
 
 def trials(count: int, seed: int) -> Iterator[Trial]:
-    """Run vectors; what they wrote over is put back after each."""
+    """Run argument vectors; restore the files that each of them overwrote."""
     prepare()
     kept = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     for vector in vectors(count, seed):

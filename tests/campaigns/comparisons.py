@@ -1,4 +1,4 @@
-"""Whether two files of one kind say the same, apart from where and when they were made."""
+"""Compare the content of two files of one kind, without their provenance."""
 
 from pathlib import Path
 
@@ -12,20 +12,20 @@ _ELSEWHERE = ("provenance",)
 
 
 def same_capture(path: Path, other: Path, states: bool = True) -> bool:
-    """Compare two captures, or everything but their states, which have no checksum."""
+    """Compare two captures; without `states`, everything except the states, which have no checksum."""
     with ls.open_capture(path) as one, ls.open_capture(other) as two:
         left_out = () if states else STATES
         return _same(one.drop_vars(left_out, errors="ignore"), two.drop_vars(left_out, errors="ignore"))
 
 
 def same_states(path: Path, other: Path) -> bool:
-    """Compare nothing but the states of two captures, and the tokens that they are of."""
+    """Compare only the states and tokens of two captures."""
     with ls.open_capture(path) as one, ls.open_capture(other) as two:
         return all(one[name].equals(two[name]) for name in ("hidden", "token_id"))
 
 
 def same_sweep(path: Path, other: Path) -> bool:
-    """Compare two sweeps, but for the seconds that they took."""
+    """Compare two sweeps, except for their running times."""
     one, two = (ls.open_sweep(each).drop_vars("seconds") for each in (path, other))
     return _same(one, two)
 

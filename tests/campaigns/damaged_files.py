@@ -1,7 +1,7 @@
-"""Campaign: damaged files of every kind, each read by one command.
+"""Campaign: damage a file of any kind, and read it with one command.
 
-Beside a fault, more than two lines, an end over the limits and a crash, a resumed capture or sweep whose content differs from the
-undisturbed one is wrong. Flipped bytes of the states themselves have no checksum: there any end but a fault is right.
+A fault is a traceback, a crash, more than two lines of errors, an exceeded limit, or a resumed capture or sweep that differs from
+the undisturbed one. States have no checksum, so flipped bytes there may change the result.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ READ_BY: dict[str, list[tuple[str, ...]]] = {
 
 
 def prepare() -> None:
-    """Write one small file of every kind into the current folder, by the commands that make them."""
+    """Write one small file of every kind into the current folder, with the commands that make them."""
     tiny_module("llama").save_pretrained("model")
     word_tokenizer().save_pretrained("model")
     Path("texts.txt").write_text(TEXTS)
@@ -98,7 +98,7 @@ def prepare() -> None:
 
 
 def _interrupted(owner: type, method: str, times: int, command: tuple[str, ...]) -> None:
-    """Run a command in which a method works so many times and is interrupted then."""
+    """Run a command, and interrupt it at a call of a method after `times` calls."""
     plain, calls = getattr(owner, method), iter(range(times))
 
     def stopping(*arguments: object, **options: object) -> object:
@@ -116,7 +116,7 @@ def _interrupted(owner: type, method: str, times: int, command: tuple[str, ...])
 
 
 def trials(count: int, seed: int) -> Iterator[Trial]:
-    """Damage files, each in one way, and run a command that reads it."""
+    """Damage a file in one way, and run a command that reads it, `count` times."""
     prepare()
     done, number = 0, 0
     while done < count:
@@ -128,7 +128,7 @@ def trials(count: int, seed: int) -> Iterator[Trial]:
 
 
 def attempt(draw: random.Random) -> Trial | None:
-    """Damage one file and read it; None where the damage does not fit the file."""
+    """Damage one file and read it; return None if the damage does not apply to the file."""
     name = draw.choice(list(READ_BY))
     ways = damages.ANY | (damages.OF_SQLITE if name.endswith("journal") else hdf5_damages.OF_HDF5)
     way = draw.choice([*ways, *list(damages.OF_SQLITE) * 5] if name.endswith("journal") else list(ways))
@@ -141,7 +141,7 @@ def attempt(draw: random.Random) -> Trial | None:
         shutil.copy(originals / source, name)
         try:
             ways[way](Path(name), draw)
-        except Exception:  # not every way fits every file, such as a link to itself
+        except Exception:  # not every damage applies to every file, such as a link to itself
             return None
         ending = processes.run(*command)
         sound = ending.name != processes.DONE or "--resume" not in command or _is_sound(name, originals)
@@ -151,7 +151,7 @@ def attempt(draw: random.Random) -> Trial | None:
 
 
 def _is_sound(name: str, originals: Path) -> bool:
-    """Whether a half-written file that was resumed equals the undisturbed one."""
+    """Return whether a resumed file equals the undisturbed one."""
     if name == "half.h5":
         return comparisons.same_capture(Path(name), originals / "capture.h5", states=False)
     if name == "half.nc.journal":

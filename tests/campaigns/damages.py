@@ -1,4 +1,4 @@
-"""Ways to damage any file, and a journal: each takes a path and a random generator, and changes the file in place."""
+"""Damage any file, or a journal, in place. Each function takes a path and a random generator."""
 
 import os
 import random
@@ -60,7 +60,7 @@ def device(path: Path, draw: random.Random) -> None:
 
 
 def spoil_database(path: Path, draw: random.Random) -> None:
-    """Change a journal through SQLite."""
+    """Change a journal with an SQL statement."""
     statements = (
         "UPDATE results SET batch = batch + 1",
         "UPDATE results SET batch = 9 - batch",

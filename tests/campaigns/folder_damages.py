@@ -1,4 +1,4 @@
-"""Hostile model folders: each case changes a sound folder in place. `tokenizer_damages` has those of ``tokenizer.json``."""
+"""Damage a model folder in place, one change for each case. `tokenizer_damages` has the cases of ``tokenizer.json``."""
 
 import json
 import os
@@ -17,7 +17,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 
 class Case(NamedTuple):
-    """A change of one of the sound folders, and in which group of cases it counts."""
+    """A change of an intact folder, and the group of cases in which it counts."""
 
     group: str
     sound: str
@@ -25,37 +25,37 @@ class Case(NamedTuple):
 
 
 def pipe(path: Path) -> None:
-    """Put a named pipe in the place of a file."""
+    """Replace a file by a named pipe."""
     path.unlink(missing_ok=True)
     os.mkfifo(path)
 
 
 def device(path: Path) -> None:
-    """Put a link to a device without an end in the place of a file."""
+    """Replace a file by a link to an endless device."""
     path.unlink(missing_ok=True)
     path.symlink_to("/dev/zero")
 
 
 def directory(path: Path) -> None:
-    """Put a directory in the place of a file."""
+    """Replace a file by a directory."""
     path.unlink(missing_ok=True)
     path.mkdir()
 
 
 def loop(path: Path) -> None:
-    """Put a link to itself in the place of a file."""
+    """Replace a file by a link to itself."""
     path.unlink(missing_ok=True)
     path.symlink_to(path.name)
 
 
 def huge(path: Path) -> None:
-    """Let a file claim 4 TiB, which take no room."""
+    """Extend a file to 4 TiB without using disk space."""
     with path.open("ab") as file:
         file.truncate(2**42)
 
 
 def outside(path: Path) -> None:
-    """Move a file out of the folder, and link to it."""
+    """Move a file out of the folder, and replace it by a link."""
     elsewhere = path.parent.with_name(f"elsewhere-{path.name}")
     if path.exists():
         shutil.move(path, elsewhere)

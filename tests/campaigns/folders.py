@@ -1,7 +1,7 @@
-"""Campaign: hostile model folders, one capture each.
+"""Campaign: capture from hostile model folders.
 
-A folder is refused in two lines at most, or its states are those of the sound folder, because the damage touches nothing that
-decides them. A folder that loads as another model is a fault, unless `DEFINITIONS` has its case.
+A folder must be refused in at most two lines, or give the states of the intact folder, if the damage does not affect them. A
+folder that loads as another model is a fault, unless `DEFINITIONS` has its case.
 """
 
 import random
@@ -19,11 +19,11 @@ from tests.tokenizers import word_tokenizer
 CASES = folder_damages.CASES | tokenizer_damages.CASES
 RIGHT = (processes.REFUSED, "same states", "another model, by right")
 DEFINITIONS = {"tokenizer: one id for all"}
-"""Cases that define another model which is as good as the sound one: a vocabulary may give several pieces one id."""
+"""Cases that validly define another model: a vocabulary may give several pieces one id."""
 
 
 def prepare() -> None:
-    """Make the sound folders, and a capture of each."""
+    """Write the intact folders, and a capture of each."""
     Path("texts.txt").write_text("w1 w2 aaaa w3\nw5\n")
     for name, family in {
         "llama": "llama",
@@ -43,7 +43,7 @@ def prepare() -> None:
 
 
 def trials(count: int, seed: int) -> Iterator[Trial]:
-    """Try cases, in random order."""
+    """Try `count` cases in random order."""
     prepare()
     names = list(CASES)
     random.Random(seed).shuffle(names)
@@ -52,7 +52,7 @@ def trials(count: int, seed: int) -> Iterator[Trial]:
 
 
 def attempt(name: str) -> Trial:
-    """Make a hostile folder and capture from it."""
+    """Make a hostile folder, and capture from it."""
     case = CASES[name]
     folder, output = Path("hostile"), Path("hostile.h5")
     shutil.copytree(case.sound, folder)

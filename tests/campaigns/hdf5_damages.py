@@ -1,4 +1,4 @@
-"""Ways to damage an HDF5 file through h5py: each takes a path and a random generator, and changes the file in place."""
+"""Damage an HDF5 file in place with h5py. Each function takes a path and a random generator."""
 
 import random
 import shutil
@@ -113,7 +113,7 @@ def change_shape(path: Path, draw: random.Random) -> None:
 
 
 def change_values(path: Path, draw: random.Random) -> None:
-    """Put values of the right type that mean nothing."""
+    """Replace values by meaningless ones of the right type."""
 
     def changed(values: np.ndarray) -> np.ndarray:
         if values.dtype.kind == "f":
@@ -239,7 +239,7 @@ def _replace(path: Path, draw: random.Random, changed: Callable[[np.ndarray], ob
 
 
 def _attach(file: h5py.File, name: str, kept: dict[str, object]) -> None:
-    """Give a new dataset the plain attributes and, where possible, the dimensions of the one before."""
+    """Give a new dataset the plain attributes and, where possible, the dimensions of the old one."""
     for key, value in kept.items():
         if key not in ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME"):
             file[name].attrs[key] = value

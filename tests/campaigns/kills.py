@@ -1,8 +1,8 @@
-"""Campaign: commands that are killed at random moments, and run again.
+"""Campaign: kill commands at random moments, and run them again.
 
-A command is killed up to eight times in a row, each time after a random part of the time that it takes undisturbed. After
-each kill, a file that reads as whole must be the whole one. The last run is let be: its result must be that of the undisturbed
-command, and nothing else may be left beside it or in the cache.
+A command is killed up to eight times in a row, each time after a random part of its undisturbed running time. After each kill, an
+output that opens as complete must equal the undisturbed one. The last run is not killed: its result must equal the undisturbed
+one, and no other file may be left in the folder or the cache.
 """
 
 import contextlib
@@ -31,16 +31,16 @@ SWEEP = "sweep model --task builtin:cloze --variants skip,reverse --limit 4 --ba
 
 
 class Work(NamedTuple):
-    """A command that is killed.
+    """A command to kill.
 
     Attributes
     ----------
     command
         The command line; its last word is the output.
     again
-        The option with which it is run again.
+        The option that runs it again.
     same
-        Whether an output is whole and says the same as another.
+        Returns whether two complete outputs have the same content.
     """
 
     command: str
@@ -49,14 +49,14 @@ class Work(NamedTuple):
 
     @property
     def output(self) -> str:
-        """The file that the command writes."""
+        """The output file."""
         return self.command.split()[-1]
 
 
 WORKS = {
     "capture": Work(CAPTURE, "--resume", comparisons.same_capture),
     "capture, a commit each batch": Work(CAPTURE, "--resume", comparisons.same_capture),
-    "capture, begun anew": Work(CAPTURE, "--overwrite", comparisons.same_capture),
+    "capture, started again": Work(CAPTURE, "--overwrite", comparisons.same_capture),
     "conversion of a GGUF file": Work(
         "capture model.gguf --texts letters.txt --output out.h5", "--overwrite", comparisons.same_capture
     ),
@@ -70,7 +70,7 @@ WORKS = {
 
 
 def prepare() -> list[Path]:
-    """Make the inputs in the current folder."""
+    """Write the inputs into the current folder, and return them."""
     tiny_module("llama").save_pretrained("model")
     word_tokenizer().save_pretrained("model")
     gguf_files.write(Path("model.gguf"), gguf_files.model("llama"))
@@ -83,10 +83,10 @@ def prepare() -> list[Path]:
 
 
 def undisturbed(name: str, inputs: list[Path]) -> float:
-    """Run a command that is let be; return the seconds that it takes."""
+    """Run a command without a kill; return its running time in seconds."""
     command = WORKS[name].command.split()
     with tempfile.TemporaryDirectory() as parent, _at(Path(parent, "here"), inputs, name):
-        processes.warm(*command)  # imports what it needs
+        processes.warm(*command)  # imports every module that it needs
     with _at(Path("undisturbed", name).absolute(), inputs, name):
         ending = processes.run(*command)
     assert ending.name == processes.DONE, ending
@@ -95,7 +95,7 @@ def undisturbed(name: str, inputs: list[Path]) -> float:
 
 @contextlib.contextmanager
 def _at(folder: Path, inputs: list[Path], name: str) -> Iterator[None]:
-    """Work in a folder with the inputs and a cache of its own."""
+    """Run the block in a new folder with links to the inputs and its own cache."""
     folder.mkdir(parents=True)
     for path in inputs:
         (folder / path.name).symlink_to(path)
@@ -108,7 +108,7 @@ def _at(folder: Path, inputs: list[Path], name: str) -> Iterator[None]:
 
 
 def trials(count: int, seed: int) -> Iterator[Trial]:
-    """Kill commands, until so many were killed; a run that ended before its kill does not count."""
+    """Kill commands until `count` were killed; a run that ended before its kill does not count."""
     draw, done, inputs = random.Random(seed), 0, prepare()
     seconds: dict[str, float] = {}
     while done < count:
@@ -125,7 +125,7 @@ def trials(count: int, seed: int) -> Iterator[Trial]:
 
 
 def chain(work: Work, delays: list[float], undisturbed: Path) -> tuple[int, str, str]:
-    """Kill a command after each delay and run it to its end; return how many were killed, and how that ended."""
+    """Kill a command after each delay, then run it to its end; return the number of kills, the outcome and an example."""
     kills, command, whole = 0, work.command.split(), undisturbed / work.output
     for delay in delays:
         ending = processes.run(*command, kill_after=delay)
@@ -145,7 +145,7 @@ def chain(work: Work, delays: list[float], undisturbed: Path) -> tuple[int, str,
 
 
 def _half_reads_as_whole(work: Work, whole: Path) -> bool:
-    """Whether a killed command has left a file that is taken, and is not the whole one. Figures are taken as they are."""
+    """Return whether a killed command left an output that opens as complete but differs from the undisturbed one."""
     try:
         return Path(work.output).exists() and not work.same(Path(work.output), whole)
     except LayerScopeError:
@@ -153,7 +153,7 @@ def _half_reads_as_whole(work: Work, whole: Path) -> bool:
 
 
 def _files(folder: Path) -> set[Path]:
-    """All files and folders below a folder, the inputs left out."""
+    """Return all files and folders below a folder, except links to inputs."""
     return {path.relative_to(folder) for path in folder.rglob("*") if not path.is_symlink()}
 
 

@@ -1,4 +1,4 @@
-"""Run one command line in a process of its own, with a limit on its memory and a clock; or kill it on the way.
+"""Run one command line in a separate process with limits on memory and time, or kill it while it runs.
 
 The process is forked from this one, which has imported everything, so it starts in milliseconds.
 """
@@ -22,15 +22,15 @@ from layerscope.cli import main
 
 DONE, REFUSED, WRONG_USE, INTERRUPTED, KILLED = "done", "refused", "wrong use", "interrupted", "killed"
 RIGHT = (DONE, REFUSED, WRONG_USE, INTERRUPTED)
-"""How a command may end: exit codes 0, 1, 2 and 130, with two lines of errors at most."""
+"""Right outcomes of a command: exit codes 0, 1, 2 and 130, with at most two lines of errors."""
 
-MEMORY = 4 * 2**30  # of address space, beyond what this process has
+MEMORY = 4 * 2**30  # bytes of address space, in addition to that of this process
 SECONDS = 60.0
 _CODES = {0: DONE, 1: REFUSED, 2: WRONG_USE, 130: INTERRUPTED}
 
 
 class Ending(NamedTuple):
-    """How a command ended, what it said on standard error, and after how many seconds."""
+    """The outcome of a command, its standard error, and its running time in seconds."""
 
     name: str
     said: str
@@ -43,9 +43,9 @@ def run(*arguments: str, kill_after: float | None = None) -> Ending:
     Parameters
     ----------
     arguments
-        After the program's name.
+        The arguments after the program's name.
     kill_after
-        Kill the process after so many seconds, as ``kill -9`` does.
+        Seconds after which to kill the process, as ``kill -9`` does.
     """
     with tempfile.TemporaryFile() as errors:
         begun = time.monotonic()
@@ -63,7 +63,7 @@ def run(*arguments: str, kill_after: float | None = None) -> Ending:
 
 
 def warm(*arguments: str) -> None:
-    """Run a command line that must be done in this very process: what it imports, every later process has."""
+    """Run a command line in this process, so that later processes inherit its imports; it must succeed."""
     kept = sys.argv
     sys.argv = ["layerscope", *arguments]
     try:
@@ -78,7 +78,7 @@ def warm(*arguments: str) -> None:
 
 
 def _wait(process: int, limit: float) -> tuple[int, bool]:
-    """Return the status of a process, and whether it ended by itself within the limit."""
+    """Return the status of a process, and whether it ended without a kill within the limit."""
     handle = os.pidfd_open(process)
     waiting = select.poll()
     waiting.register(handle, select.POLLIN)
@@ -87,18 +87,18 @@ def _wait(process: int, limit: float) -> tuple[int, bool]:
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
     os.close(handle)
-    with contextlib.suppress(ProcessLookupError):  # what it started and left behind
+    with contextlib.suppress(ProcessLookupError):  # processes that it started and left running
         os.killpg(process, signal.SIGKILL)
     return status, ended
 
 
 def _become(arguments: tuple[str, ...], errors: IO[bytes]) -> NoReturn:
-    """Be the command, in a process that was forked for it."""
+    """Run the command in the forked process, and exit."""
     code: object = 99
     try:
         os.setsid()
         _limit_memory()
-        torch.set_num_threads(1)  # a team of threads does not outlive a fork
+        torch.set_num_threads(1)  # torch's threads do not survive a fork
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream, target in enumerate((nowhere, nowhere, errors.fileno())):
             os.dup2(target, stream)
@@ -124,7 +124,7 @@ def _limit_memory() -> None:
 
 
 def _name(code: int, said: str) -> str:
-    """Name an ending by the exit code and the words on standard error, of which notes count for nothing."""
+    """Return the outcome for an exit code and the text on standard error, in which notes and warnings are no errors."""
     if code < 0:
         return f"crash ({signal.Signals(-code).name})"
     if "This is a fault of layerscope" in said:

@@ -1,4 +1,4 @@
-"""How the trials of a campaign end: counted, printed as a table; and the command line that all campaigns share."""
+"""Count the outcomes of a campaign and print them as a table; run a campaign from the command line."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ _SHOWN = 10
 
 
 class Trial(NamedTuple):
-    """What was tried, how it ended, and an example to show where that is wrong."""
+    """The subject of a trial, its outcome, and an example to print if the outcome is a fault."""
 
     subject: str
     ending: str
@@ -22,11 +22,11 @@ class Trial(NamedTuple):
 
 
 Trials = Callable[[int, int], Iterator[Trial]]
-"""Makes so many trials from a seed, in the current folder."""
+"""Makes a number of trials from a seed, in the current folder."""
 
 
 class Report:
-    """Trials counted by subject and ending. All endings but those in `right` are faults, of which examples are kept."""
+    """Trials counted by subject and ending. Endings that are not in `right` are faults; some examples are kept."""
 
     def __init__(self, title: str, right: tuple[str, ...]) -> None:
         self.title = title
@@ -35,7 +35,7 @@ class Report:
         self._right = right
 
     def add(self, trial: Trial) -> bool:
-        """Count a trial; return whether it ended rightly."""
+        """Count a trial; return whether its ending is right."""
         self.counts[trial.subject][trial.ending] += 1
         if trial.ending in self._right:
             return True
@@ -45,12 +45,12 @@ class Report:
 
     @property
     def total(self) -> Counter[str]:
-        """Trials by their ending."""
+        """Number of trials by ending."""
         return sum(self.counts.values(), Counter[str]())
 
     @property
     def faults(self) -> int:
-        """How many trials ended wrongly."""
+        """Number of faults."""
         return sum(count for ending, count in self.total.items() if ending not in self._right)
 
     def __str__(self) -> str:
@@ -70,18 +70,18 @@ def _row(cells: list[str]) -> str:
 
 
 def run(title: str, right: tuple[str, ...], trials: Trials, count: int) -> NoReturn:
-    """Run a campaign from the command line, in a temporary folder; exit with 1 where a trial ended wrongly.
+    """Run a campaign from the command line, in a temporary folder; exit with 1 if there is a fault.
 
     Parameters
     ----------
     title
-        What is tried.
+        The subject of the campaign.
     right
         The endings that are no faults.
     trials
         Makes the trials.
     count
-        How many, unless the command line says otherwise.
+        The default number of trials.
     """
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--count", type=int, default=count)
@@ -94,7 +94,7 @@ def run(title: str, right: tuple[str, ...], trials: Trials, count: int) -> NoRet
             for trial in trials(options.count, options.seed):
                 if not report.add(trial):
                     print(f"{trial.ending}: {trial.subject}: {trial.example}", file=sys.stderr, flush=True)
-        finally:  # also of a campaign that was interrupted
+        finally:  # an interrupted campaign prints its report, too
             print(report)
             print(f"{time.monotonic() - begun:,.0f} s", flush=True)
     sys.exit(1 if report.faults else 0)

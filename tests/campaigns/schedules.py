@@ -1,7 +1,7 @@
-"""Campaign: random schedule strings.
+"""Campaign: parse random schedule strings.
 
-Strings are drawn from the grammar and then mutated. Each is refused with a `UsageError` of at most two lines, or becomes a
-schedule whose printed form reads back as itself, for every depth that takes it; each in bounded time.
+Strings are drawn from the grammar and then mutated. Each must be refused with a `UsageError` of at most two lines, or become a
+schedule whose printed form parses to the same schedule at every valid depth, in bounded time.
 """
 
 import random
@@ -95,7 +95,7 @@ def _mutated(draw: random.Random, text: str) -> str:
 
 
 def ending_of(text: str) -> tuple[str, str]:
-    """Read a string, print what it gives, and read that again."""
+    """Parse a string, print the result, and parse that again."""
     try:
         spec = parse_spec(text)
     except UsageError as error:
@@ -116,7 +116,7 @@ def ending_of(text: str) -> tuple[str, str]:
 
 
 def trials(count: int, seed: int) -> Iterator[Trial]:
-    """Try strings; more than `MOST_S` of computing is a fault."""
+    """Parse `count` strings; more than `MOST_S` seconds of processor time is a fault."""
     for text in strings(count, seed):
         begun = time.process_time()
         try:

@@ -1,4 +1,4 @@
-"""Hostile tokenizers: what ``tokenizer.json`` may say, as changes of a sound one."""
+"""Hostile tokenizers: changes of an intact ``tokenizer.json``."""
 
 import json
 from collections.abc import Callable

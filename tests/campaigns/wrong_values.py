@@ -1,4 +1,4 @@
-"""Values that are wrong for most arguments, and datasets with one thing missing or other than it should be."""
+"""Values that are wrong for most arguments, and datasets with one part missing or changed."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +12,7 @@ from layerscope.measures.streaming import Statistics
 
 
 def wrong_values() -> dict[str, Any]:
-    """Values that are wrong for most arguments, by what they are called in the report."""
+    """Return values that are wrong for most arguments, by their names in the report."""
     plain = [
         None,
         5,
@@ -60,8 +60,8 @@ def wrong_values() -> dict[str, Any]:
     }
 
 
-def hurt(dataset: xr.Dataset) -> Iterator[tuple[str, Callable[[], xr.Dataset]]]:
-    """Yield ways to make a dataset with one thing missing or other than it should be."""
+def damaged_datasets(dataset: xr.Dataset) -> Iterator[tuple[str, Callable[[], xr.Dataset]]]:
+    """Yield functions that make a dataset with one part missing or changed, with their names."""
     for name in map(str, dataset.variables):
         yield f"without {name}", partial(dataset.drop_vars, name)
         if name not in dataset.dims:
