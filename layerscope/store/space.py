@@ -61,7 +61,7 @@ def check_space(path: str | os.PathLike[str], needed: int) -> None:
     Raises
     ------
     CaptureError
-        There is too little space. The message says how much is needed and free, and how to make the capture smaller.
+        There is too little space. The message gives the bytes needed and free, and tells how to make the capture smaller.
     """
     path = Path(path)
     free = shutil.disk_usage(path.parent).free

@@ -100,7 +100,7 @@ def _convert(path: Path, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # one that has lost files
         with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", suffix=".tmp", dir=folder.parent) as partial:
             _write(path, Path(partial))
-            os.replace(partial, folder)
+            os.replace(partial, folder)  # a folder: outputs.replace_whole moves files
     except OSError as error:
         raise ModelError(f"{path}: the converted model cannot be kept in {folder.parent} ({error})") from error
 
