@@ -1,6 +1,6 @@
-"""LayerScope: what happens between the layers of a transformer.
+"""LayerScope: capture hidden states of transformers, measure layer similarity, and run layer schedules.
 
-Everything public is reached from here and loads on first use, so that ``import layerscope`` costs nothing.
+All public names are available here. They load on first use, so ``import layerscope`` is fast.
 """
 
 from importlib import import_module
@@ -56,7 +56,7 @@ _HOME = {
     "sweep_grid": "layerscope.evaluation.sweep_grid:sweep_grid",
     "variants": "layerscope.schedules.variants",
 }
-"""Where each public name lives: a module, or ``module:name``."""
+"""The location of each public name: a module, or ``module:name``."""
 
 __all__ = [
     "__version__",

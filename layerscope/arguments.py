@@ -54,14 +54,14 @@ def checked(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _
 def checked_with(
     other: Callable[..., object], *, without: Sequence[str] = ()
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
-    """Check as `checked` does, and ``**options`` against the keywords of the function that they are passed on to.
+    """Check like `checked`, and check ``**options`` against the keywords of the function that receives them.
 
     Parameters
     ----------
     other
-        That function.
+        The function that receives the options.
     without
-        Keywords of it that are no option, since the caller itself gives them.
+        Its keywords that are no options, because the caller sets them.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The cache folder: converted models, and captures without an output name."""
+"""Find the cache folder, which holds converted models and captures without an output name."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from layerscope.errors import UsageError
 
 __all__ = ["cache_folder", "cache_root"]
 
-_ELSEWHERE = "let LAYERSCOPE_CACHE name a folder that can be made and written"
+_ELSEWHERE = "set LAYERSCOPE_CACHE to a folder that can be created and written"
 
 
 def cache_root() -> Path:
     """Return the cache folder.
 
     ``LAYERSCOPE_CACHE`` if set; else ``cache/`` of the source checkout LayerScope runs from; else ``layerscope`` in the
-    user's own cache folder.
+    user's cache folder.
     """
     if chosen := os.environ.get("LAYERSCOPE_CACHE"):
         return Path(chosen)
@@ -25,12 +25,12 @@ def cache_root() -> Path:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return a folder of the cache, made if it is not there.
+    """Return a folder of the cache, created if missing.
 
     Raises
     ------
     UsageError
-        It cannot be made, or nothing can be written in it.
+        The folder cannot be created or written.
     """
     folder = cache_root().joinpath(*parts)
     try:

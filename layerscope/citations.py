@@ -1,4 +1,4 @@
-"""BibTeX entries of measures, models, backends and tasks, by key, from ``citations.bib``.
+"""Read the BibTeX entries of measures, models, backends and tasks from ``citations.bib``, by key.
 
 Users of a work name its key, and `layerscope.citing` collects the keys of a file.
 """
@@ -26,7 +26,7 @@ MODELS = {
     r"(?:^|/)opt-\d": "zhang2022opt",
     r"(?:^|/)bert-": "devlin2019bert",
 }
-"""The key of a model: patterns of its name, without regard to case; the first match counts."""
+"""The key of a model by a pattern of its name, ignoring case; the first match counts."""
 
 TASKS = {
     "lambada": "paperno2016lambada",
@@ -35,7 +35,7 @@ TASKS = {
     "winogrande": "sakaguchi2019winogrande",
     "gsm8k": "cobbe2021gsm8k",
 }
-"""The key of a task of lm-eval by how its name begins."""
+"""The key of an lm-eval task by the beginning of its name."""
 
 
 @cache
@@ -53,5 +53,5 @@ def entries() -> dict[str, str]:
     }
     """
     text = resources.files("layerscope").joinpath("citations.bib").read_text(encoding="utf-8")
-    found = [entry.strip() for entry in re.split(r"^(?=@)", text, flags=re.MULTILINE) if entry.strip()]
-    return {re.split("[{,]", entry)[1]: entry for entry in found}
+    texts = [entry.strip() for entry in re.split(r"^(?=@)", text, flags=re.MULTILINE) if entry.strip()]
+    return {re.split("[{,]", entry)[1]: entry for entry in texts}

@@ -1,6 +1,6 @@
-"""Progress on a terminal: a bar with speed and time left where the total is known, a spinner where it is not.
+"""Show progress on a terminal: a bar with speed and remaining time if the total is known, otherwise a spinner.
 
-Nothing is shown when standard error is not a terminal.
+Nothing is shown if standard error is not a terminal.
 """
 
 import sys

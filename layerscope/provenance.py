@@ -37,12 +37,12 @@ def provenance(**facts: Any) -> str:
 
 
 def moving_weights(recorded: object, now: object) -> str:
-    """Return a message if a file names its weights by a branch or tag of the hub, which may have moved; else an empty text.
+    """Return a message if a file records its weights by a branch or tag of the hub, which may have moved; else an empty string.
 
     Examples
     --------
     >>> print(moving_weights("main", "e3a1" * 10))
-    its weights are recorded as 'main', which may have been others than those of 'e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1'
+    its weights are recorded as 'main', which may differ from 'e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1e3a1'
     Start again with --overwrite: then the commit is recorded.
     >>> moving_weights("sha256:00ff", "sha256:ff00"), moving_weights("main", "main")
     ('', '')
@@ -50,7 +50,7 @@ def moving_weights(recorded: object, now: object) -> str:
     if not recorded or recorded == now or re.fullmatch(r"sha256:[0-9a-f]+|[0-9a-f]{40}", str(recorded)):
         return ""
     return (
-        f"its weights are recorded as {recorded!r}, which may have been others than those of {now!r}\n"
+        f"its weights are recorded as {recorded!r}, which may differ from {now!r}\n"
         "Start again with --overwrite: then the commit is recorded."
     )
 

@@ -1,4 +1,4 @@
-"""Token rows of captured states, as they pass from the model to files and measures.
+"""Rows of captured states, passed from the model to files and measures.
 
 This module depends on neither models nor files.
 """
@@ -40,7 +40,7 @@ class StateRows:
         return len(self.row)
 
     def select(self, keep: np.ndarray) -> "StateRows":
-        """Return the rows where the boolean array `keep` holds."""
+        """Return the rows where the boolean array `keep` is True."""
         if keep.all():
             return self
         kept = torch.from_numpy(np.flatnonzero(keep)).to(self.hidden.device)
@@ -59,5 +59,5 @@ class Sink(Protocol):
     """Receiver of rows during a capture: a file being written, an accumulator."""
 
     def update(self, rows: StateRows) -> None:
-        """Receive some rows; their order and chunking have no meaning."""
+        """Receive rows, in any order and grouping."""
         ...

@@ -1,9 +1,8 @@
-"""Where on disk the rows of a dataset lie, so that they can be moved past HDF5.
+"""Find the addresses of the rows of a dataset on disk, so that they can be read and written without HDF5.
 
-A capture file's states are stored in plain chunks: some tokens of one layer, all features, uncompressed, every chunk at an
-address that HDF5 names (``H5Dchunk_iter``). Within a chunk, consecutive rows of a layer are one contiguous stretch of bytes,
-which one call of the operating system moves. Through HDF5 the same rows are gathered state by state, two to three times
-slower and holding Python's lock throughout.
+A capture file stores states in plain chunks: some tokens of one layer, all features, uncompressed, every chunk at an address that
+HDF5 reports (``H5Dchunk_iter``). Within a chunk, consecutive rows of a layer are contiguous bytes, which one system call reads or
+writes. HDF5 gathers the same rows state by state, which is two to three times slower and holds Python's lock.
 
 This module does not depend on dataset names.
 """
@@ -26,11 +25,11 @@ class ChunkTable:
     Attributes
     ----------
     tokens
-        Of each chunk.
+        Number of tokens of a chunk.
     row_bytes
-        Of one state.
+        Number of bytes of a state.
     address
-        Of each chunk in the file.
+        The address of each chunk in the file.
     """
 
     tokens: int
@@ -38,19 +37,19 @@ class ChunkTable:
     address: Int[np.ndarray, "chunk layer"]
 
     def addresses(self, row: int) -> list[int]:
-        """Return where a row's state of each layer begins."""
+        """Return the address of a row's state of each layer."""
         chunk, within = divmod(row, self.tokens)
         addresses: list[int] = (self.address[chunk] + within * self.row_bytes).tolist()
         return addresses
 
 
 def chunk_table(dataset: h5py.Dataset) -> ChunkTable | None:
-    """Return where a dataset's rows lie, or None if they do not lie plainly there: packed, elsewhere, otherwise cut.
+    """Return the addresses of a dataset's rows, or None if they are compressed, in another file, or in chunks of another shape.
 
     Raises
     ------
     ValueError
-        Chunks overlap or lie beyond the end of the file: it is damaged.
+        Chunks overlap or are beyond the end of the file: it is damaged.
     """
     single = dataset.ndim == 2
     cut = dataset.chunks is not None and dataset.chunks[1:] in ((dataset.shape[-1],), (1, dataset.shape[-1]))
@@ -68,12 +67,12 @@ def chunk_table(dataset: h5py.Dataset) -> ChunkTable | None:
     row_bytes = dataset.shape[-1] * dataset.id.get_type().get_size()
     starts = np.append(np.sort(address, axis=None), dataset.file.id.get_filesize())
     if (np.diff(starts) < tokens * row_bytes).any():
-        raise ValueError("chunks overlap or lie beyond the end of the file")
+        raise ValueError("chunks overlap or are beyond the end of the file")
     return ChunkTable(tokens, row_bytes, address)
 
 
 def stretches(row: Int[np.ndarray, " token"], chunk_tokens: int) -> Iterator[tuple[int, int]]:
-    """Cut rows where they stop being consecutive, and where a chunk ends.
+    """Yield the (start, stop) of each run of consecutive rows within a chunk.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Schemas: what a file of one kind contains."""
+"""Describe the contents of a kind of file by a schema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,26 +39,26 @@ class Variable:
 
 @dataclass(frozen=True)
 class FileSchema:
-    """What files of one kind contain.
+    """The contents of one kind of file.
 
     Attributes
     ----------
     kind
-        What such a file is called in messages: ``analysis file``.
+        The kind in messages: ``analysis file``.
     command
         The command that writes such files.
     remedy
-        What to do about a damaged one.
+        The remedy for a damaged file, for messages.
     variables
-        By name. Other variables are allowed; their storage is checked all the same.
+        The variables by name. Other variables are allowed, and their storage is checked.
     attributes
-        Types of the file's attributes, where present.
+        Types of the file's attributes, if present.
     required_attributes
-        Those without which a file is refused.
+        The attributes that a file must have.
     variable_attributes
-        Types of attributes of any variable, where present.
+        Types of attributes of any variable, if present.
     endings
-        Variables that are named after something else, by the ends of their names.
+        Variables with variable names, by the endings of their names.
     as_stored
         Whether values are read without xarray, which would unpack packed values.
     """

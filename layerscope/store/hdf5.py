@@ -1,8 +1,7 @@
-"""HDF5 files that may be damaged: opened for reading, and every error of the libraries translated.
+"""Open HDF5 files that may be damaged, and translate every error of the libraries.
 
-On bytes that they do not expect, HDF5, h5py, h5netcdf and xarray raise almost any class: OSError, RuntimeError, KeyError,
-AttributeError, RecursionError, MemoryError. All reading is done inside `translate_errors` or `open_hdf5`, so that users see
-one FileError.
+On unexpected bytes, HDF5, h5py, h5netcdf and xarray raise almost any class: OSError, RuntimeError, KeyError, AttributeError,
+RecursionError, MemoryError. All files are read inside `translate_errors` or `open_hdf5`, so that users see one FileError.
 """
 
 import errno
@@ -26,7 +25,7 @@ _LONGEST = 120  # characters of a library's message
 
 @contextmanager
 def open_hdf5(path: str | os.PathLike[str], schema: FileSchema) -> Iterator[h5py.File]:
-    """Open a file for reading, sure that it matches its schema; translate every error of the libraries inside.
+    """Open a file for reading after checking it against its schema; translate every error of the libraries in the block.
 
     Raises
     ------
@@ -48,17 +47,17 @@ def open_shared(path: str | os.PathLike[str]) -> h5py.File:
     """Open a file for reading while another program may write it; the parts that are read change in place only."""
     try:
         return h5py.File(path, "r", locking=False)
-    except OSError:  # HDF5 allows one way of locking in a process, and this one has the file open in the usual way
+    except OSError:  # HDF5 allows one locking mode per process, and this process has the file open in the usual mode
         return h5py.File(path, "r")
 
 
 def open_dataset(path: str | os.PathLike[str], schema: FileSchema) -> xarray.Dataset:
-    """Open a file, checked before with `open_hdf5`, lazily through xarray; its dimensions are those of the schema.
+    """Check a file against its schema, and open it lazily with xarray.
 
     Raises
     ------
     FileError
-        A variable is not on the dimensions of the schema, or has another size than in the file.
+        A variable has other dimensions than in the schema, or another size than in the file.
     """
     with open_hdf5(path, schema) as file:
         shapes = {name: file[name].shape for name in file if isinstance(file[name], h5py.Dataset)}
@@ -83,7 +82,7 @@ def require_regular_file(path: Path, kind: str) -> None:
     Raises
     ------
     FileError
-        Names the reason.
+        The message gives the reason.
     """
     if not path.exists():
         raise FileError(missing_file(path))

@@ -1,4 +1,4 @@
-"""The characters of each row in its text, by which captures of two tokenizers are aligned.
+"""Describe the characters of each row in its text, by which captures with different tokenizers are aligned.
 
 This module does not depend on files.
 """
@@ -13,14 +13,14 @@ __all__ = ["Spans"]
 
 @dataclass(frozen=True)
 class Spans:
-    """The places of all rows in their texts.
+    """The positions of all rows in their texts.
 
     Attributes
     ----------
     start, end
-        Where each row's characters begin and end; equal for a token without characters, such as a special one.
+        For each row: where its characters begin and end; equal for a token without characters, such as a special token.
     sequence_id, text_hash
-        What each text is called, and what tells it from another of that name.
+        For each text: its id, and the hash that distinguishes it from another text with this id.
     """
 
     start: Int[np.ndarray, " token"]

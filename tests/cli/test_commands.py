@@ -303,7 +303,7 @@ def test_a_cache_that_cannot_be_made_is_named(place, tmp_path, monkeypatch, root
     monkeypatch.setenv("LAYERSCOPE_CACHE", str(tmp_path / root))
     done = run("capture", "model", "--texts", "some.txt", cwd=place, code=2)
     assert f"cache folder {tmp_path / root}: " in done.stderr
-    assert "let LAYERSCOPE_CACHE name a folder" in done.stderr
+    assert "set LAYERSCOPE_CACHE to a folder" in done.stderr
     assert "fault" not in run("demo", cwd=place, code=2).stderr
 
 

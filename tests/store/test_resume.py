@@ -101,7 +101,7 @@ def test_weights_that_are_recorded_as_a_branch_cannot_be_compared():
     with pytest.raises(CaptureError) as raised:
         refuse_other_settings(Path("run.h5"), stored, stored | {"weights": commit})
     assert str(raised.value) == (
-        f"run.h5: its weights are recorded as 'main', which may have been others than those of '{commit}'\n"
+        f"run.h5: its weights are recorded as 'main', which may differ from '{commit}'\n"
         "Start again with --overwrite: then the commit is recorded."
     )
     with pytest.raises(CaptureError, match="stored with weights 'main', got"):
