@@ -131,19 +131,19 @@ def missing_file(path: str | os.PathLike[str]) -> str:
     nowhere/run.h5: there is no such file, nor a folder nowhere
     """
     path = Path(path)
-    said = f"{path}: there is no such file"
+    message = f"{path}: there is no such file"
     if not path.parent.is_dir():
-        return f"{said}, nor a folder {path.parent}"
+        return f"{message}, nor a folder {path.parent}"
     if not os.access(path.parent, os.R_OK):
-        return said
+        return message
     alike = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix and entry.is_file())
     close = get_close_matches(path.name, alike, n=1)
     if close:
-        return f"{said}; did you mean {path.with_name(close[0])}?"
+        return f"{message}; did you mean {path.with_name(close[0])}?"
     if not alike:
-        return f"{said}, and no other {path.suffix or 'file'} in {path.parent.absolute()}"
+        return f"{message}, and no other {path.suffix or 'file'} in {path.parent.absolute()}"
     shown = ", ".join(alike[:_SHOWN]) + (", …" if len(alike) > _SHOWN else "")
-    return f"{said}; {path.parent.absolute()} has {shown}"
+    return f"{message}; {path.parent.absolute()} has {shown}"
 
 
 def at_least(least: int, *, most: int = _MOST, remedy: str = "", **values: object) -> None:

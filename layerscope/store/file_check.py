@@ -54,12 +54,12 @@ def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: in
             f"{path} is no {schema.kind}: it lacks {', '.join(missing)}\n"
             f"give a file made by layerscope {schema.command}"
         )
-    trouble = _trouble(file, schema, file_bytes)
-    if trouble:
-        raise FileError(f"{path} is damaged: {trouble}\n{schema.remedy}")
+    fault = _first_fault(file, schema, file_bytes)
+    if fault:
+        raise FileError(f"{path} is damaged: {fault}\n{schema.remedy}")
 
 
-def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None:
+def _first_fault(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None:
     """Return a description of the first fault of a file. Attributes are checked last: their text is in heaps."""
     stored: list[tuple[int, int]] = []
     for name in file:
@@ -67,24 +67,24 @@ def _trouble(file: h5py.File, schema: FileSchema, file_bytes: int) -> str | None
             return f"{name} is a link to data elsewhere"
         item = file[name]
         if isinstance(item, h5py.Dataset):
-            said = _type_trouble(item, schema.of(name)) or _storage_trouble(item, file_bytes)
-            if said:
-                return f"{name} {said}"
+            fault = _type_fault(item, schema.of(name)) or _storage_fault(item, file_bytes)
+            if fault:
+                return f"{name} {fault}"
             stored += _parts(item)
         elif name in schema.variables:
             return f"{name} is no variable"
     heap = damaged_heap(file.filename, stored) if len(stored) <= _MOST_PARTS else None
     if heap is not None:
         return f"the text at byte {heap} cannot be read"
-    said = _attribute_trouble(file, schema.attributes, file_bytes)
-    if said:
-        return f"the file's {said}"
+    fault = _attribute_fault(file, schema.attributes, file_bytes)
+    if fault:
+        return f"the file's {fault}"
     for name, item in file.items():
-        said = _attribute_trouble(item, schema.variable_attributes, file_bytes)
-        said = said or (_packing(item) if schema.as_stored else None)
-        if said:
-            return f"{name}: {said}"
-    return _size_trouble(file, schema)
+        fault = _attribute_fault(item, schema.variable_attributes, file_bytes)
+        fault = fault or (_packing(item) if schema.as_stored else None)
+        if fault:
+            return f"{name}: {fault}"
+    return _size_fault(file, schema)
 
 
 def _parts(dataset: h5py.Dataset) -> list[tuple[int, int]]:
@@ -99,7 +99,7 @@ def _parts(dataset: h5py.Dataset) -> list[tuple[int, int]]:
     return parts
 
 
-def _attribute_trouble(item: h5py.HLObject, types: Mapping[str, type], file_bytes: int) -> str | None:
+def _attribute_fault(item: h5py.HLObject, types: Mapping[str, type], file_bytes: int) -> str | None:
     for name in item.attrs:
         attribute = item.attrs.get_id(name)
         if attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size() > file_bytes:
@@ -127,7 +127,7 @@ def _packing(item: h5py.HLObject) -> str | None:
     return None
 
 
-def _storage_trouble(dataset: h5py.Dataset, file_bytes: int) -> str | None:
+def _storage_fault(dataset: h5py.Dataset, file_bytes: int) -> str | None:
     """Describe a variable whose data is not completely in this file; the data is not read."""
     plan = dataset.id.get_create_plist()
     # Joined captures will be virtual datasets of our own: this is the place to let those through.
@@ -152,7 +152,7 @@ def _is_dimension_only(dataset: h5py.Dataset) -> bool:
     return "NAME" in dataset.attrs and np.bytes_(dataset.attrs["NAME"]).startswith(_DIMENSION)
 
 
-def _type_trouble(dataset: h5py.Dataset, variable: Variable | None) -> str | None:
+def _type_fault(dataset: h5py.Dataset, variable: Variable | None) -> str | None:
     of = dataset.id.get_type().get_class()
     if of not in (*_CLASSES, h5py.h5t.ENUM):
         return "holds neither numbers nor text"
@@ -165,7 +165,7 @@ def _type_trouble(dataset: h5py.Dataset, variable: Variable | None) -> str | Non
     return None
 
 
-def _size_trouble(file: h5py.File, schema: FileSchema) -> str | None:
+def _size_fault(file: h5py.File, schema: FileSchema) -> str | None:
     """Describe a disagreement of two variables in the size of a shared dimension."""
     sizes: dict[str, tuple[int, str]] = {}
     for name in [*(name for name in schema.variables if name in file), *file]:
