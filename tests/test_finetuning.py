@@ -229,7 +229,7 @@ def test_a_decoder_and_other_settings_are_refused(glue, tmp_path, capsys):
     assert "llama is a decoder" in capsys.readouterr().err
     glue("bert", *usual)
     glue("bert", *usual, "--seed", "1", code=1)
-    assert "stored with seed 0, asked for 1. Use the same settings" in capsys.readouterr().err
+    assert "stored with seed 0, got 1. Use the same settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_a_sweep_resumed_with_other_settings_loses_nothing(model: Path, tmp_path
     before = output.read_bytes()
     said = run(*arguments, "--limit", 3, "--resume", code=1).stderr
     assert said == (
-        f"layerscope: {output}: stored with limit 2, asked for 3. "
+        f"layerscope: {output}: stored with limit 2, got 3. "
         "Resume with the same settings, or start again with --overwrite.\n"
     )
     assert output.read_bytes() == before

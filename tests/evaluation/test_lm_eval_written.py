@@ -104,7 +104,7 @@ def test_an_interrupted_sweep_writes_nothing_twice(
     table = ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, output=output, resume=True, **OPTIONS)
     assert len(sat) == 6  # five runs, one of them begun twice
     assert table.accuracy.equals(whole.accuracy)
-    with pytest.raises(LayerScopeError, match="stored with limit None, asked for 3"):
+    with pytest.raises(LayerScopeError, match="stored with limit None, got 3"):
         ls.sweep(model, "lm-eval:tiny_sum", include_path=folder, output=output, resume=True, limit=3, **OPTIONS)
 
 

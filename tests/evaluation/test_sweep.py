@@ -270,9 +270,9 @@ def test_resuming(swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypat
         patch.setattr("layerscope.evaluation.sweep_runner.score_task_batch", None)  # nothing is run again
         again = ls.sweep(model, "test:cloze", output=path, resume=True, **small)
     xarray.testing.assert_identical(first.drop_attrs(), again.drop_attrs())
-    with pytest.raises(LayerScopeError, match=r"stored with runs .*, asked for .*\. Resume with the same settings"):
+    with pytest.raises(LayerScopeError, match=r"stored with runs .*, got .*\. Resume with the same settings"):
         ls.sweep(model, "test:cloze", output=path, resume=True, variants="reverse", bootstrap=0)
-    with pytest.raises(LayerScopeError, match="stored with limit None, asked for 2"):
+    with pytest.raises(LayerScopeError, match="stored with limit None, got 2"):
         ls.sweep(model, "test:cloze", output=path, resume=True, limit=2, **small)
     with pytest.raises(UsageError, match="exists already: give --overwrite"):
         ls.sweep(model, "test:cloze", output=path, **small)
@@ -300,10 +300,10 @@ def test_a_complete_sweep_is_known_without_loading_the_model(
         with pytest.raises(ScheduleError, match="start 2 leaves no block affected"):
             ls.sweep(tiny_folder, **same | {"starts": "2"})
     for other, message in [
-        ({"limit": 3}, "stored with limit 2, asked for 3"),
-        ({"variants": "reverse"}, "stored with runs identity, skip:0, skip:1, asked for identity, reverse:0"),
+        ({"limit": 3}, "stored with limit 2, got 3"),
+        ({"variants": "reverse"}, "stored with runs identity, skip:0, skip:1, got identity, reverse:0"),
         ({"chance": {}}, "stored with chance "),
-        ({"dtype": "bfloat16"}, "stored with dtype 'float32', asked for 'bfloat16'"),
+        ({"dtype": "bfloat16"}, "stored with dtype 'float32', got 'bfloat16'"),
     ]:
         with pytest.raises(LayerScopeError, match=message):
             ls.sweep(tiny_folder, **same | other)

@@ -148,9 +148,7 @@ def test_a_capture_is_not_resumed_with_changed_weights(loaded, tmp_path):
     path = tmp_path / "run.h5"
     ls.capture(model, TEXTS, path)
     edited(negate)(model.module)
-    with pytest.raises(
-        CaptureError, match=r"stored with weights 'sha256:\w+', asked for 'sha256:\w+ changed to memory:"
-    ):
+    with pytest.raises(CaptureError, match=r"stored with weights 'sha256:\w+', got 'sha256:\w+ changed to memory:"):
         ls.capture(model, TEXTS, path, resume=True)
 
 
