@@ -56,7 +56,7 @@ def test_sweep_and_its_default_place(model: Path, tmp_path: Path, monkeypatch: p
         assert sweep.schedule.values.tolist() == ["identity", "skip:0", "skip:1", "swap:0", "swap:1", "swap:2"]
     assert "exists already" in run(*arguments, code=2).stderr
     assert run(*arguments, "--resume").stdout == f"{path}: complete already, nothing to do\n"
-    assert "runs was" in run(*arguments, "--resume", "--schedule", "0-3 0-3", code=1).stderr
+    assert "stored with runs" in run(*arguments, "--resume", "--schedule", "0-3 0-3", code=1).stderr
 
 
 def test_generate_goes_on_with_the_prompt(model: Path) -> None:
