@@ -2,8 +2,6 @@
 
 import errno
 import fcntl
-import errno
-import fcntl
 import json
 import os
 import signal
@@ -402,20 +400,6 @@ def test_a_sweep_locks_its_output_before_it_touches_the_journal(model: Model, tm
         ls.sweep(model, TASKS, output=target, **OPTIONS, **{option: True})
     assert journal.read_text() == "of a sweep that begins just now"
     ls.sweep(model, TASKS, output=target, **OPTIONS | {"variants": "skip"}, overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["s.nc"]
-
-
-def test_a_sweep_on_a_file_system_without_locks_warns_once(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    monkeypatch.setattr(fcntl, "lockf", no_locks)
-    with pytest.warns(UserWarning, match="has no locks") as caught:
-        ls.sweep(model, TASKS, output=tmp_path / "s.nc", **OPTIONS | {"variants": "skip"})
-    assert len([one for one in caught if "has no locks" in str(one.message)]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["s.nc"]
 
 
