@@ -64,7 +64,10 @@ def first_difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> st
 
 
 def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else repr(value)
+    """Return the text of a setting; only long lists are cut, because hashes may differ at their end."""
+    if not isinstance(value, list):
+        return repr(value)
+    text = ", ".join(map(str, value))
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

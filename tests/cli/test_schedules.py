@@ -91,7 +91,7 @@ def test_generate_goes_on_with_the_prompt(model: Path) -> None:
         (["sweep", "{model}"], 2, "--task"),
         (["generate", "{model}", ""], 2, "the prompt is empty"),
         (["generate", "{model}", "w1", "--max-new-tokens", "0"], 2, "1 or more"),
-        (["generate", "{model}", "w1", "--max-new-tokens", "64"], 2, "more than the 64 the model takes"),
+        (["generate", "{model}", "w1", "--max-new-tokens", "64"], 2, "exceed the context of 64"),
     ],
 )
 def test_bad_input(arguments: list[str], code: int, said: str, model: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_bad_input(arguments: list[str], code: int, said: str, model: Path, tmp_
         (
             ["--task", "cloze"],
             2,
-            "layerscope: task 'cloze': a task is written builtin:NAME or lm-eval:NAME. Did you mean 'builtin:cloze'?\n",
+            "layerscope: task 'cloze': write a task as builtin:NAME or lm-eval:NAME. Did you mean 'builtin:cloze'?\n",
         ),
         (
             ["--task", "lm-eval:lambada_opnai"],
