@@ -165,7 +165,7 @@ def test_a_complete_file_cannot_be_resumed(tmp_path: Path) -> None:
     path = write_capture(tmp_path / "run.h5", states(5, of), of)
     with CaptureTarget(path) as target, SequenceIndex(target.folder) as index:
         fill(index, [5])
-        with pytest.raises(CaptureError, match="is complete already"):
+        with pytest.raises(CaptureError, match="is already complete"):
             CaptureWriter.resume(target, index)
 
 
