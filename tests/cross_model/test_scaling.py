@@ -102,10 +102,10 @@ def test_only_measures_that_all_have_and_that_can_be_cut():
     assert ls.scaling(some).measure.values.tolist() == ["cosine"]
 
 
-def test_distances_are_turned_round():
-    some = family()
+def test_distances_are_turned_into_similarities():
+    some = [result.rename({"cosine": "procrustes", "cosine_bootstrap": "procrustes_bootstrap"}) for result in family()]
     for result in some:
-        for name in ("cosine", "cosine_bootstrap"):
+        for name in ("procrustes", "procrustes_bootstrap"):
             result[name] = (1 - result[name]).assign_attrs(range="[0, 2]")
     assert ls.scaling(some)["size"].values[:, 0].tolist() == [list(sizes) for _, sizes in FAMILY]
 
