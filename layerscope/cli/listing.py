@@ -1,16 +1,20 @@
-"""``layerscope list``: what there is to choose from."""
+"""``layerscope list``: the models, measures, schedule variants and tasks to choose from."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 __all__ = ["listing"]
 
+Row = Mapping[str, str | int]
 
-class Catalogue(StrEnum):
+_PIPE_COLUMNS = 400
+
+
+class What(StrEnum):
     """What can be listed."""
 
     models = "models"
@@ -19,31 +23,75 @@ class Catalogue(StrEnum):
     tasks = "tasks"
 
 
+class Catalogue(NamedTuple):
+    """The rows of one list.
+
+    Attributes
+    ----------
+    details
+        All that is known of each entry, its name first.
+    columns
+        What the table shows of each entry.
+    """
+
+    details: Callable[[], Sequence[Row]]
+    columns: Callable[[], Sequence[Row]]
+
+
 def listing(
-    what: Annotated[Catalogue, typer.Argument(help="models, measures, variants or tasks.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    what: Annotated[What, typer.Argument(help="models, measures, variants or tasks.", metavar="WHAT")],
+    name: Annotated[str | None, typer.Argument(help="One of them, to print all its details.", metavar="[NAME]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all details.")] = False,
 ) -> None:
     """List models, measures, schedule variants or tasks.
 
     Example: layerscope list measures
+
+    With a name, all details of one of them are printed.
+
+    Example: layerscope list measures cka
     """
-    catalogues: dict[Catalogue, Callable[[], Sequence[Mapping[str, str | int]]]] = {
-        Catalogue.models: _models,
-        Catalogue.measures: _measures,
-        Catalogue.variants: _variants,
-        Catalogue.tasks: _tasks,
-    }
-    rows = catalogues[what]()
+    catalogue = _CATALOGUES[what]
+    rows = catalogue.details()
+    if name is not None:
+        rows = [_row_named(name, rows, what)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    widths = [max(len(str(row[column])) for row in rows) for column in rows[0]]
-    widths = [max(width, len(column)) for width, column in zip(widths, rows[0], strict=True)]
-    for line in ([*rows[0]], *([str(cell) for cell in row.values()] for row in rows)):
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    elif name is not None:
+        _print_details(rows[0])
+    else:
+        _print_table(catalogue.columns())
 
 
-def _models() -> list[dict[str, str]]:
+def _row_named(name: str, rows: Sequence[Row], what: What) -> Row:
+    from layerscope.errors import unknown_name
+
+    by_name = {str(next(iter(row.values()))): row for row in rows}
+    if name not in by_name:
+        raise unknown_name(what.removesuffix("s"), name, by_name)
+    return by_name[name]
+
+
+def _print_details(row: Row) -> None:
+    width = max(map(len, row))
+    for label, value in row.items():
+        typer.echo(f"{label:<{width}}  {value}".rstrip())
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*rows[0], box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # in a pipe, a row is one line of any length
+        console = Console(highlight=False, markup=False, width=_PIPE_COLUMNS)
+    console.print(table)
+
+
+def _models() -> list[Row]:
     from layerscope.capturing.backends import BACKENDS
     from layerscope.models.architectures import ARCHITECTURES
 
@@ -54,7 +102,7 @@ def _models() -> list[dict[str, str]]:
     ]
 
 
-def _measures() -> list[dict[str, str | int]]:
+def _measures() -> list[Row]:
     from layerscope.measures.catalogue import MEASURES
     from layerscope.measures.record import Kind
 
@@ -70,12 +118,28 @@ def _measures() -> list[dict[str, str | int]]:
             "passes": str(measure.passes),
             "reference": measure.reference,
             "cost": measure.cost,
+            "cost class": measure.cost_class,
+            "definition": measure.definition,
         }
         for measure in MEASURES.values()
     ]
 
 
-def _variants() -> list[dict[str, str]]:
+def _measure_columns() -> list[Row]:
+    from layerscope.measures.catalogue import MEASURES
+
+    return [
+        {
+            "measure": measure.name,
+            "what it measures": measure.what,
+            "range": measure.range.replace("inf", "∞").replace("3.14159", "π").replace("1.5708", "π/2"),
+            "cost": measure.cost_class,
+        }
+        for measure in MEASURES.values()
+    ]
+
+
+def _variants() -> list[Row]:
     from layerscope.schedules.variant import VARIANTS
 
     place = {"nothing": "", "start": "N: affects N+1 to T-N-1", "block": "I: a block", "range": "A-B: blocks A to B"}
@@ -91,10 +155,22 @@ def _variants() -> list[dict[str, str]]:
     ]
 
 
-def _tasks() -> list[dict[str, str | int]]:
+def _variant_columns() -> list[Row]:
+    return [{name: row[name] for name in ("form", "figure", "summary")} for row in _variants()]
+
+
+def _tasks() -> list[Row]:
     from layerscope.evaluation.tasks.builtin import TASKS
 
     return [
         {"task": name, "kind": task.kind, "examples": task.count, "summary": task.summary}
         for name, task in TASKS.items()
     ]
+
+
+_CATALOGUES = {
+    What.models: Catalogue(_models, _models),
+    What.measures: Catalogue(_measures, _measure_columns),
+    What.variants: Catalogue(_variants, _variant_columns),
+    What.tasks: Catalogue(_tasks, _tasks),
+}

@@ -61,7 +61,7 @@ class Measure:
     name, long_name
         Name in commands and files; name in figures and text.
     what
-        What it measures, in about five words, for ``layerscope list measures``.
+        What it measures, in at most 27 characters, for ``layerscope list measures``.
     kind
         A matrix over pairs of layers, or a vector over layers.
     definition

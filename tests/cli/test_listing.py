@@ -54,14 +54,36 @@ def test_measures_show_their_laws_and_cost():
     assert (rows["norm"]["symmetric"], rows["rsa"]["tokens ≤ features"]) == ("", "taken")
 
 
-@pytest.mark.parametrize("what", ["variants", "tasks", "measures"])
-def test_for_people(what):
+@pytest.mark.parametrize("what", ["models", "variants", "tasks", "measures"])
+def test_the_table_has_a_line_an_entry_in_a_pipe(what):
     rows = json.loads(run("list", what, "--json").stdout)
     lines = run("list", what).stdout.splitlines()
-    assert re.split(r"\s{2,}", lines[0]) == list(rows[0])
     assert len(lines) == 1 + len(rows)
-    for line, row in zip(lines[1:], rows, strict=True):
-        assert all(str(cell) in line for cell in row.values())
+    key = lines[0].split()[0]
+    assert [line.split()[0] for line in lines[1:]] == [row[key] for row in rows]
+
+
+def test_measures_fit_a_terminal():
+    lines = [line.rstrip() for line in run("list", "measures").stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert re.split(r"\s{2,}", lines[0]) == ["measure", "what it measures", "range", "cost"]
+    row = next(line for line in lines if line.startswith("curvature"))
+    assert re.split(r"\s{2,}", row) == ["curvature", MEASURES["curvature"].what, "[0, π]", "cheap"]
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [("models", "llama"), ("measures", "cka"), ("variants", "skip"), ("tasks", "builtin:cloze")]
+)
+def test_details_of_one(what, name):
+    (row,) = json.loads(run("list", what, name, "--json").stdout)
+    assert next(iter(row.values())) == name
+    assert row in json.loads(run("list", what, "--json").stdout)
+    printed = [re.split(r"\s{2,}", line, maxsplit=1) for line in run("list", what, name).stdout.splitlines()]
+    assert dict(printed) == {label: str(value) for label, value in row.items()}
+
+
+def test_an_unknown_name_is_refused():
+    assert "did you mean 'cka'?" in run("list", "measures", "ckaa", code=2).stderr
 
 
 def test_the_help_names_all_that_can_be_listed():

@@ -8,7 +8,7 @@ __all__ = ["RECORDS"]
 RECORDS = (
     Measure(
         name="cosine",
-        what="direction of each token's states",
+        what="directions of token states",
         cost_class=CostClass.CHEAP,
         long_name="cosine similarity of token states",
         kind=Kind.PAIRWISE,
@@ -32,7 +32,7 @@ RECORDS = (
     ),
     Measure(
         name="cosine_sequence",
-        what="direction of each whole sequence",
+        what="directions of whole texts",
         cost_class=CostClass.CHEAP,
         long_name="cosine similarity of whole sequences",
         kind=Kind.PAIRWISE,
@@ -61,7 +61,7 @@ RECORDS = (
     ),
     Measure(
         name="cosine_sequence_without_first",
-        what="whole sequences without their first token",
+        what="texts without first tokens",
         cost_class=CostClass.CHEAP,
         long_name="cosine similarity of whole sequences without their first token",
         kind=Kind.PAIRWISE,
@@ -85,7 +85,7 @@ RECORDS = (
     ),
     Measure(
         name="cosine_centered",
-        what="direction of states about their mean",
+        what="directions about the mean",
         cost_class=CostClass.CHEAP,
         long_name="cosine similarity of token states without the layers' means",
         kind=Kind.PAIRWISE,
@@ -109,7 +109,7 @@ RECORDS = (
     ),
     Measure(
         name="angular_distance",
-        what="angle of each sequence's last token",
+        what="angle at last tokens",
         cost_class=CostClass.CHEAP,
         long_name="angular distance of the last token's states",
         kind=Kind.PAIRWISE,
@@ -133,7 +133,7 @@ RECORDS = (
     ),
     per_layer(
         name="block_influence",
-        what="how much each block turns states",
+        what="change by each block",
         cost_class=CostClass.CHEAP,
         long_name="block influence",
         definition=(

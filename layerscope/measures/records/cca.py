@@ -35,7 +35,7 @@ _of_directions = partial(
 RECORDS = (
     _of_directions(
         name="cca_mean",
-        what="directions shared after linear maps",
+        what="canonical correlations",
         cost_class=CostClass.EXPENSIVE,
         long_name="mean canonical correlation",
         definition=(
@@ -53,7 +53,7 @@ RECORDS = (
     ),
     _of_directions(
         name="cca_r2",
-        what="variance shared after linear maps",
+        what="squared CCA correlations",
         cost_class=CostClass.EXPENSIVE,
         long_name="mean squared canonical correlation",
         definition=r"$\frac1r\sum_i\rho_i^2=\frac1r\|Q_X'Q_Y\|_F^2$, as in `cca_mean`. " + _REFUSED,
@@ -67,7 +67,7 @@ RECORDS = (
     ),
     _of_directions(
         name="svcca",
-        what="shared directions of most variance",
+        what="CCA of the main directions",
         cost_class=CostClass.EXPENSIVE,
         long_name="singular vector canonical correlation",
         definition=(
@@ -84,7 +84,7 @@ RECORDS = (
     ),
     _of_directions(
         name="pwcca",
-        what="shared directions, weighted by layer",
+        what="CCA weighted by one layer",
         cost_class=CostClass.EXPENSIVE,
         long_name="projection-weighted canonical correlation",
         definition=(
@@ -105,7 +105,7 @@ RECORDS = (
     ),
     _of_directions(
         name="pwcca_smaller",
-        what="shared directions, weighted by smaller layer",
+        what="CCA weighted by the smaller",
         cost_class=CostClass.EXPENSIVE,
         long_name="projection-weighted canonical correlation, weights of the smaller layer",
         definition=(
@@ -122,7 +122,7 @@ RECORDS = (
     ),
     _of_directions(
         name="linear_r2",
-        what="variance a linear map predicts",
+        what="linear prediction",
         cost_class=CostClass.EXPENSIVE,
         long_name="variance predicted by linear regression",
         definition=(
@@ -141,7 +141,7 @@ RECORDS = (
     replace(
         _of_directions(
             name="linear_r2_cv",
-            what="variance predicted on held-out texts",
+            what="linear prediction, held out",
             cost_class=CostClass.EXPENSIVE,
             long_name="variance predicted by linear regression, cross-validated",
             definition=(
@@ -163,7 +163,7 @@ RECORDS = (
     ),
     _of_directions(
         name="eigenspace_overlap",
-        what="overlap of the spanned subspaces",
+        what="overlap of subspaces",
         cost_class=CostClass.EXPENSIVE,
         long_name="eigenspace overlap score",
         definition=(

@@ -33,7 +33,7 @@ _of_dissimilarities = partial(
 RECORDS = (
     _of_dissimilarities(
         name="rsa",
-        what="ranks of dissimilarities between tokens",
+        what="dissimilarities, by rank",
         cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, Spearman's correlation",
         definition=f"Spearman's rank correlation, equal values at their mean rank, of {_RDM}, at the two layers",
@@ -44,7 +44,7 @@ RECORDS = (
     ),
     _of_dissimilarities(
         name="rsa_kendall",
-        what="pair order of dissimilarities between tokens",
+        what="dissimilarities, pair order",
         cost_class=CostClass.EXPENSIVE,
         long_name="representational similarity analysis, Kendall's correlation",
         definition=rf"Kendall's $\tau_b$, which leaves equal values out, of {_RDM}, at the two layers; on up to 512 tokens",
@@ -57,7 +57,7 @@ RECORDS = (
     ),
     _of_dissimilarities(
         name="rsa_pearson",
-        what="correlation of dissimilarities between tokens",
+        what="dissimilarities, linearly",
         cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, Pearson's correlation",
         definition=f"Pearson's correlation of {_RDM}, at the two layers",
@@ -68,7 +68,7 @@ RECORDS = (
     ),
     _of_dissimilarities(
         name="rsa_cosine",
-        what="cosine of dissimilarities between tokens",
+        what="dissimilarities, by cosine",
         cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, cosine",
         definition=(

@@ -11,7 +11,7 @@ _HALVES = f"{HALVES}; all replicates come with the value, for the cost of as man
 RECORDS = (
     sampled_pair(
         name="cka_rbf",
-        what="similarity structure of near tokens",
+        what="structure of near tokens",
         cost_class=CostClass.MODERATE,
         long_name="centred kernel alignment with a radial basis function, debiased",
         definition=(
@@ -34,7 +34,7 @@ RECORDS = (
     ),
     sampled_pair(
         name="distance_correlation",
-        what="correlation of distances between tokens",
+        what="distances between tokens",
         cost_class=CostClass.MODERATE,
         long_name="distance correlation",
         definition=(

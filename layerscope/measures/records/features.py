@@ -14,7 +14,7 @@ _AGAIN = f"{HALVES}; every replicate costs the pairs again, on half of the token
 RECORDS = (
     sampled_pair(
         name="correlation_match_soft",
-        what="best-matching feature of each feature",
+        what="best match of each feature",
         cost_class=CostClass.MODERATE,
         long_name="correlation of features with their best match",
         definition=(
@@ -60,7 +60,7 @@ RECORDS = (
     ),
     sampled_pair(
         name="permutation_procrustes",
-        what="distance left after matching features",
+        what="shape up to permutation",
         cost_class=CostClass.MODERATE,
         long_name="permutation Procrustes distance",
         definition=(
@@ -82,7 +82,7 @@ RECORDS = (
     ),
     Measure(
         name="magnitude_difference",
-        what="difference in length of mean states",
+        what="length of the mean state",
         cost_class=CostClass.CHEAP,
         long_name="difference in the length of the mean state",
         kind=Kind.PAIRWISE,
@@ -107,7 +107,7 @@ RECORDS = (
     ),
     sampled_pair(
         name="uniformity_difference",
-        what="difference in spread over the sphere",
+        what="spread over the sphere",
         cost_class=CostClass.MODERATE,
         long_name="difference in uniformity on the sphere",
         definition=(
@@ -129,7 +129,7 @@ RECORDS = (
     ),
     sampled_pair(
         name="concentricity_difference",
-        what="difference in closeness to the mean",
+        what="closeness to the mean",
         cost_class=CostClass.CHEAP,
         long_name="difference in concentricity",
         definition=(

@@ -21,7 +21,7 @@ __all__ = ["RECORDS"]
 RECORDS = (
     per_layer(
         name="anisotropy",
-        what="mean cosine between different tokens",
+        what="cosine of random tokens",
         cost_class=CostClass.CHEAP,
         long_name="anisotropy",
         definition=(
@@ -44,7 +44,7 @@ RECORDS = (
     ),
     per_layer(
         name="two_nn",
-        what="intrinsic dimension, two neighbours",
+        what="intrinsic dimension",
         cost_class=CostClass.MODERATE,
         long_name="intrinsic dimension from two nearest neighbours (TwoNN)",
         definition=(
@@ -71,7 +71,7 @@ RECORDS = (
     ),
     per_layer(
         name="mle_dimension",
-        what="intrinsic dimension, ten neighbours",
+        what="dimension by likelihood",
         cost_class=CostClass.MODERATE,
         long_name="intrinsic dimension by maximum likelihood",
         definition=(
@@ -96,7 +96,7 @@ RECORDS = (
     ),
     per_layer(
         name="curvature",
-        what="turning angle along each sequence",
+        what="turning between tokens",
         cost_class=CostClass.CHEAP,
         long_name="curvature over positions",
         definition=(

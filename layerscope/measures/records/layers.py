@@ -10,7 +10,7 @@ __all__ = ["RECORDS"]
 RECORDS = (
     per_layer(
         name="variance",
-        what="variance over tokens per feature",
+        what="variance per feature",
         cost_class=CostClass.CHEAP,
         long_name="variance over tokens",
         definition=r"mean over features f of the variance over tokens (ddof 0): $\frac1p\sum_f\frac1n\sum_t(x_{tf}-\bar x_f)^2$",
@@ -31,7 +31,7 @@ RECORDS = (
     ),
     per_layer(
         name="norm",
-        what="mean length of the states",
+        what="mean length of states",
         cost_class=CostClass.CHEAP,
         long_name="mean length of the states",
         definition=r"mean over tokens of the Euclidean norm: $\frac1n\sum_t|x_t|$",

@@ -37,7 +37,7 @@ _of_neighbours = partial(
 RECORDS = (
     _of_neighbours(
         name="knn_jaccard",
-        what="overlap of nearest-neighbour sets",
+        what="neighbour sets, Jaccard",
         cost_class=CostClass.MODERATE,
         long_name="Jaccard similarity of nearest neighbours",
         definition=rf"mean over tokens of $|N_x\cap N_y|/|N_x\cup N_y|$, where {_NEAREST}",
@@ -47,7 +47,7 @@ RECORDS = (
     ),
     _of_neighbours(
         name="mutual_knn",
-        what="share of common nearest neighbours",
+        what="shared nearest neighbours",
         cost_class=CostClass.MODERATE,
         long_name="mutual nearest neighbours",
         definition=rf"mean over tokens of $|N_x\cap N_y|/10$, where {_NEAREST}",
@@ -57,7 +57,7 @@ RECORDS = (
     ),
     _of_neighbours(
         name="rank_similarity",
-        what="ranks of common nearest neighbours",
+        what="ranks of shared neighbours",
         cost_class=CostClass.MODERATE,
         long_name="rank similarity of nearest neighbours",
         definition=(
@@ -71,7 +71,7 @@ RECORDS = (
     ),
     _of_neighbours(
         name="second_order_cosine",
-        what="similarities to the nearest neighbours",
+        what="similarities to neighbours",
         cost_class=CostClass.MODERATE,
         long_name="second-order cosine similarity",
         definition=(
@@ -84,7 +84,7 @@ RECORDS = (
     ),
     _of_neighbours(
         name="cknna",
-        what="similarity structure among nearest neighbours",
+        what="structure among neighbours",
         cost_class=CostClass.MODERATE,
         long_name="centred kernel nearest-neighbour alignment",
         definition=(
@@ -99,7 +99,7 @@ RECORDS = (
     ),
     _of_neighbours(
         name="cknna_unbiased",
-        what="debiased structure among nearest neighbours",
+        what="CKNNA without bias",
         cost_class=CostClass.MODERATE,
         long_name="centred kernel nearest-neighbour alignment, debiased",
         definition=(

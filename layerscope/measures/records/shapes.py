@@ -18,7 +18,7 @@ __all__ = ["RECORDS"]
 RECORDS = (
     Measure(
         name="cka",
-        what="similarity structure of the tokens",
+        what="similarity structure",
         cost_class=CostClass.MODERATE,
         long_name="linear centred kernel alignment, debiased",
         kind=Kind.PAIRWISE,
@@ -48,7 +48,7 @@ RECORDS = (
     ),
     Measure(
         name="cka_biased",
-        what="similarity structure, biased by few tokens",
+        what="CKA without debiasing",
         cost_class=CostClass.MODERATE,
         long_name="linear centred kernel alignment",
         kind=Kind.PAIRWISE,
@@ -75,7 +75,7 @@ RECORDS = (
     ),
     Measure(
         name="procrustes",
-        what="shape left after the best rotation",
+        what="shape up to rotation",
         cost_class=CostClass.EXPENSIVE,
         long_name="orthogonal Procrustes distance",
         kind=Kind.PAIRWISE,
@@ -102,7 +102,7 @@ RECORDS = (
     ),
     Measure(
         name="procrustes_unnormalized",
-        what="distance left after the best rotation",
+        what="shape and scale",
         cost_class=CostClass.EXPENSIVE,
         long_name="orthogonal Procrustes distance, not normalised",
         kind=Kind.PAIRWISE,
@@ -131,7 +131,7 @@ RECORDS = (
     ),
     Measure(
         name="shape_angle",
-        what="angle left after the best rotation",
+        what="Procrustes as an angle",
         cost_class=CostClass.EXPENSIVE,
         long_name="angular shape distance",
         kind=Kind.PAIRWISE,

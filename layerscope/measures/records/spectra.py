@@ -46,7 +46,7 @@ _of_spectrum = partial(
 RECORDS = (
     _of_spectrum(
         name="participation_ratio",
-        what="number of dimensions in use",
+        what="dimensions in use",
         cost_class=CostClass.MODERATE,
         long_name="participation ratio",
         definition=r"$(\sum_i\lambda_i)^2/\sum_i\lambda_i^2$ of the eigenvalues of the centred covariance over tokens",
@@ -60,7 +60,7 @@ RECORDS = (
     ),
     _of_spectrum(
         name="effective_rank",
-        what="entropy-based number of dimensions",
+        what="dimensions, by entropy",
         cost_class=CostClass.MODERATE,
         long_name="effective rank",
         definition=(
@@ -78,7 +78,7 @@ RECORDS = (
     ),
     _of_spectrum(
         name="rankme",
-        what="effective rank of singular values",
+        what="dimensions, uncentred",
         cost_class=CostClass.MODERATE,
         long_name="RankMe",
         definition=(
@@ -112,7 +112,7 @@ RECORDS = (
     ),
     _of_spectrum(
         name="matrix_entropy",
-        what="entropy of the variance spectrum",
+        what="entropy of the spectrum",
         cost_class=CostClass.MODERATE,
         long_name="matrix-based entropy",
         definition=(
@@ -131,7 +131,7 @@ RECORDS = (
     ),
     _of_spectrum(
         name="alpha_req",
-        what="decay exponent of the spectrum",
+        what="decay of the spectrum",
         cost_class=CostClass.MODERATE,
         long_name="power-law exponent of the spectrum (α-ReQ)",
         definition=(
@@ -150,7 +150,7 @@ RECORDS = (
     ),
     _of_spectrum(
         name="alpha_req_weighted",
-        what="decay exponent, large eigenvalues first",
+        what="spectral decay, weighted",
         cost_class=CostClass.MODERATE,
         long_name="power-law exponent of the spectrum, weighted fit",
         definition=(
@@ -166,7 +166,7 @@ RECORDS = (
     ),
     _of_spectrum(
         name="isoscore",
-        what="evenness of variance over dimensions",
+        what="evenness of dimensions",
         cost_class=CostClass.MODERATE,
         long_name="IsoScore",
         definition=(
@@ -182,7 +182,7 @@ RECORDS = (
     ),
     per_layer(
         name="matrix_entropy_sequence",
-        what="spectral entropy of each sequence",
+        what="entropy within each text",
         cost_class=CostClass.MODERATE,
         long_name="matrix-based entropy of single sequences",
         definition=(
