@@ -6,34 +6,53 @@ from typing import Annotated, Any
 
 import typer
 
+from layerscope.cli.options import Bootstrap, ExcludeFirst, Memory, Overwrite, Seed
+
 __all__ = ["analyze"]
 
 
+_OPTIONS = ("exclude_first", "bootstrap", "memory", "seed")
+_OF_A_RUN = ("limit", "max_length", "schedule", "batch_tokens", "dtype", "device")
+_RUNNING = "Options with --texts, which runs a model"
+
+
 def analyze(
-    capture: Annotated[Path, typer.Argument(help="A capture file; with --texts, a model.")],
-    other: Annotated[Path | None, typer.Argument(help="A second capture of the same texts.")] = None,
-    measures: Annotated[str | None, typer.Option(help="Names, comma between (see: layerscope list measures).")] = None,
-    align: Annotated[
-        str,
-        typer.Option(help="Pair the tokens of two captures by tokens, by spans, or auto: the first that is possible."),
-    ] = "auto",
-    exclude_first: Annotated[int, typer.Option(help="Leave out the first so many tokens of each sequence.")] = 0,
-    bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
-    null: Annotated[int, typer.Option(help="Random pairings of the texts, for the value by chance.")] = 0,
-    ceiling: Annotated[int, typer.Option(help="Random splits into halves, for split-half reliability.")] = 0,
-    memory: Annotated[str, typer.Option(help="Budget of measures that hold many states at once.")] = "4GB",
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
-    texts: Annotated[
-        str | None, typer.Option(help="Run a model on these: builtin:passages, .txt, .jsonl, hf:.")
+    capture: Annotated[Path, typer.Argument(help="Capture file; with --texts, a model.")],
+    other: Annotated[Path | None, typer.Argument(help="Second capture of the same texts.")] = None,
+    measures: Annotated[
+        str | None, typer.Option(help="Names, as in cosine,cka (see: layerscope list measures).")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="With --texts: only the first so many.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="With --texts: cut them to so many tokens.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="With --texts: run the blocks so, such as skip:12.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="With --texts: tokens of a batch (2048).")] = None,
-    dtype: Annotated[str | None, typer.Option(help="With --texts: compute in this (float32).")] = None,
-    device: Annotated[str | None, typer.Option(help="With --texts: cpu, cuda, cuda:0, mps (cpu).")] = None,
-    output: Annotated[Path | None, typer.Option(help="The analysis file (the capture's name with .nc).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    align: Annotated[str, typer.Option(help="Pair tokens of two captures by: tokens, spans, or auto.")] = "auto",
+    exclude_first: ExcludeFirst = 0,
+    bootstrap: Bootstrap = 0,
+    null: Annotated[int, typer.Option(help="Random pairings of texts, for the value by chance.")] = 0,
+    ceiling: Annotated[int, typer.Option(help="Random half splits, for split-half reliability.")] = 0,
+    memory: Memory = "4GB",
+    seed: Seed = 0,
+    output: Annotated[Path | None, typer.Option(help="Analysis file (the capture's name with .nc).")] = None,
+    overwrite: Overwrite = False,
+    texts: Annotated[
+        str | None,
+        typer.Option(help="Run a model on builtin:passages, .txt, .jsonl or hf:DATASET.", rich_help_panel=_RUNNING),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Use the first N texts only (all).", rich_help_panel=_RUNNING)
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Truncate texts to N tokens (the model's context).", rich_help_panel=_RUNNING)
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Layer schedule, such as skip:12 (identity).", rich_help_panel=_RUNNING)
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Maximum number of tokens of a batch (2048).", rich_help_panel=_RUNNING)
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Compute in float32, bfloat16, float16 (float32).", rich_help_panel=_RUNNING)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device: cpu, cuda, cuda:0 or mps (cpu).", rich_help_panel=_RUNNING)
+    ] = None,
 ) -> None:
     """Measure how alike layers are, within one capture or between two.
 
@@ -50,63 +69,53 @@ def analyze(
 
     Example: layerscope analyze EleutherAI/pythia-70m --texts stories.txt
     """
+    arguments = locals()
     from layerscope.cli.result_warnings import print_warnings
     from layerscope.measures.derived import is_derived
     from layerscope.outputs import new_file
     from layerscope.results import write_result
 
-    running: dict[str, Any] = {
-        "limit": limit,
-        "max_length": max_length,
-        "schedule": schedule,
-        "batch_tokens": batch_tokens,
-        "dtype": dtype,
-        "device": device,
-    }
-    of_model = {name: value for name, value in running.items() if value is not None}
-    of_files: dict[str, Any] = {"other": other, "align": align, "null": null, "ceiling": ceiling}
-    common: dict[str, Any] = {
-        "measures": None if measures is None else [name.strip() for name in measures.split(",")],
-        "exclude_first": exclude_first,
-        "bootstrap": bootstrap,
-        "memory": memory,
-        "seed": seed,
-    }
-    _require_fitting(capture, texts, of_model, of_files)
-    target = new_file(output or _default_output(capture, texts, schedule), overwrite, capture, other, texts)
+    given = {name: arguments[name] for name in _OPTIONS}
+    given["measures"] = None if measures is None else [name.strip() for name in measures.split(",")]
+    target = output or _default_output(capture, texts, schedule)
     if texts is None:
-        from layerscope.measures.analysis import analyze as run_files
+        from layerscope.measures.analysis import analyze as run
 
-        result = run_files(capture, progress=True, **of_files, **common)
+        _require_capture(capture, arguments)
+        target = new_file(target, overwrite, capture, other)
+        result = run(capture, other, align=align, null=null, ceiling=ceiling, progress=True, **given)
     else:
         from layerscope.measures.model_analysis import analyze_model
 
-        result = analyze_model(capture, texts, **of_model, **common)
+        _require_model(arguments)
+        target = new_file(target, overwrite, capture, texts)
+        result = analyze_model(capture, texts, **given, **_running(arguments))
     write_result(result, target)
     print_warnings(result)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
     typer.echo(f"{target}: {', '.join(measured)}")
 
 
-def _require_fitting(
-    capture: Path, texts: str | None, of_model: Mapping[str, Any], of_files: Mapping[str, Any]
-) -> None:
-    """Refuse options of a model where files are analysed, and the other way round."""
+def _running(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arguments[name] for name in _OF_A_RUN if arguments[name] is not None}
+
+
+def _require_capture(capture: Path, arguments: Mapping[str, Any]) -> None:
     from layerscope.errors import UsageError
 
-    if texts is None:
-        if capture.suffix == ".gguf" or (capture / "config.json").is_file():
-            raise UsageError(f"{capture} is a model: give --texts to run it on, such as --texts builtin:passages")
-        for name in of_model:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is for a model that is run: give --texts too, or leave it out"
-            )
-    elif of_files["other"] is not None or of_files["align"] != "auto":
-        raise UsageError("two models are compared from their captures: leave --texts out and give two capture files")
-    elif of_files["null"] or of_files["ceiling"]:
-        raise UsageError(
-            "--null and --ceiling go over the states again and again: capture to a file, then analyze that"
-        )
+    if capture.suffix == ".gguf" or (capture / "config.json").is_file():
+        raise UsageError(f"{capture} is a model: give --texts to run it on, such as --texts builtin:passages")
+    for name in _running(arguments):
+        raise UsageError(f"--{name.replace('_', '-')} is an option of a model run: add --texts, or leave it out")
+
+
+def _require_model(arguments: Mapping[str, Any]) -> None:
+    from layerscope.errors import UsageError
+
+    if arguments["other"] is not None or arguments["align"] != "auto":
+        raise UsageError("two models are compared by their captures: leave out --texts and give two capture files")
+    if arguments["null"] or arguments["ceiling"]:
+        raise UsageError("--null and --ceiling read the states many times: capture to a file, then analyze that")
 
 
 def _default_output(capture: Path, texts: str | None, schedule: str | None) -> Path:

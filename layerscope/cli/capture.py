@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from layerscope.cli.options import BatchTokens, Device, Dtype, ModelSource, Overwrite, ScheduleSpec
+
 __all__ = ["capture"]
 
 
 def capture(
-    model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
+    model: ModelSource,
     texts: Annotated[str, typer.Option(help="builtin:passages, .txt, .jsonl (also .gz), or hf:DATASET/SPLIT.")] = (
         "builtin:passages"
     ),
@@ -18,24 +20,22 @@ def capture(
     max_length: Annotated[int | None, typer.Option(help="Truncate texts to N tokens (the model's context).")] = None,
     output: Annotated[Path | None, typer.Option(help="Capture file (cache/MODEL--TEXTS[--SCHEDULE].h5).")] = None,
     backend: Annotated[str, typer.Option(help="hooks, nnsight or transformer-lens.")] = "hooks",
-    dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
+    dtype: Dtype = "float32",
     store_dtype: Annotated[
         str, typer.Option(help="Store in float32, bfloat16, float16, or same as computed.")
     ] = "same",
-    schedule: Annotated[
-        str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10)*3 11-29'.")
-    ] = "identity",
+    schedule: ScheduleSpec = "identity",
     layers: Annotated[str | None, typer.Option(help="States to record, such as 0,5-10 (all).")] = None,
     tokens: Annotated[str, typer.Option(help="Tokens of each text to record: all, last, or sample:K.")] = "all",
-    batch_tokens: Annotated[int, typer.Option(help="Number of tokens in a batch, padding included.")] = 2048,
+    batch_tokens: BatchTokens = 2048,
     final_norm: Annotated[bool, typer.Option("--final-norm", help="Also record the output of the final norm.")] = False,
     spans: Annotated[
         bool, typer.Option("--spans", help="Also store the character span of each token, to align tokenizers.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished file.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Overwrite = False,
     seed: Annotated[int, typer.Option(help="Random seed of --tokens sample:K.")] = 0,
-    device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:0 or mps.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Save the hidden states of every layer to an HDF5 file.
 

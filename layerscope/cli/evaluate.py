@@ -5,21 +5,23 @@ from typing import Annotated
 
 import typer
 
+from layerscope.cli.options import BatchTokens, Device, Dtype, IncludePath, Json, ModelSource, Overwrite, ScheduleSpec
+
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
+    model: ModelSource,
     task: Annotated[str, typer.Option(help="builtin:NAME or lm-eval:NAME (see: layerscope list tasks).")],
-    schedule: Annotated[str, typer.Option(help="What runs, such as skip:12 or '0-8 (9|10|11)*3 12-29'.")] = "identity",
+    schedule: ScheduleSpec = "identity",
     limit: Annotated[int | None, typer.Option(help="Maximum number of examples.")] = None,
-    include_path: Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")] = None,
+    include_path: IncludePath = None,
     output: Annotated[Path | None, typer.Option(help="Write the scores to this .json file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-    batch_tokens: Annotated[int, typer.Option(help="Maximum tokens of a batch, padding included.")] = 2048,
-    dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    batch_tokens: BatchTokens = 2048,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
 ) -> None:
     """Score a model on a task under a layer schedule.
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from layerscope.cli.options import Json
+
 __all__ = ["info"]
 
 _SHOWN = 8  # items of a list
@@ -13,7 +15,7 @@ _SHOWN = 8  # items of a list
 
 def info(
     file: Annotated[Path, typer.Argument(help="A capture, analysis, sweep, training or scaling file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Describe a file, and report whether it is complete.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from layerscope.cli.options import Overwrite
 from layerscope.figures.catalogue import FIGURES
 from layerscope.figures.figure_kind import FigureKind, Option
 
@@ -32,7 +33,7 @@ def plot(
     ] = None,
     width: Annotated[Width | None, typer.Option(help="One column of a paper or two.")] = None,
     output: Annotated[Path | None, typer.Option(help="A .pdf, .svg or .png (the file's name, .pdf).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Overwrite = False,
     **options: Any,
 ) -> None:
     """Draw a figure of an analysis, a sweep, a scaling or a training.

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from layerscope.cli.options import Json, Overwrite
+
 __all__ = ["scaling"]
 
 
@@ -13,8 +15,8 @@ def scaling(
     analyses: Annotated[list[Path], typer.Argument(help="Analysis files of at least two models.")],
     measure: Annotated[str | None, typer.Option(help="Similarity measure (all that every analysis contains).")] = None,
     output: Annotated[Path | None, typer.Option(help="Scaling file to write (none).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Compare the beginning, middle and ending layers of several models.
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from layerscope.cli.options import Json
+
 __all__ = ["segment"]
 
 
@@ -12,7 +14,7 @@ def segment(
     analysis: Annotated[Path, typer.Argument(help="An analysis file.")],
     measure: Annotated[str, typer.Option(help="Similarity measure to segment.")] = "cosine",
     segments: Annotated[str, typer.Option(help="Number of segments, or auto.")] = "3",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Find the beginning, middle and ending layers of an analysis.
 

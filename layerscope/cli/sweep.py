@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from layerscope.cli.options import BatchTokens, Device, Dtype, IncludePath, ModelSource, Overwrite
+
 if TYPE_CHECKING:
     import xarray
 
@@ -12,7 +14,7 @@ __all__ = ["sweep"]
 
 
 def sweep(
-    model: Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")],
+    model: ModelSource,
     task: Annotated[list[str], typer.Option(help="builtin:NAME or lm-eval:NAME; may be given several times.")],
     variants: Annotated[
         str | None, typer.Option(help="all, or names: skip,reverse,drop,swap (all, unless --schedule is given).")
@@ -22,10 +24,10 @@ def sweep(
     seeds: Annotated[int, typer.Option(help="Number of shuffles of random.")] = 10,
     loops: Annotated[str, typer.Option(help="Loops of looped_parallel: 3, or 1-28.")] = "3",
     limit: Annotated[int | None, typer.Option(help="Maximum number of examples of each task.")] = None,
-    include_path: Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")] = None,
+    include_path: IncludePath = None,
     output: Annotated[Path | None, typer.Option(help="The sweep file (cache/MODEL--TASKS-sweep.nc).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted sweep.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Overwrite = False,
     bootstrap: Annotated[int, typer.Option(help="Replicates over examples, for 95 % intervals; 0 for none.")] = 1000,
     latency: Annotated[bool, typer.Option("--latency", help="Also time full, skip and parallel runs alone.")] = False,
     latency_tokens: Annotated[int, typer.Option(help="Tokens of the timed sequence; 1: as in generation.")] = 64,
@@ -33,10 +35,10 @@ def sweep(
         list[str] | None,
         typer.Option(help="TASK=ACCURACY of guessing, where the data do not give it; may be repeated."),
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(help="Maximum tokens of a batch, padding included.")] = 2048,
+    batch_tokens: BatchTokens = 2048,
     seed: Annotated[int, typer.Option(help="Random seed of the bootstrap.")] = 0,
-    dtype: Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")] = "cpu",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
 ) -> None:
     """Score a model and its drift under many layer schedules.
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from layerscope.cli.options import Bootstrap, ExcludeFirst, Memory, Overwrite, Seed
+
 __all__ = ["training"]
 
 
@@ -14,14 +16,12 @@ def training(
     steps: Annotated[
         str | None, typer.Option(help="Training step of each capture, as in 0,512 (read from the models' names).")
     ] = None,
-    exclude_first: Annotated[
-        int, typer.Option(help="Number of tokens to leave out at the start of each sequence.")
-    ] = 0,
-    bootstrap: Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals.")] = 0,
-    memory: Annotated[str, typer.Option(help="Memory limit of measures that load many states at once.")] = "4GB",
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    exclude_first: ExcludeFirst = 0,
+    bootstrap: Bootstrap = 0,
+    memory: Memory = "4GB",
+    seed: Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Output file (training.nc next to the first capture).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Follow each layer through the checkpoints of a training run.
 

@@ -35,10 +35,10 @@ def test_equals_capture_and_analyze(place, tmp_path):
 REFUSED = [
     (["model"], "model is a model: give --texts to run it on"),
     (["none.gguf"], "none.gguf is a model: give --texts to run it on"),
-    (["run.h5", "--max-length", "5"], "--max-length is for a model that is run: give --texts too"),
-    (["model", "model", "--texts", "some.txt"], "two models are compared from their captures"),
-    (["model", "--texts", "some.txt", "--align", "spans"], "two models are compared from their captures"),
-    (["model", "--texts", "some.txt", "--null", "3"], "--null and --ceiling go over the states again"),
+    (["run.h5", "--max-length", "5"], "--max-length is an option of a model run: add --texts"),
+    (["model", "model", "--texts", "some.txt"], "two models are compared by their captures"),
+    (["model", "--texts", "some.txt", "--align", "spans"], "two models are compared by their captures"),
+    (["model", "--texts", "some.txt", "--null", "3"], "--null and --ceiling read the states many times"),
     (["model", "--texts", "some.txt", "--limit", "0"], "limit 0"),
     (["model", "--texts", "some.txt", "--dtype", "int4"], "unknown dtype"),
 ]

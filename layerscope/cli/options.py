@@ -1,0 +1,36 @@
+"""Arguments and options that several commands share, each with one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "BatchTokens",
+    "Bootstrap",
+    "Device",
+    "Dtype",
+    "ExcludeFirst",
+    "IncludePath",
+    "Json",
+    "Memory",
+    "ModelSource",
+    "Overwrite",
+    "ScheduleSpec",
+    "Seed",
+]
+
+ModelSource = Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")]
+ScheduleSpec = Annotated[str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10)*3 11-29'.")]
+BatchTokens = Annotated[int, typer.Option(help="Maximum number of tokens of a batch, padding included.")]
+Dtype = Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:0 or mps.")]
+
+ExcludeFirst = Annotated[int, typer.Option(help="Number of tokens to leave out at the start of each sequence.")]
+Bootstrap = Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals; 0: none.")]
+Memory = Annotated[str, typer.Option(help="Memory limit of measures that load many states at once.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+
+IncludePath = Annotated[Path | None, typer.Option(help="Folder of task definitions for lm-eval.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
