@@ -79,7 +79,7 @@ def _options(
 def main() -> None:
     """Run the command line and exit with its code."""
     debug = "--debug" in sys.argv
-    # The flag is meant anywhere on the line; typer would take it before the command only.
+    # --debug may be anywhere on the line; typer takes it before the command only.
     sys.argv = sys.argv[:1] + [argument for argument in sys.argv[1:] if argument != "--debug"]
     warnings.showwarning = _note
     take_any_character()
@@ -103,7 +103,7 @@ def _run(debug: bool) -> int:
         _complain(str(error) if isinstance(error, LayerScopeError) else error.format_message())
         return int(error.exit_code)
     except BrokenPipeError:
-        give_up_output()  # whoever read it has left
+        give_up_output()  # the reader has closed the pipe
         return 1
     except Exception as error:
         if debug:
@@ -115,7 +115,7 @@ def _run(debug: bool) -> int:
             _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         elif isinstance(error, MemoryError):
             _complain(
-                f"not enough memory: {str(error) or 'the system gives no more'}\nGive lower numbers, or a smaller --memory."
+                f"not enough memory: {str(error) or 'the system refuses more'}\nGive lower numbers, or a smaller --memory."
             )
         else:
             _complain(
@@ -128,12 +128,12 @@ def _run(debug: bool) -> int:
         _complain(f"a library failed: {error}\nRun again with --debug, and report it.")
         return 1
     if code == _INTERRUPTED:  # typer gives it back as a number for Ctrl-C
-        _complain("interrupted: what is done is kept, continue with --resume" if _resumable() else "interrupted")
+        _complain("interrupted: finished work is kept, continue with --resume" if _resumable() else "interrupted")
     return code if isinstance(code, int) else 0
 
 
 def _resumable() -> bool:
-    """Say whether the command on the line can go on where it stopped."""
+    """Return whether the command on the line has --resume."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     named = next((commands[word] for word in sys.argv[1:] if word in commands), None)
     return named is not None and any(option.name == "resume" for option in named.params)

@@ -369,7 +369,7 @@ def test_interrupt_exits_130_and_leaves_an_unfinished_file(place, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130, said
-    assert said.strip() == "layerscope: interrupted: what is done is kept, continue with --resume"
+    assert said.strip() == "layerscope: interrupted: finished work is kept, continue with --resume"
     assert not read_header(output).complete
 
 
@@ -381,7 +381,7 @@ def test_an_interrupt_names_resume_only_where_there_is_one(place, monkeypatch):
     asked = (place / "model", "--task", "builtin:cloze")
     assert run("evaluate", *asked, code=130).stderr == "layerscope: interrupted\n"
     said = run("sweep", *asked, "--variants", "skip", "--output", "s.nc", cwd=place, code=130).stderr
-    assert said == "layerscope: interrupted: what is done is kept, continue with --resume\n"
+    assert said == "layerscope: interrupted: finished work is kept, continue with --resume\n"
 
 
 @pytest.mark.real
