@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from layerscope.cli.options import Bootstrap, ExcludeFirst, Memory, Overwrite, Seed
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["analyze"]
 
@@ -70,10 +73,7 @@ def analyze(
     Example: layerscope analyze EleutherAI/pythia-70m --texts stories.txt
     """
     arguments = locals()
-    from layerscope.cli.result_warnings import print_warnings
-    from layerscope.measures.derived import is_derived
     from layerscope.outputs import new_file
-    from layerscope.results import write_result
 
     given = {name: arguments[name] for name in _OPTIONS}
     given["measures"] = None if measures is None else [name.strip() for name in measures.split(",")]
@@ -90,6 +90,14 @@ def analyze(
         _require_model(arguments)
         target = new_file(target, overwrite, capture, texts)
         result = analyze_model(capture, texts, **given, **_running(arguments))
+    _write(result, target)
+
+
+def _write(result: "xarray.Dataset", target: Path) -> None:
+    from layerscope.cli.result_warnings import print_warnings
+    from layerscope.measures.derived import is_derived
+    from layerscope.results import write_result
+
     write_result(result, target)
     print_warnings(result)
     measured = [str(name) for name in result.data_vars if not is_derived(name) and "rank" not in result[name].dims]
