@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from layerscope.arguments import checked
 from layerscope.errors import MeasureError, UsageError, unknown_name
 from layerscope.measures.kernels.bootstrap import percentiles
-from layerscope.segmentation.similarity import count_of, is_between, is_distance, pairwise_measures, require_analysis
+from layerscope.segmentation.analysis_matrices import count_of, is_between, pairwise_measures, require_analysis
+from layerscope.segmentation.similarity import is_distance
 
 __all__ = ["best_match"]
 

@@ -13,17 +13,15 @@ import numpy as np
 import xarray as xr
 
 from layerscope.errors import MeasureError, unknown_name
-from layerscope.segmentation.segmentation import ASYMMETRY
-from layerscope.segmentation.similarity import (
+from layerscope.segmentation.analysis_matrices import (
     count_of,
     is_between,
-    is_distance,
     pairwise_measures,
-    replicates_of,
     require_analysis,
-    similarity_of,
     upper_end,
 )
+from layerscope.segmentation.segmentation import ASYMMETRY
+from layerscope.segmentation.similarity import is_distance, replicates_of, similarity_of
 
 __all__ = ["InputKey", "ScalingInput", "ScalingModel", "scaling_inputs", "scaling_models"]
 

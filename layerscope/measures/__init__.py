@@ -1,10 +1,10 @@
-"""Measures of how alike layers are, and of each layer.
+"""Measure the similarity of layers, and properties of each layer.
 
 A measure is a record (`catalogue`) plus an entry in the table of an estimator. The packages, each importing only from those
 above it (`make lint` checks)::
 
     kernels         formulas: functions of plain arrays
-    records         what is known of each measure before it is computed, one module per subject
+    records         definition, range, cost and source of each measure, one module per subject
     accumulators    sums and samples of token rows: update, merge
     comparisons     matrices of measures that need all tokens at once
     estimators      accumulators that compute the measures which share their sums
@@ -17,9 +17,9 @@ The modules, in the order in which a reader needs them::
     derived, coverage    names of the variables that accompany a measure; coverage of its intervals
     dataset              estimates as a labelled Dataset
     analysis             `analyze`; `shortcuts` are its one-line forms
-    streaming            the same for rows that are seen once; `model_analysis` feeds it from a model
+    streaming            an analysis of rows that are seen once; `model_analysis` feeds it from a model
 
-Measures know token rows. They must not know models, texts or how a capture is stored.
+Measures work on token rows. They do not import models, texts or the storage of captures.
 """
 
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures

@@ -3,14 +3,8 @@ import pytest
 import xarray as xr
 
 from layerscope.errors import MeasureError, UsageError
-from layerscope.segmentation.similarity import (
-    is_distance,
-    pairwise_measures,
-    require_analysis,
-    segment_measure,
-    similarity_of,
-    value_range,
-)
+from layerscope.segmentation.analysis_matrices import pairwise_measures, require_analysis, value_range
+from layerscope.segmentation.similarity import is_distance, segment_measure, similarity_of
 from tests.segmentation.matrices import planted
 
 DIMS = ("layer", "layer_other")

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from layerscope.measures.derived import DERIVED
-from layerscope.segmentation.similarity import is_between, pairwise_measures
+from layerscope.segmentation.analysis_matrices import is_between, pairwise_measures
 
 __all__ = ["with_adjacent_layers"]
 

@@ -17,8 +17,9 @@ from layerscope.figures.parts.figure import Figure, axes_size, figure_of, longes
 from layerscope.figures.parts.matrix import draw_cells, draw_dots
 from layerscope.figures.parts.segments import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.parts.style import TEXT, inches, styled
+from layerscope.segmentation.analysis_matrices import measure_matrix
 from layerscope.segmentation.segmentation import Matrix, Segmentation, layer_numbers
-from layerscope.segmentation.similarity import measure_matrix, within_chance
+from layerscope.segmentation.similarity import within_chance
 
 __all__ = ["heatmap", "heatmap_of_analysis"]
 

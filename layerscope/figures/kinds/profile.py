@@ -20,8 +20,8 @@ from layerscope.figures.parts.matrix import tick_positions
 from layerscope.figures.parts.segments import segment_names
 from layerscope.figures.parts.statistics import CAPTURES, REFERENCES, draw_statistic
 from layerscope.figures.parts.style import GREY, SHADE, inches, styled
+from layerscope.segmentation.analysis_matrices import require_analysis
 from layerscope.segmentation.segmentation import Segmentation
-from layerscope.segmentation.similarity import require_analysis
 
 __all__ = ["profile", "profile_of_analysis"]
 

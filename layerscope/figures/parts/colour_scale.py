@@ -15,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from layerscope.errors import UsageError
 from layerscope.figures.parts.figure import axes_size
 from layerscope.figures.parts.style import LINE, TEXT, colours
-from layerscope.segmentation.similarity import is_distance, value_range
+from layerscope.segmentation.analysis_matrices import value_range
+from layerscope.segmentation.similarity import is_distance
 
 __all__ = ["Scale", "draw_colour_bar", "scale_of"]
 

@@ -1,8 +1,7 @@
-"""Sums of products of features: the covariances of layers, and those between all pairs of layers.
+"""Sums of products of features: the covariance of each layer, and the cross-covariances of all pairs of layers.
 
-Merged by the formula of Chan, Golub and LeVeque, which for products says: the parts' own sums about their means, and one more
-row, the difference of the means times sqrt(n m / (n + m)). That row is multiplied like any other. This module knows arrays
-of states; it knows no measure.
+Parts are merged by the formula of Chan, Golub and LeVeque. For products it is the sum of both parts' products about their own
+means, and the product of one more row: the difference of the means times sqrt(n m / (n + m)).
 """
 
 import torch
@@ -11,7 +10,7 @@ from jaxtyping import Float
 __all__ = ["CrossCovariance"]
 
 _AT_ONCE = 1024
-"""Rows multiplied together: enough that adding up the products costs little beside them."""
+"""Number of rows multiplied at once: enough that adding up the products is cheap in comparison."""
 
 
 class CrossCovariance:
@@ -20,10 +19,10 @@ class CrossCovariance:
     Parameters
     ----------
     layers, width
-        The states of a token; of the second capture too, where there is one. Products and sums are float64: singular values
-        and small eigenvalues gather the rounding of all products.
+        Number of layers and features of a token's states, for each capture. Products and sums are float64, because singular
+        values and small eigenvalues collect the rounding of all products.
     pairs
-        Whether the products between different layers are needed, or those within each layer only.
+        Whether to sum the products of different layers too; else only those within each layer.
     """
 
     def __init__(self, layers: list[int], width: list[int], *, pairs: bool) -> None:
@@ -31,7 +30,7 @@ class CrossCovariance:
         self.count = 0
         self.mean = [torch.zeros(n, p, dtype=torch.float64) for n, p in zip(layers, width, strict=True)]
         self._alone = len(layers) == 1
-        # One capture: row l joins layer l with itself and the later ones, whose first block is its covariance.
+        # One capture: row l has the products of layer l with itself and all later layers; its first block is the covariance.
         self._own = (
             []
             if pairs and self._alone
@@ -48,7 +47,7 @@ class CrossCovariance:
 
     @staticmethod
     def bytes_needed(layers: list[int], width: list[int], *, pairs: bool) -> int:
-        """Return the bytes of the sums."""
+        """Return the number of bytes of the sums."""
         own = sum(n * p * p for n, p in zip(layers, width, strict=True))
         if not pairs:
             return 8 * own
@@ -57,14 +56,14 @@ class CrossCovariance:
         return 8 * (own + layers[0] * layers[1] * width[0] * width[1])
 
     def update(self, states: list[Float[torch.Tensor, "token _layer _feature"]]) -> None:
-        """Take some tokens' states, of each capture."""
+        """Add the states of some tokens in each capture."""
         self._waiting.append([hidden.clone() for hidden in states])
         self._rows += len(states[0])
         if self._rows >= _AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
-        """Multiply the rows that are waiting."""
+        """Multiply the rows collected since the last call."""
         if not self._rows:
             return
         rows = [torch.cat(parts).double() for parts in zip(*self._waiting, strict=True)]
@@ -74,7 +73,7 @@ class CrossCovariance:
         self._add(deviation, len(rows[0]), mean)
 
     def merge(self, part: "CrossCovariance") -> None:
-        """Add another part's sums."""
+        """Add the sums of another accumulator."""
         part.flush()
         self.flush()
         if not part.count:
@@ -88,11 +87,11 @@ class CrossCovariance:
         return CrossCovariance(self.layers, self.width, pairs=self.pairs)
 
     def within(self, layer: int, side: int = 0) -> Float[torch.Tensor, "feature feature"]:
-        """Return a layer's sums of products with itself."""
+        """Return the sums of products of a layer with itself."""
         return self._own[side][layer] if self._own else self._cross[layer][:, : self.width[0]]
 
     def between(self, layer: int, other: int) -> Float[torch.Tensor, "feature feature_other"]:
-        """Return the sums of products of two layers; of one capture `other` must not come before `layer`."""
+        """Return the sums of products of two layers. For one capture, `other` must not be less than `layer`."""
         width = self.width[-1]
         first = other - layer if self._alone else other
         return self._cross[layer][:, first * width : (first + 1) * width]
@@ -103,7 +102,7 @@ class CrossCovariance:
         count: int,
         mean: list[Float[torch.Tensor, "_layer _feature"]],
     ) -> None:
-        """Add rows about their own mean, and the row that moves them to the mean of all."""
+        """Add the products of rows about their own mean, and of the row that accounts for the shift of the mean."""
         total = self.count + count
         shift = [new - old for new, old in zip(mean, self.mean, strict=True)]
         factor = (self.count * count / total) ** 0.5

@@ -1,7 +1,4 @@
-"""Which layers have the same states at every token.
-
-This module knows arrays of states; it knows no measure and no labels.
-"""
+"""Find the pairs of layers that have the same states at every token."""
 
 import numpy as np
 import torch
@@ -16,12 +13,12 @@ class EqualLayers:
     Parameters
     ----------
     layers
-        How many there are; of the second capture too, where there is one.
+        Number of layers of each capture.
 
     Attributes
     ----------
     equal
-        Before any token, all pairs are.
+        Whether two layers have been equal at every token; true for all pairs before the first token.
     """
 
     def __init__(self, layers: list[int]) -> None:
@@ -29,7 +26,7 @@ class EqualLayers:
         self.equal: Bool[np.ndarray, "layer layer_other"] = np.ones((layers[0], layers[-1]), bool)
 
     def update(self, states: list[Float[torch.Tensor, "token _layer _feature"]]) -> None:
-        """Take some tokens' states, of each capture."""
+        """Compare the states of some tokens in each capture."""
         first, second = states[0], states[-1]
         if first.shape[2] != second.shape[2]:
             self.equal[:] = False
@@ -37,7 +34,7 @@ class EqualLayers:
         if not len(first) or not len(pairs):
             return
         one, two = torch.from_numpy(pairs.T)
-        alike = (first[0, one] == second[0, two]).all(1).numpy()  # one token rules nearly all pairs out
+        alike = (first[0, one] == second[0, two]).all(1).numpy()  # the first token excludes nearly all pairs
         for number in np.flatnonzero(alike):
             layer, other = pairs[number].tolist()
             alike[number] = torch.equal(first[:, layer], second[:, other])
@@ -47,5 +44,5 @@ class EqualLayers:
             self.equal[differ[1], differ[0]] = False
 
     def merge(self, part: "EqualLayers") -> None:
-        """Keep the pairs that are equal in another's tokens too."""
+        """Keep only the pairs that are equal at the tokens of another accumulator too."""
         self.equal &= part.equal

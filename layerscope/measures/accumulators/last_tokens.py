@@ -1,7 +1,6 @@
 """The last token of each sequence, and the angles between its states.
 
 Small angles are lost in float32 (the arccosine of 1 - 6e-8 is already 3e-4), so these few tokens are multiplied in float64.
-This module knows rows, not labels.
 """
 
 import numpy as np
@@ -30,7 +29,7 @@ class LastTokens:
         self.angle: Float[np.ndarray, "sequence layer layer_other"] = np.full((1, layers, layers_other), np.nan)
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take those rows that come later in their sequence than any before."""
+        """Keep the rows whose position is higher than any before in their sequence."""
         order = np.lexsort((rows.position, rows.sequence_index))
         slot = rows.sequence_index[order]
         last = order[np.append(slot[1:] != slot[:-1], True)] if len(order) else order
@@ -43,7 +42,7 @@ class LastTokens:
             self.angle[rows.sequence_index[last]] = angle.numpy()
 
     def merge(self, part: "LastTokens") -> None:
-        """Take another's tokens where they come later."""
+        """Keep the tokens of another accumulator whose position is higher."""
         self._grow(len(part.position))
         later = np.flatnonzero(part.position > self.position[: len(part.position)])
         self.position[later], self.angle[later] = part.position[later], part.angle[later]

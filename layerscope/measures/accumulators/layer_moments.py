@@ -1,7 +1,4 @@
-"""Means and squared deviations of every layer, merged by the formula of Chan, Golub and LeVeque.
-
-This module knows arrays of states; it knows no measure and no labels.
-"""
+"""Means and squared deviations of every layer, merged by the formula of Chan, Golub and LeVeque."""
 
 from dataclasses import dataclass
 
@@ -21,9 +18,9 @@ class LayerMoments:
     Attributes
     ----------
     count
-        Tokens taken.
+        Number of tokens.
     mean
-        Over tokens, float64.
+        Mean over tokens, float64.
     squared
         Sum over tokens and features of the squared deviation from the mean, float64.
     """
@@ -34,7 +31,7 @@ class LayerMoments:
 
     @classmethod
     def empty(cls, layers: int, width: int) -> "LayerMoments":
-        """Make the moments of no token."""
+        """Return the moments of no tokens."""
         return cls(0, torch.zeros(layers, width, dtype=torch.float64), torch.zeros(layers, dtype=torch.float64))
 
     @classmethod
@@ -47,7 +44,7 @@ class LayerMoments:
         return cls(len(hidden), coarse.double() + rest / len(hidden), squares - rest.square().sum(-1) / len(hidden))
 
     def merge(self, part: "LayerMoments") -> None:
-        """Add another part's tokens."""
+        """Add the tokens of another accumulator."""
         if not part.count:
             return
         total = self.count + part.count
@@ -62,19 +59,19 @@ class LayerMoments:
 
 
 class SequenceMoments:
-    """What the variance of any weighting of sequences needs.
+    """Sums per sequence that give the variance under any weighting of the sequences, for bootstrap replicates.
 
     With d the deviation from a fixed reference, a weighting w of the sequences has the variance
     ``(sum w q - |sum w s|^2 / sum w n) / sum w n``, where n, s and q are each sequence's count, sum of d and sum of |d|^2.
-    The vectors s are as large as a token's states: they are kept for each sequence, or, where there are fewer replicates than
-    sequences, summed for each replicate at once.
+    Each vector s has the size of a token's states. If there are fewer replicates than sequences, s is therefore summed
+    directly for each replicate.
 
     Parameters
     ----------
     layers, width
         The shape of a token's states.
     weights
-        ``[replicate, sequence]`` to sum for each replicate at once; None keeps the sequences apart.
+        ``[replicate, sequence]`` to sum directly for each replicate; None to keep sums for each sequence.
     """
 
     def __init__(
@@ -92,7 +89,7 @@ class SequenceMoments:
         if not len(slot):
             return
         if self.reference is None:
-            # A median, because a massive token would pull a mean away from all others.
+            # A median, because a massive token would shift a mean far from all other tokens.
             self.reference = hidden.median(0).values.double()
         present, local = np.unique(slot, return_inverse=True)
         index = torch.from_numpy(local.astype(np.int64))
@@ -104,7 +101,7 @@ class SequenceMoments:
         self._add(torch.from_numpy(present), count, sums.double(), squares)
 
     def merge(self, part: "SequenceMoments") -> None:
-        """Add another part's tokens, moved to this one's reference."""
+        """Add the tokens of another accumulator, after conversion to the reference of this one."""
         if part.reference is None:
             return
         if self.reference is None:
@@ -127,8 +124,8 @@ class SequenceMoments:
         Parameters
         ----------
         present
-            The sequences that have tokens, which the columns of `weights` stand for. Both are used only where sequences were
-            kept apart.
+            Numbers of the sequences that have tokens, one for each column of `weights`. Both are used only if the sums are
+            kept for each sequence.
         """
         count, deviation, squares = self._weighted(present, weights)
         between = deviation.square().sum(-1) / count[:, None]
@@ -137,7 +134,7 @@ class SequenceMoments:
     def mean_lengths(
         self, present: Int[np.ndarray, " sequence"], weights: Float[np.ndarray, "replicate sequence"]
     ) -> Float[np.ndarray, "replicate layer"]:
-        """Compute the length of each replicate's mean over tokens; the parameters as for `variances`."""
+        """Compute the length of each replicate's mean over tokens; for the parameters see `variances`."""
         assert self.reference is not None
         count, deviation, _ = self._weighted(present, weights)
         lengths: np.ndarray = torch.linalg.vector_norm(
@@ -148,7 +145,7 @@ class SequenceMoments:
     def _weighted(
         self, present: Int[np.ndarray, " sequence"], weights: Float[np.ndarray, "replicate sequence"]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Sum the counts, deviations and squares of each replicate, where they were not from the start."""
+        """Return the counts, deviations and squares of each replicate, summed here unless `update` did."""
         if self.weights is not None:
             return self.count, self.deviation, self.squares
         mixing, rows = torch.from_numpy(weights), torch.from_numpy(present)

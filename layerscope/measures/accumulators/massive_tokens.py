@@ -1,7 +1,7 @@
-"""Massive activations: the tokens with the few enormous values that own a flattened cosine, and their products.
+"""Massive activations: the tokens with the few very large values that dominate a flattened cosine, and their products.
 
-A value is called massive when it is at least 100 and at least 1,000 times its layer's median absolute value (the criterion
-of Sun et al. 2024, arXiv 2402.17762). This module knows rows and products; it knows no labels and no files.
+A value is massive if it is at least 100 and at least 1,000 times its layer's median absolute value (the criterion of Sun et
+al. 2024, arXiv 2402.17762).
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ __all__ = ["LEAST_MAGNITUDE", "LEAST_RATIO", "Candidates", "MassiveTokens", "med
 LEAST_MAGNITUDE = 100.0
 LEAST_RATIO = 1000.0
 LEAST_PROBE = 4096
-"""A chunk of fewer values of a layer is not asked for its median."""
+"""The median of a chunk is estimated only if it has at least this number of values in each layer."""
 MOST_CANDIDATES = 4096
-"""Tokens held whose values are large, before those that cannot be massive are dropped."""
+"""Number of candidates in memory above which those that cannot be massive are dropped."""
 
 
 def median_magnitude(hidden: Float[torch.Tensor, "token layer feature"]) -> Float[np.ndarray, " layer"]:
@@ -36,7 +36,7 @@ def median_magnitude(hidden: Float[torch.Tensor, "token layer feature"]) -> Floa
 
 
 def _median(values: Float[np.ndarray, " value"]) -> float:
-    """Find the middle with one partition, which numpy does several times faster than its own median."""
+    """Compute the median with one partition, which is several times faster than `numpy.median`."""
     middle = len(values) // 2
     halves = np.partition(values, middle)
     upper = float(halves[middle])
@@ -60,7 +60,7 @@ class Candidates:
 
     @classmethod
     def join(cls, parts: list["Candidates"]) -> "Candidates":
-        """Put some together."""
+        """Concatenate several sets of candidates."""
         return cls(
             np.concatenate([part.row for part in parts]),
             np.concatenate([part.slot for part in parts]),
@@ -72,7 +72,7 @@ class Candidates:
         )
 
     def select(self, keep: Bool[np.ndarray, " token"]) -> "Candidates":
-        """Return those where the boolean array holds."""
+        """Return the candidates where the boolean array is true."""
         kept = torch.from_numpy(np.flatnonzero(keep))
         return Candidates(
             self.row[keep],
@@ -88,14 +88,14 @@ class Candidates:
 class MassiveTokens:
     """The tokens that carry a massive value in some layer, of either capture, with their products.
 
-    Which values are massive is known only at the end, when the medians are. Until then tokens with a value of at least 100 and
-    at least 250 times its layer's median in some chunk are candidates. Where candidates pile up all the same, those under 500
-    times are dropped.
+    The medians, and so the massive values, are known only at the end. Until then, a token is a candidate if it has a value of
+    at least 100 and at least 250 times its layer's median in some chunk. If there are many candidates, those below 500 times
+    are dropped.
 
     Parameters
     ----------
     sample
-        Gives the medians at the end.
+        Sample of rows that gives the medians at the end.
     """
 
     def __init__(self, sample: RowSample) -> None:
@@ -113,7 +113,7 @@ class MassiveTokens:
         peaks: list[Float[np.ndarray, "_layer _feature"]],
         products: TokenProducts,
     ) -> None:
-        """Take the candidates among some rows, given the rows' peaks and products."""
+        """Keep the candidates among some rows, from the rows' peaks and products."""
         sides = [rows.hidden] if other is None else [rows.hidden, other.hidden]
         self._probe(sides)
         high = np.zeros(len(rows), bool)
@@ -135,12 +135,12 @@ class MassiveTokens:
             )
 
     def merge(self, part: "MassiveTokens") -> None:
-        """Take another's candidates."""
+        """Add the candidates of another accumulator."""
         for piece in part._parts:
             self._append(piece)
 
     def medians(self) -> Float[np.ndarray, " layers"]:
-        """Return the median absolute values: the first capture's layers, then the second's."""
+        """Return the median absolute value of each layer of the first capture, then of the second."""
         sides = 1 if self.sample.context.second is None else 2
         return np.concatenate([median_magnitude(self.sample.for_medians(side)) for side in range(sides)])
 
@@ -149,14 +149,12 @@ class MassiveTokens:
         if not self._parts:
             return None
         line = torch.from_numpy(np.maximum(ratio * medians, LEAST_MAGNITUDE))
-        found = [part.select((part.magnitude.double() >= line).any(1).numpy()) for part in self._parts]
-        found = [part for part in found if len(part)]
-        if not found:
-            return None
-        return Candidates.join(found)
+        parts = [part.select((part.magnitude.double() >= line).any(1).numpy()) for part in self._parts]
+        massive = [part for part in parts if len(part)]
+        return Candidates.join(massive) if massive else None
 
     def _probe(self, sides: list[Float[torch.Tensor, "token _layer _feature"]]) -> None:
-        """Take the medians of large chunks 1, 8, 64, …, and keep the lowest: no token is lost to one unusual chunk."""
+        """Compute the medians of large chunks 1, 8, 64, … and keep the lowest, so that one unusual chunk loses no token."""
         if min(side.shape[0] * side.shape[2] for side in sides) < LEAST_PROBE:
             return
         self._large += 1
@@ -168,7 +166,7 @@ class MassiveTokens:
             ]
 
     def _lines(self) -> list[Float[np.ndarray, " _layer"]]:
-        """Return for each layer the magnitude from which on a value may be massive."""
+        """Return for each layer the lowest magnitude of a value that may be massive."""
         known = [np.where(np.isfinite(lowest), lowest, 0) for lowest in self._lowest]
         return [np.maximum(LEAST_RATIO / 4 * lowest, LEAST_MAGNITUDE) for lowest in known]
 

@@ -1,7 +1,6 @@
-"""Triples of neighbouring rows, whatever order, chunks and parts the rows come in.
+"""Triples of neighbouring rows, for rows in any order, chunks and parts.
 
-A row waits until the two before it and the two after it have come; rows that come in order wait two at a time. This module
-knows rows; it knows no formula.
+A row is kept until the two rows before it and the two after it have arrived. If rows arrive in order, two are kept at a time.
 """
 
 from dataclasses import dataclass, replace
@@ -15,20 +14,20 @@ __all__ = ["NeighbouringRows", "Rows"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows, and whether their neighbours have come.
+    """Some rows, and whether their neighbours have arrived.
 
     Attributes
     ----------
     number
         Consecutive for neighbours.
     sequence
-        Which each belongs to.
+        Sequence of each row.
     position
-        Where it stands there, in each capture.
+        Position in the sequence, in each capture.
     states
-        Of each capture.
+        States of each capture.
     before, after
-        Whether no triple with rows before or after is still to come.
+        Whether all triples with rows before it, or after it, are complete.
     """
 
     number: Int[np.ndarray, " row"]
@@ -46,7 +45,7 @@ class Rows:
         position: Int[np.ndarray, "row capture"],
         states: list[Float[torch.Tensor, "row _layer _feature"]],
     ) -> "Rows":
-        """Take rows whose neighbours have not come."""
+        """Make rows whose neighbours have not arrived."""
         return cls(number, sequence, position, states, np.zeros(len(number), bool), np.zeros(len(number), bool))
 
     def __len__(self) -> int:
@@ -75,16 +74,16 @@ class Rows:
 
 
 class NeighbouringRows:
-    """The rows that wait for their neighbours.
+    """The rows whose neighbours have not all arrived.
 
     Parameters
     ----------
     layers, width
-        The shape of a token's states, of each capture.
+        Number of layers and features of a token's states, in each capture.
     dtype
-        Of the states.
+        Type of the states.
     first
-        The lowest position that comes: what stands there has nothing before it.
+        Lowest position of the analysed rows, which have no row before them.
     """
 
     def __init__(self, layers: list[int], width: list[int], dtype: torch.dtype, first: int) -> None:
@@ -94,18 +93,18 @@ class NeighbouringRows:
         self.rows = Rows.new(none, none, np.zeros((0, len(layers)), np.int64), states)
 
     def take(self, rows: Rows) -> tuple[Rows, Bool[np.ndarray, " triple"]]:
-        """Take new rows.
+        """Add new rows and return the triples that they complete.
 
         Returns
         -------
         tuple
-            Rows by number, and for all but the last two whether this row and the next two are a triple of consecutive
+            Rows in ascending order; for all but the last two, whether the row and the next two are a triple of consecutive
             positions that was not complete before.
         """
         return self._join(rows, every=True)
 
     def merge(self, part: "NeighbouringRows") -> tuple[Rows, Bool[np.ndarray, " triple"]]:
-        """Take the rows that wait elsewhere, where their own triples were given out already; return as `take`."""
+        """Add the rows kept by another accumulator, which has returned its own triples; return the same as `take`."""
         return self._join(part.rows, every=False)
 
     def _join(self, rows: Rows, *, every: bool) -> tuple[Rows, Bool[np.ndarray, " triple"]]:
@@ -114,18 +113,18 @@ class NeighbouringRows:
         both, came = both[order], (order >= len(self.rows)).astype(int)
         together = both.number[2:] - both.number[:-2] == 2
         newcomers = came[2:] + came[1:-1] + came[:-2]
-        empty_like = (newcomers > 0) & (every | (newcomers < 3))
+        new = (newcomers > 0) & (every | (newcomers < 3))
         before, after = both.before | (both.position[:, 0] == self.first), both.after.copy()
         before[1:] |= (np.diff(both.number) == 1) & (both.position[1:, 0] == self.first + 1)
         before[2:] |= together
         after[:-2] |= together
         both = replace(both, before=before, after=after)
         self.rows = both[np.flatnonzero(~(before & after))]
-        return both, together & empty_like & _consecutive(both)
+        return both, together & new & _consecutive(both)
 
 
 def _consecutive(rows: Rows) -> Bool[np.ndarray, " triple"]:
-    """Say where three rows are tokens of one sequence without a gap, in each capture."""
+    """Return where three rows are consecutive tokens of one sequence, in each capture."""
     same = (rows.sequence[2:] == rows.sequence[:-2]) & (rows.sequence[1:-1] == rows.sequence[:-2])
     steps = (np.diff(rows.position, axis=0) == 1).all(1)
     consecutive: np.ndarray = same & steps[1:] & steps[:-1]

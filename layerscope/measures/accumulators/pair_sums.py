@@ -1,10 +1,8 @@
 """Sums over tokens of the products of all pairs of layers, kept per sequence.
 
-For a token t the matrix X_t X_t' (layer by layer) holds everything that cosines and norms need: dividing by the roots of its
-diagonal gives the token's cosines, adding it up over a sequence gives the cosine of the flattened sequence. The sums of
-each sequence are tiny, so resampling sequences afterwards is exact and free.
-
-This module knows token rows; it knows no measure, no labels, no files.
+For a token t, the matrix X_t X_t' (layer by layer) is all that cosines and norms need. Divided by the roots of its diagonal,
+it gives the token's cosines. Summed over a sequence, it gives the cosine of the flattened sequence. The sums of each sequence
+are small, so a bootstrap over sequences is exact and nearly free.
 """
 
 from typing import NamedTuple
@@ -26,7 +24,7 @@ class TokenProducts(NamedTuple):
     dots
         Inner products of the states.
     squares, squares_other
-        Squared norms of the states on either side.
+        Squared norms of the states in each capture.
     """
 
     dots: Float[torch.Tensor, "token layer layer_other"]
@@ -37,27 +35,28 @@ class TokenProducts(NamedTuple):
 class PairSums:
     """Per-sequence sums of cosines, dot products and norms.
 
-    A token with an all-zero state has no direction: it is left out of all its cosines, and counted in `zero`.
+    A token with an all-zero state has no direction. It is left out of all cosines, and counted in `zero`.
 
     Parameters
     ----------
     layers, layers_other
-        How many states a token has on either side; `layers_other` None for one capture against itself.
+        Number of states of a token in each capture; `layers_other` is None for one capture against itself.
     dtype
-        Of the products, but for tokens whose squares would leave its range; theirs and the sums are float64.
+        Type of the products. The sums, and the products of tokens whose squares would leave the range of the type, are float64.
     sequences
-        How many sequences to make room for; it grows as needed.
+        Number of sequences to allocate; more are added as needed.
     whole
-        Keep the dot products that whole sequences need, beside the cosines.
+        Whether to keep the dot products of whole sequences in addition to the cosines.
 
     Attributes
     ----------
     sums
-        Float64 sums by sequence: ``tokens`` taken ``[sequence, 2]``, ``count`` of those with cosines, ``cosine`` ``[sequence,
-        layer, layer_other]``, ``norm`` and ``norm_other`` ``[sequence, layer]``; of whole sequences ``dots``, ``squares`` and
-        ``squares_other`` ``[sequence, 2, …]``. Where there are two, position 0 of the sequence is apart, at index 1.
+        Float64 sums by sequence: number of ``tokens`` ``[sequence, 2]``, ``count`` of those with cosines, ``cosine``
+        ``[sequence, layer, layer_other]``, ``norm`` and ``norm_other`` ``[sequence, layer]``; of whole sequences ``dots``,
+        ``squares`` and ``squares_other`` ``[sequence, 2, …]``. In an axis of size 2, index 1 is position 0 of the sequence and
+        index 0 all other positions.
     zero
-        Tokens with an all-zero state, for each layer of the first side, then of the other.
+        Number of tokens with an all-zero state, for each layer of the first capture, then of the other.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class PairSums:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the sums."""
+        """Number of bytes of the sums."""
         return sum(total.nbytes for total in self.sums.values())
 
     def update(
@@ -90,7 +89,7 @@ class PairSums:
         slot: Int[np.ndarray, " token"],
         at_start: Bool[np.ndarray, " token"],
     ) -> TokenProducts:
-        """Add some tokens: the states, the number of each token's sequence, and whether it is its sequence's position 0."""
+        """Add some tokens: their states, the number of each token's sequence, and whether the token is at position 0."""
         self._grow(int(slot.max(initial=-1)) + 1)
         products = self._multiply(hidden, hidden_other)
         index = torch.from_numpy(slot)
@@ -164,7 +163,7 @@ class PairSums:
     def _buffer(self, name: str, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
         key = (name, shape)
         if key not in self._buffers:
-            # One shape at a time is in use: the last, shorter chunk of a file replaces nothing worth keeping.
+            # Only one shape is in use at a time, so the buffer of another shape can be dropped.
             self._buffers = {known: buffer for known, buffer in self._buffers.items() if known[0] != name}
             self._buffers[key] = torch.empty(shape, dtype=dtype)
         return self._buffers[key]

@@ -1,7 +1,4 @@
-"""The largest values: how large each feature of each layer gets, and at which token.
-
-This module knows rows; it knows no labels and no files.
-"""
+"""The largest absolute value of each feature of each layer, and the token that has it."""
 
 import numpy as np
 import torch
@@ -15,36 +12,36 @@ from layerscope.states import StateRows
 __all__ = ["RANKS", "Peaks"]
 
 _LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
-"""The range of magnitudes in which sums of fourth powers neither overflow nor vanish in float64."""
+"""The range of magnitudes in which sums of fourth powers neither overflow nor underflow in float64."""
 
 RANKS = 16
-"""Of so many features of each layer the token is kept, and so many entries the table of the largest ratios has at most."""
+"""Number of features of each layer whose token is kept, and largest number of entries in the table of ratios."""
 
 
 def _sixteenth(peaks: Float[np.ndarray, "layer feature"]) -> Float[np.ndarray, "layer 1"]:
-    """Return each layer's 16th largest peak: what is below it cannot enter the table."""
+    """Return each layer's 16th largest peak: lower peaks cannot enter the table."""
     ranks = min(RANKS, peaks.shape[1])
     floor: np.ndarray = np.partition(peaks, -ranks, axis=1)[:, -ranks, None]
     return floor
 
 
 class Peaks:
-    """The largest absolute value of every layer and feature, and the token that carries it.
+    """The largest absolute value of every layer and feature, and the token that has it.
 
-    Where it stands is kept for the 16 largest features of each layer only; among tokens of equal value the one of the lowest
-    row counts.
+    The token is kept only for the 16 largest features of each layer. Among tokens of equal value it is the one of the lowest
+    row.
 
     Parameters
     ----------
     axis
-        The layers looked at.
+        The layers.
 
     Attributes
     ----------
     high, low
-        The extremes of each layer and feature.
+        Largest and smallest value of each layer and feature.
     value, row, position, token_id
-        The value of largest magnitude and its token, where they were kept; elsewhere of no meaning.
+        The value of largest magnitude and its token; valid only where `kept`.
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -69,7 +66,7 @@ class Peaks:
         return kept
 
     def update(self, rows: StateRows) -> Float[np.ndarray, "layer feature"]:
-        """Take some rows; return their own largest absolute values.
+        """Add some rows; return their own largest absolute values.
 
         Raises
         ------
@@ -80,7 +77,7 @@ class Peaks:
         # numpy's extremes along the first axis are several times faster than torch's.
         high, low = hidden.max(0), hidden.min(0)
         chunk: np.ndarray = np.maximum(high, -low)
-        if not (chunk <= _LARGEST).all():  # NaN neither
+        if not (chunk <= _LARGEST).all():  # also true for NaN
             self._refuse(rows)
         layer, feature = np.nonzero(chunk >= (self._line if self._line.any() else _sixteenth(chunk)))
         if len(layer):
@@ -95,7 +92,7 @@ class Peaks:
         return chunk
 
     def merge(self, part: "Peaks") -> None:
-        """Take another's peaks where they are higher."""
+        """Keep the peaks of another accumulator where they are higher."""
         at = np.nonzero(part.kept)
         self._raise(at, part.value[at], part.row[at], part.position[at], part.token_id[at])
         self._widen(part.high, part.low)
@@ -107,7 +104,7 @@ class Peaks:
         Raises
         ------
         MeasureError
-            Names the first such layer.
+            There is such a layer; the message names the first.
         """
         largest = self.magnitude.max(axis=1)
         for layer in np.flatnonzero((largest > 0) & (largest < _SMALLEST)).tolist():
@@ -115,7 +112,7 @@ class Peaks:
             raise MeasureError(f"{self.axis.describe(layer)}: {fault}\nscale the states")
 
     def constant(self, precision: float) -> list[int]:
-        """Return the indices of the layers that are the same for every token, as far as the precision tells."""
+        """Return the indices of the layers that are the same for every token, within the precision of the states."""
         ends = [rounding_scale(torch.from_numpy(extreme)) for extreme in (self.high, self.low)]
         apart = torch.linalg.vector_norm(ends[0] - ends[1], dim=1)
         same: list[int] = (apart <= row_tolerance(precision)).nonzero()[:, 0].tolist()
@@ -141,7 +138,7 @@ class Peaks:
         np.minimum(self.low, low, out=self.low)
 
     def _redraw(self) -> None:
-        """Draw the line below which a value cannot enter the table: the peak itself, and its layer's 16th peak."""
+        """Set the threshold of the table for each value: the higher of its own peak and its layer's 16th peak."""
         peaks = self.magnitude
         self._line = np.maximum(peaks, _sixteenth(peaks))
 

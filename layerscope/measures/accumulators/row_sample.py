@@ -1,7 +1,7 @@
-"""A seeded sample of token rows that depends neither on their order nor on their chunking.
+"""A seeded sample of token rows that does not depend on their order or chunking.
 
-Every row has a priority, a hash of the seed and its number; the sample is the rows of lowest priority. When all rows fit
-it is all of them. This module knows rows, not what they are for.
+Every row has a priority, a hash of the seed and its number. The sample is the rows of lowest priority, or all rows if they
+fit.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from layerscope.threads import thread_pool
 __all__ = ["RowSample"]
 
 PARTS = 8
-"""Into how many parts features are split where only medians are wanted."""
+"""Number of parts into which features are split if only medians are needed."""
 
 
 class RowSample:
@@ -29,12 +29,12 @@ class RowSample:
     Parameters
     ----------
     context
-        Whose rows they are.
+        The analysis.
     exact
-        Whether an estimator needs all of up to 4,096 rows whatever the memory; else a quarter of it may be taken.
+        Whether an estimator needs all of up to 4,096 rows in any memory; else the sample uses at most a quarter of it.
     medians_only
-        Whether nothing but medians is wanted of the sample. Where it is not all there is, an eighth of each token's features is
-        then held: another one for each token, so that all features are seen alike.
+        Whether only medians are needed. A sample that is not complete then keeps an eighth of each token's features, a
+        different eighth for each token, so that all features are sampled equally.
     """
 
     def __init__(self, context: AnalysisContext, *, exact: bool = False, medians_only: bool = False) -> None:
@@ -60,12 +60,12 @@ class RowSample:
 
     @property
     def complete(self) -> bool:
-        """Whether the sample is all there is."""
+        """Whether the sample contains all rows."""
         return self.seen <= self.size
 
     @property
     def kept(self) -> int:
-        """How many rows are held."""
+        """Number of rows in the sample."""
         return self._filled
 
     @property
@@ -80,15 +80,15 @@ class RowSample:
         return sequence
 
     def hidden(self, side: int = 0) -> Float[torch.Tensor, "token layer feature"]:
-        """Return the states in the order of their rows, of the first (0) or the second (1) capture."""
+        """Return the states of the first (0) or the second (1) capture, in the order of their rows."""
         held = self._hidden[side][: self._filled]
         order = self._order()
         return held if (np.diff(order) == 1).all() else held[torch.from_numpy(order)]
 
     def settled(self, side: int = 0) -> Float[torch.Tensor, "token layer feature"]:
-        """Return the states, where rows of a layer that are equal but for rounding have the values of the first of them.
+        """Return the states after rows of a layer that are equal within rounding are replaced by the first of them.
 
-        Call it after the last row; what it returns is kept.
+        Call it after the last row; the result is cached.
         """
         if side not in self._settled:
             hidden, tolerance = self.hidden(side), row_tolerance(self.context.epsilon)
@@ -103,20 +103,20 @@ class RowSample:
         return self._settled[side]
 
     def lowest(self, size: int) -> Int[np.ndarray, " token"]:
-        """Return which of the rows, as `hidden` has them, are a sample of at most `size`: those of lowest priority."""
+        """Return the indices into `hidden` of a sample of at most `size` rows: those of lowest priority."""
         priority = self._priority[: self._filled][self._order()]
         chosen: np.ndarray = np.sort(np.argsort(priority, kind="stable")[:size])
         return chosen
 
     def for_medians(self, side: int = 0) -> Float[torch.Tensor, "token layer _feature"]:
-        """Return values for the medians: all if all tokens are held, else the eighth of each that a thin sample holds."""
+        """Return values for the medians: all if the sample is complete, else an eighth of the features of each token."""
         held = self._hidden[side][: self._filled]
         if self.thin or self.complete:
             return held
         return torch.from_numpy(_eighths(held, np.arange(self._filled), self._priority[: self._filled]))
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take those of the rows that belong to the sample."""
+        """Add the rows that belong to the sample."""
         self.seen += len(rows)
         priority = row_priority(rows.row, self.context.options.seed)
         wanted = np.flatnonzero(priority <= self._limit)
@@ -125,7 +125,7 @@ class RowSample:
         self._take(priority, rows.row, rows.sequence_index, states, wanted, pick)
 
     def merge(self, part: "RowSample") -> None:
-        """Take those of another sample's rows that belong to the sample of both."""
+        """Add the rows of another sample that belong to the sample of both."""
         self.seen += part.seen
         wanted = np.flatnonzero(part._priority[: part._filled] <= self._limit)
         self._take(part._priority, part._row, part._sequence, part._hidden, wanted, _whole)
@@ -149,7 +149,7 @@ class RowSample:
     def _make_room(
         self, priority: UInt64[np.ndarray, " row"], wanted: Int[np.ndarray, " wanted"]
     ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"]]:
-        """Choose which of the wanted rows stay and which places they take, the worst of the old ones giving way."""
+        """Return the places of the new rows and which of the wanted rows stay; they replace the old rows of highest priority."""
         filled = self._filled
         contest = np.concatenate([self._priority[:filled], priority[wanted]])
         if len(contest) <= self.size:
@@ -185,7 +185,7 @@ def _eighths(
     chosen: Int[np.ndarray, " chosen"],
     priority: UInt64[np.ndarray, " chosen"],
 ) -> Float[np.ndarray, "chosen layer part"]:
-    """Take an eighth of the features of each chosen token, which one its priority says."""
+    """Return an eighth of the features of each chosen token; its priority decides which."""
     size = _part_width(hidden.shape[2])
     start = np.minimum((priority % np.uint64(PARTS)).astype(np.int64) * size, hidden.shape[2] - size)
     parts: np.ndarray = sliding_window_view(hidden.numpy(), size, axis=2)[chosen, :, start]

@@ -1,7 +1,6 @@
-"""Whole sequences held in memory: all, or a seeded sample, whatever order, chunks and parts the rows come in.
+"""Complete sequences in memory: all, or a seeded sample, for rows in any order, chunks and parts.
 
-Every sequence has a priority, a hash of the seed and its number. Held are the sequences of lowest priority that fit together.
-This module knows rows, not what they are for.
+Every sequence has a priority, a hash of the seed and its number. The sample is the sequences of lowest priority that fit.
 """
 
 import heapq
@@ -20,19 +19,19 @@ _Part = tuple[np.ndarray, list[torch.Tensor]]
 
 
 class SequenceSample:
-    """The rows of whole sequences.
+    """The rows of complete sequences.
 
     Parameters
     ----------
     room
-        The most rows held. One sequence is held however long it is.
+        Maximum number of rows; one sequence is kept regardless of its length.
     seed
-        Of the sample.
+        Seed of the sample.
 
     Attributes
     ----------
     seen
-        Numbers of the sequences that had a row.
+        Numbers of the sequences that have had a row.
 
     Examples
     --------
@@ -48,7 +47,7 @@ class SequenceSample:
     def __init__(self, room: int, seed: int) -> None:
         self.room, self.seed = room, seed
         self.seen: set[int] = set()
-        self._limit = 2**64  # sequences of this priority or a higher one are not held
+        self._limit = 2**64  # sequences of this priority or a higher one are not kept
         self._rows = 0
         self._parts: dict[int, list[_Part]] = {}
         self._highest: list[tuple[int, int]] = []  # a heap of (-priority, sequence)
@@ -58,16 +57,16 @@ class SequenceSample:
 
     @property
     def complete(self) -> bool:
-        """Whether every sequence is held."""
+        """Whether the sample contains every sequence."""
         return len(self._parts) == len(self.seen)
 
     @property
     def rows(self) -> int:
-        """How many rows are held."""
+        """Number of rows in the sample."""
         return self._rows
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows, and the same tokens' rows of the second capture where there is one."""
+        """Add some rows, and the rows of the same tokens in the second capture if there is one."""
         states = [part.hidden for part in (rows, other) if part is not None]
         for sequence in np.unique(rows.sequence_index).tolist():
             self.seen.add(sequence)
@@ -77,7 +76,7 @@ class SequenceSample:
                 self._hold(sequence, (rows.row[chosen], [hidden[index] for hidden in states]))
 
     def merge(self, part: "SequenceSample") -> None:
-        """Take another's rows."""
+        """Add the rows of another sample."""
         self.seen |= part.seen
         self._limit = min(self._limit, part._limit)
         for sequence, parts in part._parts.items():
@@ -85,7 +84,7 @@ class SequenceSample:
                 self._hold(sequence, rows)
 
     def sequences(self) -> Iterator[list[Float[torch.Tensor, "token _layer _feature"]]]:
-        """Give the states of each sequence in each capture, sequences and rows in ascending order."""
+        """Yield the states of each sequence in each capture, with sequences and rows in ascending order."""
         for sequence in sorted(self._parts):
             parts = self._parts[sequence]
             order = torch.from_numpy(np.argsort(np.concatenate([row for row, _ in parts])))
@@ -95,7 +94,7 @@ class SequenceSample:
         return int(row_priority(np.array([sequence]), self.seed)[0])
 
     def _hold(self, sequence: int, rows: _Part) -> None:
-        """Hold some rows of a sequence, then let go of the sequences of highest priority until the rest fit."""
+        """Keep some rows of a sequence, then drop the sequences of highest priority until the rest fit."""
         if sequence not in self._parts:
             self._parts[sequence] = []
             heapq.heappush(self._highest, (-self._priority(sequence), sequence))

@@ -1,7 +1,4 @@
-"""Sums of the unit vectors of tokens, by group.
-
-This module knows arrays of states; it knows no measure.
-"""
+"""Sums of the unit vectors of tokens, by group."""
 
 import torch
 from jaxtyping import Float
@@ -10,7 +7,7 @@ __all__ = ["UnitSums"]
 
 
 class UnitSums:
-    """Sums of unit vectors by groups of tokens. A token of zeros has no direction and is not counted.
+    """Sums of unit vectors by groups of tokens. An all-zero token has no direction and is not counted.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
 from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
-from layerscope.measures.kernels.canonical import OrthonormalBasis, centered_basis, outnumbered
+from layerscope.measures.kernels.canonical import OrthonormalBasis, centered_basis, require_spare_directions
 from layerscope.measures.kernels.priority import row_priority
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.measures.record import Measure
@@ -63,7 +63,7 @@ class CrossValidatedPrediction(Comparison):
 
 
 def _refuse_outnumbered(held: TokenSample) -> None:
-    check = partial(outnumbered, different=len(held.distinct))
+    check = partial(require_spare_directions, different=len(held.distinct))
     for axis, layers in zip(held.axes, held.each(centered_basis), strict=True):
         map_layers(axis, layers, check)
 

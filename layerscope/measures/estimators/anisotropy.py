@@ -1,7 +1,4 @@
-"""Estimator of the anisotropy: the mean cosine of all pairs of tokens, from one sum of unit vectors.
-
-This module knows rows and sums; it knows no labels and no files.
-"""
+"""Estimator of the anisotropy: the mean cosine of all pairs of tokens, from one sum of unit vectors."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -28,7 +25,7 @@ _Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Anisotropy(Estimator):
-    """The sum of unit vectors of each layer; for replicates, of groups of sequences of the sample."""
+    """The anisotropy from the sum of unit vectors of each layer; replicates from sums over groups of sequences."""
 
     kernels: ClassVar[dict[str, _Kernel]] = {"anisotropy": anisotropy}
 
@@ -39,7 +36,7 @@ class Anisotropy(Estimator):
 
     @property
     def share_bytes(self) -> int:
-        """Bytes of the sums."""
+        """Number of bytes of the sums."""
         return sum(sums.total.nbytes for sums in self.sums)
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
@@ -56,7 +53,7 @@ class Anisotropy(Estimator):
             sums.merge(part_sums)
 
     def compute(self, name: str, kernel: _Kernel) -> Estimate:
-        """Compute the kernel of each layer's sums."""
+        """Compute the measure from each layer's sums."""
         values = [
             _defined(axis, kernel(sums.total[0], sums.count[0]))
             for axis, sums in zip(self.context.axes, self.sums, strict=True)

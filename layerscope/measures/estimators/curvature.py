@@ -1,7 +1,4 @@
-"""How sharply the path of a sequence's states turns from token to token.
-
-This module knows rows and sums by sequence; it knows no labels and no files.
-"""
+"""Estimator of the curvature: how sharply the path of a sequence's states turns from token to token."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -32,11 +29,11 @@ class Curvature(Estimator):
     Parameters
     ----------
     context
-        What is analysed.
+        The analysis.
     sample
-        Rows held; not used.
+        Not used.
     wanted
-        Names of the measures that will be asked for.
+        Names of all measures of the analysis.
     """
 
     kernels: ClassVar[dict[str, _Kernel]] = {"curvature": turning_angles}
@@ -50,7 +47,7 @@ class Curvature(Estimator):
         self.turns = [np.zeros((context.sequences, len(axis))) for axis in context.axes]
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows."""
+        """Add some rows."""
         sides = [rows] if other is None else [rows, other]
         number = rows.row if self.context.rows is None else np.searchsorted(self.context.rows, rows.row)
         self._grow(int(rows.sequence_index.max(initial=-1)) + 1)
@@ -59,7 +56,7 @@ class Curvature(Estimator):
         self._add(*self.waiting.take(Rows.new(number, rows.sequence_index, position, [side.hidden for side in sides])))
 
     def merge(self, part: "Curvature") -> None:
-        """Add another's sums, and the turns of rows that had been waiting on either side."""
+        """Add the sums of another accumulator, and the turns that its waiting rows complete."""
         self._grow(len(part.tokens))
         sequences = slice(len(part.tokens))
         self.tokens[sequences] += part.tokens
@@ -90,7 +87,7 @@ class Curvature(Estimator):
         )
 
     def _add(self, rows: Rows, turns: Bool[np.ndarray, " turn"]) -> None:
-        """Add the chosen turns of some rows, each of which stands at its first row."""
+        """Add the angles of some turns, each given by the first of its three rows."""
         if not turns.any():
             return
         slot = rows.sequence[:-2][turns]

@@ -1,7 +1,4 @@
-"""Debiased centred kernel alignment: all tokens at once where they are few, random minibatches where they are many.
-
-This module knows rows and Gram sums; it knows no labels and no files.
-"""
+"""Estimator of debiased CKA: from all tokens at once up to 4,096, from random minibatches above."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +12,8 @@ from layerscope.measures.context import EXACT_TOKENS, AnalysisContext
 from layerscope.measures.estimate import Details, Estimate, describe_sample
 from layerscope.measures.estimators.estimator import Estimator
 from layerscope.measures.kernels.bootstrap import Resampling, deal_groups, half_masks
-from layerscope.measures.kernels.gram import Criterion, GramSums
+from layerscope.measures.kernels.gram import GramSums
+from layerscope.measures.kernels.hsic import Criterion
 from layerscope.measures.kernels.undefined import Undefined
 from layerscope.states import StateRows
 
@@ -25,20 +23,20 @@ MINIBATCH = 1024
 
 
 class DebiasedCka(Estimator):
-    """CKA from the debiased criterion of minibatches: their mean numerator over the roots of their mean denominators.
+    """CKA from the debiased criterion of minibatches: the mean numerator over the roots of the mean denominators.
 
-    Up to 4,096 tokens there is one batch, the sample, which then holds all tokens. Above, the tokens are permuted with the seed
-    and dealt into batches of about 1,024; each pass over the file collects as many as half the memory holds. Where rows are
-    seen only once, the one batch is the sample.
+    Up to 4,096 tokens there is one batch, the sample, which contains all tokens. Above, the tokens are permuted with the seed
+    and split into batches of about 1,024; each pass over the file collects as many batches as fit into half the memory. If
+    rows are seen only once, the sample is the only batch.
 
     Parameters
     ----------
     context
-        What is analysed.
+        The analysis.
     sample
-        Rows held.
+        The sample of rows.
     wanted
-        Not needed: the family has one measure.
+        Not used: there is only one measure.
     """
 
     kernels: ClassVar[dict[str, Callable[[Criterion], np.ndarray]]] = {"cka": Criterion.normalized}
@@ -54,7 +52,7 @@ class DebiasedCka(Estimator):
             self._deal()
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take those rows that belong to the batches of this pass."""
+        """Copy the rows that belong to the batches of this pass."""
         if not self.minibatches:
             return
         place = self._place[np.searchsorted(self._rows, rows.row)] - self._first
@@ -66,7 +64,7 @@ class DebiasedCka(Estimator):
             buffer[target] = part.hidden[chosen]
 
     def merge(self, part: "DebiasedCka") -> None:
-        """Take the rows another has collected in this pass."""
+        """Copy the rows that another accumulator has collected in this pass."""
         if not self.minibatches:
             return
         filled = np.flatnonzero(part._filled)
@@ -76,7 +74,7 @@ class DebiasedCka(Estimator):
             buffer[torch.from_numpy(filled)] = held[torch.from_numpy(filled)]
 
     def empty_like(self, sample: RowSample) -> "DebiasedCka":
-        """Make an empty accumulator that collects the same batches."""
+        """Return an empty accumulator that collects the same batches."""
         part = DebiasedCka(self.context, sample, self.wanted)
         if self.minibatches:
             part._turn = self._turn
@@ -84,7 +82,7 @@ class DebiasedCka(Estimator):
         return part
 
     def end_pass(self) -> bool:
-        """Compute the batches that were collected; say whether others remain."""
+        """Compute the criterion of the collected batches; return whether other batches remain."""
         if not self.minibatches:
             sides = range(1 if self.context.second is None else 2)
             self._compute([self.sample.hidden(side) for side in sides], self.sample.sequence_index)
@@ -125,7 +123,7 @@ class DebiasedCka(Estimator):
         return replace(estimate, replicates=values[1:], resampling=Resampling(self._groups, halves=True))
 
     def _mean(self) -> Criterion:
-        """Average over batches; a half-sample with fewer than four tokens in a batch has no criterion there."""
+        """Average over batches; a half-sample with fewer than four tokens in a batch is left out there."""
         stacked = [np.stack([getattr(part, name) for part in self.criteria]) for name in Criterion._fields]
         undefined = np.isnan(stacked[0]).any((2, 3)).all(0)
         if undefined.any():
@@ -149,7 +147,7 @@ class DebiasedCka(Estimator):
         self._begin()
 
     def _begin(self) -> None:
-        """Make room for the batches of the next pass."""
+        """Allocate the batches of the next pass."""
         first = sum(len(batch) for batch in self._batches[: self._turn])
         rows = sum(len(batch) for batch in self._batches[self._turn : self._turn + self._at_once])
         self._first = first

@@ -1,7 +1,4 @@
-"""The base of all estimators: an accumulator of rows with a table of the measures it computes.
-
-This module knows no formula.
-"""
+"""Base class of the estimators: an accumulator of rows with a table of the measures it computes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -33,9 +30,9 @@ class Estimator(ABC):
     """
 
     kernels: ClassVar[Mapping[str, Any]]
-    """The only way from the name of a measure to its formula. What an entry is, the estimator decides; `compute` gets it."""
+    """The only way from the name of a measure to its formula. Each estimator has its own type of entry, for its `compute`."""
     needs_exact_sample: ClassVar[bool] = False
-    """Whether the sample must hold all of up to 4,096 rows, whatever the memory."""
+    """Whether the sample must contain all of up to 4,096 rows, in any memory."""
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         self.context = context
@@ -44,27 +41,27 @@ class Estimator(ABC):
 
     @property
     def share_bytes(self) -> int:
-        """Bytes of another accumulator, so that threads can share the work; 0 where sharing does not pay."""
+        """Bytes of another accumulator, so that threads can share the work; 0 if sharing does not pay."""
         return 0
 
     @abstractmethod
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Add some rows, and the rows of the same tokens in the second capture where there is one."""
+        """Add some rows, and the rows of the same tokens in the second capture if there is one."""
 
     @abstractmethod
     def merge(self: _Own, part: _Own) -> None:
-        """Add what another accumulator of the same analysis has taken in this pass."""
+        """Add the rows that another accumulator of the same analysis has processed in this pass."""
 
     @abstractmethod
     def compute(self, name: str, kernel: Any) -> Estimate:
-        """Compute a measure with its entry of `kernels`."""
+        """Compute a measure from its entry of `kernels`."""
 
     def estimate(self, name: str) -> Estimate:
-        """Compute a measure from the rows taken."""
+        """Compute a measure of all rows added."""
         return self.compute(name, self.kernels[name])
 
     def empty_like(self: _Own, sample: RowSample) -> _Own:
-        """Return an empty accumulator of the same analysis and pass, to take a share of the rows and be merged."""
+        """Return an empty accumulator of the same analysis and pass, for a share of the rows, to be merged later."""
         return type(self)(self.context, sample, self.wanted)
 
     def end_pass(self) -> bool:

@@ -1,7 +1,4 @@
-"""Replicates on random halves of the sequences of the rows held, for measures that no sums of sequences give.
-
-This module knows rows held and how replicates are drawn; it knows no formula.
-"""
+"""Random halves of the sequences of a sample: replicates for measures that sums over sequences cannot give."""
 
 from collections.abc import Iterator
 
@@ -17,30 +14,30 @@ __all__ = ["HalfSamples"]
 
 
 class HalfSamples:
-    """Random halves of the sequences, as many as the context wants replicates.
+    """Random halves of the sequences, one for each replicate.
 
     Parameters
     ----------
     context
-        Says how many and with which seed.
+        The analysis, with the number of replicates and the seed.
     sample
-        The rows held.
+        The sample of rows.
     rows
-        Those of them that are measured.
+        Rows of the sample that are measured.
 
     Attributes
     ----------
     group
-        Of each row measured.
+        Group of each measured row.
     masks
-        Which groups are in each half.
+        The groups in each half.
     details, resampling
-        For the estimate: the size of the sample where it is not all there is, and how the replicates are made.
+        For the estimate: the size of an incomplete sample, and how the replicates are drawn.
 
     Raises
     ------
     MeasureError
-        With fewer than four sequences.
+        There are fewer than four sequences.
     """
 
     def __init__(
@@ -54,6 +51,6 @@ class HalfSamples:
         self.resampling = Resampling(groups, halves=True)
 
     def rows(self) -> Iterator[Int[np.ndarray, " row"]]:
-        """Give the rows of each half."""
+        """Yield the rows of each half."""
         for mask in self.masks:
             yield np.flatnonzero(mask[self.group])

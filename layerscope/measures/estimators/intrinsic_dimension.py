@@ -1,7 +1,4 @@
-"""Estimator of intrinsic dimensions, on the sample of rows because they are quadratic in tokens.
-
-This module knows rows; it knows no labels and no files.
-"""
+"""Estimator of intrinsic dimensions, on the sample of rows because their cost is quadratic in tokens."""
 
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple

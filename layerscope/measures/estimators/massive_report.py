@@ -1,7 +1,4 @@
-"""The massive-activation report: where the enormous values are, and what the sequence cosine is without them.
-
-This module knows the accumulators of the products family; it knows no labels and no files.
-"""
+"""The massive-activation report: where the very large values are, and what the sequence cosine is without them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ MATTERS = 0.05
 
 @dataclass(frozen=True)
 class MassiveReport:
-    """What an analysis file says of massive activations.
+    """The massive activations of an analysis.
 
     Attributes
     ----------
@@ -31,7 +28,7 @@ class MassiveReport:
         Columns of the table over ``rank``: the largest value of each layer and feature, the 16 with the highest ratio to their
         layer's median.
     attributes
-        File attributes: how many tokens are massive, where they stand, and how the sequence cosine changes without them.
+        File attributes: number and positions of massive tokens, and the change of the sequence cosine without them.
     """
 
     table: dict[str, Shaped[np.ndarray, " rank"]]
@@ -39,7 +36,7 @@ class MassiveReport:
 
 
 def report_massive(products: Products) -> MassiveReport:
-    """Make the report from what the products family has taken."""
+    """Return the report of the rows that the estimator of products has processed."""
     medians = products.massive.medians()
     table = _table(products.peaks[0], medians[: len(products.context.first)])
     found = products.massive.find(medians)
@@ -58,7 +55,7 @@ def report_massive(products: Products) -> MassiveReport:
 def _table(peaks: Peaks, medians: Float[np.ndarray, " layer"]) -> dict[str, Shaped[np.ndarray, " rank"]]:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = peaks.magnitude / medians[:, None]
-    # A peak whose place was not kept is below its layer's 16th, so below the table's.
+    # A peak whose token was not kept is below its layer's 16th, so below the entries of the table.
     layer, feature = np.nonzero(peaks.kept & (peaks.magnitude > 0))
     order = np.lexsort((feature, layer, -ratio[layer, feature]))[:RANKS]
     at = (layer[order], feature[order])
@@ -73,15 +70,15 @@ def _table(peaks: Peaks, medians: Float[np.ndarray, " layer"]) -> dict[str, Shap
 
 
 def _positions(position: Int[np.ndarray, " token"]) -> str:
-    """Name the positions, the most frequent first."""
+    """Return the positions as text, most frequent first."""
     frequent = [str(place) for place, _ in Counter(position.tolist()).most_common(9)]
     return ", ".join(frequent[:8] + ["…"] * (len(frequent) > 8))
 
 
 def _change(products: Products, found: Candidates | None) -> tuple[float, float]:
-    """Compute by how much the sequence cosine changes without the massive tokens: at most, and in the mean over pairs.
+    """Return the largest and the mean change of the sequence cosine, over pairs of layers, without the massive tokens.
 
-    NaN where it has no meaning: between captures of two widths, or when no sequence has other tokens.
+    NaN between captures of two widths, and if no sequence has other tokens.
     """
     context, sums = products.context, products.sums
     if context.first.width != context.other.width:
@@ -92,7 +89,7 @@ def _change(products: Products, found: Candidates | None) -> tuple[float, float]
     slot = np.cumsum(present_sequences(sums))[found.slot] - 1
     parts = (found.dots, found.squares, found.squares_other)
     rest = WholeSums(*(_less(total, part, slot) for total, part in zip(whole, parts, strict=True)))
-    # What rounding leaves of a sequence that is all massive tokens is not a state.
+    # A sequence of massive tokens only has just rounding errors left.
     some = np.logical_and(
         (rest.squares > 1e-10 * whole.squares).all(1), (rest.squares_other > 1e-10 * whole.squares_other).all(1)
     )
@@ -103,7 +100,7 @@ def _change(products: Products, found: Candidates | None) -> tuple[float, float]
         for sums_, keep in ((whole, np.full(len(some), True)), (rest, some))
     )
     change = np.abs(value_rest - value)
-    # A layer with itself never changes: it would only dilute the mean.
+    # The value of a layer with itself never changes and would only dilute the mean.
     pairs = change.size - (len(change) if sums.alone and len(change) > 1 else 0)
     return float(change.max()), float(change.sum() / pairs)
 

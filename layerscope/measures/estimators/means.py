@@ -1,7 +1,6 @@
-"""Variance, the lengths of means, and the cosines of states without their layers' means.
+"""Estimator of the variance, the lengths of mean states, and the cosines of states about their layers' means.
 
-The means are what all need: the variance comes with them in the first pass, the centred cosines in a second. This module
-knows moments and pair sums; it knows no labels and no files.
+The first pass computes the means and the variance, the second the centred cosines.
 """
 
 from collections.abc import Callable
@@ -28,7 +27,7 @@ __all__ = ["Means"]
 class Means(Estimator):
     """Means and variances in the first pass, centred cosines in the second.
 
-    Where the sample holds all tokens, or rows are seen only once, the centred cosines come from the sample instead.
+    If the sample contains all tokens, or rows are seen only once, the centred cosines come from the sample instead.
     """
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
@@ -46,13 +45,13 @@ class Means(Estimator):
 
     @property
     def share_bytes(self) -> int:
-        """The bytes of the means or of the sums; not shared where replicates are summed."""
+        """Number of bytes of the means or of the sums; 0, so not shared, if replicates are summed."""
         if self.pairs is not None:
             return self.pairs.nbytes
         return 0 if self.sequences else sum(moments.mean.nbytes for moments in self.moments)
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows: for the moments in the first pass, for the products in the second."""
+        """Add some rows: to the moments in the first pass, to the products in the second."""
         sides = [rows] if other is None else [rows, other]
         if self.pairs is not None:
             self._multiply([side.hidden for side in sides], rows.sequence_index, rows.position == 0)
@@ -64,7 +63,7 @@ class Means(Estimator):
         self.seen.update(np.unique(rows.sequence_index).tolist())
 
     def merge(self, part: "Means") -> None:
-        """Add what another has taken in this pass."""
+        """Add the sums of another accumulator in this pass."""
         if self.pairs is not None and part.pairs is not None:
             self.pairs.merge(part.pairs)
             return
@@ -75,7 +74,7 @@ class Means(Estimator):
         self.seen |= part.seen
 
     def empty_like(self, sample: RowSample) -> "Means":
-        """Make an empty accumulator of the same pass, with the same centre."""
+        """Return an empty accumulator of the same pass, with the same centre."""
         part = Means(self.context, sample, self.wanted)
         if self.pairs is not None:
             part.moments = self.moments
@@ -83,7 +82,7 @@ class Means(Estimator):
         return part
 
     def end_pass(self) -> bool:
-        """Fix the centre after the first pass; another is needed where the sample does not hold all tokens."""
+        """Fix the centre after the first pass; return whether a second is needed, because the sample is not complete."""
         if not self.centre or self.pairs is not None:
             return False
         second = None if self.context.second is None else len(self.context.second)
@@ -105,7 +104,7 @@ class Means(Estimator):
 
     @property
     def tokens(self) -> int:
-        """How many tokens were taken."""
+        """Number of tokens added."""
         return self.moments[0].count
 
     def _variance(self) -> Estimate:
@@ -154,7 +153,7 @@ class Means(Estimator):
         return Resampling(len(self.seen)) if self.context.options.bootstrap else None
 
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sequences that have tokens, and how often each replicate draws them."""
+        """Return the sequences that have tokens, and the number of times each replicate draws them."""
         present = np.array(sorted(self.seen), np.int64)
         return present, sequence_weights(len(present), self.context.options.bootstrap, self.context.options.seed)
 
@@ -164,7 +163,7 @@ class Means(Estimator):
         self.pairs.update(about[0], about[1] if len(about) > 1 else None, slot, at_start)
 
     def _weights(self) -> torch.Tensor | None:
-        """Draw the replicates beforehand where they are fewer than the sequences; their sums then take less room."""
+        """Draw the replicates before the first pass if they are fewer than the sequences: their sums then need less memory."""
         context = self.context
         if context.rows is None or not 0 < context.options.bootstrap < context.sequences:
             return None

@@ -1,6 +1,6 @@
-"""The cosines, norms and peaks: all that one pass of products of layers gives.
+"""Estimator of cosines, norms and largest values, from one pass of products of layers.
 
-This family is part of every analysis, because the massive-activation report rests on it. It knows sums, not labels or files.
+It is part of every analysis, because the massive-activation report uses it.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,11 @@ class Products(Estimator):
     Parameters
     ----------
     context
-        What is analysed.
+        The analysis.
     sample
-        Gives the medians of the massive-activation report.
+        Sample of rows for the medians of the massive-activation report.
     wanted
-        Names of the measures that will be asked for.
+        Names of all measures of the analysis.
     """
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
@@ -56,7 +56,7 @@ class Products(Estimator):
         self.peaks = [Peaks(axis) for axis in self.axes]
         self.massive = MassiveTokens(sample)
         self.last = LastTokens(len(context.first), len(context.other)) if "angular_distance" in wanted else None
-        # Between two captures no product joins neighbours of one capture: block influence then needs its own.
+        # Between two captures there are no products of neighbouring layers: block influence then needs its own sums.
         self.within = [
             PairSums(len(axis), None, context.dtype, sequences=context.sequences, whole=False)
             for axis in self.axes
@@ -65,15 +65,15 @@ class Products(Estimator):
 
     @property
     def share_bytes(self) -> int:
-        """The bytes of the sums."""
+        """Number of bytes of the sums."""
         return sum(pairs.nbytes for pairs in (self.sums, *self.within))
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows."""
+        """Add some rows."""
         sides = [rows] if other is None else [rows, other]
         peaks = [peak.update(side) for peak, side in zip(self.peaks, sides, strict=True)]
         slot, at_start = rows.sequence_index, rows.position == 0
-        # Captures of two widths have norms, but no cosines: none is ever asked for, so zeros may stand in.
+        # Captures of two widths have norms but no cosines, so padding with zeros is safe.
         states = [
             side.hidden
             if side.hidden.shape[2] == self.width
@@ -88,7 +88,7 @@ class Products(Estimator):
             pairs.update(side.hidden, None, slot, at_start)
 
     def merge(self, part: "Products") -> None:
-        """Add another's sums."""
+        """Add the sums of another accumulator."""
         self.sums.merge(part.sums)
         self.massive.merge(part.massive)
         for peak, part_peak in zip(self.peaks, part.peaks, strict=True):
@@ -104,7 +104,7 @@ class Products(Estimator):
 
     @property
     def tokens(self) -> int:
-        """How many tokens were taken."""
+        """Number of tokens added."""
         return int(self.sums.sums["tokens"].sum())
 
     def _cosine(self) -> Estimate:

@@ -1,7 +1,7 @@
-"""Measures of pairs of layers that need the tokens themselves, on the seeded sample of up to 4,096 of them.
+"""Estimator of the measures of pairs of layers that need the tokens themselves, on a seeded sample of up to 4,096.
 
-They are what no sums over tokens give: ranks, neighbours, distances, singular vectors. This module knows which comparison
-each measure is; it knows no formula, no labels and no files.
+Sums over tokens cannot give ranks, neighbours, distances or singular vectors. The table `COMPARISONS` has the comparison of
+each measure.
 """
 
 from typing import ClassVar
@@ -37,8 +37,8 @@ from layerscope.measures.kernels.canonical import (
     eigenspace_overlap,
     leading_basis,
     linear_r2,
-    outnumbered,
     projected_correlation,
+    require_spare_directions,
     smaller_projected_correlation,
 )
 from layerscope.measures.kernels.concentricity import concentricity
@@ -73,21 +73,25 @@ COMPARISONS: dict[str, Comparison] = {
     ),
     "rsa_pearson": Vectors(centred_values, "Pearson's correlation of 1 - Pearson's correlation of tokens"),
     "rsa_cosine": Vectors(as_they_are, "cosine of 1 - Pearson's correlation of tokens"),
-    "cca_mean": Pairs(centered_basis, canonical_correlation, _CANONICAL, check=outnumbered),
-    "cca_r2": Pairs(centered_basis, canonical_r2, _CANONICAL, check=outnumbered),
+    "cca_mean": Pairs(centered_basis, canonical_correlation, _CANONICAL, check=require_spare_directions),
+    "cca_r2": Pairs(centered_basis, canonical_r2, _CANONICAL, check=require_spare_directions),
     "svcca": Pairs(
         centered_basis, canonical_correlation, f"{_CANONICAL} holding 99 % of the variance", check=leading_basis
     ),
-    "pwcca": Pairs(centered_basis, projected_correlation, f"weighted {_CANONICAL}", check=outnumbered),
+    "pwcca": Pairs(centered_basis, projected_correlation, f"weighted {_CANONICAL}", check=require_spare_directions),
     "pwcca_smaller": Pairs(
         centered_basis,
         smaller_projected_correlation,
         f"weighted {_CANONICAL} of the smaller layer",
-        check=outnumbered,
+        check=require_spare_directions,
     ),
-    "linear_r2": Pairs(centered_basis, linear_r2, "variance of layer predicted from layer_other", check=outnumbered),
+    "linear_r2": Pairs(
+        centered_basis, linear_r2, "variance of layer predicted from layer_other", check=require_spare_directions
+    ),
     "linear_r2_cv": CrossValidatedPrediction(),
-    "eigenspace_overlap": Pairs(basis_of, eigenspace_overlap, "overlap of the spans of features", check=outnumbered),
+    "eigenspace_overlap": Pairs(
+        basis_of, eigenspace_overlap, "overlap of the spans of features", check=require_spare_directions
+    ),
     **{name: Neighbours(name) for name in NEIGHBOUR_SCORES},
     "cknna_unbiased": NeighbourKernels(),
     "correlation_match_soft": Pairs(standard_features, matched_to_best, "features with their best match"),
@@ -98,15 +102,14 @@ COMPARISONS: dict[str, Comparison] = {
     "concentricity_difference": Pairs(concentricity, _difference, "difference of the mean cosine with the mean state"),
     "uniformity_difference": Pairs(uniformity, _difference, "difference of uniformity on the sphere"),
 }
-"""How each of the family's measures is computed."""
+"""The comparison that computes each measure."""
 
 
 class Sampled(Estimator):
-    """Pairs of layers compared on tokens held.
+    """Comparisons of pairs of layers on tokens in memory.
 
-    What a comparison prepares of a layer is prepared once, whatever the number of pairs and of measures that want it, and freed
-    after the last of them. Where a comparison cannot take all tokens of the sample, it gets those of lowest priority: a smaller
-    sample, just as much drawn with the seed.
+    Each layer is prepared once for all pairs and all measures that need the same preparation, which is freed after the last of
+    them. A comparison that cannot use all tokens of the sample gets those of lowest priority: a smaller seeded sample.
     """
 
     kernels: ClassVar[dict[str, Comparison]] = COMPARISONS
@@ -117,10 +120,10 @@ class Sampled(Estimator):
         self._samples: dict[int, TokenSample] = {}
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take nothing: the sample is filled by the engine."""
+        """Do nothing: the engine fills the sample."""
 
     def merge(self, part: "Sampled") -> None:
-        """Add nothing."""
+        """Do nothing."""
 
     def compute(self, name: str, kernel: Comparison) -> Estimate:
         """Compare all pairs of layers."""
@@ -146,7 +149,7 @@ class Sampled(Estimator):
         )
 
     def _tokens(self, rows: np.ndarray) -> TokenSample:
-        """Return these tokens of the sample, the same object for as many of them."""
+        """Return these tokens of the sample; the same object for the same number of tokens."""
         if len(rows) not in self._samples:
             axes = self.context.axes
             states = [self.sample.settled(side) for side in range(len(axes))]
@@ -155,7 +158,7 @@ class Sampled(Estimator):
         return self._samples[len(rows)]
 
     def _free(self, name: str) -> None:
-        """Let go of what no other measure wants."""
+        """Free the preparations that no remaining measure needs."""
         self._left -= {name}
         for held in self._samples.values():
             held.keep(COMPARISONS[left].prepare for left in self._left)

@@ -1,7 +1,6 @@
-"""Measures of one sequence at a time, averaged over sequences.
+"""Estimator of the measures of single sequences, averaged over sequences.
 
-Whole sequences are held: all that an eighth of the memory takes, else a seeded sample. This module knows rows and sums by
-sequence; it knows no labels and no files.
+Complete sequences are kept in memory: all, or a seeded sample that fits into an eighth of it.
 """
 
 from collections.abc import Callable
@@ -29,44 +28,44 @@ _Kernel = Callable[[torch.Tensor], np.ndarray]
 
 
 class WholeSequences(Estimator):
-    """Whole sequences held, and what one of them gives.
+    """Means over sequences of a measure of one complete sequence.
 
     Parameters
     ----------
     context
-        What is analysed.
+        The analysis.
     sample
-        Rows held; not used.
+        Not used.
     wanted
-        Names of the measures that will be asked for.
+        Names of all measures of the analysis.
     """
 
     kernels: ClassVar[dict[str, _Kernel]] = {"matrix_entropy_sequence": sequence_entropy}
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
-        self.held = SequenceSample(context.options.memory // _SHARE // context.row_bytes, context.options.seed)
+        self.kept = SequenceSample(context.options.memory // _SHARE // context.row_bytes, context.options.seed)
 
     def update(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take some rows."""
-        self.held.update(rows, other)
+        """Add some rows."""
+        self.kept.update(rows, other)
 
     def merge(self, part: "WholeSequences") -> None:
-        """Add another's rows."""
-        self.held.merge(part.held)
+        """Add the rows of another accumulator."""
+        self.kept.merge(part.kept)
 
     def compute(self, name: str, kernel: _Kernel) -> Estimate:
-        """Compute the mean over sequences of the kernel of each."""
-        entropies = zip(*([kernel(states) for states in sides] for sides in self.held.sequences()), strict=True)
+        """Compute the mean over sequences of the measure of each."""
+        entropies = zip(*([kernel(states) for states in sides] for sides in self.kept.sequences()), strict=True)
         results = [self._mean(axis, np.stack(side)) for axis, side in zip(self.context.axes, entropies, strict=True)]
-        where, sample = describe_sample(len(self.held), len(self.held.seen), self.context.options.seed, "sequences")
-        details: Details = {"sequences": len(self.held)}
+        where, sample = describe_sample(len(self.kept), len(self.kept.seen), self.context.options.seed, "sequences")
+        details: Details = {"sequences": len(self.kept)}
         details |= {
             name: value for name, value in sample.items() if name != "sample"
         }  # which is the number of sequences
         return Estimate.of_layers(
             [result.value for result in results],
-            self.held.rows,
+            self.kept.rows,
             f"mean of the entropy of each of {where}",
             details,
             replicates=[result.replicates for result in results],

@@ -1,11 +1,11 @@
-"""Functions on plain arrays: what is computed of the states of one layer or of two, and of sums over sequences.
+"""Formulas: functions of plain arrays that return arrays or numbers.
 
-- `spectra`, `uniformity`: of one cloud of tokens;
-- `canonical`, `features`, `clouds`: of two, by their directions, their single features, or as wholes;
-- `gram`, `distances`: products and distances between tokens, and the criterion of all pairs of layers made of them;
-- `bootstrap`: intervals over sequences;
-- `centring`, `undefined`: what all of them lean on.
+- of one layer: `spectra`, `intrinsic_dimension`, `curvature`, `anisotropy`, `concentricity`, `uniformity`, `sequence_entropy`;
+- of two layers: `canonical`, `regression`, `features`, `clouds`, `dissimilarities`;
+- of all pairs of layers, from products or distances of tokens: `gram` (its parts are `gram_blocks`, `hsic`, `distances`),
+  `neighbours`, `neighbour_hsic`;
+- of sums over sequences: `cosines`, `bootstrap`;
+- shared: `centering`, `lengths`, `priority`, `rounding`, `undefined`.
 
-A kernel is given arrays and gives arrays or numbers. It must not know token rows, layers' names, measures, labels or files: it
-imports nothing of LayerScope but errors and other kernels.
+A kernel imports only errors and other kernels. It must not import token rows, layers' names, measures, labels or files.
 """

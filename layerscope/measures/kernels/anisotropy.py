@@ -1,7 +1,4 @@
-"""The mean cosine between the tokens of one layer.
-
-A kernel on sums of unit vectors; this module knows nothing else.
-"""
+"""The mean cosine between the tokens of one layer."""
 
 import torch
 from jaxtyping import Float
@@ -21,7 +18,7 @@ def anisotropy(total: Float[torch.Tensor, "*layer feature"], count: Float[torch.
 
     Examples
     --------
-    >>> float(anisotropy(torch.tensor([1.0, 2.0]).double(), torch.tensor(3.0).double()))  # two tokens alike, one across
+    >>> float(anisotropy(torch.tensor([1.0, 2.0]).double(), torch.tensor(3.0).double()))  # two equal, one orthogonal
     0.3333333333333333
     """
     mean: torch.Tensor = (total.square().sum(-1) - count) / (count * (count - 1)).where(count > 1, torch.nan)

@@ -1,7 +1,6 @@
-"""Intervals over sequences: resampling, half-sampling, and the interval that the replicates give.
+"""Intervals over sequences: resampling, half-sampling, and the interval of the replicates.
 
-Tokens of one sequence are correlated, so whole sequences are drawn, never tokens. This module knows sums and seeds, not
-states.
+Tokens of one sequence are correlated, so sequences are drawn, never single tokens.
 """
 
 from dataclasses import dataclass
@@ -30,16 +29,16 @@ _FEWEST_REPLICATES = 39  # the smallest and the largest of n draws enclose (n - 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How replicates were made, and therefore what interval they give.
+    """How replicates were drawn, which determines their interval.
 
     Attributes
     ----------
     units
-        How many sequences, or groups of sequences, were drawn from.
+        Number of sequences, or groups of sequences, that were drawn from.
     halves
-        Whether each replicate is a random half of them; else they were drawn with replacement, as many as there are.
+        Whether each replicate is a random half of the units; else all units were drawn with replacement.
     note
-        What else must be said.
+        Remark for the description; empty for none.
     """
 
     units: int
@@ -48,7 +47,7 @@ class Resampling:
 
     @property
     def description(self) -> str:
-        """How the interval was made, in words."""
+        """How the interval was computed, as text."""
         drawn = (
             f"half-samples of sequences, dealt into {self.units} groups"
             if self.halves
@@ -60,10 +59,10 @@ class Resampling:
     def recenter(
         self, replicates: Float[np.ndarray, "replicate *rest"], value: Float[np.ndarray, "*rest"]
     ) -> Float[np.ndarray, "replicate *rest"]:
-        """Shift half-samples so that their mean is the value; leave bootstrap samples as they are.
+        """Shift half-samples so that their mean is the value; return bootstrap samples unchanged.
 
-        A half-sample has the spread of a bootstrap sample, to first order, but an estimator that depends on the number of tokens
-        (a rank, a biased alignment) is off by that dependence in all of them alike.
+        To first order, half-samples have the spread of bootstrap samples. But an estimator that depends on the number of
+        tokens (a rank, a biased alignment) has the same error in all of them.
         """
         return replicates - replicates.mean(axis=0) + value if self.halves else replicates
 
@@ -72,18 +71,18 @@ class Resampling:
     ) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
         r"""Return the ends of the 95 % interval; NaN where all replicates are NaN.
 
-        The ends are the percentiles of the replicates' deviations from their mean, about the value. Two corrections follow.
-        Few sequences: the deviations are multiplied by $t_{n-1}/z$, and by $\sqrt{n/(n-1)}$ where sequences were drawn with
-        replacement, whose spread is too small by that (Hesterberg 2015). Bias: the mean of the replicates minus the value
-        estimates how far the value is from that of infinitely many sequences; the interval is extended by it on that side, so
-        that it covers both what so many sequences give on average and what infinitely many would.
+        The ends are the value plus percentiles of the replicates' deviations from their mean, with two corrections. Few
+        sequences: the deviations are multiplied by $t_{n-1}/z$, and by $\sqrt{n/(n-1)}$ if sequences were drawn with
+        replacement, whose spread is too small by this factor (Hesterberg 2015). Bias: the mean of the replicates minus the
+        value estimates how far the value is from that of infinitely many sequences. The interval is extended by it on that
+        side, so that it covers both the expectation for this number of sequences and the limit for infinitely many.
 
         Parameters
         ----------
         value
-            Of all sequences.
+            The measure on all sequences.
         replicates
-            As computed, not after `recenter`.
+            The replicates before `recenter`.
 
         Examples
         --------
@@ -104,7 +103,7 @@ class Resampling:
 
 
 def replicate_warning(replicates: int) -> dict[str, str]:
-    """Return the attribute ``bootstrap_warning`` of an interval from too few replicates; nothing from 39 replicates on.
+    """Return the attribute ``bootstrap_warning`` for fewer than 39 replicates; else no attribute.
 
     Examples
     --------
@@ -120,19 +119,19 @@ def replicate_warning(replicates: int) -> dict[str, str]:
 
 
 def sequence_weights(sequences: int, replicates: int, seed: int) -> Float[np.ndarray, "replicate sequence"]:
-    """Draw how often each sequence is in each bootstrap sample.
+    """Draw the number of times that each sequence is in each bootstrap sample.
 
     Parameters
     ----------
     sequences, replicates
-        How many there are.
+        Number of sequences and of bootstrap samples.
     seed
-        Of the multinomial draws.
+        Seed of the multinomial draws.
 
     Raises
     ------
     MeasureError
-        With fewer than two sequences.
+        There are fewer than two sequences.
 
     Examples
     --------
@@ -163,10 +162,7 @@ def weighted_ratio(
     denominator: Float[np.ndarray, " sequence"],
     weights: Float[np.ndarray, "replicate sequence"],
 ) -> Float[np.ndarray, "replicate ..."]:
-    """Compute, for each replicate, the ratio of two weighted sums over sequences.
-
-    A replicate that drew only sequences without a denominator is NaN.
-    """
+    """Compute, for each replicate, the ratio of two weighted sums over sequences; NaN where the denominator is zero."""
     flat = numerator.reshape(len(numerator), -1)
     below = weights @ denominator
     with np.errstate(invalid="ignore"):
@@ -180,12 +176,12 @@ def deal_groups(sequence_index: Int[np.ndarray, " token"], seed: int) -> tuple[I
     Returns
     -------
     tuple
-        The group of each token, and how many groups there are (always even, so that halves are halves).
+        The group of each token, and the number of groups, which is even so that halves have the same size.
 
     Raises
     ------
     MeasureError
-        With fewer than four sequences.
+        There are fewer than four sequences.
     """
     present, slot = np.unique(sequence_index, return_inverse=True)
     if len(present) < 4:

@@ -1,7 +1,6 @@
-"""Directions that two layers' features span over tokens, and how far they are the same.
+"""Compare the directions that the features of two layers span over tokens.
 
-Canonical correlations, linear prediction and eigenspaces are all read off the products of two orthonormal bases. Kernels on
-matrices of one or two layers; this module knows nothing else.
+Canonical correlations, linear prediction and the overlap of eigenspaces all come from the product of two orthonormal bases.
 """
 
 from dataclasses import dataclass, replace
@@ -22,8 +21,8 @@ __all__ = [
     "eigenspace_overlap",
     "leading_basis",
     "linear_r2",
-    "outnumbered",
     "projected_correlation",
+    "require_spare_directions",
     "smaller_projected_correlation",
 ]
 
@@ -32,18 +31,18 @@ KEPT_VARIANCE = 0.99
 
 @dataclass(frozen=True)
 class OrthonormalBasis:
-    """The singular value decomposition of a layer's states, as far as their rank goes.
+    """The singular value decomposition of a layer's states, up to their rank.
 
     Attributes
     ----------
     basis
-        Orthonormal, in the states' type.
+        Orthonormal directions over tokens, in the type of the states.
     strength
-        The singular values, descending, float64.
+        Singular values, descending, float64.
     loading
-        How much of each feature lies along each direction, float64: basis @ loading gives the states back.
+        Component of each feature along each direction, float64: ``basis @ loading`` is the states.
     spent
-        How many of the directions that tokens can fill are not there: one where the mean was taken away.
+        Number of directions lost by centring: 1 for centred states, else 0.
     """
 
     basis: Float[torch.Tensor, "token direction"]
@@ -55,63 +54,68 @@ class OrthonormalBasis:
         return len(self.strength)
 
     def first(self, count: int) -> "OrthonormalBasis":
-        """Keep the strongest directions only."""
+        """Return only the `count` strongest directions."""
         return replace(self, basis=self.basis[:, :count], strength=self.strength[:count], loading=self.loading[:count])
 
 
 def basis_of(states: Float[torch.Tensor, "token feature"], precision: float) -> OrthonormalBasis:
-    """Decompose states as they are; singular values no larger than rounding makes them count as none.
+    """Decompose the states of one layer without centring; directions within rounding error are left out.
 
     Parameters
     ----------
     states
-        Of one layer.
+        States of one layer.
     precision
-        The machine epsilon with which they are known.
+        Machine epsilon of the states.
     """
     return _decomposed(states.double(), states, precision, 0)
 
 
 def centered_basis(states: Float[torch.Tensor, "token feature"], precision: float) -> OrthonormalBasis:
-    """Decompose states without their mean over tokens, which takes one direction of those that tokens can fill."""
+    """Decompose the states of one layer after subtracting their mean over tokens, which removes one possible direction."""
     exact = states.double()
     return _decomposed(exact - exact.mean(0), states, precision, 1)
 
 
-def outnumbered(found: OrthonormalBasis, different: int) -> OrthonormalBasis:
-    """Refuse directions that are as many as tokens can fill, or nearly: they hold whatever another layer does.
+def require_spare_directions(layer: OrthonormalBasis, different: int) -> OrthonormalBasis:
+    """Raise if the directions of a layer fill the space of the tokens, or nearly: any layer would then agree with it.
 
-    With no more different tokens than features more than half of the possible directions are refused: any two layers of so many
-    have some in common.
+    If there are no more different tokens than features, a layer may fill at most half of the possible directions: two layers
+    that fill more must have some in common.
 
     Parameters
     ----------
-    found
-        Of one layer.
+    layer
+        Basis of one layer.
     different
-        How many tokens are not equal to another at every layer: equal ones add no room for directions.
+        Number of tokens without those that equal another at every layer, which add no possible direction.
+
+    Raises
+    ------
+    Undefined
+        The layer has too many directions.
 
     Examples
     --------
-    >>> outnumbered(centered_basis(torch.eye(3, 5), 1e-7), 3)
+    >>> require_spare_directions(centered_basis(torch.eye(3, 5), 1e-7), 3)
     Traceback (most recent call last):
     layerscope.measures.kernels.undefined.Undefined: the measure has no meaning there, because its 3 tokens fill all ...
     """
-    tokens, features = len(found.basis), found.loading.shape[1]
-    room = different - found.spent
-    full = len(found) >= room
-    if full or (different <= features and 2 * len(found) > room):
+    tokens, features = len(layer.basis), layer.loading.shape[1]
+    room = different - layer.spent
+    full = len(layer) >= room
+    if full or (different <= features and 2 * len(layer) > room):
         counted = f"{tokens} tokens" + ("" if different == tokens else f", {different} of them different,")
-        filled, value = ("all", "1") if full else (f"{len(found)} of the", "near 1")
+        filled, value = ("all", "1") if full else (f"{len(layer)} of the", "near 1")
         raise Undefined(
             f"its {counted} fill {filled} {room} directions that so many can, so that it is {value} whatever the other "
             "layer: take more tokens than features"
         )
-    return found
+    return layer
 
 
-def leading_basis(found: OrthonormalBasis, different: int) -> OrthonormalBasis:
-    """Keep the fewest directions that hold 99 % of the variance; refuse them as `outnumbered` does.
+def leading_basis(layer: OrthonormalBasis, different: int) -> OrthonormalBasis:
+    """Return the fewest directions that have 99 % of the variance; raise like `require_spare_directions`.
 
     Examples
     --------
@@ -119,17 +123,17 @@ def leading_basis(found: OrthonormalBasis, different: int) -> OrthonormalBasis:
     >>> len(leading_basis(basis_of(states, 1e-7), 9))
     2
     """
-    power = found.strength.square().cumsum(0)
-    return outnumbered(found.first(1 + int((power < KEPT_VARIANCE * power[-1]).sum())), different)
+    power = layer.strength.square().cumsum(0)
+    return require_spare_directions(layer.first(1 + int((power < KEPT_VARIANCE * power[-1]).sum())), different)
 
 
 def canonical_correlation(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
-    """Compute the mean canonical correlation, over as many as the layer of fewer directions has."""
+    """Compute the mean canonical correlation over the number of directions of the smaller layer."""
     return float(torch.linalg.svdvals(_products(first, second)).mean(dtype=torch.float64))
 
 
 def canonical_r2(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
-    """Compute the mean squared canonical correlation, which needs no singular value."""
+    """Compute the mean squared canonical correlation, from the Frobenius norm without singular values."""
     return float(_products(first, second).square().sum(dtype=torch.float64)) / min(len(first), len(second))
 
 
@@ -144,20 +148,20 @@ def projected_correlation(first: OrthonormalBasis, second: OrthonormalBasis) -> 
 
 
 def smaller_projected_correlation(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
-    """Compute `projected_correlation` with the weights of the layer of fewer directions, of the first where both have as many."""
+    """Compute `projected_correlation` with the weights of the layer with fewer directions, of the first if both have the same."""
     smaller, larger = (first, second) if len(first) <= len(second) else (second, first)
     return projected_correlation(smaller, larger)
 
 
 def linear_r2(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
-    """Compute the part of the first layer's variance that a linear map of the second one's features gives."""
+    """Compute the share of the first layer's variance that a linear map of the second layer's features explains."""
     power = first.strength.square()
     explained = _products(first, second).square().sum(1, dtype=torch.float64)
     return float((power * explained).sum() / power.sum())
 
 
 def eigenspace_overlap(first: OrthonormalBasis, second: OrthonormalBasis) -> float:
-    """Compute the squared Frobenius norm of the products of both bases over the larger number of directions."""
+    """Compute the squared Frobenius norm of the product of both bases over the larger number of directions."""
     return float(_products(first, second).square().sum(dtype=torch.float64)) / max(len(first), len(second))
 
 
@@ -167,7 +171,7 @@ def _decomposed(
     precision: float,
     spent: int,
 ) -> OrthonormalBasis:
-    """Decompose states in float64, given also as they came: their rounding is of them, not of what is left of them."""
+    """Decompose `exact`, the states in float64, centred or not; the rounding error is estimated from the original `states`."""
     left, strength, right = torch.linalg.svd(exact, full_matrices=False)
     rank = int((strength > max(exact.shape) * torch.finfo(exact.dtype).eps * strength[0]).sum())
     known = Noise.of(states, precision).rank(float(strength[-1]), lambda weights: torch.linalg.svdvals(exact * weights))

@@ -1,7 +1,4 @@
-"""States without their means, and means that massive tokens do not move.
-
-A kernel on arrays of states; this module knows nothing else.
-"""
+"""Centre states, and compute means that massive tokens do not shift."""
 
 import torch
 from jaxtyping import Float
@@ -14,10 +11,10 @@ _ORDINARY = 8
 def centered(
     hidden: Float[torch.Tensor, "token layer feature"], mean: Float[torch.Tensor, "layer feature"]
 ) -> Float[torch.Tensor, "token layer feature"]:
-    """Take float64 means from states without rounding the means to the states' type first.
+    """Subtract float64 means from states without rounding the means to the type of the states first.
 
-    Float32 states about a mean of 1,000 keep seven digits of their deviation, not of the mean: the mean is taken away in two
-    parts, the second what the first one's rounding left.
+    The mean is subtracted in two parts: rounded to the type of the states, and the rest. Float32 states near a mean of 1,000
+    then keep seven digits of their deviation, not of the mean.
     """
     coarse = mean.to(hidden.dtype)
     deviation = hidden - coarse
@@ -25,10 +22,10 @@ def centered(
 
 
 def ordinary_mean(hidden: Float[torch.Tensor, "token layer feature"]) -> Float[torch.Tensor, "layer feature"]:
-    """Return about the mean of each layer's ordinary tokens: those whose largest value is no more than 8 times the median one.
+    """Return an approximate mean of each layer's ordinary tokens, whose largest value is at most 8 times the median one.
 
-    Of measures that do not change when all tokens are shifted this is the centre that keeps most digits: the mean of all tokens
-    may lie far from all but a massive one.
+    Measures that do not change when all tokens are shifted keep most digits about this centre. The mean of all tokens may be
+    far from all tokens if one is massive.
 
     Examples
     --------

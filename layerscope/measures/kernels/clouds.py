@@ -1,7 +1,7 @@
-"""The centred states of held rows, one matrix a layer, in whichever space is smaller; how far apart two clouds are.
+"""Clouds of tokens: the centred states of one layer, and the distance of two clouds.
 
-With fewer tokens than features a cloud is turned (by a QR decomposition) into as many coordinates as it has tokens: all inner
-products between tokens stay what they are. This module knows matrices only.
+A cloud with fewer tokens than features is rotated (by a QR decomposition) into as many coordinates as it has tokens, which
+keeps all inner products between tokens.
 """
 
 import math
@@ -26,7 +26,7 @@ class Cloud:
     Parameters
     ----------
     states
-        Of one layer; centred here.
+        States of one layer; they are centred here.
     """
 
     def __init__(self, states: Float[torch.Tensor, "token feature"]) -> None:
@@ -45,19 +45,19 @@ class Cloud:
         return self.points.T @ self.points if features <= tokens else self.points @ self.points.T
 
     def singular_values(self, weights: Float[torch.Tensor, " feature"]) -> Float[torch.Tensor, " n"]:
-        """Return those of the points whose features are multiplied by the weights."""
+        """Return the singular values of the points after each feature is multiplied by its weight."""
         singular: torch.Tensor = torch.linalg.svdvals(self.points * weights)
         return singular
 
     def cross(self, other: "Cloud") -> Float[torch.Tensor, "n m"]:
-        """Return a matrix of the singular values of the sums of products of this cloud's and the other's features."""
+        """Return a matrix that has the same singular values as the sums of products of the features of both clouds."""
         tokens, features = self.points.shape
         if tokens < min(features, other.points.shape[1]):
             return self._coordinates() @ other._coordinates().T
         return self.points.T @ other.points
 
     def _coordinates(self) -> Float[torch.Tensor, "token token"]:
-        """Return R of the QR decomposition of the transposed points, which are R' Q'."""
+        """Return R of the QR decomposition of the transposed points: the points are R' Q'."""
         if self._turned is None:
             self._turned = torch.linalg.qr(self.points.T, mode="r").R
         return self._turned
@@ -97,7 +97,7 @@ def procrustes_distance(cross: Float[torch.Tensor, "n m"], size: float, size_oth
     Parameters
     ----------
     cross
-        $X_c'Y_c$, or any matrix of the same singular values.
+        $X_c'Y_c$, or any matrix with the same singular values.
     size, size_other
         The squared Frobenius norms.
 
@@ -110,12 +110,12 @@ def procrustes_distance(cross: Float[torch.Tensor, "n m"], size: float, size_oth
 
 
 def rotation_distance(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
-    r"""Compute $\min_{Q'Q=1}\|X_cQ-Y_c\|_F$, the distance that is left after the best rotation.
+    r"""Compute $\min_{Q'Q=1}\|X_cQ-Y_c\|_F$, the distance after the best rotation.
 
     Parameters
     ----------
     cross, size, size_other
-        As for `procrustes_distance`. Divided by the number of tokens they give the root mean square over tokens.
+        As for `procrustes_distance`. If all are divided by the number of tokens, the result is the root mean square over tokens.
 
     Examples
     --------
@@ -138,9 +138,9 @@ def shape_angle(cross: Float[torch.Tensor, "n m"], size: float, size_other: floa
     >>> round(shape_angle(torch.eye(2, dtype=torch.float64), 2.0, 8.0), 4)
     1.0472
     """
-    return math.acos(min(1.0, _overlap(cross, size, size_other)))  # rounding may leave more than 1
+    return math.acos(min(1.0, _overlap(cross, size, size_other)))  # rounding may give more than 1
 
 
 def _overlap(cross: Float[torch.Tensor, "n m"], size: float, size_other: float) -> float:
-    """Sum the singular values, which at most come to the root of the product of both squared norms."""
+    """Return the sum of the singular values over its maximum, the root of the product of both squared norms."""
     return float(torch.linalg.svdvals(cross).sum()) / math.sqrt(size * size_other)

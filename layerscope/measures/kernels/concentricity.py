@@ -1,7 +1,4 @@
-"""How closely tokens point the way of their mean state.
-
-A kernel on the states of one layer; this module knows nothing else.
-"""
+"""How closely the tokens of one layer point in the direction of their mean state."""
 
 import torch
 from jaxtyping import Float
@@ -18,7 +15,7 @@ def concentricity(states: Float[torch.Tensor, "token feature"], precision: float
     Raises
     ------
     Undefined
-        A token or the mean is zero and has no direction.
+        A token or the mean is zero, so it has no direction.
 
     Examples
     --------

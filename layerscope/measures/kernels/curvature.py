@@ -1,7 +1,4 @@
-"""The turning angles along the path of a sequence's states.
-
-A kernel on consecutive states; this module knows nothing else.
-"""
+"""The turning angles along the path of a sequence's states."""
 
 import torch
 from jaxtyping import Float
@@ -12,7 +9,7 @@ from layerscope.measures.kernels.rounding import rounding_scale, row_tolerance
 __all__ = ["turning_angles"]
 
 _SHORT = 0.1
-"""A step shorter than this part of the state's length is checked: it may be rounding only."""
+"""A step shorter than this fraction of the state's length may be only rounding, and is checked."""
 
 
 def turning_angles(
@@ -20,7 +17,7 @@ def turning_angles(
 ) -> Float[torch.Tensor, "turn layer"]:
     r"""Compute the angle between each two successive steps $x_{t+1}-x_t$ and $x_{t+2}-x_{t+1}$, in radians.
 
-    NaN where a step has no length but rounding, which the precision says.
+    NaN where a step is zero within rounding error, given by the precision of the states.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""Euclidean distances between tokens, and what kernels make of them.
-
-This module knows matrices; it knows no measure, no files, no labels.
-"""
+"""Euclidean distances between tokens, and kernels of them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from jaxtyping import Float
 __all__ = ["Distance", "Gaussian", "Kernel", "median_distance", "squared_distances"]
 
 _CANCELLED = 1e-6
-"""Squared distances below this part of the squared norms have lost too many digits to be taken from products."""
+"""Squared distances below this fraction of the squared norms have lost too many digits in products."""
 _PAIRS_AT_ONCE = 4096
 _MEDIAN_TOKENS = 1024
 
@@ -20,9 +17,9 @@ _MEDIAN_TOKENS = 1024
 def squared_distances(
     rows: Float[torch.Tensor, "layer row feature"], columns: Float[torch.Tensor, "layer column feature"]
 ) -> Float[torch.Tensor, "layer row column"]:
-    """Compute all squared distances: by products of matrices, and those of nearly equal tokens by their differences.
+    """Compute all squared distances from products of matrices, and those of nearly equal tokens from their differences.
 
-    Equal tokens are therefore at distance zero exactly.
+    The distance of equal tokens is therefore exactly zero.
 
     Examples
     --------
@@ -39,18 +36,18 @@ def squared_distances(
 
 
 class Kernel(ABC):
-    """What a similarity or dissimilarity of two tokens is, given their squared distance."""
+    """A similarity or dissimilarity of two tokens, as a function of their squared distance."""
 
     @abstractmethod
     def __call__(self, squared: Float[torch.Tensor, "layer row column"]) -> Float[torch.Tensor, "layer row column"]:
-        """Compute it of squared distances of each layer."""
+        """Compute the kernel of the squared distances of each layer."""
 
 
 class Distance(Kernel):
     """The Euclidean distance itself."""
 
     def __call__(self, squared: Float[torch.Tensor, "layer row column"]) -> Float[torch.Tensor, "layer row column"]:
-        """Take the root."""
+        """Return the square root."""
         return squared.sqrt()
 
 
@@ -61,20 +58,20 @@ class Gaussian(Kernel):
     Attributes
     ----------
     width
-        s, of each layer.
+        The width s of each layer.
     """
 
     width: Float[torch.Tensor, " layer"]
 
     def __call__(self, squared: Float[torch.Tensor, "layer row column"]) -> Float[torch.Tensor, "layer row column"]:
-        """Compute it."""
+        """Compute the radial basis function."""
         return torch.exp(squared / (-2 * self.width.square())[:, None, None])
 
 
 def median_distance(states: Float[torch.Tensor, "token feature"], precision: float = 0.0) -> float:
-    """Return the median distance between two different tokens; above 1,024 of them, between evenly spaced ones.
+    """Return the median distance between two different tokens; of more than 1,024 tokens, evenly spaced ones are used.
 
-    The precision is not used: states come with rows made equal that are equal but for rounding.
+    The precision is not used: rows that are equal within rounding are exactly equal in these states.
 
     Examples
     --------

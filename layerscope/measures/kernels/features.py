@@ -1,7 +1,4 @@
-"""Single features of two layers, matched by their correlation over tokens.
-
-Kernels on matrices of one or two layers; this module knows nothing else.
-"""
+"""Match single features of two layers by their correlation over tokens."""
 
 import torch
 from jaxtyping import Float
@@ -16,9 +13,9 @@ __all__ = ["matched_one_to_one", "matched_to_best", "permutation_distance", "sta
 def standard_features(
     states: Float[torch.Tensor, "token feature"], precision: float
 ) -> Float[torch.Tensor, "token varying"]:
-    """Centre each feature and divide it by its norm; features that are the same for every token are left out.
+    """Centre each feature and divide it by its norm; leave out features that are the same for every token.
 
-    They are the same where they differ by no more than rounding, which the precision says.
+    A feature is the same for every token if it varies by no more than the rounding error, given by the precision.
 
     Examples
     --------
@@ -39,12 +36,12 @@ def standard_features(
 def matched_to_best(
     first: Float[torch.Tensor, "token feature"], second: Float[torch.Tensor, "token feature_other"]
 ) -> float:
-    """Compute the mean over the first layer's features of the highest correlation with one of the second's.
+    """Compute the mean over the first layer's features of the highest correlation with a feature of the second layer.
 
     Parameters
     ----------
     first, second
-        As `standard_features` gives them.
+        From `standard_features`.
 
     Examples
     --------
@@ -57,12 +54,12 @@ def matched_to_best(
 def matched_one_to_one(
     first: Float[torch.Tensor, "token feature"], second: Float[torch.Tensor, "token feature_other"]
 ) -> float:
-    """Compute the mean correlation of features matched one to one, so that it is highest; spare ones are left out.
+    """Compute the highest mean correlation of features matched one to one; unmatched features are left out.
 
     Parameters
     ----------
     first, second
-        As `standard_features` gives them.
+        From `standard_features`.
 
     Examples
     --------
@@ -78,7 +75,7 @@ def unit_cloud(
 ) -> Float[torch.Tensor, "token feature"]:
     """Centre states over tokens and divide them by their Frobenius norm, in float64.
 
-    Nothing is compared, so the precision is not used.
+    The precision is not used, because no values are compared.
 
     Examples
     --------
@@ -100,7 +97,7 @@ def permutation_distance(
     Parameters
     ----------
     first, second
-        As `unit_cloud` gives them.
+        From `unit_cloud`.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""Intrinsic dimension of a cloud of tokens, from the distances to nearest neighbours.
-
-Kernels on the states of one layer; this module knows nothing else.
-"""
+"""Intrinsic dimension of a cloud of tokens, from the distances to nearest neighbours."""
 
 import numpy as np
 import torch
@@ -20,8 +17,8 @@ _NEAREST = 10
 def nearest_distances(states: Float[np.ndarray, "token feature"], count: int) -> Float[np.ndarray, "token neighbour"]:
     """Compute the distances of each token to its nearest other tokens, ascending.
 
-    scikit-learn finds the neighbours. Its distances are differences of large products, so they are computed again from the
-    states.
+    scikit-learn finds the neighbours. The distances are computed again from the states, because scikit-learn takes them from
+    differences of large products.
 
     Examples
     --------
@@ -31,8 +28,8 @@ def nearest_distances(states: Float[np.ndarray, "token feature"], count: int) ->
            [2., 3.]])
     """
     search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(states)
-    found = search.kneighbors(return_distance=False)
-    apart = [np.linalg.norm(states - states[found[:, which]], axis=1) for which in range(count)]
+    nearest = search.kneighbors(return_distance=False)
+    apart = [np.linalg.norm(states - states[nearest[:, which]], axis=1) for which in range(count)]
     return np.sort(np.stack(apart, axis=1), axis=1)
 
 
@@ -46,7 +43,7 @@ def two_nn(states: Float[np.ndarray, "token feature"]) -> float:
     Raises
     ------
     Undefined
-        For fewer than three different states, and where $\mu$ is 1 for all.
+        There are fewer than three different states, or $\mu$ is 1 for all tokens.
 
     Examples
     --------
@@ -73,12 +70,12 @@ def mle_dimension(states: Float[np.ndarray, "token feature"]) -> float:
     Raises
     ------
     Undefined
-        For fewer than eleven different states, and where all ten neighbours are equally far.
+        There are fewer than eleven different states, or all ten neighbours have the same distance.
 
     Examples
     --------
     >>> plane = np.random.default_rng(0).uniform(size=(2000, 2)) @ np.array([[1.0, 0, 2], [0, 1, 1]])
-    >>> round(mle_dimension(plane), 1)  # nearly 2: near an edge neighbours are on one side
+    >>> round(mle_dimension(plane), 1)  # below 2: near an edge, neighbours are on one side only
     1.9
     """
     distance = _distances(states, _NEAREST)

@@ -1,7 +1,4 @@
-"""Squared lengths and angles that keep their digits: of states of any scale, and between nearly parallel ones.
-
-Kernels on arrays of states; this module knows nothing else.
-"""
+"""Squared lengths and angles without loss of digits, for states of any scale and for nearly parallel states."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +11,7 @@ _PAIRS_AT_ONCE = 4096
 
 
 def out_of_scale(squares: Float[torch.Tensor, "*any"]) -> Bool[torch.Tensor, "*any"]:
-    """Say which squared lengths, computed in float32, may have lost digits at the ends of its range; never those of float64.
+    """Return which squared lengths may have lost digits at the ends of the range of float32; none for float64.
 
     Examples
     --------
@@ -27,7 +24,7 @@ def out_of_scale(squares: Float[torch.Tensor, "*any"]) -> Bool[torch.Tensor, "*a
 
 
 def squared_lengths(states: Float[torch.Tensor, "*any feature"]) -> Float[torch.Tensor, "*any"]:
-    """Compute squared lengths in the states' type where that has the range, else in float64.
+    """Compute squared lengths in the type of the states if its range suffices, else in float64.
 
     Examples
     --------
@@ -45,7 +42,7 @@ def squared_lengths(states: Float[torch.Tensor, "*any feature"]) -> Float[torch.
 def unit_angles(
     first: Float[torch.Tensor, "*any feature"], second: Float[torch.Tensor, "*any feature"]
 ) -> Float[torch.Tensor, "*any"]:
-    """Compute the angle between unit vectors, one by one, as exactly near 0 and pi as elsewhere.
+    """Compute the angles between corresponding unit vectors, as exactly near 0 and pi as elsewhere.
 
     Examples
     --------
@@ -59,7 +56,7 @@ def unit_angles(
 def angles_between(
     first: Float[torch.Tensor, "token layer feature"], second: Float[torch.Tensor, "token layer_other feature"]
 ) -> Float[torch.Tensor, "token layer layer_other"]:
-    """Compute the angles between all pairs of a token's unit vectors: by products, and of nearly parallel ones by `unit_angles`.
+    """Compute the angles between all pairs of a token's unit vectors from products, and of nearly parallel ones exactly.
 
     Examples
     --------

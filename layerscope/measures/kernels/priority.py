@@ -1,7 +1,4 @@
-"""The order in which a seeded sample takes what is numbered: a hash, so that neither order nor chunks matter.
-
-A kernel on numbers; this module knows nothing else.
-"""
+"""The priority of numbered items in a seeded sample: a hash, so that their order and chunks do not matter."""
 
 import numpy as np
 from jaxtyping import Int, UInt64

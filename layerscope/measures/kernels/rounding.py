@@ -1,8 +1,8 @@
-"""Which states differ by no more than rounding, and which directions are nothing but rounding.
+"""Find states that differ only by rounding errors, and directions that are only rounding errors.
 
-A state is known only as well as it was computed and stored. Two runs of one token after the same tokens give states that
-differ in the last digits, because the order of sums depends on the batch. `equal_rows` finds such states. Once they are made
-equal, every later comparison for equality is exact. This module knows matrices; it knows no measure, no files, no labels.
+The precision of a state is that of its computation and storage. Two runs of a token after the same tokens give states that
+differ in the last digits, because the order of sums depends on the batch. `equal_rows` finds such states. After they are made
+equal, every later comparison for equality is exact.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,19 +25,19 @@ __all__ = [
 
 _SINGLE = torch.finfo(torch.float32).eps
 _ROWS, _VALUES, _COMPUTED = 6, 1, 128
-"""How many roundings rows, and values, of one meaning may be apart: of the stored numbers, and of the sums in float32."""
+"""Numbers of rounding errors by which equal rows, and equal values, may differ: of stored numbers, and of float32 sums."""
 _PROJECTIONS, _REACH = 8, 6.0
 _PAIRS_AT_ONCE = 1_000_000
 _ROWS_SEEN = 512
 
 
 def row_tolerance(precision: float) -> float:
-    """Return up to which distance of their `rounding_scale` two states count as equal.
+    """Return the largest distance in `rounding_scale` at which two states count as equal.
 
     Parameters
     ----------
     precision
-        The relative spacing (machine epsilon) of the numbers in which the states were computed or stored, the coarser one.
+        Machine epsilon of the type in which the states were computed or stored, the larger of both.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def row_tolerance(precision: float) -> float:
 
 
 def value_tolerance(precision: float) -> float:
-    """Return up to which part of their size numbers vary by nothing but rounding.
+    """Return the largest relative variation of numbers that may be only rounding.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def value_tolerance(precision: float) -> float:
 
 
 def rounding_scale(states: Float[torch.Tensor, "token feature"]) -> Float[torch.Tensor, "token coordinate"]:
-    r"""Map states so that rounding is about as large everywhere: distances become root mean squares of relative differences.
+    r"""Map states so that rounding errors are about equal everywhere: distances become root mean squares of relative differences.
 
-    A value carries the rounding of its own size, and of the sums that made it, which are about as large as its token's typical
-    value m (`typical_size`). So each value x becomes $\operatorname{arsinh}(x/m)$, whose slope is
-    $1/\sqrt{x^2+m^2}$ over all but m, divided by the root of the features; one more coordinate is $\ln m$. A massive feature
-    does not make tokens alike that differ in all others.
+    The rounding error of a value has two parts: that of its own size, and that of the sums it was computed from, which have
+    about the size of the token's typical value m (`typical_size`). So each value x becomes $\operatorname{arsinh}(x/m)$ over
+    the root of the number of features, whose slope is proportional to $1/\sqrt{x^2+m^2}$. One more coordinate is $\ln m$.
+    Tokens that share a massive feature and differ in all others stay apart.
 
     Examples
     --------
@@ -78,9 +78,9 @@ def rounding_scale(states: Float[torch.Tensor, "token feature"]) -> Float[torch.
 
 
 def typical_size(states: Float[torch.Tensor, "token feature"], dim: int) -> Float[torch.Tensor, " other"]:
-    """Return the square of the mean root of absolute values: a mean that a few massive values hardly move.
+    """Return the square of the mean root of absolute values: a mean that a few massive values hardly change.
 
-    To each value a thousandth of their plain mean is added, so that the root of a zero is no steeper than rounding allows.
+    A thousandth of their arithmetic mean is added to each value, because the slope of the root is infinite at zero.
 
     Examples
     --------
@@ -92,9 +92,9 @@ def typical_size(states: Float[torch.Tensor, "token feature"], dim: int) -> Floa
 
 
 def equal_rows(states: Float[torch.Tensor, "token feature"], tolerance: float) -> Int[np.ndarray, " token"]:
-    """Return for each row the number of the first row that it equals within the tolerance; its own where there is none.
+    """Return for each row the number of the first row that it equals within the tolerance, or its own number.
 
-    Rows are compared with first rows only, so the relation does not spread along a chain of near rows.
+    Rows are compared only with such first rows, so equality does not spread along a chain of near rows.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def distinct_rows(states: Float[torch.Tensor, "token feature"]) -> Int[np.ndarra
 
 
 def identical_rows(states: Float[torch.Tensor, "token feature"]) -> Int[np.ndarray, " token"]:
-    """Return for each row the number of the first row of the same values.
+    """Return for each row the number of the first row with the same values.
 
     Examples
     --------
@@ -145,17 +145,17 @@ def identical_rows(states: Float[torch.Tensor, "token feature"]) -> Int[np.ndarr
 
 @dataclass(frozen=True)
 class Noise:
-    r"""What the rounding of its values adds to a layer's singular values.
+    r"""The rounding error of a layer's values, and the singular values that it can cause.
 
-    Rounding adds to each value a number of about its size times the precision. A matrix of n × p independent numbers of unit
-    size has singular values up to `edge`. So a direction is known if it is longer than that once each feature is divided by its
-    own `size`: a few huge features must not hide the directions of all others.
+    The rounding error of a value is about its size times the precision. A matrix of n × p independent numbers of unit size has
+    singular values up to `edge`. So a direction is known if its singular value is larger after each feature is divided by its
+    `size`. The division keeps a few very large features from hiding the directions of all others.
 
     Attributes
     ----------
     size
-        Of each feature: its typical value over tokens times the precision. A massive token carries its rounding in its own
-        direction only.
+        For each feature, its typical value over tokens times the precision. The rounding error of a massive token affects
+        only the token's own direction.
     edge
         $\sqrt n+\sqrt p$.
     """
@@ -165,16 +165,16 @@ class Noise:
 
     @classmethod
     def of(cls, states: Float[torch.Tensor, "token feature"], precision: float, tokens: int | None = None) -> "Noise":
-        """Estimate it of states, not centred, of which about 512 evenly spaced tokens are enough.
+        """Estimate the rounding error from about 512 evenly spaced tokens of states that are not centred.
 
         Parameters
         ----------
         states
-            A sample of the tokens will do.
+            States of all tokens or of a sample.
         precision
-            As for `row_tolerance`.
+            See `row_tolerance`.
         tokens
-            How many tokens there are; None for those given.
+            Number of all tokens; None if `states` has all.
 
         Examples
         --------
@@ -186,14 +186,14 @@ class Noise:
         return cls(precision * typical, count**0.5 + states.shape[1] ** 0.5)
 
     def rank(self, smallest: float, scaled: Callable[[Float[torch.Tensor, " feature"]], torch.Tensor]) -> int | None:
-        """Count the known directions; None where all singular values are so large that there is nothing to count.
+        """Return the number of known directions; None if even the smallest singular value is clearly above the rounding error.
 
         Parameters
         ----------
         smallest
             The smallest singular value.
         scaled
-            Gives the singular values of the states whose features are multiplied by the numbers it is called with.
+            Function that returns the singular values of the states after each feature is multiplied by its argument.
         """
         if smallest > self.edge * float(self.size.max()):
             return None
@@ -204,10 +204,10 @@ class Noise:
 def _candidates(
     scaled: Float[torch.Tensor, "row coordinate"], tolerance: float
 ) -> Iterator[tuple[int, Int[np.ndarray, " near"]]]:
-    """Give the rows that may have an equal among later rows, in ascending order, and which these are.
+    """Yield the rows that may have an equal among later rows, in ascending order, and these later rows.
 
-    Equal rows have nearly equal projections on any direction: on a random one of unit variance, a difference of length d comes
-    out beyond six d once in five hundred million.
+    Equal rows have nearly equal projections on any direction. The projection of a difference of length d on a random direction
+    of unit variance exceeds six d with a probability of one in five hundred million.
     """
     directions = np.random.default_rng(0).normal(size=(scaled.shape[1], _PROJECTIONS))
     sketch = (scaled @ torch.from_numpy(directions).to(scaled.dtype)).double().numpy()
@@ -222,14 +222,14 @@ def _candidates(
         one, two = order[left], order[right]
         near = (np.abs(sketch[one] - sketch[two]) <= reach).all(1)
         pairs.append(np.sort(np.stack([one[near], two[near]], axis=1), axis=1))
-    found = np.concatenate(pairs)
-    found = found[np.lexsort((found[:, 1], found[:, 0]))]
-    rows, starts = np.unique(found[:, 0], return_index=True)
-    yield from zip(rows.tolist(), np.split(found[:, 1], starts[1:])[: len(rows)], strict=True)
+    candidates = np.concatenate(pairs)
+    candidates = candidates[np.lexsort((candidates[:, 1], candidates[:, 0]))]
+    rows, starts = np.unique(candidates[:, 0], return_index=True)
+    yield from zip(rows.tolist(), np.split(candidates[:, 1], starts[1:])[: len(rows)], strict=True)
 
 
 def _batches(counts: Int[np.ndarray, " row"]) -> Iterator[tuple[int, int]]:
-    """Cut rows so that the pairs of a batch are about a million."""
+    """Split rows into batches of about a million pairs."""
     batch = np.cumsum(counts) // _PAIRS_AT_ONCE
     cuts = [0, *(np.flatnonzero(np.diff(batch)) + 1).tolist(), len(counts)]
     yield from pairwise(cuts)

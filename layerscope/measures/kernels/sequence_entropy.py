@@ -1,7 +1,4 @@
-"""How many directions one sequence of tokens fills.
-
-A kernel on the states of one sequence; this module knows nothing else.
-"""
+"""The spectral entropy of one sequence of tokens."""
 
 import numpy as np
 import torch

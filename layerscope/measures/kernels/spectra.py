@@ -1,7 +1,4 @@
-"""How many directions one cloud of tokens fills: all read off the spectrum of its covariance, decomposed once.
-
-Kernels on a float64 matrix of one layer; this module knows nothing else.
-"""
+"""Ranks, entropies and decay of one cloud of tokens, from the spectrum of its covariance, which is decomposed once."""
 
 import math
 from collections.abc import Callable
@@ -27,17 +24,17 @@ __all__ = [
 
 
 class Spectrum:
-    """The eigenvalues of the centred covariance of a layer, computed when first asked for and once.
+    """The eigenvalues of the centred covariance of a layer, computed once, when first used.
 
     Parameters
     ----------
     covariance
-        Of features, or the Gram matrix of centred tokens: both have the same eigenvalues but for zeros; any scale.
+        Covariance of features, or Gram matrix of centred tokens, which has the same non-zero eigenvalues; any scale.
     tokens, features
-        Of the layer: how many eigenvalues can differ from zero, `possible`, is the lesser of the features and the tokens
-        without one.
+        Number of tokens and features. At most ``min(features, tokens - 1)`` eigenvalues, `possible`, can differ from zero.
     rank
-        Given the least singular value, how many eigenvalues are more than the rounding of the states (see `Noise.rank`).
+        Function of the smallest singular value that returns the number of eigenvalues above the rounding error of the states
+        (see `Noise.rank`).
 
     Examples
     --------
@@ -59,7 +56,7 @@ class Spectrum:
 
     @cached_property
     def eigenvalues(self) -> Float[torch.Tensor, " rank"]:
-        """The largest first; those that are zero but for rounding, of the states or of their products, are zero."""
+        """The eigenvalues, largest first; those within the rounding error of the states or of their products are set to zero."""
         values: torch.Tensor = torch.linalg.eigvalsh(self.covariance).flip(0)[: self.possible]
         values = values.where(values > values[0] * len(self.covariance) * torch.finfo(values.dtype).eps, 0)
         rank = None if self.rank is None else self.rank(float(values[-1]) ** 0.5)
@@ -69,12 +66,12 @@ class Spectrum:
 
     @cached_property
     def shares(self) -> Float[torch.Tensor, " rank"]:
-        """The eigenvalues over their sum."""
+        """The eigenvalues divided by their sum."""
         return self.eigenvalues / self.eigenvalues.sum()
 
 
 def participation_ratio(spectrum: Spectrum) -> float:
-    r"""Compute $(\sum\lambda)^2/\sum\lambda^2$, which needs no eigenvalue: trace and Frobenius norm do.
+    r"""Compute $(\sum\lambda)^2/\sum\lambda^2$, from the trace and the Frobenius norm without eigenvalues.
 
     Examples
     --------
@@ -85,16 +82,16 @@ def participation_ratio(spectrum: Spectrum) -> float:
 
 
 def isoscore(spectrum: Spectrum) -> float:
-    r"""Compute IsoScore: 0 for a cloud along one direction, 1 for one that spreads alike in all.
+    r"""Compute IsoScore: 0 for a cloud along one direction, 1 for a cloud with the same variance in all directions.
 
-    The nine steps of Rudman et al. come to $(r-1)/(p-1)$ with $r$ the participation ratio: with the eigenvalues scaled to
-    length $\sqrt p$, the isotropy defect $\delta$ has $\delta^2=(p-\sqrt{pr})/(p-\sqrt p)$, so that
+    The nine steps of Rudman et al. are equivalent to $(r-1)/(p-1)$ with $r$ the participation ratio: with the eigenvalues
+    scaled to length $\sqrt p$, the isotropy defect $\delta$ has $\delta^2=(p-\sqrt{pr})/(p-\sqrt p)$, so that
     $(p-\delta^2(p-\sqrt p))^2/p^2=r/p$.
 
     Raises
     ------
     Undefined
-        For a single feature.
+        There is a single feature.
 
     Examples
     --------
@@ -154,8 +151,8 @@ def rankme(spectrum: Spectrum) -> float:
 def fit_ranks(possible: int) -> tuple[int, int]:
     """Return the first and last rank, from 1, that `alpha_req` is fitted to.
 
-    Left out are the first tenth, at most ten ranks, which the few largest eigenvalues own, and the lower half, which the
-    number of tokens bends down; nothing beyond rank 500 is taken.
+    The fit leaves out the first tenth (at most ten ranks), where a few large eigenvalues follow no law, the lower half, which
+    depends on the number of tokens, and all ranks above 500.
 
     Examples
     --------
@@ -168,12 +165,12 @@ def fit_ranks(possible: int) -> tuple[int, int]:
 def alpha_req(spectrum: Spectrum) -> float:
     r"""Compute the exponent $\alpha$ of $\lambda_i\propto i^{-\alpha}$.
 
-    By least squares of $\ln\lambda_i$ on $\ln i$ over the ranks of `fit_ranks`, without those whose eigenvalue is zero.
+    It is fitted by least squares of $\ln\lambda_i$ on $\ln i$ over the ranks of `fit_ranks` whose eigenvalue is not zero.
 
     Raises
     ------
     Undefined
-        When fewer than two eigenvalues are left.
+        Fewer than two eigenvalues are left.
 
     Examples
     --------
@@ -185,12 +182,12 @@ def alpha_req(spectrum: Spectrum) -> float:
 
 
 def alpha_req_weighted(spectrum: Spectrum) -> float:
-    r"""Compute the exponent $\alpha$ of $\lambda_i\propto i^{-\alpha}$ as `alpha_req` does, rank i weighted by $1/i$.
+    r"""Compute the exponent $\alpha$ of $\lambda_i\propto i^{-\alpha}$ like `alpha_req`, with rank i weighted by $1/i$.
 
     Raises
     ------
     Undefined
-        When fewer than two eigenvalues are left.
+        Fewer than two eigenvalues are left.
 
     Examples
     --------

@@ -17,7 +17,7 @@ class Undefined(MeasureError):  # noqa: N818 (a fact about states, not a failure
     Parameters
     ----------
     reason
-        Why, as a clause about the layer: "it is the same for every token".
+        The reason, as a clause about the layer: "it is the same for every token".
     layer
         The layer, as a message names it; empty until a caller knows.
     remedy
@@ -50,7 +50,7 @@ class Undefined(MeasureError):  # noqa: N818 (a fact about states, not a failure
 
 @contextmanager
 def undefined_context(*, layer: str = "", measure: str = "", part: str = "") -> Iterator[None]:
-    """Add what is known here to an `Undefined` that passes through; what it says already is kept."""
+    """Add the layer, the measure or the part of the tokens to an `Undefined` that does not have them yet."""
     try:
         yield
     except Undefined as error:

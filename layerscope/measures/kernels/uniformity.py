@@ -1,7 +1,4 @@
-"""How evenly the directions of tokens are spread over the sphere.
-
-A kernel on the states of one layer; this module knows nothing else.
-"""
+"""How evenly the directions of one layer's tokens are spread over the sphere."""
 
 import math
 
@@ -18,7 +15,7 @@ _ROWS = 1024
 def uniformity(states: Float[torch.Tensor, "token feature"], precision: float = 0.0) -> float:
     r"""Compute $\ln$ of the mean of $\exp(-2|u_s-u_t|^2)$ over pairs of different tokens of unit length.
 
-    It hangs on no comparison, so the precision is not used.
+    The precision is not used, because no values are compared.
 
     Examples
     --------
