@@ -1,7 +1,4 @@
-"""Analyse a capture, or two, and return a labelled Dataset.
-
-This module joins the source, the engine and the labels; formulas are elsewhere.
-"""
+"""Analyse a capture, or two, and return a labelled Dataset."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -81,12 +78,12 @@ def analyze(
     -------
     xarray.Dataset
         A variable ``(layer, layer_other)`` per pairwise measure and ``(layer,)`` per statistic (``<name>_other`` of the second
-        capture), ``<name>_low`` and ``<name>_high`` when bootstrapped, with ``<name>_bootstrap(replicate, layer,
-        layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes say how each was
-        made. With `null` a pairwise measure has ``<name>_null``, the mean over pairings, and ``<name>_null_low`` and
-        ``<name>_null_high``, their 95 % interval; with `ceiling` ``<name>_ceiling``, if it allows layers of two widths, and the
-        attribute ``split_half``: `layerscope.measures.passes.permutation_null` and
-        `layerscope.measures.passes.split_half` say what these are.
+        capture), ``<name>_low`` and ``<name>_high`` with a bootstrap, with ``<name>_bootstrap(replicate, layer,
+        layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes record how each
+        variable was computed. With `null`, a pairwise measure has ``<name>_null``, the mean over pairings, and
+        ``<name>_null_low`` and ``<name>_null_high``, their 95 % interval (`layerscope.measures.passes.permutation_null`). With
+        `ceiling`, it has ``<name>_ceiling``, if it allows layers of two widths, and the attribute ``split_half``
+        (`layerscope.measures.passes.split_half`).
 
     Raises
     ------

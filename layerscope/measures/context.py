@@ -1,7 +1,4 @@
-"""What an analysis knows before its first row: the layers, the options, the rows.
-
-All estimators share it; it knows neither files nor formulas.
-"""
+"""The context of an analysis, known before its first row and shared by all estimators: layers, options, rows."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,7 +13,7 @@ from layerscope.measures.options import AnalysisOptions
 __all__ = ["EXACT_TOKENS", "AnalysisContext", "Axis"]
 
 EXACT_TOKENS = 4096
-"""Largest number of tokens that is never sampled: CKA uses all of them at once, medians are exact."""
+"""Largest number of tokens that is never sampled: CKA uses all tokens at once, medians are exact."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Axis:
         return f"layer {self.layer[index]} ({self.layer_name[index]})"
 
     def layer_context(self, index: int) -> AbstractContextManager[None]:
-        """Name a layer in the `Undefined` that a kernel raises for it."""
+        """Add the name of a layer to the `Undefined` that a kernel raises for it."""
         return undefined_context(layer=self.describe(index))
 
 
@@ -56,7 +53,7 @@ class AnalysisContext:
     Attributes
     ----------
     first, second
-        Layers of the capture, and of the second capture where two are compared.
+        Layers of the capture, and of the second capture if two are compared.
     dtype
         Type in which rows are multiplied: float64 for float64 states, else float32. Sums are always float64.
     rows
@@ -79,27 +76,27 @@ class AnalysisContext:
 
     @property
     def epsilon(self) -> float:
-        """The machine epsilon with which the states are known."""
+        """Machine epsilon of the states."""
         return torch.finfo(self.dtype).eps if self.precision is None else self.precision
 
     @property
     def axes(self) -> list[Axis]:
-        """The layers of the capture, and of the second one where there is one."""
+        """The layers of each capture."""
         return [self.first] if self.second is None else [self.first, self.second]
 
     @property
     def other(self) -> Axis:
-        """The layers of ``layer_other``: the second capture's, else the same again."""
+        """The layers of ``layer_other``: those of the second capture if there is one, else of the first."""
         return self.first if self.second is None else self.second
 
     @property
     def tokens(self) -> int | None:
-        """How many tokens are analysed, where that is known beforehand."""
+        """Number of analysed tokens; None if it is not known before the first pass."""
         return None if self.rows is None else len(self.rows)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one token's states, of both captures, in the type of computation."""
+        """Bytes of one token's states in all captures, in the type of computation."""
         values = len(self.first) * self.first.width
         if self.second is not None:
             values += len(self.second) * self.second.width

@@ -1,6 +1,6 @@
-"""How often the 95 % intervals of each measure held the true value in simulation: the one place for these numbers.
+"""How often the 95 % intervals of each measure contained the true value in simulation: the only place for these numbers.
 
-`benchmarks/coverage.py` writes the table `coverage.csv`. This module knows names and numbers only.
+`benchmarks/coverage.py` writes the table `coverage.csv`.
 """
 
 import csv
@@ -10,7 +10,7 @@ from importlib.resources import files
 __all__ = ["LEAST", "coverage_attributes", "coverage_of", "coverage_table"]
 
 LEAST = 0.9
-"""An analysis warns of a coverage below this."""
+"""An analysis warns about a coverage below this value."""
 
 
 @cache
@@ -24,9 +24,10 @@ def coverage_table() -> dict[tuple[str, int], tuple[float, float]]:
 
 
 def coverage_of(measure: str, texts: int) -> tuple[float, int] | None:
-    """Return how often an interval held the population value, and with how many texts: the most tabled that are not more.
+    """Return how often the intervals of a measure contained the population value, and the number of texts of that simulation.
 
-    With fewer texts than the table has, it is the fewest in the table; None for a measure without intervals.
+    It is the largest number in the table that is not above `texts`, or the smallest in the table. None for a measure without
+    intervals.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""Build the labelled Dataset of an analysis, with attributes that record how each value was computed.
-
-This module imports neither formulas nor files.
-"""
+"""Build the labelled Dataset of an analysis, with attributes that record how each value was computed."""
 
 from collections.abc import Iterable
 
@@ -31,11 +28,11 @@ def build_dataset(
     Parameters
     ----------
     context
-        Whose layers are the coordinates.
+        The analysis, whose layers are the coordinates.
     estimates
-        The arrays of each measure.
+        Estimate of each measure.
     report
-        Its table becomes variables over ``rank``, its facts attributes of the Dataset.
+        Its table becomes variables over ``rank``, its attributes those of the Dataset.
 
     Returns
     -------

@@ -1,7 +1,4 @@
-"""What an estimator returns: the values of a measure, and how they were computed.
-
-All estimators share it; it knows neither files nor formulas.
-"""
+"""The result of an estimator: the values of a measure, and how they were computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

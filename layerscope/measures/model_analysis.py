@@ -1,7 +1,4 @@
-"""An analysis straight from a model: its states are measured as they are computed, and none is stored.
-
-It joins the capture, whose options it takes, and the accumulator; it knows no formula.
-"""
+"""Analyse a model without a capture file: states are measured while they are computed, and are not stored."""
 
 import os
 from collections.abc import Iterable
@@ -33,20 +30,21 @@ def analyze_model(
 ) -> xarray.Dataset:
     """Measure how alike the layers of a model are, without storing a state.
 
-    What `layerscope.capture` and then `layerscope.analyze` give, up to 4,096 tokens. The states go by once, so above that the
-    measures that need several passes (``cka``, ``cosine_centered``) are those of a seeded sample of 4,096 tokens, fewer if a
-    quarter of the memory does not hold them; each variable says so in its ``estimator`` and ``sample``.
+    Up to 4,096 tokens, the result is that of `layerscope.capture` followed by `layerscope.analyze`. Above, the measures that
+    need several passes (``cka``, ``cosine_centered``) are computed on a seeded sample of 4,096 tokens, or fewer if these do not
+    fit into a quarter of the memory, because states are seen only once. The attributes ``estimator`` and ``sample`` of each
+    variable record this.
 
     Parameters
     ----------
     model, texts
-        As for `layerscope.capture`.
+        See `layerscope.capture`.
     measures, exclude_first, bootstrap, memory
-        As for `layerscope.analyze`.
+        See `layerscope.analyze`.
     seed
-        Of everything drawn.
+        Random seed for samples and replicates.
     **options
-        Of `layerscope.capture`: ``limit``, ``max_length``, ``dtype``, ``device``, ``batch_tokens``, ``schedule``, ….
+        Options of `layerscope.capture`: ``limit``, ``max_length``, ``dtype``, ``device``, ``batch_tokens``, ``schedule``, ….
 
     Returns
     -------
@@ -66,7 +64,7 @@ def analyze_model(
     layerscope.errors.ModelError: no/such/folder.gguf: there is no such file, nor a folder no/such
     """
     settings: dict[str, Any] = {"exclude_first": exclude_first, "bootstrap": bootstrap, "memory": memory, "seed": seed}
-    Statistics(measures, **settings)  # what is wrong with these is said before a model is loaded
+    Statistics(measures, **settings)  # an invalid option is refused before a model is loaded
     request = prepare(model, texts, CaptureOptions(seed=seed, **options))
     layout = request.layout
     statistics = Statistics(measures, layer=layout.layer, layer_name=layout.layer_name, **settings)

@@ -33,7 +33,7 @@ class CostClass(StrEnum):
 class Invariance(StrEnum):
     """A transform of the states that leaves a measure unchanged.
 
-    Unless the name says otherwise, each layer may have its own transform.
+    Each layer may have its own transform, except for `COMMON_ROTATION`.
     """
 
     ROTATION = "rotation"
@@ -61,11 +61,11 @@ class Measure:
     name, long_name
         Name in commands and files; name in figures and text.
     what
-        What it measures, in at most 27 characters, for ``layerscope list measures``.
+        Short description of at most 27 characters, for ``layerscope list measures``.
     kind
         A matrix over pairs of layers, or a vector over layers.
     definition
-        The formula, in words and LaTeX.
+        The formula, as text and LaTeX.
     low, high
         Range of the values; infinite where there is no bound.
     symmetric

@@ -1,6 +1,6 @@
 """One-line forms of an analysis: one similarity matrix, one comparison of two captures, the per-layer statistics.
 
-Each calls `layerscope.measures.analysis.analyze` and returns the part that was asked for.
+Each calls `layerscope.measures.analysis.analyze` and returns a part of its result.
 """
 
 import os
@@ -29,9 +29,9 @@ def similarity(capture: Capture, measure: str = "cosine", **options: Any) -> xar
     capture
         A capture file, or a Dataset, measured as given.
     measure
-        A measure of pairs of layers; `layerscope list measures` has them all.
+        A pairwise measure; ``layerscope list measures`` prints all.
     **options
-        Those of `layerscope.analyze`: ``exclude_first``, ``bootstrap``, ``memory``, ``seed``, ….
+        Options of `layerscope.analyze`: ``exclude_first``, ``bootstrap``, ``memory``, ``seed``, ….
 
     Returns
     -------
@@ -69,18 +69,18 @@ def compare(capture: Capture, other: Capture, measure: str = "cka", **options: A
     Parameters
     ----------
     capture, other
-        Capture files or Datasets, of the same texts. Models of other widths take a measure that does not ask for one width;
-        other tokenizers take captures made with ``spans=True``.
+        Capture files or Datasets of the same texts. Models of different widths need a measure that allows this. Different
+        tokenizers need captures with ``spans=True``.
     measure
-        A measure of pairs of layers.
+        A pairwise measure.
     **options
-        Those of `layerscope.analyze`: ``align``, ``exclude_first``, ``bootstrap``, ….
+        Options of `layerscope.analyze`: ``align``, ``exclude_first``, ``bootstrap``, ….
 
     Returns
     -------
     xarray.DataArray
-        ``[layer, layer_other]``, the layers of `other` over ``layer_other``; as from `similarity`. The attributes also say
-        how tokens were paired: ``alignment``, ``aligned_tokens``, ``captured_tokens``, ``captured_tokens_other``.
+        The same as from `similarity`, with the layers of `other` over ``layer_other``. The attributes also record how tokens
+        were paired: ``alignment``, ``aligned_tokens``, ``captured_tokens``, ``captured_tokens_other``.
 
     Raises
     ------
@@ -110,22 +110,22 @@ def compare(capture: Capture, other: Capture, measure: str = "cka", **options: A
 
 @checked_with(analyze, without=["measures"])
 def statistics(capture: Capture, measures: str | Iterable[str] | None = None, **options: Any) -> xarray.Dataset:
-    """Measure what each layer of a capture is like.
+    """Measure properties of each layer of a capture.
 
     Parameters
     ----------
     capture
         A capture file, or a Dataset, measured as given.
     measures
-        Measures of single layers; variance, norm and largest value without.
+        Per-layer measures; None for variance, norm and largest absolute value.
     **options
-        Those of `layerscope.analyze`: ``exclude_first``, ``bootstrap``, ….
+        Options of `layerscope.analyze`: ``exclude_first``, ``bootstrap``, ….
 
     Returns
     -------
     xarray.Dataset
-        A variable ``[layer]`` for each, with ``<measure>_low`` and ``<measure>_high`` when bootstrapped, and the attributes
-        of the analysis.
+        A variable ``[layer]`` for each measure, with ``<measure>_low`` and ``<measure>_high`` with a bootstrap, and the
+        attributes of the analysis.
 
     Raises
     ------
@@ -165,9 +165,9 @@ def _of_pairs(measure: str) -> str:
 def _matrix(result: xarray.Dataset, measure: str) -> xarray.DataArray:
     """Return one measure of an analysis, with its derived variables as coordinates."""
     matrix = result[measure]
-    beside = {
+    derived = {
         str(name): variable.variable
         for name, variable in result.data_vars.items()
         if str(name).startswith(f"{measure}_") and set(variable.dims) <= set(matrix.dims)
     }
-    return matrix.assign_coords(beside)
+    return matrix.assign_coords(derived)

@@ -1,7 +1,7 @@
-"""An analysis without a file: an accumulator that a capture feeds as the model runs.
+"""Analyse rows without a file: an accumulator that receives the states of a capture while the model runs.
 
-The rows come once, in whatever order they are computed. What needs several passes is computed on a seeded sample of rows held
-in memory, and says so. This module knows the engine and rows; it knows no model.
+Each row is seen once, in any order. Measures that need several passes are computed on a seeded sample of rows in memory, which
+their attributes record.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,25 +23,25 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Takes rows as they are captured (it is a sink) and gives the Dataset that `analyze` would.
+    """A sink for the rows of a capture that computes the same Dataset as `analyze`.
 
-    Up to 4,096 tokens the result is that of `analyze`. Above, ``cka`` and ``cosine_centered``, which need more than one pass,
-    are those of a seeded sample of 4,096 tokens (fewer if a quarter of the memory does not hold them), and so are
-    ``cka_biased``, ``procrustes`` and the spectra where their sums are larger than a quarter of the memory.
+    Up to 4,096 tokens, the result is that of `analyze`. Above, ``cka`` and ``cosine_centered``, which need more than one pass,
+    are computed on a seeded sample of 4,096 tokens, or fewer if these do not fit into a quarter of the memory. The same applies
+    to ``cka_biased``, ``procrustes`` and the spectra if their sums do not fit into a quarter of the memory.
 
     Parameters
     ----------
     measures
-        Names; None for the default ones.
+        Names of measures; None for the default ones.
     layer, layer_name
-        The numbers and names of the states that will come; None for 0, 1, … and ``embedding``, ``block.0``, ….
+        Numbers and names of the states; None for 0, 1, … and ``embedding``, ``block.0``, ….
     exclude_first, bootstrap, memory, seed
-        As for `analyze`.
+        See `analyze`.
 
     Raises
     ------
     UsageError
-        For an unknown measure or an impossible number.
+        An unknown measure or an impossible number.
 
     Examples
     --------
@@ -72,17 +72,17 @@ class Statistics:
         self._engine: Engine | None = None
 
     def update(self, rows: StateRows) -> None:
-        """Take some rows; each row must come once.
+        """Add some rows; each row must be added once.
 
         Raises
         ------
         UsageError
-            For rows of other layers than those before.
+            The rows have other layers than those before.
         MeasureError
-            For a state that is NaN or infinite.
+            A state is NaN or infinite.
         """
         if self._engine is None:
-            self._engine = Engine(self._study(rows), find_measures(self._options.measures))
+            self._engine = Engine(self._context(rows), find_measures(self._options.measures))
         first, shape = self._engine.context.first, tuple(rows.hidden.shape[1:])
         if shape != (len(first), first.width):
             raise UsageError(
@@ -95,7 +95,7 @@ class Statistics:
             self._engine.update(StateRows(hidden, rows.row, rows.sequence_index, rows.position, rows.token_id))
 
     def merge(self, part: "Statistics") -> None:
-        """Add what another accumulator of the same settings has taken."""
+        """Add the rows of another accumulator with the same settings."""
         if part._engine is None:
             return
         if self._engine is None:
@@ -109,19 +109,19 @@ class Statistics:
         Parameters
         ----------
         attrs
-            What is known of the capture: ``model``, ``texts``, ….
+            Attributes of the capture: ``model``, ``texts``, ….
 
         Raises
         ------
         MeasureError
-            For no rows, too few, or states a measure has no meaning on.
+            There are no rows or too few, or a measure is undefined on the states.
         """
         if self._engine is None or not self._engine.sample.seen:
             raise MeasureError("no token was captured: nothing to analyse; give texts, or take a lower --exclude-first")
         self._engine.end_pass()
         return finish(self._engine, [attrs or {}])
 
-    def _study(self, rows: StateRows) -> AnalysisContext:
+    def _context(self, rows: StateRows) -> AnalysisContext:
         _, layers, width = rows.hidden.shape
         layer = np.arange(layers) if self._layer is None else self._layer
         usual = ("embedding" if number == 0 else f"block.{number - 1}" for number in layer.tolist())

@@ -63,7 +63,7 @@ def test_over_training(place, tmp_path):
     [
         (["analyze", "words.h5", "letters.h5", "--align", "tokens"], 1, "hold different tokens"),
         (["analyze", "0.h5", "letters.h5"], 1, "of different tokenizers capture both with --spans"),
-        (["analyze", "0.h5", "letters.h5", "--align", "spans"], 2, "0.h5 does not say where its tokens stand"),
+        (["analyze", "0.h5", "letters.h5", "--align", "spans"], 2, "0.h5 does not record the characters of its tokens"),
         (["analyze", "0.h5", "10.h5", "--align", "words"], 2, "unknown alignment 'words'"),
         (["training", "0.h5"], 2, "give captures of at least two checkpoints"),
         (["training", "0.h5", "letters.h5"], 2, "'tiny-letters', does not contain a training step"),

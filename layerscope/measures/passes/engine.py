@@ -1,7 +1,4 @@
-"""The passes over the rows: every family that needs a pass is fed by the same read.
-
-This module knows families and rows; it knows no formula, no labels and no files.
-"""
+"""Run the passes over the rows: each row is read once a pass, for all estimators that need the pass."""
 
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
@@ -29,15 +26,14 @@ _PRODUCTS = MEASURES["cosine"].estimator
 
 
 class Engine:
-    """Accumulators for the measures asked for, and their results.
+    """The estimators of an analysis, and the estimates of its measures.
 
     Parameters
     ----------
     context
-        What is analysed.
+        The analysis.
     measures
-        What to compute.
-
+        Measures to compute.
     """
 
     def __init__(self, context: AnalysisContext, measures: Iterable[Measure]) -> None:
@@ -56,20 +52,20 @@ class Engine:
 
     @property
     def products(self) -> Products:
-        """The family that is always there, with what the massive-activation report needs."""
+        """The estimator that is part of every analysis, because the massive-activation report uses it."""
         estimator = self._estimators[_PRODUCTS]
         assert isinstance(estimator, Products)
         return estimator
 
     def update(self, rows: StateRows, other: StateRows | None = None) -> None:
-        """Take some rows of the pass."""
+        """Add some rows of the pass."""
         for part in split(rows, other, chunk_rows(self.context.row_bytes)):
             self._see(*part)
             for estimator in self._open:
                 estimator.update(*part)
 
     def empty_like(self) -> "Engine":
-        """Make an engine in the same pass that has taken nothing, to take a share of the rows and be merged."""
+        """Return an empty engine of the same pass, for a share of the rows, to be merged later."""
         part = copy(self)
         part.sample, part.equal = self._empty_sample(), self._all_equal()
         part._estimators = {
@@ -80,7 +76,7 @@ class Engine:
         return part
 
     def merge(self, part: "Engine") -> None:
-        """Add what another engine of the same context and measures has taken in this pass."""
+        """Add the rows that another engine of the same context and measures has processed in this pass."""
         if not self._passes:
             self.sample.merge(part.sample)
             self.equal.merge(part.equal)
@@ -88,7 +84,7 @@ class Engine:
             estimator.merge(other)
 
     def end_pass(self) -> bool:
-        """Close the pass; say whether another is needed."""
+        """End the pass; return whether another is needed."""
         if not self._passes:
             self._refuse_few()
             for peaks in self.products.peaks:
@@ -99,7 +95,7 @@ class Engine:
         return bool(self._open)
 
     def run(self, read: Callable[[], Iterable[RowPair]]) -> None:
-        """Read the rows as often as needed."""
+        """Run passes over the rows until no estimator needs another."""
         more = True
         while more:
             shares = self._shares()
@@ -111,7 +107,7 @@ class Engine:
             more = self.end_pass()
 
     def _shares(self) -> list[dict[Estimator, Estimator]]:
-        """Make empty accumulators of the families whose work is shared, for each thread, as far as the memory goes."""
+        """Return, for each thread, empty accumulators of the estimators that threads share; none if memory is too small."""
         shared = [estimator for estimator in self._open if estimator.share_bytes]
         size = sum(estimator.share_bytes for estimator in shared)
         threads = min(thread_pool().size, self.context.options.memory // 8 // size) if size else 0
@@ -122,7 +118,7 @@ class Engine:
         )
 
     def _share_out(self, shares: list[dict[Estimator, Estimator]], rows: StateRows, other: StateRows | None) -> None:
-        """Let each thread take some of the rows for the shared families, and take all rows for the others here."""
+        """Divide the rows among threads for the shared estimators; add all rows to the others in this thread."""
         if not shares:
             self.update(rows, other)
             return
@@ -140,14 +136,14 @@ class Engine:
             job.result()
 
     def estimates(self) -> Iterator[tuple[Measure, Estimate]]:
-        """Compute the measures, in the order they were asked for."""
+        """Compute the measures, in the order in which they were requested."""
         for measure in self.measures:
             with undefined_context(measure=measure.name):
                 estimate = self._estimators[measure.estimator].estimate(measure.name)
             yield measure, keep_limits(measure, estimate, self.context, self.equal.equal)
 
     def _see(self, rows: StateRows, other: StateRows | None) -> None:
-        """Take in the first pass what is no family's own."""
+        """Add the rows to the sample and the comparison of layers, in the first pass only."""
         if not self._passes:
             self.sample.update(rows, other)
             self.equal.update([rows.hidden] if other is None else [rows.hidden, other.hidden])
@@ -194,7 +190,7 @@ def _take(share: dict[Estimator, Estimator], parts: list[RowPair]) -> None:
 
 
 def _with_companions(measures: Iterable[Measure]) -> tuple[Measure, ...]:
-    """Add the companions of the measures, each once."""
+    """Return the measures and their companions, each once."""
     wanted = {measure.name: measure for measure in measures}
     companions = [MEASURES[name] for measure in wanted.values() for name in measure.companions]
     return tuple((wanted | {measure.name: measure for measure in companions if measure.name not in wanted}).values())
@@ -217,5 +213,5 @@ def _refuse_widths(context: AnalysisContext, measures: Iterable[Measure]) -> Non
 
 def _load(estimator: str) -> type[Estimator]:
     module, name = estimator.split(":")
-    found: type[Estimator] = getattr(import_module(module), name)
-    return found
+    estimator_class: type[Estimator] = getattr(import_module(module), name)
+    return estimator_class

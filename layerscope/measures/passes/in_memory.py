@@ -1,8 +1,7 @@
 """Captures in memory, to measure the same states in other pairings and in parts.
 
-The baselines (permutation null, noise ceiling, split-half reliability) measure recombined states. `InMemoryCapture` serves
-such states as a `StateSource`, so the engine computes every measure on them as between two captures. This module knows rows
-and nothing of the baselines.
+The baselines (permutation null, noise ceiling, split-half reliability) measure recombined states. `InMemoryCapture` is a
+`StateSource` of such states, so the engine computes every measure on them as between two captures.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,9 +34,9 @@ class InMemoryCapture:
     Attributes
     ----------
     hidden
-        The states held; those made from others share them.
+        States of all rows; recombined captures share them.
     taken
-        Which of the rows held each token has.
+        The row of `hidden` for each token.
     """
 
     name: str
@@ -66,11 +65,11 @@ class InMemoryCapture:
         """Return None: rows in memory are already aligned."""
 
     def paired(self, rows: Int[np.ndarray, " pair"], partners: Int[np.ndarray, " pair"]) -> "InMemoryCapture":
-        """Leave some tokens, and give each the states of its partner, under its own place and id."""
+        """Select some tokens, and replace the states of each by those of its partner; position and id stay its own."""
         return replace(self.tokens(rows), taken=self.taken[partners])
 
     def tokens(self, chosen: Int[np.ndarray, " chosen"]) -> "InMemoryCapture":
-        """Leave some tokens only."""
+        """Select some tokens."""
         return replace(
             self,
             taken=self.taken[chosen],
@@ -80,7 +79,7 @@ class InMemoryCapture:
         )
 
     def features(self, index: int, chosen: Int[np.ndarray, " feature"]) -> "InMemoryCapture":
-        """Leave some features of one layer only."""
+        """Select some features of one layer."""
         return replace(
             self,
             layer=self.layer[index : index + 1],
@@ -90,10 +89,10 @@ class InMemoryCapture:
 
 
 def load(reader: AnalysisRows, context: AnalysisContext) -> list[InMemoryCapture]:
-    """Read the rows of each capture into memory: all, or a seeded sample of whole sequences that a quarter of it holds.
+    """Read the rows of each capture into memory: all, or a seeded sample of sequences that fits into a quarter of it.
 
-    Of the last sequence of a sample only the first tokens may be held. Where fewer than four whole sequences fit, the first
-    tokens of up to 20 are held.
+    The last sequence of a sample may be truncated. If fewer than four complete sequences fit, the sample is the first tokens
+    of up to 20 sequences.
     """
     source = reader.sources[0]
     room = max(_FEWEST, context.options.memory // _SHARE // context.row_bytes)
@@ -111,7 +110,7 @@ def load(reader: AnalysisRows, context: AnalysisContext) -> list[InMemoryCapture
 def measure_rows(
     first: InMemoryCapture, second: InMemoryCapture | None, measures: Iterable[Measure], context: AnalysisContext
 ) -> dict[str, Estimate]:
-    """Compute measures between two sets of rows, or within one, as the context does, without intervals."""
+    """Compute measures between two sets of rows, or within one, with the options of the context but without intervals."""
     reader = AnalysisRows(first, second, context.options.exclude_first)
     options = replace(context.options, bootstrap=0, null=0, ceiling=0)
     engine = Engine(reader.context(options), measures)
@@ -121,7 +120,7 @@ def measure_rows(
 
 @contextmanager
 def error_context(part: str) -> Iterator[None]:
-    """Say of what part of the rows it is that a measure has no meaning there."""
+    """Add to a `MeasureError` the part of the rows on which it was raised."""
     try:
         yield
     except MeasureError as error:
@@ -131,9 +130,9 @@ def error_context(part: str) -> Iterator[None]:
 def _sampled(
     rows: Int[np.ndarray, " token"], sequence: Int[np.ndarray, " token"], room: int, seed: int
 ) -> Int[np.ndarray, " chosen"]:
-    """Choose rows, sequence by sequence in a drawn order: sequences keep their lengths, and their last tokens.
+    """Choose complete sequences in random order until the room is full, or the starts of up to 20 if fewer than four fit.
 
-    Chance pairs sequences and reliability splits them. Where fewer than four whole ones fit, the starts of up to 20 are taken.
+    The baselines pair sequences or split them, so sequences keep their lengths and their last tokens where possible.
     """
     if len(rows) <= room:
         return rows

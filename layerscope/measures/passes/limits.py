@@ -1,7 +1,4 @@
-"""What holds of every value of a measure, whoever computed it: a layer's value with an equal one, and the range.
-
-This module knows records and estimates; it knows no formula.
-"""
+"""Limits that every measure keeps: the value of two equal layers, and the range."""
 
 from dataclasses import replace
 
@@ -17,25 +14,25 @@ from layerscope.measures.record import Measure
 __all__ = ["keep_limits"]
 
 _ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
-"""How far beyond its range rounding may carry a value, by the type in which states are multiplied."""
+"""Largest excess over the range that counts as rounding, by the type in which states are multiplied."""
 
 
 def keep_limits(
     measure: Measure, estimate: Estimate, context: AnalysisContext, equal: Bool[np.ndarray, "layer layer_other"]
 ) -> Estimate:
-    """Give equal layers the measure's value of a layer with itself, and bring back what rounding carried out of the range.
+    """Set the value of equal layers to the measure's `self_value`, and clip values that exceed the range by rounding.
 
     Parameters
     ----------
     measure, estimate, context
-        What was computed, of what.
+        The measure, its estimate and the analysis.
     equal
-        Which layers have the same states at every token.
+        Whether two layers have the same states at every token.
 
     Raises
     ------
     MeasureError
-        For a value that is further out: that is no rounding.
+        A value exceeds the range by more than rounding.
     """
     value = _within(measure, estimate.value, context, context.first)
     replicates, other = estimate.replicates, estimate.value_other

@@ -1,10 +1,8 @@
-"""Which rows of two captures belong together: those of the same token, or those that end at the same character.
+"""Find the corresponding rows of two captures: those of the same token, or those that end at the same character.
 
-Two tokenizers cut a text differently. Where a token of one ends at the character at which a token of the other ends, two
-causal models have read the same text, and only there; of several tokens that end at a character (the bytes of one emoji)
-it is the last. Tokens without characters, the special ones, have no partner.
-
-This module knows sources; it knows no measure.
+Two tokenizers split a text differently. Two causal models have read the same text only where their tokens end at the same
+character. If several tokens end at one character (the bytes of an emoji), the last of them is paired. Special tokens have no
+characters and no partner.
 """
 
 import warnings
@@ -23,22 +21,22 @@ from layerscope.store.spans import Spans
 __all__ = ["ALIGNMENTS", "Pairing", "pair"]
 
 ALIGNMENTS = ("auto", "tokens", "spans")
-"""Row by row, by characters, or row by row where that is possible."""
+"""Row by row, by characters, or row by row if possible."""
 
 _WIDEST_GAP = 32
-"""So many rows that are not wanted are read along: a second read costs more."""
+"""Up to this number of unneeded rows are read to avoid a second read, which costs more."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two sources whose rows belong together, number by number.
+    """Two sources whose rows correspond by number.
 
     Attributes
     ----------
     first, second
-        As many rows each.
+        Sources with the same number of rows.
     attributes
-        What an analysis says of it: ``alignment``, ``aligned_tokens``, ``captured_tokens``, ``captured_tokens_other``.
+        Attributes for the analysis: ``alignment``, ``aligned_tokens``, ``captured_tokens``, ``captured_tokens_other``.
     """
 
     first: StateSource
@@ -60,9 +58,9 @@ def pair(source: StateSource, other: StateSource, align: str = "auto") -> Pairin
     Raises
     ------
     UsageError
-        Another `align`.
+        `align` is not valid, or a capture has no spans.
     MeasureError
-        The rows differ and are not to be, or cannot be, paired by spans; a text differs; no token is left.
+        The rows differ and cannot be paired by spans, a text differs, or no token is left.
     """
     if align not in ALIGNMENTS:
         raise unknown_name("alignment", align, ALIGNMENTS)
@@ -78,7 +76,7 @@ def pair(source: StateSource, other: StateSource, align: str = "auto") -> Pairin
         return _by_spans(source, other, spans[0], spans[1])
     if align == "spans":
         missing = source.name if spans[0] is None else other.name
-        raise UsageError(f"{missing} does not say where its tokens stand in the texts: capture it again with --spans")
+        raise UsageError(f"{missing} does not record the characters of its tokens: capture it again with --spans")
     remedy = (
         "compare captures of the same texts, tokenizer, --max-length and --tokens; "
         "of different tokenizers capture both with --spans"
@@ -96,16 +94,16 @@ def _attributes(alignment: str, pairs: int, source: StateSource, other: StateSou
 
 
 def _first_difference(source: StateSource, other: StateSource) -> str | None:
-    told = f"{source.name} and {other.name} hold different tokens: "
+    differ_in = f"{source.name} and {other.name} hold different tokens: "
     for what in ("sequence_index", "position", "token_id"):
         here, there = getattr(source, what), getattr(other, what)
         common = min(len(here), len(there))
         differ = np.flatnonzero(here[:common] != there[:common])
         if len(differ):
             row = int(differ[0])
-            return f"{told}row {row} has {what} {here[row]} and {there[row]}"
+            return f"{differ_in}row {row} has {what} {here[row]} and {there[row]}"
     if len(source.position) != len(other.position):
-        return f"{told}{len(source.position)} and {len(other.position)} rows"
+        return f"{differ_in}{len(source.position)} and {len(other.position)} rows"
     return None
 
 
@@ -131,9 +129,9 @@ _END_BITS = 32
 def _last_at_each_end(
     source: StateSource, spans: Spans, sequence: Int[np.ndarray, " sequence"]
 ) -> Int[np.ndarray, "place 2"]:
-    """Return each (sequence, end) at which a token ends, as one number, and the row of the last that does.
+    """Return each (sequence, end) at which a token ends, as one number, and the row of the last such token.
 
-    `sequence` says by what number each sequence goes; -1 for one that the other capture has not.
+    `sequence` is the common number of each sequence; -1 for a sequence that the other capture does not have.
     """
     number = sequence[source.sequence_index]
     rows = np.flatnonzero((spans.end > spans.start) & (number >= 0))
@@ -144,10 +142,10 @@ def _last_at_each_end(
 
 
 def _same_texts(name: str, other: str, spans: Spans, others: Spans) -> Int[np.ndarray, " sequence"]:
-    """Return, for each sequence of the second capture, its number in the first, by its id; -1 where it is not there."""
-    known = {key: number for number, key in enumerate(_told_apart(spans.sequence_id))}
+    """Return, for each sequence of the second capture, the number of the same id in the first; -1 if there is none."""
+    known = {key: number for number, key in enumerate(_numbered(spans.sequence_id))}
     same = np.full(len(others.sequence_id), -1, np.int64)
-    for number, key in enumerate(_told_apart(others.sequence_id)):
+    for number, key in enumerate(_numbered(others.sequence_id)):
         same[number] = known.get(key, -1)
     both = np.flatnonzero(same >= 0)
     differ = both[spans.text_hash[same[both]] != others.text_hash[both]]
@@ -159,8 +157,8 @@ def _same_texts(name: str, other: str, spans: Spans, others: Spans) -> Int[np.nd
     return same
 
 
-def _told_apart(names: list[str]) -> list[tuple[str, int]]:
-    """Number the sequences of one id, in their order."""
+def _numbered(names: list[str]) -> list[tuple[str, int]]:
+    """Number the sequences with the same id, in their order, so that each key is unique."""
     seen: Counter[str] = Counter()
     keys = []
     for name in names:
@@ -170,7 +168,7 @@ def _told_apart(names: list[str]) -> list[tuple[str, int]]:
 
 
 class _Matched:
-    """Some rows of a source, in the order given, as a `StateSource` whose sequences go by other numbers."""
+    """Some rows of a source in a given order, as a `StateSource` with the common numbers of the sequences."""
 
     def __init__(
         self, source: StateSource, rows: Int[np.ndarray, " token"], sequence_index: Int[np.ndarray, " token"]
@@ -196,4 +194,4 @@ class _Matched:
         return taken
 
     def spans(self) -> None:
-        """Say nothing: rows are matched once."""
+        """Return None: these rows are already paired."""

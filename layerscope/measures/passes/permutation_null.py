@@ -1,8 +1,7 @@
-"""What value chance gives: the states of each text paired with those of another text.
+"""The permutation null: the value of a measure if the states of each text are paired with those of another text.
 
-Only the pairing is drawn, and it is of whole texts. Tokens of one text are alike, so pairing single tokens across texts would
-destroy what two unrelated layers have in common, their texts, and any two layers would look related. This module knows tokens and
-pairings; it knows no formula.
+Complete texts are paired, not single tokens. Tokens of one text are similar, and two unrelated layers share this structure;
+pairing single tokens across texts would destroy it, and any two layers would look related.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,11 +20,11 @@ from layerscope.measures.record import Measure
 __all__ = ["Texts", "draw_pairing", "null_interval", "permutation_null"]
 
 LEAST_PER_STRATUM = 20
-"""Texts of similar length are paired among themselves, in groups of at least this many."""
+"""Smallest size of a group of texts of similar length, within which texts are paired."""
 FEWEST_TEXTS = 8
-"""With fewer texts the interval is too narrow to trust."""
+"""Number of texts below which the interval is too narrow."""
 _FEWEST_FOR_RANKS = 39
-"""The fewest draws of which the smallest and the largest bound 95 %."""
+"""Smallest number of draws whose minimum and maximum enclose 95 %."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Texts:
     row
         The rows, sorted by text and position.
     start, length
-        Where each text starts in `row`, and how many rows it has.
+        Start of each text in `row`, and its number of rows.
     has_first
         Whether the text has a row at position 0.
     """
@@ -62,7 +61,7 @@ class Texts:
         return cls(row, start, length, position[row][start] == 0)
 
     def strata(self, rng: np.random.Generator) -> list[Int[np.ndarray, " member"]]:
-        """Group the texts that may be paired: with or without a first token, and of similar length; ties are broken at random."""
+        """Group the texts that may be paired: with or without a first token, of similar length; ties are broken at random."""
         order = np.lexsort((rng.random(len(self.length)), self.length))
         kinds = (order[self.has_first[order]], order[~self.has_first[order]])
         return [
@@ -73,8 +72,8 @@ class Texts:
 def draw_pairing(texts: Texts, rng: np.random.Generator) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
     """Pair each text with another one of its stratum, and their tokens position by position.
 
-    The last token is paired with the last one. The longer text of a pair loses the tokens before its last one that have no
-    partner. A text that is alone in its stratum is left out.
+    The last tokens of both are paired. In the longer text, the tokens before the last one that have no partner are left out.
+    So is a text that is alone in its stratum.
 
     Returns
     -------
@@ -102,7 +101,7 @@ def draw_pairing(texts: Texts, rng: np.random.Generator) -> tuple[Int[np.ndarray
 
 
 def _ends(texts: Texts, text: int, count: int) -> Int[np.ndarray, " row"]:
-    """Return the first rows of a text and, of two or more, its last row instead of the last of them."""
+    """Return the first `count` rows of a text, the last of them replaced by the text's last row if there are two or more."""
     place = texts.start[text] + np.arange(count)
     if count > 1:
         place[-1] = texts.start[text] + texts.length[text] - 1
@@ -113,20 +112,20 @@ def _ends(texts: Texts, text: int, count: int) -> Int[np.ndarray, " row"]:
 def null_interval(
     draws: Float[np.ndarray, "draw ..."], pairings: int, widening: float
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    r"""Return the 95 % interval for one more draw.
+    r"""Return the 95 % prediction interval for one more draw.
 
-    With 39 pairings or more the ends are order statistics, of rank $0.025(K+1)$ from either side. Fewer have none that far out;
-    the interval is then Student's prediction interval, mean ± t s √(1 + 1/K). NaN for a single pairing.
+    With 39 pairings or more, the ends are order statistics, of rank $0.025(K+1)$ from either side. With fewer, it is Student's
+    prediction interval, mean ± t s √(1 + 1/K). NaN for a single pairing.
 
     Parameters
     ----------
     draws
-        What the pairings gave.
+        Values of the random pairings.
     pairings
-        How many of the draws are independent.
+        Number of independent draws.
     widening
-        Factor for the distance from the mean. The pairing observed is not among those drawn, so it lies farther from their mean
-        than they do.
+        Factor for the distance from the mean. The observed pairing cannot be drawn, so it is farther from the mean of the
+        draws than they are.
 
     Examples
     --------
@@ -149,26 +148,25 @@ def null_interval(
 def permutation_null(
     held: list[InMemoryCapture], measures: list[Measure], context: AnalysisContext, advance: Callable[[int], None]
 ) -> Iterator[Baseline]:
-    """Give each pairwise measure's mean and 95 % interval over random pairings of the texts.
+    """Yield the mean and 95 % interval of each pairwise measure over random pairings of the texts.
 
-    Of one capture the second side is the capture itself; a symmetric measure then draws twice from each pairing, layer with
-    other layer and the other way round.
+    One capture is paired with itself. A symmetric measure then has two draws from each pairing: the matrix and its transpose.
 
     Parameters
     ----------
     held
         The rows of each capture.
     measures
-        Pairwise ones.
+        Pairwise measures.
     context
-        Gives the number of pairings and the seed.
+        The analysis, with the number of pairings and the seed.
     advance
-        Is told of each pairing done.
+        Called after each pairing, with 1.
 
     Raises
     ------
     MeasureError
-        Where no text has another one to be paired with, or a measure has no meaning on the tokens of a pairing.
+        No text can be paired with another, or a measure is undefined on the tokens of a pairing.
     """
     first, second = held[0], held[-1]
     texts = Texts.of(first.sequence_index, np.minimum(first.position, second.position))
@@ -179,11 +177,11 @@ def permutation_null(
     for _ in range(context.options.null):
         rows, partners = draw_pairing(texts, rng)
         with error_context("in a pairing of the texts by chance (--null)"):
-            found = measure_rows(first.tokens(rows), second.paired(rows, partners), measures, context)
+            estimates = measure_rows(first.tokens(rows), second.paired(rows, partners), measures, context)
         for measure in measures:
-            values = found[measure.name].value
+            values = estimates[measure.name].value
             draws[measure.name] += [values, values.T] if measure.symmetric and len(held) == 1 else [values]
-            tokens[measure.name].append(found[measure.name].tokens)
+            tokens[measure.name].append(estimates[measure.name].tokens)
         advance(1)
     attributes = _attributes(context.options.null, paired)
     for measure in measures:
@@ -199,10 +197,10 @@ def permutation_null(
 
 
 def _partners(texts: Texts) -> tuple[int, float]:
-    """Return how many texts can be paired, and how much farther from the mean the true pairing lies than those drawn.
+    """Return the number of texts that can be paired, and the factor by which to widen the distance from the mean.
 
-    In a stratum of s texts the true pairing and the others together have mean zero about the effects of the texts, so that the
-    mean over the others is moved away from the true pairing: by a factor of s/(s-1).
+    In a stratum of s texts, the effects of the texts have mean zero over the true pairing and all others together. The mean
+    over the others alone is therefore shifted away from the true pairing, by a factor of s/(s-1).
     """
     sizes = np.array([len(members) for members in texts.strata(np.random.default_rng(0)) if len(members) > 1])
     if not len(sizes):
@@ -213,7 +211,7 @@ def _partners(texts: Texts) -> tuple[int, float]:
 
 
 def _attributes(pairings: int, texts: int) -> dict[str, int | float | str]:
-    """Say how chance was computed, and where it was from too little."""
+    """Return the attributes of a permutation null, with a warning if there are too few pairings or texts."""
     attributes: dict[str, int | float | str] = {
         "estimator": "over random pairings of each text with another of similar length, token by token, last with last",
         "null_permutations": pairings,

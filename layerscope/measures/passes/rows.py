@@ -1,7 +1,4 @@
-"""Rows of one capture, or of two in step, as the engine takes them.
-
-This module knows sources; it knows no measure.
-"""
+"""Read the rows of one capture, or of two in step, for the engine."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,35 +23,35 @@ RowPair = tuple[StateRows, StateRows | None]
 _CHUNK_BYTES = 8_000_000
 _BLOCK_BYTES = 16_000_000
 _STORED_TOGETHER = 256
-"""Rows that a capture file stores in one piece of each layer: reading fewer reads the piece twice."""
+"""Rows of each layer in one chunk of a capture file; reading fewer rows at a time reads chunks twice."""
 
 
 def chunk_rows(row_bytes: int) -> int:
-    """Return how many rows to read at once: what stays in the processor's cache while it is multiplied."""
+    """Return the number of rows to process at once, so that they stay in the processor's cache."""
     return max(16, min(1024, _CHUNK_BYTES // row_bytes // 16 * 16))
 
 
 class AnalysisRows:
-    """The rows of a source, without the first positions of each sequence, as often as asked for.
+    """An iterable over the rows of a source, without the first positions of each sequence.
 
     Parameters
     ----------
     source, other
-        The capture, and another with which it is compared, row by row.
+        The capture, and a second capture with corresponding rows, or None.
     exclude_first
-        Rows at positions below it, in either capture, are left out.
+        Rows at lower positions, in either capture, are left out.
 
     Attributes
     ----------
     rows
-        The numbers of the rows read.
+        Numbers of the rows.
     sequences
-        How many sequences they belong to.
+        Number of sequences that have rows.
 
     Raises
     ------
     MeasureError
-        When no row is left.
+        No row is left.
     """
 
     def __init__(self, source: StateSource, other: StateSource | None, exclude_first: int) -> None:
@@ -69,14 +66,14 @@ class AnalysisRows:
             )
         present, slot = np.unique(source.sequence_index[self._keep], return_inverse=True)
         self.sequences = len(present)
-        # Sequences are numbered anew, without gaps: sums are kept for those that have rows only.
+        # Only sequences that have rows are numbered, because sums are kept for each number.
         self._slot = np.zeros(len(source.position), np.int64)
         self._slot[self._keep] = slot
         self.dtype = max((each.dtype for each in self.sources), key=lambda dtype: dtype.itemsize)
         self.precision = max(each.precision for each in self.sources)
 
     def context(self, options: AnalysisOptions | None = None) -> AnalysisContext:
-        """Return what an engine must know of these rows before the first."""
+        """Return the context of an analysis of these rows."""
         first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
         return AnalysisContext(
             first,
@@ -89,7 +86,7 @@ class AnalysisRows:
         )
 
     def __iter__(self) -> Iterator[RowPair]:
-        """Give the rows block by block, each read while the one before is worked on; a block is valid until the next."""
+        """Yield the rows block by block. A block is read while the one before is processed, and is valid until the next."""
         row_bytes = sum(len(each.layer) * each.width for each in self.sources) * self.dtype.itemsize
         block = _STORED_TOGETHER * max(1, min(16, _BLOCK_BYTES // (row_bytes * _STORED_TOGETHER)))
         buffers = [
@@ -98,11 +95,11 @@ class AnalysisRows:
         ]
         starts = [start for start in range(0, len(self._keep), block) if self._keep[start : start + block].any()]
         jobs = [partial(self._block, start, buffer) for start, buffer in zip(starts, cycle(buffers), strict=False)]
-        coming = thread_pool().submit_read(jobs[0])
+        pending = thread_pool().submit_read(jobs[0])
         for following in [*jobs[1:], None]:
-            sides = coming.result()
+            sides = pending.result()
             if following is not None:
-                coming = thread_pool().submit_read(following)
+                pending = thread_pool().submit_read(following)
             yield sides[0], sides[1] if len(sides) > 1 else None
 
     def _block(self, start: int, buffers: list[torch.Tensor]) -> list[StateRows]:
@@ -117,7 +114,7 @@ class AnalysisRows:
 
 
 def split(rows: StateRows, other: StateRows | None, size: int) -> Iterator[RowPair]:
-    """Cut rows into parts of at most `size`."""
+    """Split rows into parts of at most `size`."""
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         yield _part(rows, part), None if other is None else _part(other, part)

@@ -1,7 +1,7 @@
-"""How far a measure agrees with itself: between halves of the features, and from half of the sequences to the other.
+"""Split-half reliability of a measure: between halves of the features, and between halves of the sequences.
 
-The first is a split-half reliability in the measure's own units, stored as ``<name>_ceiling``; it is no upper bound. The second
-is a correlation between -1 and 1. This module knows rows and halves; it knows no formula.
+The first is in the units of the measure, stored as ``<name>_ceiling``; it is not an upper bound. The second is a correlation
+between -1 and 1.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,20 +28,20 @@ _FEWEST_SEQUENCES = 4
 
 
 def splittable(measure: Measure) -> bool:
-    """Tell whether a measure may compare one half of a layer's features with the other half.
+    """Return whether a measure can compare one half of a layer's features with the other half.
 
-    One that compares feature with feature may not: halves have no feature in common.
+    A measure that compares corresponding features cannot: the halves have no common feature.
     """
     return not measure.same_width
 
 
 def require_halves(context: AnalysisContext) -> None:
-    """Refuse what has no halves, before anything is computed.
+    """Raise if there are too few sequences or features to split; called before the analysis is computed.
 
     Raises
     ------
     MeasureError
-        With fewer than four sequences or fewer than two features.
+        There are fewer than four sequences or fewer than two features.
     """
     if context.sequences < _FEWEST_SEQUENCES:
         raise MeasureError(
@@ -56,21 +56,21 @@ def require_halves(context: AnalysisContext) -> None:
 def noise_ceiling(
     held: list[InMemoryCapture], measures: list[Measure], context: AnalysisContext, advance: Callable[[int], None]
 ) -> Iterator[Baseline]:
-    """Give each measure that allows it its split-half reliability over features, for all pairs of layers.
+    """Yield the split-half reliability over features of each `splittable` measure, for all pairs of layers.
 
-    A layer's own value is that between two random halves of its features, on the same tokens, the mean over splits; a pair of
-    layers has the `joint_ceiling` of both.
+    The reliability of one layer is the mean, over random splits, of the value between two halves of its features on the same
+    tokens. That of a pair of layers is the `joint_ceiling` of both.
 
     Parameters
     ----------
     held
         The rows of each capture.
     measures
-        Pairwise ones.
+        Pairwise measures.
     context
-        Gives the number of splits and the seed.
+        The analysis, with the number of splits and the seed.
     advance
-        Is told of each split done.
+        Called after each split, with 1.
     """
     able = [measure for measure in measures if splittable(measure)]
     if not able:
@@ -84,10 +84,10 @@ def noise_ceiling(
             for index in range(len(side.layer)):
                 one, two = (side.features(index, np.sort(half)) for half in halves)
                 with error_context("between halves of the features (--ceiling)"):
-                    found = measure_rows(one, two, able, context)
+                    estimates = measure_rows(one, two, able, context)
                 for measure in able:
-                    own[measure.name][number][split, index] = found[measure.name].value.item()
-                    tokens[measure.name] = found[measure.name].tokens
+                    own[measure.name][number][split, index] = estimates[measure.name].value.item()
+                    tokens[measure.name] = estimates[measure.name].tokens
         advance(1)
     for measure in able:
         sides = [values.mean(0) for values in own[measure.name]]
@@ -103,10 +103,10 @@ def noise_ceiling(
 def joint_ceiling(
     own: Float[np.ndarray, " layer"], own_other: Float[np.ndarray, " layer_other"], measure: Measure
 ) -> Float[np.ndarray, "layer layer_other"]:
-    """Join two layers' values between halves: geometric mean of similarities, arithmetic mean of distances.
+    """Combine the reliabilities of two layers: geometric mean of similarities, arithmetic mean of distances.
 
-    The first is how unreliability limits a correlation (Spearman 1904); a distance has no such law, and its mean keeps the
-    units. NaN where the halves of a layer do not agree at all.
+    The geometric mean is the limit that unreliability sets to a correlation (Spearman 1904). There is no such law for distances,
+    and the arithmetic mean keeps the units. NaN if a layer's halves have a similarity of 0 or less.
     """
     if measure.is_distance:
         joint: np.ndarray = np.add.outer(own, own_other) / 2
@@ -118,10 +118,11 @@ def joint_ceiling(
 def split_half(
     held: list[InMemoryCapture], measures: list[Measure], context: AnalysisContext, advance: Callable[[int], None]
 ) -> Iterator[Baseline]:
-    """Give each measure the correlation of its matrices from two random halves of the sequences, stepped up to all.
+    """Yield the split-half reliability over sequences: the correlation of a measure's matrices from two random halves.
 
-    The correlation is Pearson's over pairs of different layers (all pairs between two captures), the mean over splits; r of
-    halves is 2r/(1+r) of all (Spearman 1910, Brown 1910). Nothing is given where it is undefined, as with two layers.
+    It is Pearson's correlation over pairs of different layers (over all pairs between two captures), averaged over splits and
+    corrected to all sequences by 2r/(1+r) (Spearman 1910, Brown 1910). A measure whose correlation is undefined, as with two
+    layers, is left out.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def split_half(
         See `noise_ceiling`.
     """
     rng = np.random.default_rng([context.options.seed, 6])
-    found: dict[str, list[float]] = {measure.name: [] for measure in measures}
+    correlations: dict[str, list[float]] = {measure.name: [] for measure in measures}
     for _ in range(context.options.ceiling):
         with error_context("in a half of the sequences (--ceiling)"):
             halves = [
@@ -138,10 +139,10 @@ def split_half(
             ]
         for measure in measures:
             one, two = (half[measure.name].value for half in halves)
-            found[measure.name].append(pattern_correlation(one, two, alone=len(held) == 1))
+            correlations[measure.name].append(pattern_correlation(one, two, alone=len(held) == 1))
         advance(1)
-    for name, correlations in found.items():
-        r = float(np.mean(correlations))
+    for name, values in correlations.items():
+        r = float(np.mean(values))
         if np.isfinite(r):
             reliability = 2 * r / (1 + r) if r > 0 else r
             yield Baseline(name, {}, {"split_half": reliability, "split_half_splits": context.options.ceiling})
@@ -150,7 +151,7 @@ def split_half(
 def pattern_correlation(
     one: Float[np.ndarray, "layer layer_other"], two: Float[np.ndarray, "layer layer_other"], *, alone: bool
 ) -> float:
-    """Correlate two matrices over pairs of different layers, or over all pairs of two captures'; NaN if one is flat.
+    """Correlate two matrices over pairs of different layers, or over all pairs between two captures; NaN if one is constant.
 
     Examples
     --------
@@ -165,7 +166,7 @@ def pattern_correlation(
 
 
 def _halves_of(sequence_index: Int[np.ndarray, " token"], rng: np.random.Generator) -> list[Int[np.ndarray, " half"]]:
-    """Deal the sequences into two halves; return the tokens of each."""
+    """Split the sequences into two random halves; return the tokens of each."""
     present, slot = np.unique(sequence_index, return_inverse=True)
     half = rng.permutation(np.arange(len(present)) % 2)
     return [np.flatnonzero(half[slot] == which) for which in range(2)]

@@ -97,7 +97,13 @@ def test_unless_told_otherwise_rows_that_agree_are_compared_and_others_paired_wi
     [
         (FIRST, SECOND, "tokens", MeasureError, r"(?s)hold different tokens: row 4 .* capture both with --spans"),
         (FIRST, SECOND.drop_vars("char_end"), "auto", MeasureError, r"(?s)row 4 .* capture both with --spans"),
-        (FIRST, SECOND.drop_vars("char_end"), "spans", UsageError, "does not say where its tokens .* with --spans"),
+        (
+            FIRST,
+            SECOND.drop_vars("char_end"),
+            "spans",
+            UsageError,
+            "does not record the characters of its tokens.* with --spans",
+        ),
         (FIRST, SECOND, "words", UsageError, "unknown alignment 'words': .*Known: auto, tokens, spans"),
         (FIRST, spanned(TWO, PIECES, hashes=[11, 23]), "spans", MeasureError, "different texts under the id 'b'"),
         (FIRST, spanned(TWO, PIECES, ids=["c", "d"]), "spans", MeasureError, "no two tokens that end at the same"),
