@@ -220,7 +220,7 @@ WRONG_USE = [
     (["generate", "model", "--temperature", "nan", "w1"], "temperature nan: must be a number of 0 or more"),
     (
         ["sweep", "model", "--task", "builtin:cloze", "--chance", "builtin:order=0.25", "--output", "new.nc"],
-        "chance of builtin:order: it is no task of this sweep, which are builtin:cloze",
+        "chance of builtin:order: this is not a task of the sweep (builtin:cloze)",
     ),
     (["segment", "run.nc", "--measure", "cosin"], "did you mean 'cosine'?"),
     (["segment", "run.nc", "--segments", "few"], "give a number of 1 or more, or auto"),
@@ -334,9 +334,12 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
 
 
 WAITING = """
+import signal
 import time
 from layerscope.cli import main
 from layerscope.store.index import SequenceIndex
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it as ignored
 
 read = SequenceIndex.token_ids
 
@@ -367,7 +370,7 @@ def test_interrupt_exits_130_and_leaves_an_unfinished_file(place, tmp_path):
     )
     assert process.stdout.readline() == "running\n"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert said.strip() == "layerscope: interrupted: finished work is kept, continue with --resume"
     assert not read_header(output).complete

@@ -126,7 +126,7 @@ def test_an_include_path_means_nothing_to_builtin_tasks_alone(tmp_path):
 
 
 def test_a_source_of_another_prefix_gets_all_arguments(monkeypatch):
-    calls = []
+    calls, model = [], tiny_model("llama")
 
     def load(*arguments):
         calls.append(arguments)
@@ -134,10 +134,10 @@ def test_a_source_of_another_prefix_gets_all_arguments(monkeypatch):
 
     monkeypatch.setitem(SOURCES, "elsewhere", TaskSource(lambda *arguments: calls.append(arguments), load))
     check_names(["elsewhere:some:thing"])
-    assert load_task("elsewhere:some:thing", "model", 3).name == "elsewhere:some:thing"
-    assert calls == [("elsewhere:some:thing", None), ("elsewhere:some:thing", "model", 3, None)]
+    assert load_task("elsewhere:some:thing", model, 3).name == "elsewhere:some:thing"
+    assert calls == [("elsewhere:some:thing", None), ("elsewhere:some:thing", model, 3, None)]
     with pytest.raises(UsageError, match="elsewhere:NAME"):
-        load_task("nowhere:thing", "model")
+        load_task("nowhere:thing", model)
 
 
 # Cloze
