@@ -124,7 +124,7 @@ def test_float32_states_come_close(measure: Measure):
 def test_equal_layers_have_the_self_value(measure: Measure):
     states = walk(TOKENS, 1, WIDTH).repeat(2, axis=1)
     # The angle of equal states is the root of the products' rounding.
-    angle = measure.self_value == 0 and r"\arccos" in measure.definition
+    angle = measure.is_distance and r"\arccos" in measure.definition
     assert value(measure, states) == pytest.approx(measure.self_value, abs=1e-7 if angle else 1e-12)
 
 

@@ -1,7 +1,4 @@
-"""The matrix of a number that two layers have, each pair computed once, pairs shared among threads.
-
-This module knows no measure.
-"""
+"""Fill the matrix of a number for each pair of layers, with the pairs shared among threads."""
 
 from collections.abc import Callable
 
@@ -21,13 +18,13 @@ def all_pairs(
     Parameters
     ----------
     shape
-        How many layers there are on either side.
+        Number of layers on each side.
     compare
-        Gives the number of a pair.
+        Function that returns the number of a pair.
     self_value
-        A layer's with itself, where both sides are the same layers; else None.
+        Value of a layer with itself if both sides have the same layers; else None.
     symmetric
-        Whether the layers of a pair may be exchanged: where both sides are the same, half of the pairs are computed.
+        Whether the layers of a pair can be exchanged; if both sides have the same layers, only half of the pairs are computed.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""What a measure of pairs of layers is that needs the tokens themselves: something of each layer, then each pair.
-
-This module knows tokens held and records; it knows no formula and no files.
-"""
+"""Base class of the measures of pairs of layers that need the tokens: prepare each layer, then compare each pair."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -26,25 +23,25 @@ _Prepared = TypeVar("_Prepared")
 
 
 class Comparison(ABC):
-    """How the matrix of a measure comes from the tokens held.
+    """The method that computes the matrix of a measure from a sample of tokens.
 
     Parameters
     ----------
     description
-        What is computed, as text.
+        Description of the method, for the attributes.
     settings
         Fixed numbers of the method, for the attributes.
     """
 
     prepare: Callable[..., Any] | None = None
-    """What is asked of the tokens held, and kept for other measures that ask the same."""
+    """Function that prepares a layer or all layers; its result is cached for other measures with the same function."""
 
     def __init__(self, description: str, **settings: int | float | str) -> None:
         self.description = description
         self.settings = settings
 
     def most_tokens(self, context: AnalysisContext) -> int:
-        """Return how many tokens it can take at the memory given."""
+        """Return the largest number of tokens that fits into the memory."""
         return EXACT_TOKENS
 
     def details(self, tokens: TokenSample) -> Details:
@@ -62,26 +59,26 @@ class Comparison(ABC):
         group: Int[np.ndarray, " token"],
         masks: Float[np.ndarray, "replicate group"],
     ) -> Matrices:
-        """Compare all pairs of layers on the tokens of some groups, once for each mask."""
+        """Compare all pairs of layers on the tokens of the groups in each mask."""
         return np.stack([self.matrix(held.select(np.flatnonzero(mask[group])), measure) for mask in masks])
 
 
 class Pairs(Comparison, Generic[_Prepared]):
-    """Something prepared of each layer, and a number for two of them.
+    """A function of one layer, and a function of two prepared layers that returns a number.
 
     Parameters
     ----------
     prepare
-        What is prepared of a layer's states ``[token, feature]`` and their precision.
+        Function of a layer's states ``[token, feature]`` and their precision.
     compare
-        The number for two layers.
+        Function of two prepared layers.
     check
-        Given what was prepared and the number of different tokens: refuses it (`Undefined`), or makes something of it for
-        this measure alone.
+        Function of a prepared layer and the number of different tokens. It raises `Undefined`, or returns the layer, changed
+        for this measure if needed.
     most
-        How many tokens are taken at most.
+        Maximum number of tokens.
     description, settings
-        As for `Comparison`.
+        See `Comparison`.
     """
 
     def __init__(

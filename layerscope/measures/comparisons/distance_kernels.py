@@ -1,7 +1,6 @@
-"""Alignment of kernels of distances: CKA with a radial basis function, and the correlation of distances.
+"""Compare layers by kernels of distances: CKA with a radial basis function, and distance correlation.
 
-Both are the criterion of `layerscope.measures.kernels.gram` with another kernel; half-samples therefore cost next to nothing.
-This module knows kernels and tokens held; it knows no labels and no files.
+Both are the criterion of `layerscope.measures.kernels.gram` with another kernel, so half-samples are cheap.
 """
 
 from abc import abstractmethod
@@ -20,16 +19,16 @@ from layerscope.measures.record import Measure
 __all__ = ["WIDTH", "DistanceCorrelation", "GaussianCka"]
 
 WIDTH = 0.8
-"""The width of the radial basis function, as a part of the median distance; the widest of those that Kornblith et al. tried."""
+"""Width of the radial basis function as a fraction of the median distance: the largest that Kornblith et al. tested."""
 
 
 class HsicComparison(Comparison):
-    """The criterion of pairs of layers over the roots of their own.
+    """HSIC of pairs of layers over the geometric mean of the layers' own HSIC.
 
     Attributes
     ----------
     debiased
-        Whether the criterion is HSIC_1 of Song et al. 2012, else the plain one.
+        Whether to use the debiased estimator, HSIC_1 of Song et al. 2012.
     """
 
     debiased: bool
@@ -44,7 +43,7 @@ class HsicComparison(Comparison):
         return found
 
     def halves(self, held: TokenSample, measure: Measure, group: np.ndarray, masks: np.ndarray) -> Matrices:
-        """See `Comparison`; the kernels stay those of all tokens."""
+        """See `Comparison`; the kernels are those of all tokens."""
         kernels, sides = self.kernels(held), held.sides
         second = None if held.alone else sides[1]
         sums = GramSums(sides[0], second, group, masks.shape[1], kernel=kernels[0], kernel_other=kernels[-1])
@@ -58,7 +57,7 @@ class HsicComparison(Comparison):
 
 
 class GaussianCka(HsicComparison):
-    """CKA with a radial basis function, as wide as a part of each layer's median distance."""
+    """CKA with a radial basis function, whose width is a fraction of each layer's median distance."""
 
     debiased = True
     prepare: Callable[..., float] = staticmethod(median_distance)
@@ -83,5 +82,7 @@ class DistanceCorrelation(HsicComparison):
 
     def halves(self, held: TokenSample, measure: Measure, group: np.ndarray, masks: np.ndarray) -> Matrices:
         """See `Comparison`."""
-        found: np.ndarray = np.sqrt(super().halves(held, measure, group, masks).clip(min=0))  # rounding below zero
+        found: np.ndarray = np.sqrt(
+            super().halves(held, measure, group, masks).clip(min=0)
+        )  # rounding may give less than zero
         return found

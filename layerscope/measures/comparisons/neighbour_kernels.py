@@ -1,20 +1,12 @@
-"""Kernels that are zero but for nearest neighbours, aligned by the debiased criterion of whole kernels.
-
-This module knows tokens held; it knows no labels and no files.
-"""
-
-from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
-from scipy.sparse import csr_array
+"""Compare layers by HSIC of kernels restricted to nearest neighbours."""
 
 from layerscope.measures.comparisons.all_pairs import all_pairs
 from layerscope.measures.comparisons.comparison import Comparison, Matrix
-from layerscope.measures.comparisons.neighbours import NEIGHBOURS, NearestTokens, distinct_tokens, nearest_tokens
+from layerscope.measures.comparisons.neighbours import distinct_tokens, nearest_tokens
 from layerscope.measures.comparisons.token_sample import TokenSample, map_layers
 from layerscope.measures.estimate import Details
-from layerscope.measures.kernels.undefined import Undefined
+from layerscope.measures.kernels.neighbour_hsic import NeighbourKernel
+from layerscope.measures.kernels.neighbours import NEIGHBOURS
 from layerscope.measures.record import Measure
 
 __all__ = ["NeighbourKernels"]
@@ -46,52 +38,7 @@ class NeighbourKernels(Comparison):
         )
 
 
-@dataclass(frozen=True)
-class _Kernel:
-    """The cosines of each token with its neighbours; row s has those of token s.
-
-    Attributes
-    ----------
-    cosine, shared
-        The kernel, and 1 where it has an entry.
-    """
-
-    cosine: csr_array
-    shared: csr_array
-
-    @classmethod
-    def of(cls, found: NearestTokens) -> "_Kernel":
-        tokens = len(found.nearest)
-        columns, starts = found.nearest.flatten().numpy(), np.arange(0, NEIGHBOURS * tokens + 1, NEIGHBOURS)
-        cosine, shared = (
-            csr_array((values, columns, starts), shape=(tokens, tokens))
-            for values in (found.similarity.flatten().numpy(), np.ones(len(columns)))
-        )
-        kernel = cls(cosine, shared)
-        if kernel.own <= 0:
-            raise Undefined("its neighbours are no more alike than all tokens")
-        return kernel
-
-    @cached_property
-    def own(self) -> float:
-        """The criterion of the kernel with itself."""
-        return _criterion(self.cosine, self.cosine)
-
-    def aligned(self, other: "_Kernel") -> float:
-        """Return the criterion of both kernels where both have entries, over the root of the product of their own."""
-        both = _criterion(self.cosine.multiply(other.shared), other.cosine.multiply(self.shared))
-        return float(both / np.sqrt(self.own * other.own))
-
-
-def _kernels(held: TokenSample) -> list[list[_Kernel]]:
-    return [map_layers(axis, side, _Kernel.of) for axis, side in zip(held.axes, nearest_tokens(held), strict=True)]
-
-
-def _criterion(first: csr_array, second: csr_array) -> float:
-    """Compute HSIC_1 of kernels that are zero on the diagonal and need not be symmetric."""
-    tokens = first.shape[0]
-    trace = float(first.multiply(second.T).sum())
-    whole = float(first.sum() * second.sum()) / ((tokens - 1) * (tokens - 2))
-    through = float(first.sum(axis=0) @ second.sum(axis=1))
-    criterion: float = (trace + whole - 2 * through / (tokens - 2)) / (tokens * (tokens - 3))
-    return criterion
+def _kernels(held: TokenSample) -> list[list[NeighbourKernel]]:
+    return [
+        map_layers(axis, side, NeighbourKernel.of) for axis, side in zip(held.axes, nearest_tokens(held), strict=True)
+    ]

@@ -1,7 +1,4 @@
-"""The tokens that measures of the sampled family look at, and what was prepared of each layer, once.
-
-This module knows states and layers' names; it knows no measure.
-"""
+"""The tokens of a comparison, and a cache of the prepared layers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -31,7 +28,7 @@ class TokenSample:
     axes
         Their layers.
     precision
-        The machine epsilon with which the states are known.
+        Machine epsilon of the states.
     sequence_index
         The sequence that each token belongs to.
     """
@@ -54,7 +51,7 @@ class TokenSample:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """How many layers the two sides of a matrix have."""
+        """Number of layers on each side of a matrix."""
         return len(self.axes[0]), len(self.axes[-1])
 
     @property
@@ -64,19 +61,19 @@ class TokenSample:
 
     @cached_property
     def distinct(self) -> "TokenSample":
-        """The tokens without those whose states are those of an earlier one at every layer."""
+        """The tokens without those that equal an earlier token at every layer."""
         first = np.stack([identical_rows(states.flatten(1)) for states in self.sides], axis=1)
         rows = np.sort(np.unique(first, axis=0, return_index=True)[1])
         return self if len(rows) == len(self) else self.select(rows)
 
     def select(self, rows: Int[np.ndarray, " chosen"]) -> "TokenSample":
-        """Return some of the tokens, nothing prepared."""
+        """Return some of the tokens, with an empty cache."""
         chosen = torch.from_numpy(rows)
         sides = [states[chosen] for states in self.sides]
         return TokenSample(sides, self.axes, self.precision, self.sequence_index[rows])
 
     def once(self, prepare: Callable[["TokenSample"], _Prepared]) -> _Prepared:
-        """Prepare something of all layers together, or return what was prepared before."""
+        """Call a function with all tokens, or return its cached result."""
         if prepare not in self._prepared:
             self._prepared[prepare] = prepare(self)
         prepared: _Prepared = self._prepared[prepare]
@@ -85,12 +82,12 @@ class TokenSample:
     def each(
         self, prepare: Callable[[Float[torch.Tensor, "token feature"], float], _Prepared]
     ) -> list[list[_Prepared]]:
-        """Prepare something of each layer of each side and the precision, or return what was prepared before.
+        """Call a function with the states of each layer and their precision, or return its cached results.
 
         Raises
         ------
         Undefined
-            As `prepare` does, with the layer named.
+            The function raised it; the name of the layer is added.
         """
         if prepare not in self._prepared:
             self._prepared[prepare] = [
@@ -101,18 +98,18 @@ class TokenSample:
         return prepared
 
     def keep(self, prepares: Iterable[Callable[..., Any] | None]) -> None:
-        """Free what was prepared, but for these."""
+        """Free all cached results except those of these functions."""
         kept = set(prepares)
         self._prepared = {prepare: value for prepare, value in self._prepared.items() if prepare in kept}
 
 
 def map_layers(axis: Axis, layers: Iterable[_Layer], compute: Callable[[_Layer], _Prepared]) -> list[_Prepared]:
-    """Call a function with what there is of each layer of an axis, the layers shared among threads.
+    """Call a function with an object of each layer of an axis, with the layers shared among threads.
 
     Raises
     ------
     Undefined
-        As the function does, with the layer named.
+        The function raised it; the name of the layer is added.
     """
 
     def of_layer(numbered: tuple[int, _Layer]) -> _Prepared:

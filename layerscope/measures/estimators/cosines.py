@@ -1,7 +1,4 @@
-"""From per-sequence sums to cosines: the formulas of this family, each standing once.
-
-This module knows sums as arrays; it knows neither rows nor labels.
-"""
+"""Turn the sums of each sequence into cosines and bootstrap replicates, for several estimators."""
 
 from typing import NamedTuple
 
@@ -11,27 +8,14 @@ from jaxtyping import Bool, Float
 from layerscope.measures.accumulators.pair_sums import PairSums
 from layerscope.measures.context import AnalysisContext
 from layerscope.measures.kernels.bootstrap import Resampling, sequence_weights, weighted_ratio
+from layerscope.measures.kernels.cosines import WholeSums, exact_diagonal, flattened_cosines
 from layerscope.measures.kernels.undefined import Undefined
 
-__all__ = ["Resampled", "WholeSums", "resample", "sequence_cosines", "token_cosines", "whole_sums"]
-
-
-class WholeSums(NamedTuple):
-    """What the cosines of whole sequences are made of.
-
-    Attributes
-    ----------
-    dots, squares, squares_other
-        Sums over each sequence's tokens of inner products and squared norms.
-    """
-
-    dots: Float[np.ndarray, "sequence layer layer_other"]
-    squares: Float[np.ndarray, "sequence layer"]
-    squares_other: Float[np.ndarray, "sequence layer_other"]
+__all__ = ["Resampled", "resample", "sequence_cosines", "token_cosines", "whole_sums"]
 
 
 class Resampled(NamedTuple):
-    """A ratio of sums over sequences, its bootstrap replicates if there are any, and how they were made."""
+    """A ratio of sums over sequences, its bootstrap replicates if any, and how they were drawn."""
 
     value: Float[np.ndarray, "..."]
     replicates: Float[np.ndarray, "..."] | None = None
@@ -39,46 +23,45 @@ class Resampled(NamedTuple):
 
 
 def whole_sums(sums: PairSums, *, without_first: bool = False) -> WholeSums:
-    """Gather the sums of whole sequences, of those sequences that have tokens."""
+    """Return the sums of the sequences that have tokens."""
     held = {name: total[present_sequences(sums)] for name, total in _arrays(sums).items()}
     names = ("dots", "squares", "squares" if sums.alone else "squares_other")
     return WholeSums(*(held[name][:, 0] if without_first else held[name].sum(1) for name in names))
 
 
 def present_sequences(sums: PairSums) -> Bool[np.ndarray, " sequence"]:
-    """Say which sequences have tokens."""
+    """Return which sequences have tokens."""
     return (sums.sums["tokens"].sum(1) > 0).numpy()
 
 
 def sequence_cosines(
     whole: WholeSums, context: AnalysisContext, *, alone: bool
 ) -> tuple[Float[np.ndarray, "sequence layer layer_other"], Float[np.ndarray, " sequence"]]:
-    """Compute the cosine of each flattened sequence, and 1 for each sequence that has one in every layer, 0 for the others.
+    """Return the cosine of each flattened sequence, and 1 for each sequence that has one in every layer, else 0.
 
     Raises
     ------
     Undefined
-        When no sequence has one.
+        Every sequence is zero in some layer.
     """
     usable = np.logical_and((whole.squares > 0).all(1), (whole.squares_other > 0).all(1))
     if not usable.any():
         _refuse_zero(context, [(whole.squares == 0).sum(0), (whole.squares_other == 0).sum(0)])
-    below = np.sqrt(whole.squares[:, :, None] * whole.squares_other[:, None, :])
-    ratio = np.divide(whole.dots, below, out=np.zeros_like(whole.dots), where=usable[:, None, None])
+    ratio = flattened_cosines(whole, usable)
     if alone:
-        _exact_diagonal(ratio, usable)
+        exact_diagonal(ratio, usable)
     return ratio, usable.astype(np.float64)
 
 
 def token_cosines(
     sums: PairSums, context: AnalysisContext
 ) -> tuple[Float[np.ndarray, "sequence layer layer_other"], Float[np.ndarray, " sequence"]]:
-    """Return each sequence's sum of token cosines, and the number of tokens it is over.
+    """Return the sum of token cosines of each sequence, and its number of tokens.
 
     Raises
     ------
     Undefined
-        When no token has a direction in every layer.
+        Every token is zero in some layer.
     """
     present = present_sequences(sums)
     count = sums.sums["count"].numpy()[present]
@@ -87,7 +70,7 @@ def token_cosines(
         layers = len(context.first)
         _refuse_zero(context, [sums.zero[:layers].numpy(), sums.zero[layers:].numpy()])
     if sums.alone:
-        _exact_diagonal(total, count)
+        exact_diagonal(total, count)
     return total, count
 
 
@@ -96,20 +79,12 @@ def resample(
     denominator: Float[np.ndarray, " sequence"],
     context: AnalysisContext,
 ) -> Resampled:
-    """Divide the sums over all sequences, and over each bootstrap sample of sequences if the context asks for it."""
+    """Return the ratio of the sums over all sequences, and over each bootstrap sample if the options have a bootstrap."""
     value = weighted_ratio(numerator, denominator, np.ones((1, len(denominator))))[0]
     if not context.options.bootstrap:
         return Resampled(value)
     weights = sequence_weights(len(denominator), context.options.bootstrap, context.options.seed)
     return Resampled(value, weighted_ratio(numerator, denominator, weights), Resampling(len(denominator)))
-
-
-def _exact_diagonal(
-    matrices: Float[np.ndarray, "sequence layer layer"],
-    value: Float[np.ndarray, " sequence"] | Bool[np.ndarray, " sequence"],
-) -> None:
-    """Set the cosines of a layer with itself to what they are, free of the products' rounding."""
-    np.einsum("sll->sl", matrices)[...] = value[:, None]
 
 
 def _arrays(sums: PairSums) -> dict[str, Float[np.ndarray, "..."]]:

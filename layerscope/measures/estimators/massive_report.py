@@ -9,8 +9,9 @@ from jaxtyping import Float, Int, Shaped
 
 from layerscope.measures.accumulators.massive_tokens import LEAST_MAGNITUDE, LEAST_RATIO, Candidates
 from layerscope.measures.accumulators.peaks import RANKS, Peaks
-from layerscope.measures.estimators.cosines import WholeSums, present_sequences, sequence_cosines, whole_sums
+from layerscope.measures.estimators.cosines import present_sequences, sequence_cosines, whole_sums
 from layerscope.measures.estimators.products import Products
+from layerscope.measures.kernels.cosines import WholeSums
 
 __all__ = ["MassiveReport", "report_massive"]
 

@@ -12,15 +12,7 @@ from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.comparisons.comparison import Comparison, Pairs
 from layerscope.measures.comparisons.cross_validation import CrossValidatedPrediction
-from layerscope.measures.comparisons.dissimilarities import (
-    KENDALL_TOKENS,
-    Vectors,
-    as_they_are,
-    centred_ranks,
-    centred_values,
-    kendall,
-    ranked,
-)
+from layerscope.measures.comparisons.dissimilarities import KENDALL_TOKENS, Vectors
 from layerscope.measures.comparisons.distance_kernels import WIDTH, DistanceCorrelation, GaussianCka
 from layerscope.measures.comparisons.neighbour_kernels import NeighbourKernels
 from layerscope.measures.comparisons.neighbours import NEIGHBOUR_SCORES, Neighbours
@@ -42,6 +34,13 @@ from layerscope.measures.kernels.canonical import (
     smaller_projected_correlation,
 )
 from layerscope.measures.kernels.concentricity import concentricity
+from layerscope.measures.kernels.dissimilarities import (
+    centered_ranks,
+    centered_values,
+    kendall,
+    nonzero_values,
+    ranked,
+)
 from layerscope.measures.kernels.features import (
     matched_one_to_one,
     matched_to_best,
@@ -67,12 +66,12 @@ COMPARISONS: dict[str, Comparison] = {
         "HSIC_1 of Song et al. 2012 (eq. 5) of a Gaussian kernel of distances", width_of_median=WIDTH
     ),
     "distance_correlation": DistanceCorrelation("correlation of doubly centred distances"),
-    "rsa": Vectors(centred_ranks, "Spearman's correlation of 1 - Pearson's correlation of tokens"),
+    "rsa": Vectors(centered_ranks, "Spearman's correlation of 1 - Pearson's correlation of tokens"),
     "rsa_kendall": Pairs(
         ranked, kendall, "Kendall's tau-b of 1 - Pearson's correlation of tokens", most=KENDALL_TOKENS
     ),
-    "rsa_pearson": Vectors(centred_values, "Pearson's correlation of 1 - Pearson's correlation of tokens"),
-    "rsa_cosine": Vectors(as_they_are, "cosine of 1 - Pearson's correlation of tokens"),
+    "rsa_pearson": Vectors(centered_values, "Pearson's correlation of 1 - Pearson's correlation of tokens"),
+    "rsa_cosine": Vectors(nonzero_values, "cosine of 1 - Pearson's correlation of tokens"),
     "cca_mean": Pairs(centered_basis, canonical_correlation, _CANONICAL, check=require_spare_directions),
     "cca_r2": Pairs(centered_basis, canonical_r2, _CANONICAL, check=require_spare_directions),
     "svcca": Pairs(

@@ -1,1 +1,1 @@
-"""The records of all measures, a module a subject. They know no arrays."""
+"""The records of all measures, one module a subject. They do not import array libraries."""

@@ -39,7 +39,7 @@ RECORDS = (
         definition=(
             r"each sequence's states flattened to one vector of tokens × features, the cosine of the two vectors, the mean "
             r"over sequences s: $\frac1S\sum_s \frac{\sum_{t\in s} x_t\cdot y_t}"
-            r"{\sqrt{\sum_{t\in s}|x_t|^2\sum_{t\in s}|y_t|^2}}$. Owned by tokens of high norm: see the massive report"
+            r"{\sqrt{\sum_{t\in s}|x_t|^2\sum_{t\in s}|y_t|^2}}$. Dominated by tokens of high norm: see the massive report"
         ),
         low=-1.0,
         high=1.0,
@@ -77,7 +77,7 @@ RECORDS = (
         on_sample=False,
         passes=ONE_PASS,
         memory=SEQUENCE_SUMS,
-        cost="none beside cosine_sequence",
+        cost="none in addition to cosine_sequence",
         bootstrap=FREE,
         reference="Sun et al. 2024, arXiv 2407.09298; Xiao et al. 2023, arXiv 2309.17453",
         cites=("sun2024painters", "xiao2023sinks"),
@@ -89,7 +89,7 @@ RECORDS = (
         cost_class=CostClass.CHEAP,
         long_name="cosine similarity of token states without the layers' means",
         kind=Kind.PAIRWISE,
-        definition=r"`cosine` after taking each layer's mean over tokens away: $\frac1n\sum_t \cos(x_t-\bar x,\,y_t-\bar y)$",
+        definition=r"`cosine` after subtracting each layer's mean over tokens: $\frac1n\sum_t \cos(x_t-\bar x,\,y_t-\bar y)$",
         low=-1.0,
         high=1.0,
         symmetric=True,
@@ -137,7 +137,7 @@ RECORDS = (
         cost_class=CostClass.CHEAP,
         long_name="block influence",
         definition=(
-            r"$1-\frac1n\sum_t\cos(x^{(l-1)}_t,x^{(l)}_t)$: at layer l it belongs to block l-1; NaN where state l-1 is not there"
+            r"$1-\frac1n\sum_t\cos(x^{(l-1)}_t,x^{(l)}_t)$: at layer l it belongs to block l-1; NaN if state l-1 was not captured"
         ),
         low=0.0,
         high=2.0,
@@ -147,7 +147,7 @@ RECORDS = (
         on_sample=False,
         passes=ONE_PASS,
         memory=SEQUENCE_SUMS,
-        cost="none beside cosine",
+        cost="none in addition to cosine",
         bootstrap=FREE,
         reference="Men et al. 2024 (ShortGPT), arXiv 2403.03853",
         cites=("men2024shortgpt",),

@@ -1,4 +1,4 @@
-"""Directions that the features of two layers span over tokens, and what a linear map can make of them."""
+"""Measures of the directions that the features of two layers span over tokens, and of linear maps between them."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,9 +17,9 @@ _DECOMPOSED = (
 _BASES = "the sample, its orthonormal bases in its own type, and one layer in float64"
 _AGAIN = f"{HALVES}; every replicate costs the decompositions and pairs again, on half of the tokens"
 _REFUSED = (
-    "Tokens equal within rounding at every layer count as one, and directions that are nothing but rounding as none. Refused "
-    "where a layer's directions are as many as its different tokens can fill, which makes it 1 for any two layers; with no more "
-    "different tokens than features already where they are more than half as many"
+    "Tokens equal within rounding at every layer count as one, and directions within rounding error as none. Refused if a "
+    "layer has as many directions as its different tokens can fill, which makes it 1 for any two layers; if there are no more "
+    "different tokens than features, refused if it fills more than half of them"
 )
 
 _of_directions = partial(
@@ -91,8 +91,8 @@ RECORDS = (
             r"$\sum_i\alpha_i\rho_i/\sum_i\alpha_i$ with $\alpha_i=\sum_j|h_i\cdot x_j|$, where $h_i$ is the i-th canonical "
             r"variable of `layer` and $x_j$ its j-th feature over tokens: correlations count by how much of `layer` they carry, "
             r"so the layers of a pair cannot be exchanged. Where `layer` has more directions than `layer_other`, the weights are "
-            r"over the shared directions only: what `layer` has beyond them does not lower the value. The code of Morcos et al. "
-            r"takes the weights of the smaller layer: that is `pwcca_smaller`. Where correlations are equal, their weights hang "
+            r"over the shared directions only: the other directions of `layer` do not lower the value. The code of Morcos et al. "
+            r"takes the weights of the smaller layer: that is `pwcca_smaller`. If correlations are equal, their weights depend "
             r"on rounding. " + _REFUSED
         ),
         symmetric=False,
@@ -109,8 +109,8 @@ RECORDS = (
         cost_class=CostClass.EXPENSIVE,
         long_name="projection-weighted canonical correlation, weights of the smaller layer",
         definition=(
-            r"`pwcca` with the weights of whichever layer has fewer directions, of `layer` where both have as many: the choice "
-            r"of the code of Morcos et al. For two layers of one rank it is `pwcca`. " + _REFUSED
+            r"`pwcca` with the weights of the layer that has fewer directions, of `layer` if both have the same number: the "
+            r"choice of the code of Morcos et al. For two layers of the same rank it is `pwcca`. " + _REFUSED
         ),
         symmetric=False,
         invariances=frozenset({Invariance.PERMUTATION, Invariance.SCALE, Invariance.TRANSLATION}),
@@ -126,8 +126,8 @@ RECORDS = (
         cost_class=CostClass.EXPENSIVE,
         long_name="variance predicted by linear regression",
         definition=(
-            r"$\|Q_Y'X_c\|_F^2/\|X_c\|_F^2$: the part of the variance of `layer` (X) that the best linear map of the features of "
-            r"`layer_other` (Y) predicts, on the tokens it is fitted to: it grows with features / tokens whatever the layers. "
+            r"$\|Q_Y'X_c\|_F^2/\|X_c\|_F^2$: the share of the variance of `layer` (X) that the best linear map of the features "
+            r"of `layer_other` (Y) predicts, on the tokens it is fitted to: it grows with features / tokens for any two layers. "
             r"On other tokens it is `linear_r2_cv`. " + _REFUSED
         ),
         symmetric=False,

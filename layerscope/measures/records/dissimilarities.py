@@ -1,4 +1,4 @@
-"""Representational similarity analysis: which tokens are alike at one layer, and which at another."""
+"""Measures of representational similarity analysis: dissimilarities between tokens at two layers, compared."""
 
 from functools import partial
 
@@ -72,8 +72,8 @@ RECORDS = (
         cost_class=CostClass.MODERATE,
         long_name="representational similarity analysis, cosine",
         definition=(
-            f"the cosine, without centring, of {_RDM}, at the two layers; dissimilarities are no less than zero, so it is high "
-            "by itself"
+            f"the cosine, without centring, of {_RDM}, at the two layers; dissimilarities are never negative, so it is high "
+            "for any two layers"
         ),
         low=0.0,
         cost=_PRODUCTS,

@@ -1,4 +1,4 @@
-"""Distances between tokens at one layer, compared with those at another."""
+"""Measures of distances between tokens at two layers."""
 
 from layerscope.measures.record import CostClass
 from layerscope.measures.records.wording import HALVES, SHAPES, sampled_pair
@@ -39,8 +39,8 @@ RECORDS = (
         long_name="distance correlation",
         definition=(
             r"$\sqrt{\langle A,B\rangle/\sqrt{\langle A,A\rangle\langle B,B\rangle}}$ of the matrices of distances between "
-            r"tokens, their means over rows and columns taken away: $A=HDH$ with $D_{st}=|x_s-x_t|$, B of the other layer. "
-            r"Zero in the limit of many tokens only for independent layers; high by chance when tokens are few beside features"
+            r"tokens, centred over rows and columns: $A=HDH$ with $D_{st}=|x_s-x_t|$, B of the other layer. Zero in the limit "
+            r"of many tokens only for independent layers; high by chance if there are few tokens for the number of features"
         ),
         low=0.0,
         high=1.0,

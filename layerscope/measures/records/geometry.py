@@ -1,4 +1,4 @@
-"""How the states of one layer lie to each other: directions, neighbours, paths."""
+"""Measures of the geometry of one layer's states: directions, neighbours, paths."""
 
 from math import inf, pi
 
@@ -113,8 +113,8 @@ RECORDS = (
         on_sample=False,
         passes=ONE_PASS,
         memory=(
-            "sequences × layers × 16 bytes, and two tokens' states at each end of what has come: two in all for rows in order, "
-            "up to four a sequence for others"
+            "sequences × layers × 16 bytes, and the states of two tokens at each end of the rows so far: two in total for rows "
+            "in order, up to four a sequence otherwise"
         ),
         cost="tokens × layers × features, in float64",
         bootstrap=FREE,

@@ -1,4 +1,4 @@
-"""What the states of one layer are like: spread and size."""
+"""Measures of the states of one layer: spread and size."""
 
 from math import inf
 
@@ -43,7 +43,7 @@ RECORDS = (
         on_sample=False,
         passes=ONE_PASS,
         memory="sequences × layers × 8 bytes",
-        cost="none beside cosine",
+        cost="none in addition to cosine",
         bootstrap=FREE,
         reference="the field's default",
         cites=(),

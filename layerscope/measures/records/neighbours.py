@@ -1,4 +1,4 @@
-"""The nearest neighbours of a token at one layer, and at another."""
+"""Measures of the nearest neighbours of tokens at two layers."""
 
 from functools import partial
 from math import inf
@@ -11,8 +11,8 @@ __all__ = ["RECORDS"]
 _DIRECTIONS = ROTATIONS | {Invariance.SCALE, Invariance.TOKEN_SCALE}
 _NEAREST = (
     "N is a token's 10 nearest neighbours by cosine among the other tokens; equally near ones (to twelve decimals) "
-    "stand in the order of their rows. Tokens whose states are equal within rounding at every layer, as those of a shared "
-    "prompt, count as one; `distinct_tokens` in the file says how many are left"
+    "are in the order of their rows. Tokens whose states are equal within rounding at every layer, as those of a shared "
+    "prompt, count as one; `distinct_tokens` in the file is the number of tokens left"
 )
 _MEMORY = "the sample, and once more in float64; of its tokens² similarities only blocks"
 _COST = (

@@ -1,4 +1,4 @@
-"""Clouds of tokens at two layers, compared as wholes."""
+"""Measures of the shapes of two clouds of tokens: CKA and Procrustes distances."""
 
 from math import inf, pi
 

@@ -1,6 +1,6 @@
-"""How many directions the states of one layer fill, read off the eigenvalues of their covariance.
+"""Measures of the eigenvalues of one layer's covariance: ranks, entropies, decay.
 
-All of them share one decomposition of each layer.
+They share one decomposition of each layer.
 """
 
 from functools import partial
@@ -84,7 +84,7 @@ RECORDS = (
         definition=(
             r"$\exp H(\sigma/\sum_i\sigma_i)$, the entropy H in natural logarithms, of the singular values "
             r"$\sigma_i=\sqrt{\lambda_i}$ of the centred states. Garrido et al. do not centre, and add $10^{-7}$ to each share; "
-            r"here what is zero but for rounding is left out"
+            r"here values within rounding error of zero are left out"
         ),
         low=1.0,
         high=inf,
@@ -171,7 +171,7 @@ RECORDS = (
         long_name="IsoScore",
         definition=(
             r"0 for states along one direction, 1 where the variance is the same in all p directions: from the covariance "
-            r"in its principal axes the steps of Rudman et al. come to $(r-1)/(p-1)$, with r the `participation_ratio`; p ≥ 2"
+            r"in its principal axes the steps of Rudman et al. give $(r-1)/(p-1)$, with r the `participation_ratio`; p ≥ 2"
         ),
         low=0.0,
         high=1.0,

@@ -1,4 +1,4 @@
-"""What several records say alike: sets of invariances, costs, how intervals are made, where families live; and whole kinds."""
+"""Texts and values shared by several records: invariances, costs, methods of the intervals, estimators, common fields."""
 
 from functools import partial
 
@@ -38,7 +38,7 @@ HALVES = (
     "half-samples: sequences dealt into at most 64 groups, each replicate a random half of them, shifted so that their "
     "mean is the value"
 )
-SHARED_SAMPLE = "over 4,096 tokens the replicates come from a seeded sample of 4,096 tokens"
+SHARED_SAMPLE = "above 4,096 tokens the replicates use a seeded sample of 4,096 tokens"
 UP_TO_A_SAMPLE = "1, which fills a seeded sample of up to 4,096 tokens; the measure is of the sample"
 
 PRODUCTS = "layerscope.measures.estimators.products:Products"
@@ -52,9 +52,9 @@ CURVATURE = "layerscope.measures.estimators.curvature:Curvature"
 WHOLE_SEQUENCES = "layerscope.measures.estimators.whole_sequences:WholeSequences"
 
 per_layer = partial(Measure, kind=Kind.PER_LAYER, symmetric=False, self_value=None, same_width=True)
-"""The record of a measure of one layer, but for what is its own."""
+"""Make the record of a measure of one layer, with the common fields filled in."""
 
 sampled_pair = partial(
     Measure, kind=Kind.PAIRWISE, same_width=False, on_sample=True, passes=UP_TO_A_SAMPLE, estimator=SAMPLED
 )
-"""The record of a measure of two layers that needs the tokens themselves, but for what is its own."""
+"""Make the record of a measure of two layers that needs the tokens themselves, with the common fields filled in."""
