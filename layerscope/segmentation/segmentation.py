@@ -196,6 +196,7 @@ def similarity_matrix(similarity: xr.DataArray | np.ndarray) -> Float[np.ndarray
             f"{name} is not symmetric (off by {asymmetry:.2g}): it compares two captures; "
             "segments are found in the matrix of one capture's layers"
         )
+    # The values decide, not the record: a distance that similarity_of has converted keeps the name of its measure.
     if np.abs(np.diagonal(matrix)).max() < ASYMMETRY < matrix.max():
         raise UsageError(
             f"{name} is a distance (0 on its diagonal), expected a similarity: "
