@@ -42,11 +42,11 @@ def require_variables(
     >>> require_variables(xarray.Dataset(), "sweep: make one with layerscope sweep", {"loss": ("run",)}, required=["loss"])
     Traceback (most recent call last):
     layerscope.errors.UsageError: the dataset lacks 'loss'
-    it is no sweep: make one with layerscope sweep
+    not a complete sweep: make one with layerscope sweep
     """
 
     def wrong(what: str) -> UsageError:
-        return UsageError(f"the dataset {what}\nit is no {kind}")
+        return UsageError(f"the dataset {what}\nnot a complete {kind}")
 
     for name in required:
         if name not in dataset.variables and (name not in dataset.dims or name in text):

@@ -58,7 +58,7 @@ def put(block: Block, root: Path) -> None:
 
 @pytest.mark.parametrize("heading", sections())
 def test_the_code_of_each_section_works(heading: str, tmp_path: Path) -> None:
-    for name in ("layerscope", "tests", "pyproject.toml"):
+    for name in ("layerscope", "tests", "pyproject.toml", "CITATION.cff"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     blocks = sections()[heading]

@@ -92,8 +92,9 @@ def _run(debug: bool) -> int:
         end_output()
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "layerscope"
-        if said := error.format_message():  # nothing, where the command line was empty and its help was printed
-            _complain(f"{said}\nSee '{command} --help'.")
+        # The message is empty where the command line was, and its help was printed. "Value error" is the parser's own word.
+        if message := error.format_message().replace("Value error, ", ""):
+            _complain(f"{message}\nSee '{command} --help'.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED

@@ -15,7 +15,6 @@ from layerscope.figures.figure_kind import FigureKind, Option
 __all__ = ["plot"]
 
 _OPTIONS: dict[str, Option] = {option.name: option for kind in FIGURES.values() for option in kind.options}
-_DEFAULTS: dict[str, FigureKind] = {kind.result: kind for kind in reversed(FIGURES.values())}
 _KIND: Any = StrEnum("Kind", list(FIGURES))  # type: ignore[misc]
 
 
@@ -61,7 +60,8 @@ def plot(
 def _default_kind(file: Path) -> FigureKind:
     from layerscope.results import kind_of
 
-    return _DEFAULTS.get(str(kind_of(file)), FIGURES["heatmap"])
+    # A sweep, a scaling and a training have a figure of their own name.
+    return FIGURES.get(str(kind_of(file)), FIGURES["heatmap"])
 
 
 def _check_options(kind: FigureKind, given: Mapping[str, Any]) -> None:

@@ -105,4 +105,4 @@ FIGURES: dict[str, FigureKind] = {
         ),
     )
 }
-"""All figure kinds by name. The first kind of a result is its default figure."""
+"""All figure kinds by name. The default of a result file is the kind of its name, and ``heatmap`` of an analysis."""

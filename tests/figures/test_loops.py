@@ -234,7 +234,7 @@ def test_one_count_is_no_map(counts, has):
     ],
 )
 def test_examples_that_are_not_those_of_the_runs_are_refused(with_examples, hurt):
-    with pytest.raises(UsageError, match="it is no sweep"):
+    with pytest.raises(UsageError, match="not a complete sweep"):
         figures.loops(hurt(with_examples))
 
 

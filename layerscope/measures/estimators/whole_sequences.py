@@ -4,7 +4,7 @@ Complete sequences are kept in memory: all, or a seeded sample that fits into an
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,12 @@ __all__ = ["WholeSequences"]
 
 _SHARE = 8
 
-_Kernel = Callable[[torch.Tensor], np.ndarray]
+
+class _Kernel(NamedTuple):
+    """The measure of one sequence in all layers, and its name as text for the file."""
+
+    compute: Callable[[torch.Tensor], np.ndarray]
+    description: str
 
 
 class WholeSequences(Estimator):
@@ -40,7 +45,7 @@ class WholeSequences(Estimator):
         Names of all measures of the analysis.
     """
 
-    kernels: ClassVar[dict[str, _Kernel]] = {"matrix_entropy_sequence": sequence_entropy}
+    kernels: ClassVar[dict[str, _Kernel]] = {"matrix_entropy_sequence": _Kernel(sequence_entropy, "entropy")}
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
         super().__init__(context, sample, wanted)
@@ -56,8 +61,8 @@ class WholeSequences(Estimator):
 
     def compute(self, name: str, kernel: _Kernel) -> Estimate:
         """Compute the mean over sequences of the measure of each."""
-        entropies = zip(*([kernel(states) for states in sides] for sides in self.kept.sequences()), strict=True)
-        results = [self._mean(axis, np.stack(side)) for axis, side in zip(self.context.axes, entropies, strict=True)]
+        values = zip(*([kernel.compute(states) for states in sides] for sides in self.kept.sequences()), strict=True)
+        results = [self._mean(axis, np.stack(side)) for axis, side in zip(self.context.axes, values, strict=True)]
         where, sample = describe_sample(len(self.kept), len(self.kept.seen), self.context.options.seed, "sequences")
         details: Details = {"sequences": len(self.kept)}
         details |= {
@@ -66,7 +71,7 @@ class WholeSequences(Estimator):
         return Estimate.of_layers(
             [result.value for result in results],
             self.kept.rows,
-            f"mean of the entropy of each of {where}",
+            f"mean of the {kernel.description} of each of {where}",
             details,
             replicates=[result.replicates for result in results],
             resampling=results[0].resampling,

@@ -108,8 +108,8 @@ def require_spare_directions(layer: OrthonormalBasis, different: int) -> Orthono
         counted = f"{tokens} tokens" + ("" if different == tokens else f", {different} of them different,")
         filled, value = ("all", "1") if full else (f"{len(layer)} of the", "near 1")
         raise Undefined(
-            f"its {counted} fill {filled} {room} directions that so many can, so that it is {value} whatever the other "
-            "layer: take more tokens than features"
+            f"its {counted} fill {filled} {room} directions that so many tokens can fill: it is {value} for any other "
+            "layer. Take more tokens than features"
         )
     return layer
 

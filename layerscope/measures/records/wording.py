@@ -47,7 +47,7 @@ DEBIASED_CKA = "layerscope.measures.estimators.debiased_cka:DebiasedCka"
 COVARIANCE = "layerscope.measures.estimators.covariance:Covariance"
 SAMPLED = "layerscope.measures.estimators.sampled:Sampled"
 ANISOTROPY = "layerscope.measures.estimators.anisotropy:Anisotropy"
-INTRINSIC_DIMENSION = "layerscope.measures.estimators.intrinsic_dimension:IntrinsicDimension"
+INTRINSIC_DIMENSION = "layerscope.measures.estimators.sampled_layers:SampledLayers"
 CURVATURE = "layerscope.measures.estimators.curvature:Curvature"
 WHOLE_SEQUENCES = "layerscope.measures.estimators.whole_sequences:WholeSequences"
 

@@ -120,8 +120,8 @@ def _refused(states: np.ndarray, name: str, lengths: list[int] | None = None, **
 def test_refusals_say_which_layer_and_what_it_would_return():
     states = walk(TOKENS, 3, 5)
     assert _refused(walk(8, 2, 20), "cca_mean") == (
-        "layer 0 (embedding): cca_mean has no meaning there, because its 8 tokens fill all 7 directions that so many can, "
-        "so that it is 1 whatever the other layer: take more tokens than features; leave cca_mean out"
+        "layer 0 (embedding): cca_mean has no meaning there, because its 8 tokens fill all 7 directions "
+        "that so many tokens can fill: it is 1 for any other layer. Take more tokens than features; leave cca_mean out"
     )
     flat = states.copy()
     flat[7, 1] = 2.5
