@@ -41,6 +41,7 @@ MOST_DRAWS = 1_000_000
 """The most replicates, pairings or splits of one analysis: their matrices are kept in memory."""
 
 _SHOWN = 5  # files of a folder, at most
+_SHOWN_NAMES = 20
 _MOST = 2**63 - 1  # what a file or a generator of random numbers takes
 
 
@@ -119,7 +120,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return UsageError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known)}")
+    rest = f", … ({len(known)} in all)" if len(known) > _SHOWN_NAMES else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known[:_SHOWN_NAMES])}{rest}")
 
 
 def missing_file(path: str | os.PathLike[str]) -> str:

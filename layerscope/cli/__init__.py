@@ -41,7 +41,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="layerscope",
-    help="Capture the hidden states of a transformer, measure how alike its layers are, and run them in another order.",
+    help="Capture the hidden states of a transformer, measure how alike its layers are, and run its blocks in another order.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

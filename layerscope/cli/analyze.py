@@ -45,7 +45,7 @@ def analyze(
         int | None, typer.Option(help="Truncate texts to N tokens (the model's context).", rich_help_panel=_RUNNING)
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="Layer schedule, such as skip:12 (identity).", rich_help_panel=_RUNNING)
+        str | None, typer.Option(help="Schedule of blocks, such as skip:12 (identity).", rich_help_panel=_RUNNING)
     ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="Maximum number of tokens of a batch (2048).", rich_help_panel=_RUNNING)

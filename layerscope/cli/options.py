@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 ModelSource = Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")]
-ScheduleSpec = Annotated[str, typer.Option(help="Layer schedule, such as skip:12 or '0-8 (9|10)*3 11-29'.")]
+ScheduleSpec = Annotated[str, typer.Option(help="Schedule of blocks, such as skip:12 or '0-8 (9|10)*3 11-29'.")]
 BatchTokens = Annotated[int, typer.Option(help="Maximum number of tokens of a batch, padding included.")]
 Dtype = Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:0 or mps.")]

@@ -50,7 +50,7 @@ def identify(source: str | os.PathLike[str]) -> Identity:
     Raises
     ------
     ModelError
-        The file or folder does not exist.
+        The file or folder does not exist, or is not a model.
 
     Examples
     --------
@@ -68,6 +68,8 @@ def identify(source: str | os.PathLike[str]) -> Identity:
         return Identity(path.stem, path, "main", partial(gguf.file_hash, path))
     if path.is_dir():
         return Identity(path.resolve().name, path, "main", partial(folder_hash, path))
+    if path.exists():
+        raise ModelError(f"{path} is no model folder and no .gguf file: give one of them, or a hub id (owner/name)")
     hub_id, revision = _hub_id(source)
     revision = revision or "main"
     return Identity(str(source), hub_id, revision, partial(_hub_commit, hub_id, revision))

@@ -49,7 +49,10 @@ def _explained(error: BaseException, again: str | None) -> str:
             where = f" ({error.filename})" if error.filename else ""
             return f"a file cannot be read: {os.strerror(error.errno)}{where}. Check the file and its disk."
         if "couldn't connect" in said or "offline" in said.lower():
-            return "the model hub cannot be reached; give a folder or a .gguf file, or fetch the model first"
+            return (
+                "no folder has this name, and the model hub cannot be reached; give a folder or a .gguf file, "
+                "or fetch the model first"
+            )
         if "is not a valid model identifier" in said:
             return "no such model on the hub; check the spelling, or give a folder or a .gguf file"
         if "is not a valid git identifier" in said:

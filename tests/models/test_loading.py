@@ -179,6 +179,12 @@ def test_hub_out_of_reach_is_said_in_one_line(source, tmp_path, monkeypatch):
         ls.load_model(source)
 
 
+def test_a_file_that_is_no_model_is_said_to_be_one(tmp_path):
+    (tmp_path / "stories.txt").write_text("Once.")
+    with pytest.raises(ModelError, match=r"stories.txt is no model folder and no \.gguf file"):
+        ls.load_model(tmp_path / "stories.txt")
+
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
