@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model, stream_in, stream_out
 
 __all__ = ["HooksBackend"]

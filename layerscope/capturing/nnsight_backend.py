@@ -17,7 +17,7 @@ from torch import nn
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.schedules.schedule import Schedule
 

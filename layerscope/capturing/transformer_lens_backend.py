@@ -23,7 +23,7 @@ from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.model import Model
 

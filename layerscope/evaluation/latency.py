@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from layerscope.evaluation.sweep_plan import SweepPlan
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
 

@@ -22,7 +22,7 @@ from layerscope.execution.recorded_batch import (
     record_with_prefixes,
 )
 from layerscope.execution.scheduled import run_tree
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
 from layerscope.schedules.tree import Node
 

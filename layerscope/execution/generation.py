@@ -13,7 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from layerscope.arguments import checked
 from layerscope.errors import UsageError, at_least
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.contexts import eval_mode
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.loading import load_model
 from layerscope.models.logits import refuse_not_finite, require_vocabulary_head, undefined_rows

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from layerscope.errors import ModelError
-from layerscope.models.contexts import eval_mode
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loader_errors import translate_loader_errors
 from layerscope.models.model import Model, stream_in, stream_out
 from layerscope.models.module_check import check_module, quantised_part

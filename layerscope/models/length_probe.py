@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from layerscope.errors import ModelError
-from layerscope.models.contexts import eval_mode
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.length_dependence import LengthDependence
 from layerscope.models.model import Model, stream_out
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from layerscope.errors import ModelError
 from layerscope.models.architectures import Architecture
-from layerscope.models.context import context_length, learned_positions
+from layerscope.models.context_length import context_length, learned_positions
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 
 __all__ = ["Model", "stream_in", "stream_out"]

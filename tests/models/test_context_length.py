@@ -5,7 +5,7 @@ import torch
 import transformers as tf
 
 from layerscope.errors import ModelError
-from layerscope.models.context import context_length
+from layerscope.models.context_length import context_length
 from layerscope.models.loading import wrap_module
 from tests.families import FAMILIES, tiny_model, tiny_module
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import layerscope as ls
-from layerscope.models.contexts import eval_mode
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
 from tests.length_models import scaled_module
