@@ -1,18 +1,16 @@
 """The journal file of a sweep from outside: its path, a summary of its progress, and its removal."""
 
 import os
-import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import FileError
 from layerscope.evaluation.journal_format import check_journal, translate_errors
 from layerscope.store.hdf5 import require_regular_file
 from layerscope.store.locking import connect
 
-__all__ = ["JournalSummary", "discard", "discard_finished", "is_journal", "journal_path", "read_journal"]
+__all__ = ["JournalSummary", "discard", "is_journal", "journal_path", "read_journal"]
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -68,32 +66,14 @@ def read_journal(path: Path) -> JournalSummary:
 
 
 def discard(path: Path) -> None:
-    """Delete a journal, if there is one.
+    """Delete a journal, if there is one. The caller holds the write lock of the sweep.
 
     Raises
     ------
     FileError
-        A sweep is writing the journal.
+        The path is not a regular file.
     """
     if path.exists():
         require_regular_file(path, "journal of a sweep")
-        with closing(connect(path, timeout=1, isolation_level=None)) as database:
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error):
-                    raise FileError(
-                        f"{path}: another sweep is writing here ({error}): wait until it ends, or stop it"
-                    ) from error
-            except sqlite3.DatabaseError:
-                pass  # damaged, or not a journal: no sweep can be using it
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def discard_finished(path: Path) -> None:
-    """Delete the journal of a complete sweep that was killed before it could; a running sweep deletes its own."""
-    try:
-        discard(path)
-    except FileError:
-        return

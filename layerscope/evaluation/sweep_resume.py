@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import xarray
 
 from layerscope.errors import FileError, LayerScopeError, UsageError
 from layerscope.evaluation.journal import Journal
-from layerscope.evaluation.journal_file import discard, discard_finished, journal_path
+from layerscope.evaluation.journal_file import discard, journal_path
 from layerscope.evaluation.sweep_options import SweepOptions
 from layerscope.evaluation.tasks.builtin import TASKS
 from layerscope.models.identity import identify
@@ -104,9 +104,11 @@ def open_journal(path: Path | None, settings: Mapping[str, Any], resume: bool) -
 
 
 def _clear(path: Path) -> None:
-    """Remove what a killed sweep left next to its finished file."""
-    discard_finished(journal_path(path))
-    WriteLock(path, "sweep").clear()
+    """Remove what a killed sweep left next to its finished file; a running sweep removes its own."""
+    journal, lock = journal_path(path), WriteLock(path, "sweep")
+    if journal.exists() or lock.exists:
+        with suppress(FileError), lock:
+            discard(journal)
 
 
 def _read(path: Path) -> tuple[xarray.Dataset, dict[str, Any]]:

@@ -169,10 +169,6 @@ class SequenceIndex:
         """Return the number of tokens of the sequences from `start` up to `stop`."""
         return self._records(start, stop)["tokens"].copy()
 
-    def row_counts(self, start: int, stop: int) -> Int[np.ndarray, " sequence"]:
-        """Return the number of rows of the sequences from `start` up to `stop`."""
-        return self._records(start, stop)["rows"].copy()
-
     def blocks(self) -> Iterator[IndexBlock]:
         """Yield everything in order, in blocks of about a million tokens at most, with at least one sequence each."""
         for start in range(0, self.sequences, _BLOCK_SEQUENCES):

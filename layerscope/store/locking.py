@@ -4,7 +4,6 @@ Network drives may answer a lock with "no locks available" or "not implemented".
 continues without the lock. A warning, one for each folder, names the remaining risk.
 """
 
-import errno
 import fcntl
 import os
 import sqlite3
@@ -17,16 +16,11 @@ from urllib.parse import quote
 
 import h5py
 
-__all__ = ["connect", "has_no_locks", "lock", "lockable", "open_lockable"]
+from layerscope.lock_files import has_no_locks
+
+__all__ = ["connect", "lock", "lockable", "open_lockable"]
 
 _Opened = TypeVar("_Opened")
-
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-
-
-def has_no_locks(error: OSError) -> bool:
-    """Return whether an error means that the file system has no locks."""
-    return error.errno in _NO_LOCKS
 
 
 def lock(descriptor: int, path: Path) -> None:

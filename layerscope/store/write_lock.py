@@ -1,19 +1,17 @@
-"""Lock an output path against a second writer.
+"""Lock an output path against a second writer, with a lock file next to it (`layerscope.lock_files`).
 
-The lock is the operating system's (``flock``), on a separate file next to the output, because the output itself may not exist yet
-and is replaced under the lock. The lock ends with its process, so the lock file of a killed process does not block others.
-
-The package ``filelock`` does not fit: it leaves the lock file in place, and without ``flock`` it falls back to a lock by the
-existence of a file, which a killed process leaves behind.
+The output itself cannot be locked: it may not exist yet, and it is replaced under the lock.
 """
 
 import errno
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from layerscope.errors import CaptureError, FileError
+from layerscope.lock_files import open_lock_file
 from layerscope.store import locking
 
 __all__ = ["WriteLock"]
@@ -73,30 +71,14 @@ class WriteLock:
                 pass
 
     def _acquire(self) -> int:
-        while True:
-            try:
-                lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except OSError as error:
-                raise self._cannot_write(error) from error
-            try:
-                locking.lock(lock, self._path)
-                if self._is_current(lock):
-                    return lock
-            except BlockingIOError as error:
-                os.close(lock)
-                raise self._error(
-                    f"another {self._work} is writing {self._path}\nwait for it, or give another file to --output"
-                ) from error
-            except OSError as error:
-                os.close(lock)
-                raise self._cannot_write(error) from error
-            os.close(lock)  # the previous holder removed it between opening and locking: try the new one
-
-    def _is_current(self, lock: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(lock), self._lock_path.stat())
-        except FileNotFoundError:
-            return False
+            return open_lock_file(self._lock_path, partial(locking.lock, path=self._path))
+        except BlockingIOError as error:
+            raise self._error(
+                f"another {self._work} is writing {self._path}\nwait for it, or give another file to --output"
+            ) from error
+        except OSError as error:
+            raise self._cannot_write(error) from error
 
     def _cannot_write(self, error: OSError) -> CaptureError | FileError:
         remedy = "make the folder" if error.errno == errno.ENOENT else "give a file that can be written to --output"

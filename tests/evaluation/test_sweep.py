@@ -415,3 +415,15 @@ def test_a_sweep_on_a_file_system_without_locks_warns_once(
         ls.sweep(model, TASKS, output=tmp_path / "s.nc", **OPTIONS | {"variants": "skip"})
     assert len([one for one in caught if "has no locks" in str(one.message)]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["s.nc"]
+
+
+def test_the_journal_of_a_finished_sweep_is_removed_unless_the_sweep_still_runs(model: Model, tmp_path: Path) -> None:
+    target, options = tmp_path / "s.nc", OPTIONS | {"variants": "skip"}
+    ls.sweep(model, TASKS, output=target, **options)
+    journal = journal_path(target)
+    journal.write_text("of the sweep that has just finished the file")
+    with WriteLock(target, "sweep"):
+        ls.sweep(model, TASKS, output=target, resume=True, **options)
+        assert journal.exists()
+    ls.sweep(model, TASKS, output=target, resume=True, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.nc"]

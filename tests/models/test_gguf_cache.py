@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from layerscope.lock_files import folder_lock
 from layerscope.models import gguf
 from layerscope.models.gguf import conversion
-from layerscope.models.gguf.locks import folder_lock
 from tests.models import gguf_files
 
 

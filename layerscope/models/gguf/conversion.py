@@ -12,11 +12,11 @@ from transformers import GenerationConfig, PreTrainedConfig
 
 from layerscope.cache import cache_folder
 from layerscope.errors import ModelError
+from layerscope.lock_files import folder_lock
 from layerscope.models.folder import file_stamps
 from layerscope.models.gguf.configuration import build_configuration
 from layerscope.models.gguf.file import GGUFFile, count_and_name
 from layerscope.models.gguf.keys import unknown_keys
-from layerscope.models.gguf.locks import folder_lock
 from layerscope.models.gguf.vocabulary import build_tokenizer
 from layerscope.models.gguf.weights import match
 from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
