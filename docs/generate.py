@@ -1,10 +1,11 @@
-"""Write the pages that are generated from the code: measures, models and the gallery.
+"""Write the pages that are generated from the code: measures, models, commands and the gallery.
 
 ``make docs`` runs this before it builds the site. The pages are not under version control, so they are always current.
 """
 
 from pathlib import Path
 
+from commands import commands_page
 from gallery import copy_notebooks, gallery_page
 
 from layerscope.capturing.backends import BACKENDS
@@ -132,8 +133,14 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def main() -> None:
     """Write the generated pages into the folder of this file."""
-    for name, page in (("measures.md", measures_page()), ("models.md", models_page()), ("gallery.md", gallery_page())):
-        (DOCS / name).write_text(page, encoding="utf-8")
+    pages = {
+        "measures": measures_page(),
+        "models": models_page(),
+        "commands": commands_page(),
+        "gallery": gallery_page(),
+    }
+    for name, page in pages.items():
+        (DOCS / f"{name}.md").write_text(page, encoding="utf-8")
     copy_notebooks()
 
 

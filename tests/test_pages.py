@@ -45,6 +45,7 @@ def _words(line: str) -> list[str]:
 GALLERY = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in PAGES}
 TEXTS["gallery"] = GALLERY["gallery_page"]()
+TEXTS["commands"] = runpy.run_path(str(ROOT / "docs" / "commands.py"))["commands_page"]()
 SHOWN = [
     pytest.param(arguments, id=f"{name}-{' '.join(arguments)}"[:80])
     for name, text in TEXTS.items()
@@ -97,3 +98,16 @@ def test_gallery_shows_every_figure_kind_with_a_thumbnail():
     assert re.findall(r"images/gallery/(\w+)\.png\)\]", TEXTS["gallery"]) == [
         name for name in FIGURES if name in thumbnails
     ]
+
+
+def test_the_page_of_commands_has_every_option_with_its_default():
+    page = TEXTS["commands"]
+    for name, command in COMMANDS.items():
+        section = page.partition(f"### {name}\n")[2].partition("\n### ")[0]
+        rows = {row.split("`")[1]: row for row in section.splitlines() if row.startswith("| `")}
+        options = [one for one in command.params if one.param_type_name == "option" and "--help" not in one.opts]
+        assert {one.opts[0] for one in options} == {row for row in rows if row.startswith("-")}
+        for one in options:
+            default = "required" if one.required else "" if one.default is None or one.is_flag else f"`{one.default}`"
+            assert rows[one.opts[0]].rpartition(" | ")[0].endswith(one.help.replace("|", r"\|"))
+            assert rows[one.opts[0]].rpartition(" | ")[2].rstrip(" |") == default, one.opts

@@ -31,6 +31,7 @@ from layerscope.cli.segment import segment
 from layerscope.cli.sweep import sweep
 from layerscope.cli.terminal import complain, end_output, give_up_output, take_any_character
 from layerscope.cli.training import training
+from layerscope.cli.usage_messages import usage_message
 from layerscope.errors import LayerScopeError
 from layerscope.panics import is_panic
 from layerscope.version import __version__
@@ -91,10 +92,8 @@ def _run(debug: bool) -> int:
         code = app(standalone_mode=False)
         end_output()
     except UsageError as error:
-        command = error.ctx.command_path if error.ctx else "layerscope"
-        # The message is empty where the command line was, and its help was printed. "Value error" is the parser's own word.
-        if message := error.format_message().replace("Value error, ", ""):
-            _complain(f"{message}\nSee '{command} --help'.")
+        if message := usage_message(error):
+            _complain(message)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED

@@ -188,6 +188,8 @@ def test_two_captures(place, tmp_path):
 _READ = "is read by this very command: give another --output"
 WRONG_USE = [
     (["capture", "model"], "--no-such-option"),
+    (["analyze", "run.h5", "--bootstrap", "many"], "--bootstrap is 'many', expected a whole number"),
+    (["generate", "model", "w1", "--temperature", "hot"], "--temperature is 'hot', expected a number"),
     (["capture", "model", "--texts", "some.txt", "--output", "run.h5"], "exists already"),
     (["capture", "model", "--texts", "some.txt", "--output", "model"], "is a directory"),
     (["capture", "model", "--texts", "some.txt", "--output", "model/config.json", "--overwrite"], _READ),
