@@ -17,8 +17,8 @@ def commands_page() -> str:
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     parts = [
         "# Commands",
-        "Every command with its arguments and options. `layerscope COMMAND --help` prints the same. The value that is used "
-        "without an option stands in the third column; where it is empty, the description says what happens.",
+        "Every command with its arguments and options. `layerscope COMMAND --help` prints the same. The last "
+        "column is the default of an option; where it is empty, the meaning names the default.",
         "Exit codes: 0 done, 1 failed on the data or the model, 2 wrong use, 130 interrupted. `--debug` anywhere on the line "
         "adds the traceback of an error.",
     ]

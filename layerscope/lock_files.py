@@ -1,6 +1,6 @@
 """Lock files: let one process at a time make a file or a folder.
 
-The lock is the operating system's (``flock``) on a file of its own, which its holder removes. It ends with its process, so the
+The lock is the operating system's (``flock``) on a separate file, which its holder removes. It ends with its process, so the
 lock file of a killed process does not block others. The package ``filelock`` does not fit: without ``flock`` it falls back to a
 lock by the existence of a file, which a killed process leaves behind.
 """

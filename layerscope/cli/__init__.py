@@ -1,7 +1,7 @@
 """The command line: one module a command, which parses, calls and prints.
 
 Exit codes: 0 done, 1 failed on the data or the model, 2 wrong use, 130 interrupted. An error is one or two lines on standard
-error; ``--debug`` anywhere on the line adds the traceback. Commands import what they need when they run, so that
+error; ``--debug`` anywhere on the line adds the traceback. Commands import their modules when they run, so that
 ``layerscope --help`` is quick.
 """
 

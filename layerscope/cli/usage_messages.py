@@ -15,7 +15,7 @@ _EXPECTED = {
 
 
 def usage_message(error: UsageError) -> str:
-    """Return what is wrong and where to read about it; an empty string for an empty command line, which printed its help."""
+    """Return the fault and the help to read; an empty string for an empty command line, which printed its help."""
     command = error.ctx.command_path if error.ctx else "layerscope"
     message = _expected(error) or error.format_message().replace("Value error, ", "")  # the parser's own words
     return f"{message}\nSee '{command} --help'." if message else ""
