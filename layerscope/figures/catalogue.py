@@ -8,7 +8,7 @@ from layerscope.figures.figure_kind import FigureKind, Option
 
 __all__ = ["FIGURES"]
 
-_MEASURE = Option("measure", "Measure to draw (cosine; for match, cka).")
+_MEASURE = Option("measure", "Measure to draw (cosine, or the first; for match, cka).")
 _SEGMENTS = Option("segments", "Segments to draw: a number, auto, or none (3).")
 _QUANTITY = Option(
     "quantity", "Quantity of a sweep: normalized, loss, loss_difference, accuracy, perplexity; of a fine-tuning score."

@@ -15,6 +15,7 @@ from layerscope.measures.derived import DERIVED, is_derived
 
 __all__ = [
     "count_of",
+    "default_measure",
     "is_between",
     "measure_matrix",
     "pairwise_measures",
@@ -105,6 +106,19 @@ def pairwise_measures(result: xr.Dataset) -> list[str]:
         for name, variable in result.data_vars.items()
         if variable.dims == ("layer", "layer_other") and not is_derived(name)
     ]
+
+
+def default_measure(result: xr.Dataset) -> str:
+    """Return the measure that is drawn where none is named: the cosine, or the first of an analysis without it.
+
+    Examples
+    --------
+    >>> matrix = xr.DataArray(np.eye(2), dims=("layer", "layer_other"))
+    >>> default_measure(xr.Dataset({"cka": matrix, "cosine": matrix})), default_measure(xr.Dataset({"cka": matrix}))
+    ('cosine', 'cka')
+    """
+    known = pairwise_measures(result)
+    return known[0] if known and "cosine" not in known else "cosine"
 
 
 def measure_matrix(result: xr.Dataset, measure: str) -> xr.DataArray:

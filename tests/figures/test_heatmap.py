@@ -13,6 +13,7 @@ from sklearn.isotonic import isotonic_regression
 
 from layerscope import figures
 from layerscope.errors import UsageError
+from layerscope.figures.kinds.heatmap import heatmap_of_analysis
 from layerscope.figures.parts.colour_scale import scale_of
 from layerscope.figures.parts.figure import Figure
 from layerscope.figures.parts.matrix import tick_positions
@@ -284,3 +285,10 @@ def test_the_figure_is_ours_and_shows_itself():
     assert isinstance(figure, Figure)
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert words(figure)
+
+
+def test_an_analysis_without_a_cosine_is_drawn_by_its_first_measure():
+    cka = labelled(planted([2, 3]), long_name="debiased CKA")
+    figure = heatmap_of_analysis(xr.Dataset({"cka": cka, "shape_angle": 1 - cka}), width="single")
+    assert figure.axes[1].get_xlabel() == "debiased CKA"
+    assert [text.get_text() for text in figure.axes[0].texts], "the segments of this measure"

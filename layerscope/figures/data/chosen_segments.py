@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 from layerscope.figures.data.layer_matrix import compares_two
+from layerscope.segmentation.analysis_matrices import default_measure
 from layerscope.segmentation.segmentation import Segmentation
 from layerscope.segmentation.similarity import segment_measure
 
@@ -15,8 +16,7 @@ __all__ = ["chosen_segments"]
 def chosen_segments(result: xr.Dataset, options: Mapping[str, Any]) -> Segmentation | None:
     """Return the segments of an analysis that options of the command line request, None for no segments.
 
-    Without options these are three segments by the cosine, if the analysis has it, is of one capture, and has three layers or
-    more.
+    Without options these are three segments by the measure drawn, if the analysis is of one capture and has three layers or more.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def chosen_segments(result: xr.Dataset, options: Mapping[str, Any]) -> Segmentat
     >>> chosen_segments(result, {}).sizes, chosen_segments(result, {"segments": "none"})
     ((2, 2, 2), None)
     """
-    count, measure = options.get("segments", 3), options.get("measure", "cosine")
+    count, measure = options.get("segments", 3), options.get("measure", default_measure(result))
     requested = "segments" in options or "measure" in options
     if count == "none" or (not requested and measure not in result):
         return None

@@ -17,7 +17,7 @@ from layerscope.figures.parts.figure import Figure, axes_size, figure_of, longes
 from layerscope.figures.parts.matrix import draw_cells, draw_dots
 from layerscope.figures.parts.segments import check_segments, draw_boxes, draw_brackets, names_width
 from layerscope.figures.parts.style import TEXT, inches, styled
-from layerscope.segmentation.analysis_matrices import measure_matrix
+from layerscope.segmentation.analysis_matrices import default_measure, measure_matrix
 from layerscope.segmentation.segmentation import Matrix, Segmentation, layer_numbers
 from layerscope.segmentation.similarity import within_chance
 
@@ -114,7 +114,7 @@ def heatmap(
 
 def heatmap_of_analysis(result: xr.Dataset, *, width: str, **options: Any) -> MatplotlibFigure:
     """Draw one measure of an analysis; cells that are no more alike than by chance are dotted."""
-    measure = options.get("measure", "cosine")
+    measure = options.get("measure", default_measure(result))
     matrix = measure_matrix(result, measure)
     segments, by_chance = chosen_segments(result, options), within_chance(result, measure)
     return heatmap(matrix, segments=segments, by_chance=by_chance, width=width)
