@@ -76,7 +76,8 @@ def test_the_code_of_each_section_works(heading: str, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for program, words in (
         ("layerscope", "-m layerscope"),
-        ("pytest", "-m pytest -q -p no:cacheprovider"),
+        # Without checks of types at run time: a process that runs a few tests would spend most of its time on them.
+        ("pytest", "-m pytest -q -p no:cacheprovider -o addopts=--doctest-modules"),
         ("python", ""),
     ):
         script = tmp_path / "bin" / program
