@@ -1,0 +1,167 @@
+"""Run one block again and watch its parts: what each reads and returns, and what follows if some outputs are held.
+
+The blocks are called with the arguments of one forward pass of the model. This module knows no family.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerscope.models.model import Model, stream_in, stream_out
+
+__all__ = ["BlockReplay", "Part", "PartCall", "record_blocks"]
+
+Place = int | None
+"""Which item of a part's output is the tensor; None if the output itself is."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor that a module inside a block returns.
+
+    Attributes
+    ----------
+    path
+        Path of the module in the block.
+    place
+        Which item of its output is the tensor; None if the output itself is.
+    """
+
+    path: str
+    place: Place = None
+
+    def of(self, output: Any) -> torch.Tensor:
+        """Return the tensor from an output of the module."""
+        tensor: torch.Tensor = output if self.place is None else output[self.place]
+        return tensor
+
+    def put(self, output: Any, tensor: torch.Tensor) -> Any:
+        """Return an output of the module with another tensor in this place."""
+        tensor = tensor.reshape(self.of(output).shape)
+        if self.place is None:
+            return tensor
+        items = [tensor if place == self.place else item for place, item in enumerate(output)]
+        return type(output)(items)
+
+
+@dataclass(frozen=True)
+class PartCall:
+    """One call of a part of a block.
+
+    Attributes
+    ----------
+    part
+        The part.
+    read, returned
+        The tensors that it read, and a copy of the tensor that it returned, in the shape of the stream.
+    has_weights
+        Whether the module has parameters; dropout has none.
+    """
+
+    part: Part
+    read: tuple[torch.Tensor, ...]
+    returned: torch.Tensor
+    has_weights: bool
+
+
+@dataclass(frozen=True)
+class BlockReplay:
+    """The call of one block in a forward pass, to be repeated on other streams.
+
+    Attributes
+    ----------
+    block
+        The block.
+    args, kwargs
+        Arguments of the call.
+    before
+        The stream that it read.
+    """
+
+    block: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    before: torch.Tensor
+
+    def watch(
+        self, before: torch.Tensor, held: Mapping[Part, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, list[PartCall]]:
+        """Run the block on a stream, with the outputs of some parts replaced by others.
+
+        Returns
+        -------
+        after, calls
+            The stream that leaves the block; the calls of its parts as they ended, without parts that run several times.
+        """
+        calls: list[PartCall] = []
+        with ExitStack() as stack:
+            for part, tensor in (held or {}).items():
+                module = self.block.get_submodule(part.path)
+                stack.enter_context(module.register_forward_hook(partial(_hold, part, tensor)))
+            for path, module in self.block.named_modules():
+                if path:
+                    hook = partial(_note, calls, path, before.shape)
+                    stack.enter_context(module.register_forward_hook(hook, with_kwargs=True))
+            after = self._run(before)
+        times = [call.part for call in calls]
+        return after, [call for call in calls if times.count(call.part) == 1]
+
+    def _run(self, before: torch.Tensor) -> torch.Tensor:
+        before = before.clone()  # a block may write into the stream that it reads
+        if self.args:
+            return stream_out(self.block(before, *self.args[1:], **self.kwargs))
+        return stream_out(self.block(**(self.kwargs | {"hidden_states": before})))
+
+
+def record_blocks(model: Model, input_ids: torch.Tensor) -> list[BlockReplay]:
+    """Run the model once, and return the calls of its blocks."""
+    replays: list[BlockReplay] = []
+    with _watching(model.blocks, replays):
+        model.trunk(**model.inputs(input_ids, torch.ones_like(input_ids)))
+    return replays
+
+
+@contextmanager
+def _watching(blocks: list[nn.Module], replays: list[BlockReplay]) -> Iterator[None]:
+    def note(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        replays.append(BlockReplay(block, args, dict(kwargs), stream_in(args, kwargs).clone()))
+
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.enter_context(block.register_forward_pre_hook(note, with_kwargs=True))
+        yield
+
+
+def _note(
+    calls: list[PartCall],
+    path: str,
+    shape: torch.Size,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> None:
+    read = tuple(value.reshape(shape) for value in (*args, *kwargs.values()) if _is_stream(value, shape))
+    weights = any(True for _ in module.parameters())
+    items: Iterable[tuple[Place, Any]] = enumerate(output) if isinstance(output, tuple | list) else [(None, output)]
+    for place, item in items:
+        if _is_stream(item, shape):  # a copy: the block may add to the tensor in place
+            calls.append(PartCall(Part(path, place), read, item.reshape(shape).clone(), weights))
+
+
+def _is_stream(value: Any, shape: torch.Size) -> bool:
+    """Return whether a value has the shape of the stream, or that of its tokens in one row (OPT)."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.shape in (shape, (shape[:-1].numel(), shape[-1]))
+    )
+
+
+def _hold(part: Part, tensor: torch.Tensor, _: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+    return part.put(output, tensor.clone())
