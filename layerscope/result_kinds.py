@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layerscope.store.file_schema import FileSchema, Holds, Variable
-from layerscope.store.schema import HIDDEN
+from layerscope.store.schema import STATES
 
 __all__ = ["ANY_RESULT", "KINDS", "ResultKind", "kind_with"]
 
@@ -174,4 +174,4 @@ def kind_with(names: frozenset[str]) -> str | None:
     ('analysis', 'capture')
     """
     kind = next((name for name, kind in KINDS.items() if kind.marks <= names), None)
-    return kind or ("capture" if HIDDEN in names else None)
+    return kind or ("capture" if names & STATES.keys() else None)

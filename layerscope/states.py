@@ -3,14 +3,18 @@
 This module depends on neither models nor files.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-__all__ = ["Sink", "StateRows"]
+__all__ = ["STREAMS", "Sink", "StateRows"]
+
+STREAMS = {"resid": "hidden", "attn": "attn_out", "mlp": "mlp_out"}
+"""The streams of a capture by name, and the variable and the field of `StateRows` that hold each."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,15 @@ class StateRows:
     Attributes
     ----------
     hidden
-        The residual stream, ``[token, layer, feature]``.
+        The residual stream, ``[token, layer, feature]``; of no layer if it is not captured.
     row
         The number of each token's row in the whole capture, in input order; rows may arrive in any order.
     sequence_index, position, token_id
         The sequence of each token, its 0-based position in it, and its id.
     final_norm
         The output of the norm after the last block, if requested.
+    attn_out, mlp_out
+        What attention and MLP of each captured block add to the residual stream, if requested.
     """
 
     hidden: Float[torch.Tensor, "token layer feature"]
@@ -35,6 +41,8 @@ class StateRows:
     position: Int[np.ndarray, " token"]
     token_id: Int[np.ndarray, " token"]
     final_norm: Float[torch.Tensor, "token feature"] | None = None
+    attn_out: Float[torch.Tensor, "token block feature"] | None = None
+    mlp_out: Float[torch.Tensor, "token block feature"] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -44,13 +52,35 @@ class StateRows:
         if keep.all():
             return self
         kept = torch.from_numpy(np.flatnonzero(keep)).to(self.hidden.device)
+        return self._taken(keep, lambda states: states[kept])
+
+    def part(self, of: slice) -> "StateRows":
+        """Return consecutive rows, without a copy."""
+        return self._taken(of, lambda states: states[of])
+
+    def with_states(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "StateRows":
+        """Return the same rows with every tensor of states changed."""
+        return self._taken(slice(None), change)
+
+    def states(self, variable: str) -> Float[torch.Tensor, "token layer feature"]:
+        """Return the states of one field, those of the final norm as of one layer."""
+        states: torch.Tensor = getattr(self, variable)
+        return states if states.ndim == 3 else states[:, None, :]
+
+    def of_stream(self, stream: str) -> "StateRows":
+        """Return the same rows with one of `STREAMS` as `hidden`, and no other states."""
+        states = getattr(self, STREAMS[stream])
+        return replace(self, hidden=states, final_norm=None, attn_out=None, mlp_out=None)
+
+    def _taken(self, of: np.ndarray | slice, change: Callable[[torch.Tensor], torch.Tensor]) -> "StateRows":
+        others = {name: getattr(self, name) for name in ("final_norm", "attn_out", "mlp_out")}
         return StateRows(
-            self.hidden[kept],
-            self.row[keep],
-            self.sequence_index[keep],
-            self.position[keep],
-            self.token_id[keep],
-            None if self.final_norm is None else self.final_norm[kept],
+            change(self.hidden),
+            self.row[of],
+            self.sequence_index[of],
+            self.position[of],
+            self.token_id[of],
+            **{name: change(states) for name, states in others.items() if states is not None},
         )
 
 

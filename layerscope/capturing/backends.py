@@ -16,12 +16,25 @@ __all__ = ["BACKENDS", "BackendRecord", "backend_for"]
 
 @dataclass(frozen=True)
 class BackendRecord:
-    """One row of the table: a backend's name on the command line, its class, and the model families that it supports."""
+    """One row of the table.
+
+    Attributes
+    ----------
+    name
+        Name on the command line.
+    module, cls
+        Its class.
+    families
+        The model families that it supports.
+    sublayers_of_stages
+        Whether it records what attention and MLP add under a schedule too.
+    """
 
     name: str
     module: str
     cls: str
     families: frozenset[str]
+    sublayers_of_stages: bool = False
 
     def load(self) -> Backend:
         """Import the backend and return an instance."""
@@ -34,7 +47,7 @@ _ALL = frozenset(ARCHITECTURES)
 BACKENDS: dict[str, BackendRecord] = {
     record.name: record
     for record in (
-        BackendRecord("hooks", "layerscope.capturing.hooks", "HooksBackend", _ALL),
+        BackendRecord("hooks", "layerscope.capturing.hooks", "HooksBackend", _ALL, sublayers_of_stages=True),
         BackendRecord("nnsight", "layerscope.capturing.nnsight_backend", "NNsightBackend", _ALL),
         BackendRecord(
             "transformer-lens",

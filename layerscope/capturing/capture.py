@@ -3,7 +3,7 @@
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from layerscope.models.model import Model
 from layerscope.outputs import writable
 from layerscope.schedules.spec import ScheduleLike
 from layerscope.states import Sink, StateRows
-from layerscope.store.finite import check_finite
+from layerscope.store.finite import all_finite, check_layout
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.resume import first_difference, refuse_other_settings
@@ -52,6 +52,7 @@ def capture(
     layers: Annotated[str, 'a string such as "0,5-10"'] | None = None,
     tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all",
     batch_tokens: int = 2048,
+    streams: Annotated[str | Iterable[str], 'names such as "resid,attn,mlp"'] = "resid",
     final_norm: bool = False,
     spans: bool = False,
     resume: bool = False,
@@ -90,11 +91,15 @@ def capture(
     store_dtype
         Storage type: ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     layers
-        States to record, such as ``"0,5-10"``; all states by default.
+        States to record, such as ``"0,5-10"``; all states by default. ``attn`` and ``mlp`` are recorded of the blocks that
+        these states leave: block l-1 for state l.
     tokens
         Tokens to record: ``"all"``, ``"last"``, or ``"sample:K"``, a sample of K tokens of each sequence.
     batch_tokens
         Number of tokens in a batch, padding included.
+    streams
+        Streams to record: any of ``"resid"``, the residual stream, ``"attn"`` and ``"mlp"``, what attention and MLP of each block
+        add to it; see `layerscope.models.sublayers`.
     final_norm
         Also record the output of the final norm.
     spans
@@ -256,10 +261,11 @@ class _CheckedSinks:
     """Sink that checks that all states are finite, and updates other sinks."""
 
     def __init__(self, request: CaptureRequest, index: SequenceIndex, sinks: Sequence[Sink]) -> None:
-        self._names, self._index, self._sinks = request.layout.display_names, index, sinks
+        self._layout, self._index, self._sinks = request.layout, index, sinks
 
     def update(self, rows: StateRows) -> None:
-        check_finite(rows, layer_name=self._names, sequence_id=self._index.sequence_id)
+        if not all(all_finite(rows.states(name)) for name in self._layout.variables):
+            check_layout(rows, self._layout, sequence_id=self._index.sequence_id)
         for sink in self._sinks:
             sink.update(rows)
 

@@ -128,25 +128,29 @@ def gather_rows(states: BatchStates, batch: BatchRows) -> StateRows:
     """
     counts = [len(positions) for positions in batch.positions]
     order = np.argsort(batch.first_row)
-    width = states.hidden[0].shape[-1]
-    # Contiguous by layer, like the model's outputs and the file; transposed to token rows.
-    hidden = torch.empty(len(states.hidden), sum(counts), width, dtype=states.hidden[0].dtype).transpose(0, 1)
-    normed = None if states.final_norm is None else torch.empty(sum(counts), width, dtype=hidden.dtype)
-    start = 0
-    for line in order:
-        stop, tokens = start + counts[line], _indices(batch.positions[line])
-        for layer, stream in enumerate(states.hidden):
-            hidden[start:stop, layer] = stream[line, tokens]
-        if normed is not None and states.final_norm is not None:
-            normed[start:stop] = states.final_norm[line, tokens]
-        start = stop
+    last = [] if states.final_norm is None else [states.final_norm]
+    any_state = next(iter([*states.hidden, *states.attn, *states.mlp, *last]))
+
+    def gather(streams: list[torch.Tensor]) -> torch.Tensor:
+        # Contiguous by layer, like the model's outputs and the file; transposed to token rows.
+        rows = any_state.new_empty(len(streams), sum(counts), any_state.shape[-1], device="cpu").transpose(0, 1)
+        start = 0
+        for line in order:
+            stop, tokens = start + counts[line], _indices(batch.positions[line])
+            for layer, stream in enumerate(streams):
+                rows[start:stop, layer] = stream[line, tokens]
+            start = stop
+        return rows
+
     return StateRows(
-        hidden,
+        gather(states.hidden),
         row=np.concatenate([batch.first_row[line] + np.arange(counts[line]) for line in order]),
         sequence_index=np.repeat(batch.sequences[order], np.take(counts, order)),
         position=np.concatenate([batch.positions[line] for line in order]),
         token_id=np.concatenate([batch.token_ids[line][batch.positions[line]] for line in order]),
-        final_norm=normed,
+        final_norm=gather(last)[:, 0] if last else None,
+        attn_out=gather(states.attn) if states.attn else None,
+        mlp_out=gather(states.mlp) if states.mlp else None,
     )
 
 

@@ -17,6 +17,7 @@ from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.sublayers import Sublayer
 
 __all__ = ["HooksBackend"]
 
@@ -34,7 +35,7 @@ class HooksBackend:
             recorder = StateRecorder(model.name, spec)
             with no_grad(), _hooks(model, spec, recorder), suppress(AllRecorded):
                 model.trunk(**model.inputs(input_ids, attention_mask, position_ids))
-            return recorder.states()
+            return recorder.states(input_ids.shape)
 
         with eval_mode(model.module):
             yield run
@@ -48,6 +49,12 @@ def _hooks(model: Model, spec: CaptureSpec, recorder: StateRecorder) -> Iterator
                 stack.enter_context(_hook(model, layer, recorder))
         else:
             stack.enter_context(scheduled(model, spec.schedule, observe=recorder.observe))
+        for block in spec.blocks if spec.schedule is None else range(model.depth):
+            for stream in spec.streams:
+                sublayer: Sublayer = getattr(spec.sublayers[block], stream)
+                hook = partial(_record_added, recorder, stream, block, sublayer)
+                part = model.blocks[block].get_submodule(sublayer.part.path)
+                stack.enter_context(part.register_forward_hook(hook))
         if spec.final_norm:
             assert model.final_norm is not None  # `request.prepare` refuses final_norm for models without one
             stack.enter_context(model.final_norm.register_forward_hook(partial(_record_output, recorder, "final_norm")))
@@ -66,3 +73,15 @@ def _record_input(recorder: StateRecorder, _: nn.Module, args: tuple[Any, ...], 
 
 def _record_output(recorder: StateRecorder, key: StateKey, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
     recorder.record(key, stream_out(output))
+
+
+def _record_added(
+    recorder: StateRecorder,
+    stream: str,
+    block: int,
+    sublayer: Sublayer,
+    _: nn.Module,
+    __: tuple[Any, ...],
+    output: Any,
+) -> None:
+    recorder.record_added(stream, block, sublayer.added(sublayer.part.of(output)))

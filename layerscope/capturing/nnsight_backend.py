@@ -7,10 +7,12 @@ the outputs of modules, and no module outputs the mean of a stage, so under a sc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from inspect import isdatadescriptor
 from typing import Any
 
 import torch
 from nnsight import NNsight
+from nnsight.intervention.envoy import Envoy
 from nnsight.intervention.source import STATE
 from torch import nn
 
@@ -19,6 +21,7 @@ from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.sublayers import Sublayer
 from layerscope.schedules.schedule import Schedule
 
 __all__ = ["NNsightBackend"]
@@ -39,6 +42,13 @@ class NNsightBackend:
             norm: Any = trunk.get(model.architecture.final_norm) if spec.final_norm else None
             blocks = [trunk.get(f"{model.architecture.blocks}.{index}") for index in range(model.depth)]
 
+            sublayers = {(stream, block): getattr(spec.sublayers[block], stream) for stream, block in spec.of_blocks}
+            parts = {key: blocks[key[1]].get(_path(sublayer.part.path)) for key, sublayer in sublayers.items()}
+
+            def added(stream: str, block: int) -> torch.Tensor:
+                sublayer: Sublayer = sublayers[stream, block]
+                return sublayer.added(sublayer.part.of(parts[stream, block].output))
+
             def state(layer: int) -> torch.Tensor:
                 if spec.schedule is not None:
                     return stream_out(traced.get(f"gates.{layer}").output)
@@ -52,12 +62,23 @@ class NNsightBackend:
                 # nnsight runs this body in parallel with the model; reading an output waits until the model has computed it.
                 # tracer.stop() is not used: its exception refers to itself and keeps the states until garbage collection.
                 with no_grad(), suppress(AllRecorded), traced.trace(**inputs):
-                    for layer in spec.layers:
-                        recorder.record(layer, state(layer))
+                    for layer in range(
+                        len(spec.schedule or blocks) + 1
+                    ):  # in the order in which the model computes them
+                        for stream in spec.streams if layer - 1 in spec.blocks else ():
+                            recorder.record_added(stream, layer - 1, added(stream, layer - 1))
+                        if layer in spec.layers:
+                            recorder.record(layer, state(layer))
                     recorder.record("final_norm", norm.output)
-                return recorder.states()
+                return recorder.states(input_ids.shape)
 
             yield run
+
+
+def _path(path: str) -> str:
+    """Return a path by the names of nnsight, which renames modules whose names it uses itself, such as ``output``."""
+    renamed = [(step, isdatadescriptor(getattr(Envoy, step, None))) for step in path.split(".")]
+    return ".".join(f"{Envoy.OVERLOAD_PREFIX}{step}" if clash else step for step, clash in renamed)
 
 
 class _Gated(nn.Module):

@@ -5,7 +5,7 @@ imports no model.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any
@@ -13,18 +13,20 @@ from typing import Annotated, Any
 import numpy as np
 from jaxtyping import Int
 
-from layerscope.errors import CaptureError, UsageError
+from layerscope.errors import CaptureError, UsageError, unknown_name
 from layerscope.schedules.grammar import print_stage
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
+from layerscope.states import STREAMS
 from layerscope.store.layout import Setting
 
-__all__ = ["CaptureOptions", "TokenSelection", "layer_names", "parse_layers"]
+__all__ = ["CaptureOptions", "TokenSelection", "block_numbers", "layer_names", "parse_layers", "parse_streams"]
 
 _MODEL_OPTIONS = (
     "dtype",
     "device",
 )  # a file records the dtype as compute_dtype; a resumed capture may change the device
+_LATER = ("streams",)  # options that older versions do not have: not a setting while they have their defaults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class CaptureOptions:
     layers: Annotated[str, 'a string such as "0,5-10"'] | None = None
     tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all"
     seed: int = 0
+    streams: Annotated[str | Iterable[str], 'names such as "resid,attn,mlp"'] = "resid"
     final_norm: bool = False
     spans: bool = False
     store_dtype: str = "same"
@@ -65,6 +68,7 @@ class CaptureOptions:
             raise UsageError(f"--max-length {self.max_length}: give 1 token or more")
         if self.batch_tokens < 1:
             raise UsageError(f"--batch-tokens {self.batch_tokens}: give 1 token or more")
+        object.__setattr__(self, "streams", ",".join(parse_streams(self.streams)))
         # Read both now: an error must come before the model is loaded.
         _ = self.selection, self.spec
 
@@ -72,6 +76,11 @@ class CaptureOptions:
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "CaptureOptions":
         """Return the options among the arguments of a function that takes these and others."""
         return cls(**{field.name: arguments[field.name] for field in fields(cls)})
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """The streams that are recorded, in the order of `STREAMS`."""
+        return parse_streams(self.streams)
 
     @cached_property
     def selection(self) -> "TokenSelection":
@@ -95,7 +104,11 @@ class CaptureOptions:
         texts
             Name of the text source.
         """
-        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        options = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _LATER or getattr(self, field.name) != field.default
+        }
         return {
             "model": model,
             "weights": weights,
@@ -194,6 +207,39 @@ def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None)
         owner = f"model of {depth} blocks" if schedule is None else f"schedule of {last} stages"
         raise CaptureError(f"--layers {spec}: there is no state {max(layers)}; a {owner} has states 0 to {last}")
     return tuple(sorted(layers))
+
+
+def parse_streams(streams: str | Iterable[str]) -> tuple[str, ...]:
+    """Read ``--streams``: some of resid, attn and mlp, in any order.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or there is none.
+
+    Examples
+    --------
+    >>> parse_streams("mlp,resid"), parse_streams(["attn"])
+    (('resid', 'mlp'), ('attn',))
+    """
+    names = [name.strip() for name in (streams.split(",") if isinstance(streams, str) else streams)]
+    if not any(names):
+        raise UsageError(f"--streams is empty: name one or more of {', '.join(STREAMS)}")
+    for name in names:
+        if name not in STREAMS:
+            raise unknown_name("stream", name, STREAMS)
+    return tuple(name for name in STREAMS if name in names)
+
+
+def block_numbers(layers: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the blocks whose outputs are the given states: block l-1 for state l.
+
+    Examples
+    --------
+    >>> block_numbers((0, 1, 5))
+    (0, 4)
+    """
+    return tuple(layer - 1 for layer in layers if layer)
 
 
 def layer_names(layers: tuple[int, ...], schedule: Schedule | None = None) -> list[str]:

@@ -6,13 +6,14 @@ handle texts, rows or files.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 
 from layerscope.models.model import Model
+from layerscope.models.sublayers import Sublayers
 from layerscope.schedules.schedule import Schedule
 
 __all__ = ["Backend", "BatchStates", "CaptureSpec", "Session"]
@@ -31,19 +32,43 @@ class CaptureSpec:
         Also return the output of the final norm.
     schedule
         The schedule that runs in place of the blocks; None for the model unchanged.
+    blocks
+        Numbers of the blocks of which `streams` are returned, ascending.
+    streams
+        Contributions of these blocks to return: ``attn``, ``mlp`` or both.
+    sublayers
+        The sub-layers of every block of the model; empty without `streams`.
     """
 
     layers: tuple[int, ...]
     final_norm: bool = False
     schedule: Schedule | None = None
+    blocks: tuple[int, ...] = ()
+    streams: tuple[str, ...] = ()
+    sublayers: tuple[Sublayers, ...] = ()
+
+    @property
+    def of_blocks(self) -> list[tuple[str, int]]:
+        """Each stream of each block that is returned."""
+        return [(stream, block) for block in self.blocks for stream in self.streams]
+
+    @property
+    def count(self) -> int:
+        """Number of tensors that a session returns."""
+        return len(self.layers) + self.final_norm + len(self.of_blocks)
 
 
 @dataclass(frozen=True)
 class BatchStates:
-    """The states of one padded batch: one tensor for each layer of the spec, in the dtype of the model."""
+    """The states of one padded batch, in the dtype of the model: one tensor for each layer of the spec.
+
+    `attn` and `mlp` have one tensor for each block of the spec, if it has these streams.
+    """
 
     hidden: list[Float[torch.Tensor, "sequence position feature"]]
     final_norm: Float[torch.Tensor, "sequence position feature"] | None = None
+    attn: list[Float[torch.Tensor, "sequence position feature"]] = field(default_factory=list)
+    mlp: list[Float[torch.Tensor, "sequence position feature"]] = field(default_factory=list)
 
 
 Session = Callable[

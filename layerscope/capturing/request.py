@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from layerscope.capturing.backends import backend_for
-from layerscope.capturing.options import CaptureOptions, layer_names, parse_layers
+from layerscope.capturing.backends import BACKENDS, backend_for
+from layerscope.capturing.options import CaptureOptions, block_numbers, layer_names, parse_layers
 from layerscope.capturing.protocol import Backend, CaptureSpec
 from layerscope.errors import CaptureError, UsageError
 from layerscope.execution.interception import require_not_intercepted
 from layerscope.models.loading import DTYPES, load_model
 from layerscope.models.model import Model
+from layerscope.models.sublayers import Sublayers, find_sublayers
 from layerscope.provenance import provenance
+from layerscope.schedules.schedule import Schedule
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
 from layerscope.texts.sources import TextSource, open_texts
@@ -52,9 +54,17 @@ class CaptureRequest:
     @property
     def layout(self) -> CaptureLayout:
         """The contents of one row of the file."""
-        names = tuple(layer_names(self.spec.layers, self.spec.schedule))
+        spec = self.spec
         return CaptureLayout(
-            self.spec.layers, names, self.model.width, self.store_dtype, self.spec.final_norm, self.options.spans
+            spec.layers,
+            tuple(layer_names(spec.layers, spec.schedule)),
+            self.model.width,
+            self.store_dtype,
+            spec.final_norm,
+            self.options.spans,
+            self.options.stream_names,
+            spec.blocks,
+            tuple(layer_names(tuple(block + 1 for block in spec.blocks), spec.schedule)),
         )
 
     @cached_property
@@ -62,6 +72,15 @@ class CaptureRequest:
         """The settings that must match on resume, by the names of the command line."""
         model = self.model
         return self.options.settings(model.name, model.fingerprint(), _name(model.dtype), self.source.name)
+
+    @property
+    def _sublayers(self) -> dict[str, Any]:
+        """The recorded parts of the blocks and their law, for the provenance."""
+        named = {
+            f"{stream}_part": sorted({getattr(one, stream).part.path for one in self.spec.sublayers})
+            for stream in self.spec.streams
+        }
+        return {**named, "sublayer_law": self.spec.sublayers[0].law} if named else {}
 
     def attributes(self, stream: TokenStream) -> dict[str, Attribute]:
         """Return the attributes of the file, once all texts are counted."""
@@ -86,6 +105,7 @@ class CaptureRequest:
                 batch_tokens=options.batch_tokens,
                 max_length=self.max_length,
                 tokens=options.tokens,
+                **self._sublayers,
                 threads=torch.get_num_threads(),
             ),
         }
@@ -124,7 +144,43 @@ def _capture_spec(model: Model, options: CaptureOptions) -> CaptureSpec:
         )
     # Without a schedule, states are named after blocks.
     stages = None if options.spec.variant == "identity" else schedule
-    return CaptureSpec(parse_layers(options.layers, model.depth, stages), options.final_norm, stages)
+    layers = parse_layers(options.layers, model.depth, stages)
+    streams = tuple(stream for stream in options.stream_names if stream != "resid")
+    return CaptureSpec(
+        layers if "resid" in options.stream_names else (),
+        options.final_norm,
+        stages,
+        _blocks(options, layers, stages) if streams else (),
+        streams,
+        _sublayers(model, stages) if streams else (),
+    )
+
+
+def _blocks(options: CaptureOptions, layers: tuple[int, ...], stages: Schedule | None) -> tuple[int, ...]:
+    """Return the blocks of which a capture records what attention or MLP adds."""
+    blocks = block_numbers(layers)
+    if not blocks:
+        raise CaptureError(
+            f"--layers {options.layers} has no block for --streams {options.streams}: state 0 enters the first block; "
+            "add the state that leaves a block"
+        )
+    if stages is not None and not BACKENDS[options.backend].sublayers_of_stages:
+        raise CaptureError(
+            f"--streams {options.streams}: the {options.backend} backend records attn and mlp of the model unchanged only: "
+            "use --backend hooks, or leave out --schedule"
+        )
+    return blocks
+
+
+def _sublayers(model: Model, stages: Schedule | None) -> tuple[Sublayers, ...]:
+    """Return the sub-layers of every block of the model."""
+    sublayers = tuple(find_sublayers(model))
+    if any(len(stage) > 1 for stage in stages or ()) and any(one.law != "sum" for one in sublayers):
+        raise CaptureError(
+            f"{model.name}: {model.architecture.family} blocks end with a norm, so attn and mlp of a stage of several blocks are "
+            "not defined: capture --streams resid, or a schedule without parallel stages"
+        )
+    return sublayers
 
 
 def _longest(model: Model, max_length: int | None) -> int | None:

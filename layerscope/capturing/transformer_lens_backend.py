@@ -49,7 +49,14 @@ class TransformerLensBackend:
         CaptureError
             TransformerLens does not support the checkpoint, or computes different states.
         """
-        clone, bridge = _verified_bridge(model, CaptureSpec(tuple(range(model.depth + 1)), spec.final_norm))
+        every = CaptureSpec(
+            tuple(range(model.depth + 1)),
+            spec.final_norm,
+            blocks=tuple(range(model.depth)) if spec.streams else (),
+            streams=spec.streams,
+            sublayers=spec.sublayers,
+        )
+        clone, bridge = _verified_bridge(model, every)
         with _open_session(clone, bridge, spec) as run:
             yield run
 
@@ -80,7 +87,7 @@ def _open_session(clone: Model, bridge: TransformerBridge, spec: CaptureSpec) ->
                 stack.enter_context(scheduled(clone, spec.schedule, observe=recorder.observe))
             stack.enter_context(suppress(AllRecorded))
             clone.trunk(**clone.inputs(input_ids, attention_mask, position_ids))
-        return recorder.states()
+        return recorder.states(input_ids.shape)
 
     points = _hook_points(bridge, clone, spec)
     hooks = [(name, partial(_record, recorder, key)) for name, key in points]
@@ -89,7 +96,8 @@ def _open_session(clone: Model, bridge: TransformerBridge, spec: CaptureSpec) ->
 
 
 def _record(recorder: StateRecorder, key: StateKey, stream: torch.Tensor, hook: Any) -> None:
-    recorder.record(key, stream)
+    # A copy of what a sub-layer adds: some blocks add to the tensor in place.
+    recorder.record(key, stream.clone() if isinstance(key, tuple) else stream)
 
 
 def _hook_points(bridge: TransformerBridge, clone: Model, spec: CaptureSpec) -> list[tuple[str, StateKey]]:
@@ -97,6 +105,7 @@ def _hook_points(bridge: TransformerBridge, clone: Model, spec: CaptureSpec) -> 
         (f"blocks.{layer - 1}.hook_out" if layer else "blocks.0.hook_in", layer)
         for layer in (spec.layers if spec.schedule is None else ())
     ]
+    points += [(f"blocks.{block}.hook_{stream}_out", (stream, block)) for stream, block in spec.of_blocks]
     if spec.final_norm:
         points.append(("ln_final.hook_out", "final_norm"))
     for name, _ in points:
@@ -138,8 +147,7 @@ def _sample(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _require_equal(model: Model, expected: BatchStates, got: BatchStates) -> None:
     real = _sample(model)[1].to(model.device) == 1
-    names = [f"state {layer}" for layer in range(model.depth + 1)] + ["the final norm"]
-    for name, one, other in zip(names, _streams(expected), _streams(got), strict=False):
+    for (name, one), (_, other) in zip(_named(expected), _named(got), strict=True):
         one, other = one[real].double(), other[real].double()
         off = float((other - one).norm() / one.norm())
         # The model itself computes NaN or Inf: the capture stops later, at the text that causes them.
@@ -147,8 +155,15 @@ def _require_equal(model: Model, expected: BatchStates, got: BatchStates) -> Non
             raise _refusal(model, f"computes {name} differently from the model (relative difference {off:.1e})")
 
 
-def _streams(states: BatchStates) -> list[torch.Tensor]:
-    return states.hidden if states.final_norm is None else [*states.hidden, states.final_norm]
+def _named(states: BatchStates) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, streams in (
+        ("state {}", states.hidden),
+        ("attention of block {}", states.attn),
+        ("MLP of block {}", states.mlp),
+    ):
+        yield from ((name.format(number), stream) for number, stream in enumerate(streams))
+    if states.final_norm is not None:
+        yield "the final norm", states.final_norm
 
 
 def _refusal(model: Model, why: str) -> CaptureError:

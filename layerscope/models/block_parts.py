@@ -1,6 +1,6 @@
-"""Run one block again and watch its parts: what each reads and returns, and what follows if some outputs are held.
+"""Run one block again and record the tensors that its parts read and return, also with some of these outputs fixed.
 
-The blocks are called with the arguments of one forward pass of the model. This module knows no family.
+The blocks are called with the arguments of one forward pass of the model. This module does not depend on families.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ class PartCall:
     read, returned
         The tensors that it read, and a copy of the tensor that it returned, in the shape of the stream.
     has_weights
-        Whether the module has parameters; dropout has none.
+        Whether the module has parameters, unlike dropout.
     """
 
     part: Part

@@ -1,14 +1,14 @@
-"""Find the two sub-layers of each block, and prove that they are what the block adds to the residual stream.
+"""Find the two sub-layers of each block, and prove that the block adds their contributions to the residual stream.
 
-No family and no module name is known here. Each block runs again on the arguments of one forward pass, with its parts watched. Two
-parts are sought whose outputs, each times a constant, account for the block::
+This module does not depend on families or names of modules. Each block runs again on the arguments of one forward pass, with its
+parts watched. Two parts are sought whose outputs, each times a constant, are the contributions::
 
     after = before + attn + mlp                  most models: sequential and parallel residuals
     after = norm(norm'(before + attn) + mlp)     blocks that end with a norm (BERT)
 
-Three facts are checked in every block: the law holds on the text; it holds on a changed stream; and the two parts are told apart by
-what they read. For the last, all tokens but the last one are changed. With the output of the attention held, the last token keeps
-its output. With the output of the MLP held, it does not.
+Three facts are checked in every block. The law holds on the text. It holds on a changed stream. Exactly one part, the attention,
+reads other tokens: if all tokens but the last one are changed, and the output of the other part is fixed, its output for the last
+token changes.
 """
 
 from collections import Counter
@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, NoReturn
+from typing import Literal
 
 import torch
 
 from layerscope.errors import ModelError
 from layerscope.models.block_parts import BlockReplay, Part, PartCall, record_blocks
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
 
 __all__ = ["Law", "Sublayer", "Sublayers", "find_sublayers"]
@@ -38,14 +38,14 @@ _MOVED = 32  # units in the last place of a state, above which it counts as chan
 
 @dataclass(frozen=True)
 class Sublayer:
-    """What one sub-layer of a block adds to the residual stream: the output of a part, times a constant."""
+    """The contribution of one sub-layer of a block to the residual stream: the output of a part, times a constant."""
 
     part: Part
     scale: float = 1.0
 
     def added(self, returned: torch.Tensor) -> torch.Tensor:
-        """Return what is added, from the tensor that the part returned."""
-        return returned if self.scale == 1.0 else returned * self.scale
+        """Return the contribution, from the tensor that the part returned; a copy, because some blocks add to that in place."""
+        return returned.clone() if self.scale == 1.0 else returned * self.scale
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class _Run:
     def distinct(self) -> list[Part]:
         """The parts that return different tensors: of equal ones, the outermost with weights, and of those the last."""
         kept: list[PartCall] = []
-        for call in sorted(reversed(self.calls), key=lambda call: (not call.has_weights, call.part.path.count("."))):
+        last_first = self.calls[::-1]
+        for call in sorted(last_first, key=lambda call: (not call.has_weights, call.part.path.count("."))):
             if not any(torch.equal(call.returned, other.returned) for other in kept):
                 kept.append(call)
         return [call.part for call in kept]
@@ -105,7 +106,7 @@ def find_sublayers(model: Model) -> list[Sublayers]:
     Raises
     ------
     ModelError
-        The blocks have no two sub-layers for which the law holds, or these cannot be told apart.
+        The blocks have no two sub-layers for which the law holds, or both or neither read other tokens.
 
     Examples
     --------
@@ -121,11 +122,11 @@ def find_sublayers(model: Model) -> list[Sublayers]:
         replays = record_blocks(model, ids)
         runs = [_Run.of(replay, replay.before) for replay in replays]
         if not all(run.after.isfinite().all() for run in runs):
-            _refuse(model, "its states on a short text are not finite")
+            raise _refusal(model, "its states on a short text are not finite")
         found = _solve(model, runs)
         for block, (replay, sublayers) in enumerate(zip(replays, found, strict=True)):
             if not _holds(sublayers, _Run.of(replay, _others_changed(replay.before))):
-                _refuse(model, f"{_named(sublayers)} account for block {block} on one text only")
+                raise _refusal(model, f"{_named(sublayers)} account for block {block} on one text only")
         return _tell_apart(model, replays, runs, found)
 
 
@@ -137,7 +138,7 @@ def _solve(model: Model, runs: list[_Run]) -> list[Sublayers]:
         if all(found):
             return [sublayers for sublayers in found if sublayers is not None]
     parts = ", ".join(sorted({part.path for part in runs[0].distinct if "." not in part.path})) or "no part"
-    _refuse(model, f"no two parts of a block ({parts}) add up to what the block adds to the stream")
+    raise _refusal(model, f"no two parts of a block ({parts}) add up to what the block adds to the stream")
 
 
 def _sum(run: _Run, one: Part, other: Part) -> Sublayers | None:
@@ -150,7 +151,7 @@ def _post_norm(run: _Run, one: Part, other: Part) -> Sublayers | None:
 
 
 def _scaled_sum(run: _Run, one: Part, other: Part) -> Sublayers | None:
-    """Find the constants by least squares; two parts that are proportional, or of which one adds nothing, have none."""
+    """Find the constants by least squares; there are none for parts that are proportional, or of which one adds nothing."""
     if one not in run.returned or other not in run.returned:
         return None
     columns = torch.stack([run.returned[part].double().flatten() for part in (one, other)], dim=1).cpu()
@@ -188,9 +189,7 @@ def _adds_up(total: torch.Tensor, *terms: torch.Tensor) -> bool:
     return bool(((total.double() - torch.stack(exact).sum(0)).abs() <= _ROUNDING * epsilon * size).all())
 
 
-def _tell_apart(
-    model: Model, replays: list[BlockReplay], runs: list[_Run], found: list[Sublayers]
-) -> list[Sublayers]:
+def _tell_apart(model: Model, replays: list[BlockReplay], runs: list[_Run], found: list[Sublayers]) -> list[Sublayers]:
     """Exchange the two sub-layers where the second one mixes tokens; the blocks of one pair of parts are judged together."""
     mixing = {pair: [False, False] for pair in map(_parts, found)}
     for replay, run, sublayers in zip(replays, runs, found, strict=True):
@@ -200,11 +199,11 @@ def _tell_apart(
             mixing[one, other][which] |= _moved(run.returned[part][:, -1], changed.returned[part][:, -1])
     for (one, other), mixes in mixing.items():
         if sum(mixes) != 1:
-            which = "both" if all(mixes) else "neither"
-            _refuse(model, f"of {one.path} and {other.path}, {which} read other tokens")
+            how_many = "both" if all(mixes) else "neither"
+            raise _refusal(model, f"of {one.path} and {other.path}, {how_many} read other tokens")
     ordered = [pair if mixing[_parts(pair)][0] else pair.exchanged for pair in found]
     if any(pair.law == "post_norm" and pair not in found for pair in ordered):
-        _refuse(model, "the part that reads other tokens is added after the other one")
+        raise _refusal(model, "the part that reads other tokens is added after the other one")
     return ordered
 
 
@@ -227,8 +226,8 @@ def _moved(before: torch.Tensor, after: torch.Tensor) -> bool:
     return bool(change > _MOVED * torch.finfo(before.dtype).eps * before.double().norm())
 
 
-def _refuse(model: Model, what: str) -> NoReturn:
-    raise ModelError(
+def _refusal(model: Model, what: str) -> ModelError:
+    return ModelError(
         f"{model.name}: attention and MLP of {model.architecture.family} cannot be separated: {what}.\n"
-        "Capture --streams resid, which needs no sub-layers."
+        "Capture --streams resid, which does not need them."
     )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from layerscope.states import STREAMS
 from layerscope.store.bfloat16 import read_raw
 from layerscope.store.chunk_io import RowReader
 from layerscope.store.hdf5 import translate_errors
@@ -20,14 +21,13 @@ from layerscope.store.schema import (
     CAPTURE,
     CHAR_END,
     CHAR_START,
-    HIDDEN,
     POSITION,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
     TEXT_HASH,
     TOKEN_ID,
 )
-from layerscope.store.source import check_row_range, precision_of
+from layerscope.store.source import check_row_range, missing_stream, precision_of
 from layerscope.store.spans import Spans
 
 __all__ = ["CaptureSource"]
@@ -36,18 +36,29 @@ __all__ = ["CaptureSource"]
 class CaptureSource:
     """Rows of a finished capture file, by the raw-bits road. A `StateSource`; close it, or use it in a ``with``.
 
+    Parameters
+    ----------
+    path
+        The file.
+    stream
+        Which of its streams is read: ``resid``, ``attn`` or ``mlp``.
+
     Raises
     ------
     FileError
-        The file is missing, truncated, no capture, or unfinished.
+        The file is missing, truncated, no capture, or unfinished, or does not hold the stream.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], stream: str = "resid") -> None:
         header = read_header(path)
         require_complete(header)
         self.name = os.fspath(path)
-        self.layer = np.array(header.layout.layer, dtype=np.int64)
-        self.layer_name = list(header.layout.layer_name)
+        self._variable = STREAMS[stream]
+        if stream not in header.layout.streams:
+            raise missing_stream(self.name, stream, header.layout.variables)
+        numbers, names = header.layout.axis(stream)
+        self.layer = np.array(numbers, dtype=np.int64)
+        self.layer_name = list(names)
         self.width = header.layout.width
         self.attrs = header.attributes
         self._stored = header.layout.store_dtype
@@ -62,7 +73,7 @@ class CaptureSource:
             self._file = held.enter_context(open_lockable(path, "r"))
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             held.callback(os.close, self._descriptor)
-            self._rows = RowReader.of(self._file[HIDDEN], self._descriptor)
+            self._rows = RowReader.of(self._file[self._variable], self._descriptor)
             self._held = held.pop_all()
 
     def read(
@@ -103,7 +114,7 @@ class CaptureSource:
             self._rows.read(start, rows)
         else:  # saved again by another program, packed perhaps: HDF5 knows how to read it
             stored = torch.empty(rows.shape, dtype=self._stored)
-            read_raw(self._file[HIDDEN], start, stored)
+            read_raw(self._file[self._variable], start, stored)
             rows.copy_(stored)
 
     def spans(self) -> Spans | None:

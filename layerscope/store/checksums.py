@@ -21,15 +21,13 @@ from layerscope.store.chunks import chunk_table
 from layerscope.store.schema import (
     CAPTURE,
     COMPLETE,
+    COORDINATES,
     FILE_ATTRIBUTES,
-    FINAL_NORM,
-    HIDDEN,
     Attribute,
 )
 
 __all__ = ["commit_record", "header_checksum", "index_checksum", "placement_checksum"]
 
-_STATES = (HIDDEN, FINAL_NORM)
 _BLOCK = 2**18  # values read at a time
 
 
@@ -48,13 +46,13 @@ def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settin
         The stored index checksum.
     """
     kept = {name: attributes.get(name) for name in FILE_ATTRIBUTES if name != COMPLETE}
-    states = {name: (file[name].shape, str(stored_dtype(file[name]))) for name in _STATES if name in file}
+    states = {name: (file[name].shape, str(stored_dtype(file[name]))) for name in COORDINATES if name in file}
     return _checksum([json.dumps([kept, states, settings, index], sort_keys=True).encode()])
 
 
 def index_checksum(file: h5py.File) -> str:
     """Return the checksum of all variables except the states, read block by block."""
-    return _checksum(part for name in CAPTURE.variables if name not in _STATES for part in _parts(file, name))
+    return _checksum(part for name in CAPTURE.variables if name not in COORDINATES for part in _parts(file, name))
 
 
 def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
@@ -70,7 +68,7 @@ def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
 
 def placement_checksum(file: h5py.File) -> str:
     """Return the checksum of the addresses of all chunks and of the attribute ``coordinates``."""
-    return _checksum(part for name in _STATES if name in file for part in _placement(file[name]))
+    return _checksum(part for name in COORDINATES if name in file for part in _placement(file[name]))
 
 
 def _placement(dataset: h5py.Dataset) -> Iterator[bytes]:

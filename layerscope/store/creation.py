@@ -19,6 +19,8 @@ from layerscope.store.index import SequenceIndex
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.locking import open_lockable
 from layerscope.store.schema import (
+    BLOCK,
+    BLOCK_NAME,
     CHAR_END,
     CHAR_START,
     CHECKSUM,
@@ -28,7 +30,6 @@ from layerscope.store.schema import (
     FEATURE,
     FILE_ATTRIBUTES,
     FINAL_NORM,
-    HIDDEN,
     INDEX_CHECKSUM,
     INDEX_DTYPES,
     LAYER,
@@ -40,6 +41,7 @@ from layerscope.store.schema import (
     SEQUENCE_INDEX,
     SEQUENCE_LENGTH,
     SETTINGS,
+    STATES,
     TEXT_HASH,
     TOKEN,
     TOKEN_ID,
@@ -108,12 +110,15 @@ def _write_private(file: h5py.File, attributes: Mapping[str, Attribute], setting
 
 
 def _write_dimensions(file: h5py.File, layout: CaptureLayout, index: SequenceIndex) -> None:
-    file.create_dataset(LAYER, data=np.array(layout.layer), dtype=INDEX_DTYPES[LAYER]).make_scale(LAYER)
+    for dimension, numbers in ((LAYER, layout.layer), (BLOCK, layout.block)):
+        if numbers:
+            file.create_dataset(dimension, data=np.array(numbers), dtype=INDEX_DTYPES[dimension]).make_scale(dimension)
     for name, size in ((TOKEN, index.rows), (FEATURE, layout.width), (SEQUENCE, index.sequences)):
         # Never written, so it uses no space: HDF5 allocates contiguous datasets with their first number.
         file.create_dataset(name, shape=(size,), dtype=">f4").make_scale(dimension_only(size))
-    names = file.create_dataset(LAYER_NAME, data=list(layout.layer_name), dtype=h5py.string_dtype())
-    names.dims[0].attach_scale(file[LAYER])
+    for name, dimension, texts in ((LAYER_NAME, LAYER, layout.layer_name), (BLOCK_NAME, BLOCK, layout.block_name)):
+        if texts:
+            _on_dimensions(file, file.create_dataset(name, data=list(texts), dtype=h5py.string_dtype()), dimension)
 
 
 def _write_index(file: h5py.File, index: SequenceIndex) -> None:
@@ -152,12 +157,11 @@ def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
 
 def _allocate_states(file: h5py.File, layout: CaptureLayout, tokens: int) -> None:
     in_chunk = chunk_tokens(tokens, layout.width, layout.store_dtype.itemsize)
-    hidden = _allocated(file, HIDDEN, layout, (tokens, len(layout.layer), layout.width), (in_chunk, 1, layout.width))
-    _on_dimensions(file, hidden, TOKEN, LAYER, FEATURE)
-    if layout.final_norm:
-        _on_dimensions(
-            file, _allocated(file, FINAL_NORM, layout, (tokens, layout.width), (in_chunk, layout.width)), TOKEN, FEATURE
-        )
+    for name, held in layout.variables.items():
+        between = () if name == FINAL_NORM else (len(held),)
+        shape = (tokens, *between, layout.width)
+        states = _allocated(file, name, layout, shape, (in_chunk, *(1 for _ in between), layout.width))
+        _on_dimensions(file, states, TOKEN, *(STATES[name][0] for _ in between), FEATURE)
 
 
 def _allocated(

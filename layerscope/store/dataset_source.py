@@ -9,6 +9,7 @@ import xarray
 from jaxtyping import Float
 
 from layerscope.errors import FileError
+from layerscope.states import STREAMS
 from layerscope.store.hdf5 import translate_errors
 from layerscope.store.header import read_header
 from layerscope.store.schema import (
@@ -16,18 +17,16 @@ from layerscope.store.schema import (
     CHAR_END,
     CHAR_START,
     FEATURE,
-    HIDDEN,
-    LAYER,
-    LAYER_NAME,
     POSITION,
     SEQUENCE,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
+    STATES,
     TEXT_HASH,
     TOKEN,
     TOKEN_ID,
 )
-from layerscope.store.source import check_row_range, precision_of
+from layerscope.store.source import check_row_range, missing_stream, precision_of
 from layerscope.store.spans import Spans
 
 __all__ = ["DatasetSource"]
@@ -43,6 +42,9 @@ class DatasetSource:
     dataset
         With floats ``hidden`` on token, layer and feature, in any order, and with ``layer``, ``layer_name``,
         ``sequence_index``, ``position`` and ``token_id``. Lazy or in memory; selected, subset or computed as it may be.
+    stream
+        Which of its streams is read. ``attn`` and ``mlp`` are ``attn_out`` and ``mlp_out`` on token, block and feature, with
+        ``block`` and ``block_name``.
 
     Raises
     ------
@@ -59,8 +61,9 @@ class DatasetSource:
     tensor([[[1., 1., 1.]]], dtype=torch.float64)
     """
 
-    def __init__(self, dataset: xarray.Dataset) -> None:
-        _check_dataset(dataset)
+    def __init__(self, dataset: xarray.Dataset, stream: str = "resid") -> None:
+        self._variable = STREAMS[stream]
+        _check_dataset(dataset, stream)
         self.name = "dataset"
         self._dataset = dataset
         with translate_errors(self.name, CAPTURE.remedy, of=OSError):  # other errors are of who computed the Dataset
@@ -68,9 +71,10 @@ class DatasetSource:
 
     def _label(self, dataset: xarray.Dataset) -> None:
         """Read everything but the states."""
-        self._hidden = dataset[HIDDEN].transpose(TOKEN, LAYER, FEATURE)
-        self.layer = dataset[LAYER].to_numpy().astype(np.int64)
-        self.layer_name = [str(name) for name in dataset[LAYER_NAME].to_numpy()]
+        dimension, names = STATES[self._variable]
+        self._hidden = dataset[self._variable].transpose(TOKEN, dimension, FEATURE)
+        self.layer = dataset[dimension].to_numpy().astype(np.int64)
+        self.layer_name = [str(name) for name in dataset[names].to_numpy()]
         self.width = self._hidden.sizes[FEATURE]
         self.dtype = torch.float64 if self._hidden.dtype == np.float64 else torch.float32
         self.sequence_index = dataset[SEQUENCE_INDEX].to_numpy().astype(np.int64)
@@ -78,7 +82,7 @@ class DatasetSource:
         self.token_id = dataset[TOKEN_ID].to_numpy()
         plain = {str(key): v.item() if isinstance(v, np.generic) else v for key, v in dataset.attrs.items()}
         self.attrs = {name: value for name, value in plain.items() if isinstance(value, str | int | float)}
-        self.precision = precision_of(_stored_dtype(dataset[HIDDEN]) or self.dtype, self.attrs)
+        self.precision = precision_of(_stored_dtype(dataset[self._variable]) or self.dtype, self.attrs)
 
     def read(
         self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None
@@ -116,11 +120,15 @@ class DatasetSource:
         self.close()
 
 
-def _check_dataset(dataset: xarray.Dataset) -> None:
+def _check_dataset(dataset: xarray.Dataset, stream: str) -> None:
+    variable = STREAMS[stream]
+    dimension, names = STATES[variable]
+    if variable not in dataset.variables and dataset.variables.keys() & STATES.keys():
+        raise missing_stream("the dataset", stream, map(str, dataset.variables))
     dimensions = {
-        HIDDEN: {TOKEN, LAYER, FEATURE},
-        LAYER: {LAYER},
-        LAYER_NAME: {LAYER},
+        variable: {TOKEN, dimension, FEATURE},
+        dimension: {dimension},
+        names: {dimension},
         SEQUENCE_INDEX: {TOKEN},
         POSITION: {TOKEN},
         TOKEN_ID: {TOKEN},
@@ -130,13 +138,13 @@ def _check_dataset(dataset: xarray.Dataset) -> None:
             raise FileError(f"the dataset lacks {name!r}\ngive one opened with open_capture, or of the same shape")
         if set(dataset[name].dims) != wanted:
             raise FileError(f"the dataset has {name} on {dataset[name].dims}, expected {tuple(sorted(wanted))}")
-        if name in (LAYER, SEQUENCE_INDEX, POSITION, TOKEN_ID) and dataset[name].dtype.kind not in "iu":
+        if name in (dimension, SEQUENCE_INDEX, POSITION, TOKEN_ID) and dataset[name].dtype.kind not in "iu":
             raise FileError(f"the dataset has {name} as {dataset[name].dtype}, expected whole numbers")
-    for name in (LAYER, FEATURE):
+    for name in (dimension, FEATURE):
         if not dataset.sizes[name]:
             raise FileError(f"the dataset has no {name}: select one or more")
-    if dataset[HIDDEN].dtype.kind != "f":
-        raise FileError(f"the dataset has hidden as {dataset[HIDDEN].dtype}, expected floats")
+    if dataset[variable].dtype.kind != "f":
+        raise FileError(f"the dataset has {variable} as {dataset[variable].dtype}, expected floats")
 
 
 def _stored_dtype(hidden: xarray.DataArray) -> torch.dtype | None:

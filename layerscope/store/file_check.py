@@ -47,7 +47,7 @@ def check_file(path: object, file: h5py.File, schema: FileSchema, file_bytes: in
     FileError
         A variable or attribute is missing, has another type, other dimensions, or no data in this file.
     """
-    missing = [name for name, one in schema.variables.items() if one.required and name not in file]
+    missing = schema.missing(file)
     missing += [name for name in schema.required_attributes if name not in file.attrs]
     if missing:
         raise FileError(

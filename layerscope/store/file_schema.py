@@ -1,6 +1,6 @@
 """Describe the contents of a kind of file by a schema."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -53,6 +53,8 @@ class FileSchema:
         The variables by name. Other variables are allowed, and their storage is checked.
     attributes
         Types of the file's attributes, if present.
+    one_of
+        The variables of which a file has at least one, the usual one first, and the variables that each needs.
     required_attributes
         The attributes that a file must have.
     variable_attributes
@@ -67,11 +69,18 @@ class FileSchema:
     command: str
     remedy: str
     variables: Mapping[str, Variable]
+    one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     attributes: Mapping[str, type] = field(default_factory=dict)
     required_attributes: tuple[str, ...] = ()
     variable_attributes: Mapping[str, type] = field(default_factory=dict)
     endings: Mapping[str, Variable] = field(default_factory=dict)
     as_stored: bool = False
+
+    def missing(self, names: Collection[str]) -> list[str]:
+        """Return the variables that a file with variables of these names lacks."""
+        lacks = [name for name, one in self.variables.items() if one.required and name not in names]
+        held = [name for name in self.one_of if name in names] or list(self.one_of)[:1]
+        return [name for one in held for name in (one, *self.one_of[one]) if name not in names] + lacks
 
     def of(self, name: str) -> Variable | None:
         """Return the variable of this name, or of this end of a name; None if unknown."""

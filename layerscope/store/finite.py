@@ -6,14 +6,16 @@ This module does not depend on files: captures that only feed accumulators check
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 
 from layerscope.errors import CaptureError
 from layerscope.states import StateRows
+from layerscope.store.layout import CaptureLayout
 
-__all__ = ["all_finite", "check_finite"]
+__all__ = ["all_finite", "check_finite", "check_layout"]
 
 
 def all_finite(states: Float[torch.Tensor, "..."]) -> bool:
@@ -83,6 +85,21 @@ def check_finite(
         f"{what}: layer {layer_name[layer]}, sequence {sequence_id(int(rows.sequence_index[token]))!r}, "
         f"position {rows.position[token]} (token id {rows.token_id[token]})\n{remedy}"
     )
+
+
+def check_layout(
+    rows: StateRows, layout: CaptureLayout, *, sequence_id: Callable[[int], str], store_dtype: torch.dtype | None = None
+) -> None:
+    """Check the states of all variables of a capture like `check_finite`, in the order in which the model computes them.
+
+    Raises
+    ------
+    CaptureError
+        A value is not finite. The message names the state in which the fault began, and its stream.
+    """
+    for variable, index, name in layout.in_order:
+        one = replace(rows, hidden=rows.states(variable)[:, index : index + 1])
+        check_finite(one, layer_name=[name], sequence_id=sequence_id, store_dtype=store_dtype)
 
 
 def _refuse_too_small(

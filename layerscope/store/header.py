@@ -14,14 +14,18 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
 from layerscope.errors import FileError
+from layerscope.states import STREAMS
 from layerscope.store.bfloat16 import stored_dtype
 from layerscope.store.checksums import commit_record, header_checksum, index_checksum
 from layerscope.store.file_schema import plain_value
 from layerscope.store.hdf5 import open_hdf5
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import (
+    BLOCK,
+    BLOCK_NAME,
     CAPTURE,
     CHAR_END,
     CHECKSUM,
@@ -29,7 +33,6 @@ from layerscope.store.schema import (
     COMPLETE,
     FEATURE,
     FINAL_NORM,
-    HIDDEN,
     INDEX_CHECKSUM,
     LAYER,
     LAYER_NAME,
@@ -37,6 +40,7 @@ from layerscope.store.schema import (
     SEQUENCE_ID,
     SEQUENCE_INDEX,
     SETTINGS,
+    STATES,
     TOKEN,
     Attribute,
 )
@@ -55,7 +59,7 @@ class CaptureHeader:
     attributes
         Those of the contract, as plain str, int and float.
     sizes
-        Of the dimensions token, layer, feature and sequence.
+        Of the dimensions token, layer, block, feature and sequence, of which a file has layer, block or both.
     layout
         What a row consists of.
     complete
@@ -150,29 +154,51 @@ def require_sound_index(path: str | os.PathLike[str], file: h5py.File) -> None:
 
 
 def _header(path: Path, file: h5py.File) -> CaptureHeader:
-    hidden, attributes = file[HIDDEN], {name: plain_value(value) for name, value in file.attrs.items()}
-    dtype = stored_dtype(hidden)
-    if dtype is None:
-        raise _damaged(path, f"hidden is {hidden.dtype}, which no capture stores")
+    attributes = {name: plain_value(value) for name, value in file.attrs.items()}
+    dtypes = {name: stored_dtype(file[name]) for name in STATES if name in file}
+    for name, dtype in dtypes.items():
+        if dtype is None:
+            raise _damaged(path, f"{name} is {file[name].dtype}, which no capture stores")
     private = file[TOKEN].attrs if TOKEN in file else {}
     settings = private.get(SETTINGS, "{}")
     complete = attributes.pop(COMPLETE)
     checksum = _checked(path, file, attributes, settings)
-    rows = _committed(path, private, checksum, complete == 1, len(hidden))
-    tokens, layers, width = hidden.shape
-    names = file[LAYER_NAME].asstr()[...].tolist()
+    layout = _layout(file, dtypes)
+    tokens = len(file[next(iter(dtypes))])
+    rows = _committed(path, private, checksum, complete == 1, tokens)
+    of_states = {name: len(numbers) for name, numbers in ((LAYER, layout.layer), (BLOCK, layout.block)) if numbers}
     return CaptureHeader(
         path=path,
         attributes={**attributes, COMPLETE: int(complete == 1)},
-        sizes={TOKEN: tokens, LAYER: layers, FEATURE: width, SEQUENCE: len(file[SEQUENCE_ID])},
-        layout=CaptureLayout(
-            tuple(file[LAYER][...].tolist()), tuple(names), width, dtype, FINAL_NORM in file, CHAR_END in file
-        ),
+        sizes={TOKEN: tokens, **of_states, FEATURE: layout.width, SEQUENCE: len(file[SEQUENCE_ID])},
+        layout=layout,
         complete=complete == 1,
         committed_rows=rows,
         settings=json.loads(settings),
         file_bytes=path.stat().st_size,
         checksum=checksum,
+    )
+
+
+def _layout(file: h5py.File, dtypes: Mapping[str, torch.dtype | None]) -> CaptureLayout:
+    def axis(dimension: str, names: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        if dimension not in (STATES[name][0] for name in dtypes):
+            return (), ()
+        return tuple(file[dimension][...].tolist()), tuple(file[names].asstr()[...].tolist())
+
+    (layer, layer_name), (block, block_name) = axis(LAYER, LAYER_NAME), axis(BLOCK, BLOCK_NAME)
+    first, dtype = next(iter(dtypes.items()))
+    assert dtype is not None
+    return CaptureLayout(
+        layer,
+        layer_name,
+        file[first].shape[-1],
+        dtype,
+        FINAL_NORM in file,
+        CHAR_END in file,
+        tuple(stream for stream, variable in STREAMS.items() if variable in dtypes),
+        block,
+        block_name,
     )
 
 

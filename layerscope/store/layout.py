@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from layerscope.store.schema import CHAR_END, CHAR_START, INDEX_DTYPES, TEXT_HASH
+from layerscope.states import STREAMS
+from layerscope.store.schema import CHAR_END, CHAR_START, FINAL_NORM, HIDDEN, INDEX_DTYPES, TEXT_HASH
 from layerscope.store.space import forecast_bytes
 
 __all__ = ["CaptureLayout", "Setting"]
@@ -19,7 +20,7 @@ class CaptureLayout:
     Attributes
     ----------
     layer
-        The numbers of the stored states.
+        The numbers of the stored states; none if the residual stream is not stored.
     layer_name
         Their names: ``embedding``, ``block.0``, …; under a schedule ``embedding``, then the stages as written.
     width
@@ -30,6 +31,10 @@ class CaptureLayout:
         Whether the output of the final norm is stored.
     spans
         Whether the character range of each token is stored.
+    streams
+        The stored streams.
+    block, block_name
+        Numbers and names of the blocks of which ``attn_out`` or ``mlp_out`` is stored.
 
     Examples
     --------
@@ -44,10 +49,43 @@ class CaptureLayout:
     store_dtype: torch.dtype
     final_norm: bool = False
     spans: bool = False
+    streams: tuple[str, ...] = ("resid",)
+    block: tuple[int, ...] = ()
+    block_name: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.layer) != len(self.layer_name) or not self.layer or self.width < 1:
-            raise ValueError(f"{len(self.layer)} layers, {len(self.layer_name)} names, width {self.width}")
+        counts = [(len(self.layer), len(self.layer_name)), (len(self.block), len(self.block_name))]
+        held = any(map(len, self.variables.values()))
+        if any(numbers != names for numbers, names in counts) or not held or self.width < 1:
+            raise ValueError(f"layers and blocks, and their names: {counts}, of {self.streams}; width {self.width}")
+
+    @property
+    def variables(self) -> dict[str, tuple[str, ...]]:
+        """The variables of states that are stored, and what each has for a token, as named in messages."""
+        of_blocks = [STREAMS[stream] for stream in self.streams if stream != "resid"]
+        return {
+            **({HIDDEN: self.display_names} if "resid" in self.streams else {}),
+            **{variable: tuple(f"{name} ({variable})" for name in self.block_name) for variable in of_blocks},
+            **({FINAL_NORM: (FINAL_NORM,)} if self.final_norm else {}),
+        }
+
+    @property
+    def in_order(self) -> list[tuple[str, int, str]]:
+        """Each state of a token in the order in which a model computes them: its variable, its place there, and its name."""
+        numbers = {STREAMS[stream]: self.axis(stream)[0] for stream in self.streams}
+        order = {STREAMS[stream]: place for place, stream in enumerate(("attn", "mlp", "resid"))}
+        of_blocks = sorted(
+            (number - (variable == HIDDEN), order[variable], variable, index, name)
+            for variable, of in numbers.items()
+            for index, (number, name) in enumerate(zip(of, self.variables[variable], strict=True))
+        )
+        return [(variable, index, name) for _, _, variable, index, name in of_blocks] + (
+            [(FINAL_NORM, 0, FINAL_NORM)] if self.final_norm else []
+        )
+
+    def axis(self, stream: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the numbers and names of the states of a stream, or of its blocks."""
+        return (self.layer, self.layer_name) if stream == "resid" else (self.block, self.block_name)
 
     @property
     def display_names(self) -> tuple[str, ...]:
@@ -57,8 +95,9 @@ class CaptureLayout:
 
     def forecast_bytes(self, tokens: int, sequences: int) -> int:
         """Return the size in bytes of a file with this number of rows and sequences."""
+        held = sum(map(len, self.variables.values())) - self.final_norm
         states = forecast_bytes(
-            tokens, len(self.layer), self.width, self.store_dtype, final_norm=self.final_norm, sequences=sequences
+            tokens, held, self.width, self.store_dtype, final_norm=self.final_norm, sequences=sequences
         )
         return states + sum(
             INDEX_DTYPES[name].itemsize * count

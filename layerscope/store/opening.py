@@ -31,8 +31,9 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
     Returns
     -------
     xarray.Dataset
-        ``hidden(token, layer, feature)`` and its coordinates; a stored bfloat16 comes as float32. Close it after use. Its
-        methods are at ``ds.layerscope``: see `layerscope.accessor.LayerScopeAccessor`.
+        Those of ``hidden(token, layer, feature)``, ``attn_out`` and ``mlp_out(token, block, feature)`` that were captured, and
+        their coordinates; a stored bfloat16 comes as float32. Close it after use. Its methods are at ``ds.layerscope``: see
+        `layerscope.accessor.LayerScopeAccessor`.
 
     Raises
     ------
@@ -47,12 +48,14 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
     return open_dataset(path, CAPTURE)
 
 
-def open_source(capture: str | os.PathLike[str] | xarray.Dataset) -> CaptureSource | DatasetSource:
-    """Open a finished capture file, or a Dataset with all selections applied, as a source of rows.
+def open_source(
+    capture: str | os.PathLike[str] | xarray.Dataset, stream: str = "resid"
+) -> CaptureSource | DatasetSource:
+    """Open one stream of a finished capture file, or of a Dataset with all selections applied, as a source of rows.
 
     Raises
     ------
     FileError
-        The file is missing, truncated, no capture, or unfinished; the Dataset lacks something.
+        The file is missing, truncated, no capture, or unfinished; the Dataset lacks something; they do not hold the stream.
     """
-    return DatasetSource(capture) if isinstance(capture, xarray.Dataset) else CaptureSource(capture)
+    return DatasetSource(capture, stream) if isinstance(capture, xarray.Dataset) else CaptureSource(capture, stream)

@@ -3,9 +3,13 @@
 A capture file is an HDF5 file that xarray opens without LayerScope::
 
     hidden(token, layer, feature)    float32, float16 or bfloat16
+    attn_out(token, block, feature)  the same dtype: what attention of each block adds; optional
+    mlp_out(token, block, feature)   the same dtype: what its MLP adds; optional
     final_norm(token, feature)       the same dtype; optional
     layer(layer)                     int64   state numbers
     layer_name(layer)                string  embedding, block.0, ...
+    block(block)                     int64   block numbers; with attn_out or mlp_out
+    block_name(block)                string  block.0, ...
     sequence_index(token)            int64   which sequence a row belongs to
     position(token)                  int32   0-based position within the sequence
     token_id(token)                  int32
@@ -16,7 +20,8 @@ A capture file is an HDF5 file that xarray opens without LayerScope::
     text_hash(sequence)              int64   of the text
     token, feature, sequence         dimension scales without values (netCDF's "dimension but not a variable")
 
-The attribute ``coordinates`` of the first two names the variables that label their axes.
+A file has at least one of the first three. ``layer`` and ``layer_name`` come with ``hidden``. The attribute ``coordinates`` of
+each variable of states names the variables that label its axes.
 
 The committed rows, the settings and the checksums, which only ``--resume`` needs, are attributes of the dimension scale
 ``token``. Neither xarray nor netCDF4 shows them there, and the attributes of the file are exactly those of the contract. This
@@ -31,6 +36,9 @@ import torch
 from layerscope.store.file_schema import FileSchema, Holds, Variable
 
 __all__ = [
+    "ATTN_OUT",
+    "BLOCK",
+    "BLOCK_NAME",
     "CAPTURE",
     "CHAR_END",
     "CHAR_START",
@@ -46,6 +54,7 @@ __all__ = [
     "INDEX_DTYPES",
     "LAYER",
     "LAYER_NAME",
+    "MLP_OUT",
     "PLACEMENT_CHECKSUM",
     "POSITION",
     "SEQUENCE",
@@ -53,6 +62,7 @@ __all__ = [
     "SEQUENCE_INDEX",
     "SEQUENCE_LENGTH",
     "SETTINGS",
+    "STATES",
     "STORE_DTYPES",
     "TEXT_HASH",
     "TOKEN",
@@ -66,9 +76,9 @@ __all__ = [
 
 Attribute = str | int | float
 
-TOKEN, LAYER, FEATURE, SEQUENCE = "token", "layer", "feature", "sequence"
-HIDDEN, FINAL_NORM = "hidden", "final_norm"
-LAYER_NAME = "layer_name"
+TOKEN, LAYER, BLOCK, FEATURE, SEQUENCE = "token", "layer", "block", "feature", "sequence"
+HIDDEN, FINAL_NORM, ATTN_OUT, MLP_OUT = "hidden", "final_norm", "attn_out", "mlp_out"
+LAYER_NAME, BLOCK_NAME = "layer_name", "block_name"
 SEQUENCE_INDEX, POSITION, TOKEN_ID = "sequence_index", "position", "token_id"
 SEQUENCE_ID, SEQUENCE_LENGTH = "sequence_id", "sequence_length"
 CHAR_START, CHAR_END, TEXT_HASH = "char_start", "char_end", "text_hash"
@@ -79,16 +89,23 @@ INDEX_DTYPES: dict[str, np.dtype[np.signedinteger]] = {
     TOKEN_ID: np.dtype("<i4"),
     SEQUENCE_LENGTH: np.dtype("<i4"),
     LAYER: np.dtype("<i8"),
+    BLOCK: np.dtype("<i8"),
     CHAR_START: np.dtype("<i4"),
     CHAR_END: np.dtype("<i4"),
     TEXT_HASH: np.dtype("<i8"),
 }
 
+_OF_TOKENS = f"{SEQUENCE_INDEX} {POSITION} {TOKEN_ID}"
 COORDINATES = {
-    HIDDEN: f"{LAYER_NAME} {SEQUENCE_INDEX} {POSITION} {TOKEN_ID}",
-    FINAL_NORM: f"{SEQUENCE_INDEX} {POSITION} {TOKEN_ID}",
+    HIDDEN: f"{LAYER_NAME} {_OF_TOKENS}",
+    ATTN_OUT: f"{BLOCK_NAME} {_OF_TOKENS}",
+    MLP_OUT: f"{BLOCK_NAME} {_OF_TOKENS}",
+    FINAL_NORM: _OF_TOKENS,
 }
-"""The attribute ``coordinates`` of the two variables that hold states."""
+"""The attribute ``coordinates`` of the variables that hold states."""
+
+STATES = {HIDDEN: (LAYER, LAYER_NAME), ATTN_OUT: (BLOCK, BLOCK_NAME), MLP_OUT: (BLOCK, BLOCK_NAME)}
+"""The variables that measures read, at least one of which a file has; and the numbers and names of what each is of."""
 
 STORE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """Storage types, by their names on the command line."""
@@ -125,9 +142,9 @@ CAPTURE = FileSchema(
     remedy="capture it again with --overwrite",
     as_stored=True,
     variables={
-        HIDDEN: Variable((TOKEN, LAYER, FEATURE), Holds.FLOAT, required=True),
-        LAYER: Variable((LAYER,), Holds.INTEGER, required=True),
-        LAYER_NAME: Variable((LAYER,), Holds.TEXT, required=True),
+        HIDDEN: Variable((TOKEN, LAYER, FEATURE), Holds.FLOAT),
+        LAYER: Variable((LAYER,), Holds.INTEGER),
+        LAYER_NAME: Variable((LAYER,), Holds.TEXT),
         SEQUENCE_INDEX: Variable((TOKEN,), Holds.INTEGER, required=True),
         POSITION: Variable((TOKEN,), Holds.INTEGER, required=True),
         TOKEN_ID: Variable((TOKEN,), Holds.INTEGER, required=True),
@@ -137,7 +154,12 @@ CAPTURE = FileSchema(
         CHAR_START: Variable((TOKEN,), Holds.INTEGER),
         CHAR_END: Variable((TOKEN,), Holds.INTEGER),
         TEXT_HASH: Variable((SEQUENCE,), Holds.INTEGER),
+        ATTN_OUT: Variable((TOKEN, BLOCK, FEATURE), Holds.FLOAT),
+        MLP_OUT: Variable((TOKEN, BLOCK, FEATURE), Holds.FLOAT),
+        BLOCK: Variable((BLOCK,), Holds.INTEGER),
+        BLOCK_NAME: Variable((BLOCK,), Holds.TEXT),
     },
+    one_of=STATES,
     attributes=dict.fromkeys(FILE_ATTRIBUTES, str)
     | dict.fromkeys(("num_blocks", "parameters", "truncated_sequences", "skipped_texts", COMPLETE), int),
     required_attributes=(VERSION, COMPLETE),

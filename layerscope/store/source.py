@@ -1,17 +1,18 @@
 """What measures read: consecutive rows of a capture as torch tensors."""
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from layerscope.store.schema import (
-    Attribute,
-)
+from layerscope.errors import FileError
+from layerscope.states import STREAMS
+from layerscope.store.schema import Attribute
 from layerscope.store.spans import Spans
 
-__all__ = ["StateSource", "check_row_range", "precision_of"]
+__all__ = ["StateSource", "check_row_range", "missing_stream", "precision_of"]
 
 
 @runtime_checkable
@@ -23,7 +24,7 @@ class StateSource(Protocol):
     name
         The path, or ``dataset``, for messages.
     layer, layer_name
-        The numbers and names of the states.
+        The numbers and names of the states; of the blocks, if the rows are what attention or MLP adds.
     width
         Features of a state.
     dtype
@@ -59,6 +60,15 @@ class StateSource(Protocol):
     def spans(self) -> Spans | None:
         """Return the characters of all rows in their texts, or None if the capture lacks spans."""
         ...
+
+
+def missing_stream(name: str, stream: str, held: Iterable[str]) -> FileError:
+    """Return the error of a capture that has other streams than the one requested."""
+    streams = [one for one, variable in STREAMS.items() if variable in set(held)]
+    return FileError(
+        f"{name} does not hold the stream {stream}: it was captured with --streams {','.join(streams)}\n"
+        f"name one of these with --stream, or capture again with --streams {','.join([*streams, stream])}"
+    )
 
 
 def precision_of(stored: torch.dtype, attrs: dict[str, Attribute]) -> float:

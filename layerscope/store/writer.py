@@ -35,7 +35,6 @@ This module depends on neither models nor texts.
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -47,7 +46,7 @@ from layerscope.states import StateRows
 from layerscope.store.checksums import commit_record
 from layerscope.store.chunk_io import RowWriter
 from layerscope.store.creation import create_capture_file
-from layerscope.store.finite import all_finite, check_finite
+from layerscope.store.finite import all_finite, check_layout
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.layout import CaptureLayout, Setting
@@ -56,8 +55,7 @@ from layerscope.store.resume import check_index, require_resumable
 from layerscope.store.schema import (
     COMMITTED,
     COMPLETE,
-    FINAL_NORM,
-    HIDDEN,
+    COORDINATES,
     POSITION,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
@@ -106,8 +104,7 @@ class CaptureWriter:
             self._committed = h5py.h5a.open(self._file[TOKEN].id, COMMITTED.encode())
             self._committed.read(record)
             self._written[:] = record[:2]
-            self._hidden = RowWriter(self._file[HIDDEN], self._descriptor)
-            self._final_norm = RowWriter(self._file[FINAL_NORM], self._descriptor) if self.layout.final_norm else None
+            self._states = {name: RowWriter(self._file[name], self._descriptor) for name in self.layout.variables}
             self._index = {name: _mapped(path, self._file[name]) for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID)}
             self._opened = held.pop_all()
         self.committed_rows = int(self._written[0])
@@ -181,7 +178,7 @@ class CaptureWriter:
         ----------
         rows
             In any order. The sequence, position and token id of each must be those of its row in the file. They include the
-            output of the final norm if the layout does.
+            states of all variables of the layout, and no others.
 
         Raises
         ------
@@ -193,13 +190,17 @@ class CaptureWriter:
             raise ValueError(f"{self.path} is closed")
         if not len(rows):
             return
-        final_norm = rows.final_norm
-        if (final_norm is None) != (self._final_norm is None):
-            raise ValueError(f"final_norm is {'missing' if final_norm is None else 'not part of this capture'}")
+        for name in COORDINATES:
+            given = getattr(rows, name)
+            if (given is None or not given.numel()) != (name not in self._states):
+                raise ValueError(f"{name} is {'missing' if name in self._states else 'not part of this capture'}")
         self._check_rows(rows)
-        self._store(self._hidden, rows, self.layout.display_names)
-        if self._final_norm is not None and final_norm is not None:
-            self._store(self._final_norm, replace(rows, hidden=final_norm[:, None, :], final_norm=None), (FINAL_NORM,))
+        turned = {name: output.cast(rows.states(name)) for name, output in self._states.items()}
+        if not all(map(all_finite, turned.values())):
+            check_layout(rows, self.layout, sequence_id=self._sequence_id, store_dtype=self.layout.store_dtype)
+        with translate_write_errors(self.path, "write"):
+            for name, output in self._states.items():
+                output.write(rows.row, turned[name])
         self._written += (len(rows), int(rows.row.sum()))
 
     def commit(self) -> None:
@@ -255,13 +256,6 @@ class CaptureWriter:
                     f"row {rows.row[first]} of {self.path} has {name} {expected[rows.row[first]]}, "
                     f"got {got[first]}\ncapture it again with --overwrite"
                 )
-
-    def _store(self, output: RowWriter, rows: StateRows, layer_name: tuple[str, ...]) -> None:
-        turned = output.cast(rows.hidden)
-        if not all_finite(turned):
-            check_finite(rows, layer_name=layer_name, sequence_id=self._sequence_id, store_dtype=output.dtype)
-        with translate_write_errors(self.path, "write"):
-            output.write(rows.row, turned)
 
     def _sequence_id(self, sequence: int) -> str:
         return str(self._file[SEQUENCE_ID].asstr()[sequence])
