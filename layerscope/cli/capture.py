@@ -28,9 +28,7 @@ def capture(
     layers: Annotated[str | None, typer.Option(help="States to record, such as 0,5-10 (all).")] = None,
     tokens: Annotated[str, typer.Option(help="Tokens of each text to record: all, last, or sample:K.")] = "all",
     batch_tokens: BatchTokens = 2048,
-    streams: Annotated[
-        str, typer.Option(help="Streams to record, of resid, attn and mlp.")
-    ] = "resid",
+    streams: Annotated[str, typer.Option(help="Streams to record: resid, attn, mlp, or several.")] = "resid",
     final_norm: Annotated[bool, typer.Option("--final-norm", help="Also record the output of the final norm.")] = False,
     spans: Annotated[
         bool, typer.Option("--spans", help="Also store the character span of each token, to align tokenizers.")
