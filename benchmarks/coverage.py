@@ -2,8 +2,8 @@
 
 All data are simulated with a seed and analysed by `layerscope.analyze`. A text of 3 to 7 tokens has a topic, a random vector
 that all its tokens share; each token adds noise. For coverage, the second layer is a random linear map of the first plus noise.
-For levels, the second layer is unrelated to the first, with other topics or with independent tokens. It takes an hour on one
-core::
+For levels, the second layer is unrelated to the first, with other topics or with independent tokens. Each command takes hours
+on one core::
 
     OMP_NUM_THREADS=1 python benchmarks/coverage.py coverage --output layerscope/measures/coverage.csv
     OMP_NUM_THREADS=1 python benchmarks/coverage.py levels --output levels.csv
