@@ -18,6 +18,9 @@ __all__ = ["moving_weights", "nested", "provenance"]
 
 _LIBRARIES = ("torch", "transformers", "numpy", "h5py", "transformer-lens", "nnsight", "scikit-learn", "xarray")
 
+_EXACT = r"((adapter )?sha256:[0-9a-f]+|memory:[0-9a-f]+|[0-9a-f]{40}| changed to | \+ )+"
+"""Names of weights that cannot mean others later; see `layerscope.models.weight_identity`."""
+
 
 def provenance(**facts: Any) -> str:
     """Return the JSON text of versions, host facts, the command, and the given facts.
@@ -47,7 +50,7 @@ def moving_weights(recorded: object, now: object) -> str:
     >>> moving_weights("sha256:00ff", "sha256:ff00"), moving_weights("main", "main")
     ('', '')
     """
-    if not recorded or recorded == now or re.fullmatch(r"sha256:[0-9a-f]+|[0-9a-f]{40}", str(recorded)):
+    if not recorded or recorded == now or re.fullmatch(_EXACT, str(recorded)):
         return ""
     return (
         f"its weights are recorded as {recorded!r}, which may differ from {now!r}\n"

@@ -141,9 +141,9 @@ def test_every_public_function_is_checked():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ls.load_model(None), "load_model: source is None; expected a string or a path"),
+        (lambda: ls.load_model(None), "load_model: source is None; expected a hub id, a folder, "),
         (lambda: ls.load_model("x", dtype=5), "load_model: dtype 5 is an int; expected a string"),
-        (lambda: ls.capture(None, ["a"], "x.h5"), "capture: model is None; expected a Model, a string, or a path"),
+        (lambda: ls.capture(None, ["a"], "x.h5"), "capture: model is None; expected a Model, a hub id, a folder, "),
         (
             lambda: ls.capture("m", None, "x.h5"),
             "capture: texts is None; expected a string, a path, or an iterable of strings",

@@ -13,8 +13,9 @@ from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
 from layerscope.errors import TextsError, UsageError
+from layerscope.models.devices import DeviceMap
 from layerscope.models.identity import identify
-from layerscope.models.model import Model
+from layerscope.models.loading import ModelLike
 from layerscope.outputs import writable
 from layerscope.schedules.spec import ScheduleLike
 from layerscope.states import Sink, StateRows
@@ -37,7 +38,7 @@ _COMMIT_SECONDS = 2.0
 
 @checked
 def capture(
-    model: Model | str | os.PathLike[str],
+    model: ModelLike,
     texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
     output: str | os.PathLike[str] | None = None,
     *,
@@ -59,6 +60,7 @@ def capture(
     overwrite: bool = False,
     seed: int = 0,
     device: str | None = None,
+    device_map: DeviceMap | None = None,
 ) -> CaptureReport:
     """Run a model over texts and record the hidden states of its layers, in a file, in accumulators, or both.
 
@@ -68,7 +70,7 @@ def capture(
     Parameters
     ----------
     model
-        A loaded model, or a source that `layerscope.load_model` takes.
+        A hub id, a folder, a ``.gguf`` file, a model of transformers in memory, or the result of `layerscope.load_model`.
     texts
         ``"builtin:passages"``, a ``.txt`` or ``.jsonl`` file (also ``.gz``), ``"hf:DATASET/SPLIT"``, or an iterable of texts.
     output
@@ -86,7 +88,7 @@ def capture(
     schedule
         Layer schedule that runs in place of the blocks, such as ``"skip:12"``; see `layerscope.scheduled`. The states are
         then those before the first stage and after each stage.
-    dtype, device
+    dtype, device, device_map
         Passed to `layerscope.load_model` when `model` is not loaded yet.
     store_dtype
         Storage type: ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.

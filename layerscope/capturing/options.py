@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from layerscope.errors import CaptureError, UsageError, unknown_name
+from layerscope.models.devices import DeviceMap
 from layerscope.schedules.grammar import print_stage
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
@@ -25,6 +26,7 @@ __all__ = ["CaptureOptions", "TokenSelection", "block_numbers", "layer_names", "
 _MODEL_OPTIONS = (
     "dtype",
     "device",
+    "device_map",
 )  # a file records the dtype as compute_dtype; a resumed capture may change the device
 _LATER = ("streams",)  # options that older versions do not have: not a setting while they have their defaults
 
@@ -62,6 +64,7 @@ class CaptureOptions:
     batch_tokens: int = 2048
     dtype: str | None = None
     device: str | None = None
+    device_map: DeviceMap | None = None
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:

@@ -1,6 +1,5 @@
 """Resolve the options of a capture for one model: load it, and decide what runs and which states are recorded."""
 
-import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from layerscope.capturing.options import CaptureOptions, block_numbers, layer_na
 from layerscope.capturing.protocol import Backend, CaptureSpec
 from layerscope.errors import CaptureError, UsageError
 from layerscope.execution.interception import require_not_intercepted
-from layerscope.models.loading import DTYPES, load_model
+from layerscope.models.loading import DTYPES, ModelLike, as_model
 from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayers, find_sublayers
 from layerscope.provenance import provenance
@@ -101,7 +100,7 @@ class CaptureRequest:
             "provenance": provenance(
                 weights=self.settings["weights"],
                 seed=options.seed,
-                device=str(model.device),
+                device=model.devices,
                 batch_tokens=options.batch_tokens,
                 max_length=self.max_length,
                 tokens=options.tokens,
@@ -111,7 +110,7 @@ class CaptureRequest:
         }
 
 
-def prepare(model: Model | str | os.PathLike[str], texts: Any, options: CaptureOptions) -> CaptureRequest:
+def prepare(model: ModelLike, texts: Any, options: CaptureOptions) -> CaptureRequest:
     """Load the model if needed, and resolve the options for it.
 
     Raises
@@ -120,10 +119,8 @@ def prepare(model: Model | str | os.PathLike[str], texts: Any, options: CaptureO
         An option is wrong for this model, or the model or the texts cannot be read.
     """
     source = open_texts(texts, field=options.text_field, limit=options.limit)
-    if not isinstance(model, Model):
-        model = load_model(model, dtype=options.dtype or "float32", device=options.device or "cpu")
-    elif options.dtype is not None or options.device is not None:
-        raise UsageError("dtype and device are set when a model is loaded: give them to load_model")
+    model = as_model(model, dtype=options.dtype, device=options.device, device_map=options.device_map)
+    model.require_tokenizer()
     require_not_intercepted(model)
     return CaptureRequest(
         model=model,

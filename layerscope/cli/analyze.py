@@ -15,7 +15,7 @@ __all__ = ["analyze"]
 
 
 _OPTIONS = ("exclude_first", "bootstrap", "memory", "seed")
-_OF_A_RUN = ("limit", "max_length", "schedule", "batch_tokens", "dtype", "device")
+_OF_A_RUN = ("limit", "max_length", "schedule", "batch_tokens", "dtype", "device", "device_map")
 _RUNNING = "Options with --texts, which runs a model"
 
 
@@ -55,6 +55,10 @@ def analyze(
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Device: cpu, cuda, cuda:0 or mps (cpu).", rich_help_panel=_RUNNING)
+    ] = None,
+    device_map: Annotated[
+        str | None,
+        typer.Option(help="Spread the model over devices: auto, balanced, …", rich_help_panel=_RUNNING),
     ] = None,
 ) -> None:
     """Measure how alike layers are, within one capture or between two.

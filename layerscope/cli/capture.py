@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from layerscope.cli.options import BatchTokens, Device, Dtype, ModelSource, Overwrite, ScheduleSpec
+from layerscope.cli.options import BatchTokens, Device, DeviceMap, Dtype, ModelSource, Overwrite, ScheduleSpec
 
 __all__ = ["capture"]
 
@@ -36,7 +36,8 @@ def capture(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished file.")] = False,
     overwrite: Overwrite = False,
     seed: Annotated[int, typer.Option(help="Random seed of --tokens sample:K.")] = 0,
-    device: Device = "cpu",
+    device: Device = None,
+    device_map: DeviceMap = None,
 ) -> None:
     """Save the hidden states of every layer to an HDF5 file.
 

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from layerscope.cli.options import BatchTokens, Device, Dtype, IncludePath, Json, ModelSource, Overwrite, ScheduleSpec
+from layerscope.cli.options import (
+    BatchTokens,
+    Device,
+    DeviceMap,
+    Dtype,
+    IncludePath,
+    Json,
+    ModelSource,
+    Overwrite,
+    ScheduleSpec,
+)
 
 __all__ = ["evaluate"]
 
@@ -21,7 +31,8 @@ def evaluate(
     overwrite: Overwrite = False,
     batch_tokens: BatchTokens = 2048,
     dtype: Dtype = "float32",
-    device: Device = "cpu",
+    device: Device = None,
+    device_map: DeviceMap = None,
 ) -> None:
     """Score a model on a task under a layer schedule.
 
@@ -43,6 +54,7 @@ def evaluate(
         batch_tokens=batch_tokens,
         dtype=dtype,
         device=device,
+        device_map=device_map,
     )
     lines = [f"{scores['task']} under {scores['schedule']}, {scores['examples']} examples"]
     lines += [f"  {name:20} {value:.4f}" for name, value in scores["metrics"].items()]

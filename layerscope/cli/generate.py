@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from layerscope.cli.options import Device, Dtype, ModelSource, ScheduleSpec
+from layerscope.cli.options import Device, DeviceMap, Dtype, ModelSource, ScheduleSpec
 
 __all__ = ["generate"]
 
@@ -21,7 +21,8 @@ def generate(
         typer.Option("--stacked", help="Run parallel blocks as one batched call: faster, equal up to rounding."),
     ] = False,
     dtype: Dtype = "float32",
-    device: Device = "cpu",
+    device: Device = None,
+    device_map: DeviceMap = None,
 ) -> None:
     """Generate text under a layer schedule.
 

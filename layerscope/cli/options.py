@@ -9,6 +9,7 @@ __all__ = [
     "BatchTokens",
     "Bootstrap",
     "Device",
+    "DeviceMap",
     "Dtype",
     "ExcludeFirst",
     "IncludePath",
@@ -24,7 +25,10 @@ ModelSource = Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name
 ScheduleSpec = Annotated[str, typer.Option(help="Schedule of blocks, such as skip:12 or '0-8 (9|10)*3 11-29'.")]
 BatchTokens = Annotated[int, typer.Option(help="Maximum number of tokens of a batch, padding included.")]
 Dtype = Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:0 or mps.")]
+Device = Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:0 or mps (cpu).")]
+DeviceMap = Annotated[
+    str | None, typer.Option(help="Spread the model over devices: auto, balanced, balanced_low_0 or sequential.")
+]
 
 ExcludeFirst = Annotated[int, typer.Option(help="Number of tokens to leave out at the start of each sequence.")]
 Bootstrap = Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals; 0: none.")]

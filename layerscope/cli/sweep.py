@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerscope.cli.options import BatchTokens, Device, Dtype, IncludePath, ModelSource, Overwrite
+from layerscope.cli.options import BatchTokens, Device, DeviceMap, Dtype, IncludePath, ModelSource, Overwrite
 
 if TYPE_CHECKING:
     import xarray
@@ -38,7 +38,8 @@ def sweep(
     batch_tokens: BatchTokens = 2048,
     seed: Annotated[int, typer.Option(help="Random seed of the bootstrap.")] = 0,
     dtype: Dtype = "float32",
-    device: Device = "cpu",
+    device: Device = None,
+    device_map: DeviceMap = None,
 ) -> None:
     """Score a model and its drift under many layer schedules.
 

@@ -14,7 +14,8 @@ from layerscope.evaluation.load_task import check_names, load_task, versions
 from layerscope.evaluation.task_scores import perplexities
 from layerscope.evaluation.task_scoring import score_task
 from layerscope.evaluation.tokenized_task import TokenizedTask
-from layerscope.models.loading import load_model
+from layerscope.models.devices import DeviceMap
+from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
 from layerscope.progress import progress
@@ -27,22 +28,23 @@ __all__ = ["evaluate"]
 
 @checked
 def evaluate(
-    model: Model | str | os.PathLike[str],
+    model: ModelLike,
     task: str,
     schedule: ScheduleLike = "identity",
     *,
     limit: int | None = None,
     include_path: str | os.PathLike[str] | None = None,
     batch_tokens: int = 2048,
-    dtype: str = "float32",
-    device: str = "cpu",
+    dtype: str | None = None,
+    device: str | None = None,
+    device_map: DeviceMap | None = None,
 ) -> dict[str, Any]:
     """Score a model on a task under a schedule.
 
     Parameters
     ----------
     model
-        A decoder, or what `layerscope.load_model` takes.
+        A decoder: what `layerscope.capture` takes.
     task
         ``builtin:NAME`` or ``lm-eval:NAME``.
     schedule
@@ -53,8 +55,8 @@ def evaluate(
         Folder of task definitions for lm-eval.
     batch_tokens
         Maximum number of tokens in a batch, padding included.
-    dtype, device
-        How to load a model that is given by name.
+    dtype, device, device_map
+        How to load a model that is given by name; see `layerscope.load_model`.
 
     Returns
     -------
@@ -79,7 +81,8 @@ def evaluate(
     at_least(1, batch_tokens=batch_tokens)
     check_names([task], include_path)
     spec = as_spec(schedule)
-    model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
+    model = as_model(model, dtype=dtype, device=device, device_map=device_map)
+    model.require_tokenizer()
     require_vocabulary_head(model)
     stages = spec.schedule(model.depth)
     tokenized = load_task(task, model, limit, include_path)

@@ -17,7 +17,8 @@ from layerscope.evaluation.sweep_plan import Schedules, SweepPlan
 from layerscope.evaluation.sweep_resume import check_target, complete_sweep, finished_sweep, open_journal
 from layerscope.evaluation.sweep_runner import SweepRunner
 from layerscope.evaluation.tokenized_task import TokenizedTask
-from layerscope.models.loading import load_model
+from layerscope.models.devices import DeviceMap
+from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
 from layerscope.provenance import provenance
@@ -28,7 +29,7 @@ __all__ = ["sweep"]
 
 @checked
 def sweep(
-    model: Model | str | os.PathLike[str],
+    model: ModelLike,
     task: str | Sequence[str] = "builtin:cloze",
     *,
     variants: str | Sequence[str] | None = None,
@@ -46,8 +47,9 @@ def sweep(
     latency_tokens: int = 64,
     chance: Mapping[str, float] | None = None,
     batch_tokens: int = 2048,
-    dtype: str = "float32",
-    device: str = "cpu",
+    dtype: str | None = None,
+    device: str | None = None,
+    device_map: DeviceMap | None = None,
     seed: int = 0,
 ) -> xarray.Dataset:
     """Run a model under many schedules, score it on tasks, and measure the drift of each run from the full model.
@@ -59,7 +61,7 @@ def sweep(
     Parameters
     ----------
     model
-        A decoder, or what `layerscope.load_model` takes.
+        A decoder: what `layerscope.capture` takes.
     task
         One task or several: ``builtin:NAME`` or ``lm-eval:NAME``.
     variants
@@ -88,8 +90,8 @@ def sweep(
         Accuracy of guessing by task, where it cannot be computed from the data.
     batch_tokens
         Maximum number of tokens in a batch, padding included.
-    dtype, device
-        How to load a model that is given by name.
+    dtype, device, device_map
+        How to load a model that is given by name; see `layerscope.load_model`.
     seed
         Random seed of the bootstrap.
 
@@ -123,11 +125,12 @@ def sweep(
     if (
         path
         and finished
-        and not isinstance(model, Model)
+        and isinstance(model, str | os.PathLike)
         and (found := complete_sweep(path, model, options)) is not None
     ):
         return found
-    model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
+    model = as_model(model, dtype=dtype, device=device, device_map=device_map)
+    model.require_tokenizer()
     require_vocabulary_head(model)
     plan = options.plan(model.depth)
     tasks = [load_task(name, model, limit, include_path) for name in options.tasks]

@@ -12,6 +12,7 @@ from typing import Any
 
 from layerscope.errors import MOST_DRAWS, UsageError, at_least
 from layerscope.evaluation.sweep_plan import Schedules, SweepPlan, plan_sweep
+from layerscope.models.devices import DeviceMap
 
 __all__ = ["SweepOptions"]
 
@@ -46,8 +47,9 @@ class SweepOptions:
     latency_tokens: int = 64
     chance: Mapping[str, float] | None = None
     batch_tokens: int = 2048
-    dtype: str = "float32"
-    device: str = "cpu"
+    dtype: str | None = None
+    device: str | None = None
+    device_map: DeviceMap | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

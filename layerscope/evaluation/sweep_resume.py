@@ -57,7 +57,7 @@ def complete_sweep(path: Path, model: str | os.PathLike[str], options: SweepOpti
     identity = identify(model)
     known: dict[str, Any] = {name: stored.get(name) for name in ("weights", "examples", "runs")}
     # Compare the hash of the weights last, because it reads all their files.
-    if stored != options.settings(model=identity.name, dtype=options.dtype, **known):
+    if stored != options.settings(model=identity.name, dtype=options.dtype or "float32", **known):
         return None
     if stored["weights"] != identity.fingerprint():
         return None

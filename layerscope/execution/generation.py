@@ -1,7 +1,6 @@
 """Generate text under a layer schedule, with the caller's options only: checkpoint defaults do not apply."""
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +12,10 @@ from transformers import GenerationConfig, LogitsProcessorList
 from layerscope.arguments import checked
 from layerscope.errors import UsageError, at_least
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.devices import DeviceMap
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loader_errors import silence_loaders
-from layerscope.models.loading import load_model
+from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.logits import refuse_not_finite, require_vocabulary_head, undefined_rows
 from layerscope.models.model import Model
 from layerscope.schedules.spec import ScheduleLike, as_spec
@@ -30,7 +30,7 @@ _MIN_TEMPERATURE = 1e-4  # logits divided by less overflow float32
 
 @checked
 def generate(
-    model: Model | str | os.PathLike[str],
+    model: ModelLike,
     prompt: str,
     schedule: ScheduleLike = "identity",
     *,
@@ -38,8 +38,9 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     stacked: bool = False,
-    dtype: str = "float32",
-    device: str = "cpu",
+    dtype: str | None = None,
+    device: str | None = None,
+    device_map: DeviceMap | None = None,
 ) -> str:
     """Generate text with a model whose blocks run under a layer schedule.
 
@@ -50,7 +51,7 @@ def generate(
     Parameters
     ----------
     model
-        A decoder, or a source that `layerscope.load_model` takes.
+        A decoder: what `layerscope.capture` takes.
     prompt
         The text to continue.
     schedule
@@ -63,7 +64,7 @@ def generate(
         Random seed for sampling.
     stacked
         Run the blocks of a parallel stage as one batched call; see `layerscope.scheduled`.
-    dtype, device
+    dtype, device, device_map
         Passed to `layerscope.load_model` when `model` is not loaded yet.
 
     Returns
@@ -87,7 +88,8 @@ def generate(
     spec = as_spec(schedule)
     options = _sampling_options(temperature)
     check_encodable(Text("prompt", prompt), "the prompt")
-    model = model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
+    model = as_model(model, dtype=dtype, device=device, device_map=device_map)
+    model.require_tokenizer()
     require_vocabulary_head(model)
     tokens = _encode_prompt(model, prompt, max_new_tokens)
     ids = torch.tensor([tokens], device=model.device)

@@ -6,13 +6,16 @@ Both use the one loop over stages, `run_tree`: a single schedule is a prefix tre
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Annotated
 
 import torch
+from torch import nn
 
 from layerscope.arguments import checked
 from layerscope.execution.batched_blocks import BatchedBlocks
 from layerscope.execution.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.execution.kv_slots import KVSlot, kv_slots_for, run_block
+from layerscope.models.loading import as_model
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule, Stage
 from layerscope.schedules.spec import ScheduleLike, parse_schedule
@@ -26,7 +29,7 @@ Observe = Callable[[int, Stream], None]
 @checked
 @contextmanager
 def scheduled(
-    model: Model,
+    model: Annotated[Model | nn.Module, "a Model, or a model of transformers in memory"],
     schedule: ScheduleLike,
     observe: Observe | None = None,
     *,
@@ -42,7 +45,7 @@ def scheduled(
     Parameters
     ----------
     model
-        The model; use its ``module`` inside the context.
+        The model, or its module; use the module inside the context. A module is checked each time, a model when it was loaded.
     schedule
         A SPEC such as ``skip:12`` or ``"0-8 (9|10|11)*3 12-29"``, or stages of block numbers. The blocks of a stage read
         the same stream, and the mean of their outputs enters the next stage.
@@ -86,6 +89,7 @@ def scheduled(
     >>> str(schedule), tuple(logits.shape)
     ('0-1 5', (1, 3, 20))
     """
+    model = as_model(model)
     _, stages = parse_schedule(schedule, model.depth)
     tree = prefix_tree([stages])
     run_blocks = BatchedBlocks() if stacked and model.architecture.stacks else _run_in_sequence

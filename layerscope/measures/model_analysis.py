@@ -11,14 +11,14 @@ from layerscope.capturing.capture import capture_to_sinks
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.request import prepare
 from layerscope.measures.streaming import Statistics
-from layerscope.models.model import Model
+from layerscope.models.loading import ModelLike
 
 __all__ = ["analyze_model"]
 
 
 @checked_with(CaptureOptions)
 def analyze_model(
-    model: Model | str | os.PathLike[str],
+    model: ModelLike,
     texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
     *,
     measures: str | Iterable[str] | None = None,

@@ -7,7 +7,9 @@ weights (`layerscope.models.architecture_check`). ``docs/extending.md`` explains
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "Architecture"]
+from layerscope.errors import ModelError
+
+__all__ = ["ARCHITECTURES", "Architecture", "find_row"]
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,20 @@ ARCHITECTURES: dict[str, Architecture] = {
         _encoder("electra"),
     )
 }
+
+
+def find_row(family: object, name: str) -> Architecture:
+    """Return the row of a family.
+
+    Raises
+    ------
+    ModelError
+        The family has none.
+    """
+    row = ARCHITECTURES.get(family) if isinstance(family, str) else None
+    if row is None:
+        raise ModelError(
+            f"{name}: the family {family!r} is not in the architecture table ({', '.join(ARCHITECTURES)}).\n"
+            "Add a row to layerscope/models/architectures.py, as docs/extending.md explains; the next load checks it."
+        )
+    return row

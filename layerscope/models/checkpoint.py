@@ -19,9 +19,21 @@ from safetensors import safe_open
 from layerscope.errors import ModelError
 from layerscope.models.folder import check_file, check_folder, content_hash, read_json
 
-__all__ = ["Checkpoint", "StoredTensor", "folder_hash", "hub_commit", "open_folder", "open_hub", "other_weights"]
+__all__ = [
+    "ADAPTER",
+    "Checkpoint",
+    "StoredTensor",
+    "folder_hash",
+    "hub_commit",
+    "open_folder",
+    "open_hub",
+    "other_weights",
+]
 
-_CONFIG, _ADAPTER = "config.json", "adapter_config.json"
+ADAPTER = "adapter_config.json"
+"""The file that names the base model of an adapter; a complete model has none."""
+
+_CONFIG = "config.json"
 _INDEX = ".index.json"
 _OBJECTS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
@@ -107,10 +119,9 @@ def open_folder(folder: Path) -> Checkpoint:
     Raises
     ------
     ModelError
-        The folder has an adapter, lacks a file, or has one that `folder.check_file` refuses.
+        The folder lacks a file, or has one that `folder.check_file` refuses.
     """
     check_folder(folder)
-    _refuse_adapter(folder)
     if not (folder / _CONFIG).exists():
         raise ModelError(f"{folder} has no {_CONFIG}, so it is not a model folder")
     for name in _OBJECTS:
@@ -137,13 +148,12 @@ def open_hub(hub_id: str, revision: str) -> Checkpoint:
         )
         return path
 
-    adapter = fetch(_ADAPTER)
-    config = fetch(_CONFIG, required=adapter is None)
+    config = fetch(_CONFIG, required=True)
     found = next(filter(None, map(fetch, _WEIGHTS)), None)
     if found and found.endswith(_INDEX):
         for name in _shard_names(Path(found), Path(found).parent):
             fetch(name, required=True)
-    return open_folder(Path(str(config or adapter)).parent)
+    return open_folder(Path(str(config)).parent)
 
 
 def hub_commit(hub_id: str, revision: str) -> str:
@@ -154,16 +164,6 @@ def hub_commit(hub_id: str, revision: str) -> str:
 def folder_hash(folder: Path) -> str:
     """Return the hash of a model folder, without loading the weights; see `folder.content_hash`."""
     return content_hash(folder, _weights(folder, read_json(folder / _CONFIG, folder)))
-
-
-def _refuse_adapter(folder: Path) -> None:
-    if not (folder / _ADAPTER).exists():
-        return
-    base = read_json(folder / _ADAPTER, folder).get("base_model_name_or_path")
-    raise ModelError(
-        f"{folder} has an adapter ({_ADAPTER}) for {base}, not a complete model.\n"
-        "Merge it into that model with PEFT (merge_and_unload, then save_pretrained) and give the merged folder."
-    )
 
 
 def other_weights(checkpoint: Checkpoint) -> list[Checkpoint]:

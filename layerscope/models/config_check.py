@@ -89,10 +89,13 @@ def model_class(config: Any, row: Architecture, name: str) -> Any:
     return cls
 
 
-def check_memory(checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dtype, name: str) -> None:
+def check_memory(
+    checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dtype, name: str, *, several_devices: bool = False
+) -> nn.Module:
     """Check that the model is about as large as its stored weights, and that the machine can hold it.
 
-    The model is built on torch's device ``meta``, without memory for its values.
+    The model is built on torch's device ``meta``, without memory for its values, and returned. Over several devices, disks among
+    them, the memory of the machine is no limit.
 
     Raises
     ------
@@ -109,12 +112,13 @@ def check_memory(checkpoint: Checkpoint, config: Any, cls: Any, dtype: torch.dty
             "They are not of one model, or files of weights are missing: fetch the model again."
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed * dtype.itemsize > memory:
+    if needed * dtype.itemsize > memory and not several_devices:
         raise ModelError(
             f"{name}: the model takes {needed * dtype.itemsize / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB"
             + (
-                ": give --dtype bfloat16, or use a larger machine"
+                ": give --dtype bfloat16, use a larger machine, or spread it (--device-map auto)"
                 if dtype == torch.float32
-                else ": use a larger machine"
+                else ": use a larger machine, or spread it (--device-map auto)"
             )
         )
+    return module

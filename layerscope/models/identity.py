@@ -8,6 +8,7 @@ from pathlib import Path
 
 from layerscope.errors import ModelError, UsageError, missing_file
 from layerscope.models import gguf
+from layerscope.models.adapter import find_adapter
 from layerscope.models.checkpoint import folder_hash, hub_commit
 from layerscope.models.folder import file_stamps
 from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
@@ -35,6 +36,11 @@ class Identity:
     folder: Path | str
     revision: str
     fingerprint: Callable[[], str]
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the model is one file (GGUF)."""
+        return isinstance(self.folder, Path) and self.folder.suffix == ".gguf"
 
     def fingerprint_while_unchanged(self) -> Callable[[], str]:
         """Return a fingerprint that is an empty name as soon as the files have changed since this call."""
@@ -67,12 +73,12 @@ def identify(source: str | os.PathLike[str]) -> Identity:
             raise ModelError(missing_file(path))
         return Identity(path.stem, path, "main", partial(gguf.file_hash, path))
     if path.is_dir():
-        return Identity(path.resolve().name, path, "main", partial(folder_hash, path))
+        return Identity(path.resolve().name, path, "main", partial(_stored_weights, path, "main"))
     if path.exists():
         raise ModelError(f"{path} is no model folder and no .gguf file: give one of them, or a hub id (owner/name)")
     hub_id, revision = _hub_id(source)
     revision = revision or "main"
-    return Identity(str(source), hub_id, revision, partial(_hub_commit, hub_id, revision))
+    return Identity(str(source), hub_id, revision, partial(_stored_weights, hub_id, revision))
 
 
 def _hub_id(source: str | os.PathLike[str]) -> tuple[str, str | None]:
@@ -82,6 +88,10 @@ def _hub_id(source: str | os.PathLike[str]) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def _hub_commit(hub_id: str, revision: str) -> str:
-    with translate_loader_errors(hub_id), silence_loaders():
-        return hub_commit(hub_id, revision)
+def _stored_weights(folder: Path | str, revision: str) -> str:
+    """Return the name of the weights in a folder or on the hub; that of an adapter names its base model's too."""
+    with translate_loader_errors(str(folder)), silence_loaders():
+        adapter = find_adapter(folder, revision)
+        if adapter is not None:
+            return f"{identify(adapter.base).fingerprint()} + {adapter.fingerprint()}"
+        return folder_hash(folder) if isinstance(folder, Path) else hub_commit(folder, revision)

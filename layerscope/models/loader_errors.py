@@ -68,13 +68,17 @@ def silence_loaders() -> Iterator[None]:
     """Hide progress bars and advice of the libraries while they load."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub_level = hub_logging.get_verbosity()
+    accelerate = logging.getLogger("accelerate")
+    accelerate_level = accelerate.level
     transformers_logging.set_verbosity_error()
     hub_logging.set_verbosity(logging.ERROR)  # otherwise it announces every retry of a hub that is out of reach
+    accelerate.setLevel(logging.ERROR)  # it says where weights are, at every spread model
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
         hub_logging.set_verbosity(hub_level)
+        accelerate.setLevel(accelerate_level)
         if bars:
             transformers_logging.enable_progress_bar()

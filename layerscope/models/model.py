@@ -11,9 +11,13 @@ from torch import nn
 from layerscope.errors import ModelError
 from layerscope.models.architectures import Architecture
 from layerscope.models.context_length import context_length, learned_positions
+from layerscope.models.devices import device_names, input_device
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 
-__all__ = ["Model", "stream_in", "stream_out"]
+__all__ = ["NO_TOKENIZER", "Model", "stream_in", "stream_out"]
+
+NO_TOKENIZER = "there is no tokenizer, so the model takes token ids only, no texts; give load_model(…, tokenizer=…)"
+"""What is said of a model without a tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Model:
     module
         The Hugging Face module, untouched.
     tokenizer
-        Its tokenizer.
+        Its tokenizer; None where only token ids are used.
     name
         Hub id (with its ``@revision`` if given), or the name of the folder or file.
     architecture
@@ -94,13 +98,30 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the computation."""
-        return next(self.module.parameters()).dtype
+        """The dtype of the computation: that of the first weight with a floating point."""
+        floats = (weight.dtype for weight in self.module.parameters() if weight.is_floating_point())
+        return next(floats, torch.float32)
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
-        return next(self.module.parameters()).device
+        """The device of the inputs. A model that is spread over devices moves the stream itself, from block to block."""
+        return input_device(self.module)
+
+    @property
+    def devices(self) -> str:
+        """The devices of the weights, as results record them."""
+        return device_names(self.module)
+
+    def require_tokenizer(self) -> None:
+        """Refuse a model that cannot read texts.
+
+        Raises
+        ------
+        ModelError
+            The model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ModelError(f"{self.name}: {NO_TOKENIZER}")
 
     @property
     def context(self) -> int | None:

@@ -1,40 +1,18 @@
-"""Check that a module is a model of transformers, not compiled, with finite weights and buffers."""
-
-from typing import Any
+"""Check that a module is not compiled, and that its weights and buffers are here and finite."""
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from layerscope.errors import ModelError
+from layerscope.models.devices import loaded_tensors
 
-__all__ = ["check_module", "quantised_part", "refuse_wrapper"]
+__all__ = ["check_module", "quantised_part"]
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def refuse_wrapper(module: Any, name: str) -> None:
-    """Refuse a module that only contains a transformers model: an adapter of PEFT, a model spread over devices.
-
-    Raises
-    ------
-    ModelError
-        With how to get the model out of it.
-    """
-    if isinstance(module, PreTrainedModel):
-        return
-    kind = type(module).__name__
-    if hasattr(module, "get_base_model"):
-        raise ModelError(
-            f"{name}: {kind} is an adapter around a model: give its get_base_model(), in which the adapter runs, "
-            "or merge it first (merge_and_unload)"
-        )
-    remedy = "give its .module" if isinstance(getattr(module, "module", None), nn.Module) else "give one"
-    raise ModelError(f"{name}: {kind} is not a model of transformers (PreTrainedModel): {remedy}")
-
-
 def check_module(module: nn.Module, name: str) -> None:
-    """Refuse a module that is compiled, or has a weight or buffer that is not finite.
+    """Refuse a module that is compiled, has a weight without values, or a weight or buffer that is not finite.
 
     Raises
     ------
@@ -42,8 +20,15 @@ def check_module(module: nn.Module, name: str) -> None:
         With the name of the part.
     """
     _refuse_compiled(module, name)
-    _refuse_bad_weights(module, name)
-    _refuse_bad_buffers(module, name)
+    for path, part in module.named_modules():
+        prefix = f"{path}." if path else ""
+        with loaded_tensors(part) as tensors:
+            for local, tensor in tensors:
+                _refuse_absent(tensor, prefix + local, name)
+                if local in part._parameters:
+                    _refuse_bad_weight(tensor, prefix + local, name)
+                else:
+                    _refuse_bad_buffer(tensor, prefix + local, name)
 
 
 def _refuse_compiled(module: nn.Module, name: str) -> None:
@@ -55,22 +40,30 @@ def _refuse_compiled(module: nn.Module, name: str) -> None:
             )
 
 
-def _refuse_bad_weights(module: nn.Module, name: str) -> None:
-    for path, parameter in module.named_parameters():
-        if parameter.dtype in _FLOATS and parameter.numel():
-            extremes = torch.stack(torch.aminmax(parameter.detach()))  # both NaN where any value is; one pass, no copy
-            if not extremes.isfinite().all():
-                kind = "NaN" if extremes.isnan().any() else "Inf"
-                raise ModelError(
-                    f"{name}: the weights contain {kind}, first in {path}. The checkpoint is damaged: fetch it again."
-                )
+def _refuse_absent(tensor: torch.Tensor, path: str, name: str) -> None:
+    if tensor.is_meta:
+        raise ModelError(f"{name}: {path} is on the device meta, so it has no values: load the weights first")
+    if type(tensor).__name__ == "DTensor" or type(tensor.data).__name__ == "DTensor":
+        raise ModelError(
+            f"{name}: {path} is split over processes (DTensor): gather the weights into a plain model first"
+        )
 
 
-def _refuse_bad_buffers(module: nn.Module, name: str) -> None:
+def _refuse_bad_weight(weight: torch.Tensor, path: str, name: str) -> None:
+    plain = type(weight.data) is torch.Tensor  # others are packed, and look like the numbers they stand for
+    if plain and weight.dtype in _FLOATS and weight.numel():
+        extremes = torch.stack(torch.aminmax(weight.detach()))  # both NaN where any value is; one pass, no copy
+        if not extremes.isfinite().all():
+            kind = "NaN" if extremes.isnan().any() else "Inf"
+            raise ModelError(
+                f"{name}: the weights contain {kind}, first in {path}. The checkpoint is damaged: fetch it again."
+            )
+
+
+def _refuse_bad_buffer(buffer: torch.Tensor, path: str, name: str) -> None:
     """Refuse NaN in buffers: attention may hide it, so the states would not show it."""
-    for path, buffer in module.named_buffers():
-        if buffer.is_floating_point() and buffer.isnan().any():
-            raise ModelError(f"{name}: {path}, which the model computes from config.json, is NaN. Correct config.json.")
+    if buffer.is_floating_point() and buffer.isnan().any():
+        raise ModelError(f"{name}: {path}, which the model computes from config.json, is NaN. Correct config.json.")
 
 
 def quantised_part(module: nn.Module) -> str | None:

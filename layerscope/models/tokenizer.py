@@ -56,12 +56,13 @@ def load_tokenizer(folder: Path | str, name: str, again: str | None, options: di
     Returns
     -------
     transformers.PreTrainedTokenizerBase
-        A tokenizer of the class that the checkpoint names, if that class can be built.
+        A tokenizer of the class that the checkpoint names, if that class can be built; None for a checkpoint without any file of
+        a tokenizer.
 
     Raises
     ------
     ModelError
-        The tokenizer files are missing or cannot be read, or ``tokenizer.json`` exceeds the bounds of memory, time and growth.
+        The tokenizer files are incomplete or cannot be read, or ``tokenizer.json`` exceeds the bounds of memory, time and growth.
 
     Warns
     -----
@@ -95,6 +96,8 @@ def _without_file(folder: Path | str, name: str, again: str | None, options: dic
     def is_there(file: str) -> bool:
         return _file(folder, file, options["revision"]) is not None
 
+    if not any(map(is_there, (_CONFIG, *_OTHER_FILES))):
+        return None
     remedy = "fetch the tokenizer's files into the folder of the model"
     with translate_loader_errors(name, again), silence_loaders(), without_panic_text():
         try:

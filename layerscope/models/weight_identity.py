@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerscope.models.devices import loaded_tensors
+
 __all__ = ["WeightIdentity", "module_checksum"]
 
 _COLUMNS = 65_521  # sums of a large tensor; a prime, so that no reordering of rows keeps them
@@ -84,11 +86,34 @@ def module_checksum(module: nn.Module) -> str:
 
 
 def _tensors(part: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from part.named_parameters(recurse=False)
+    """Yield what a part computes with: its parameters, its buffers, and tensors that it packs in another way."""
     grows = any(kind in str(vars(part).get("rope_type")) for kind in _GROWING)
-    for name, buffer in part.named_buffers(recurse=False):
-        if not (grows and name.endswith("inv_freq") and "original" not in name):
-            yield name, buffer
+    with loaded_tensors(part) as tensors:
+        for name, tensor in tensors:
+            if not (grows and name.endswith("inv_freq") and "original" not in name):
+                yield from _plain(name, tensor)
+    if type(part)._save_to_state_dict is not nn.Module._save_to_state_dict:  # quantised layers
+        stored: dict[str, Any] = {}
+        part._save_to_state_dict(stored, "", False)
+        known = (*part._parameters, *part._buffers)
+        for name, value in stored.items():
+            if name not in known:
+                for item in value if isinstance(value, tuple) else (value,):
+                    yield from _plain(name, item) if isinstance(item, torch.Tensor) else ()
+
+
+def _plain(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a tensor, or the plain tensors that one of a special type is made of."""
+    tensor = tensor.detach()
+    if tensor.is_quantized:
+        yield name, tensor.int_repr()
+        scales = (tensor.q_per_channel_scales if "channel" in str(tensor.qscheme()) else tensor.q_scale)()
+        yield f"{name}.scale", torch.as_tensor(scales)
+    elif hasattr(tensor, "__tensor_flatten__"):
+        for inner in tensor.__tensor_flatten__()[0]:
+            yield from _plain(f"{name}.{inner}", getattr(tensor, inner))
+    else:
+        yield name, tensor
 
 
 def _settings(part: nn.Module) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import torch
 from layerscope.errors import ModelError
 from layerscope.models.architectures import Architecture
 from layerscope.models.checkpoint import Checkpoint
+from layerscope.models.devices import is_spread, loaded_tensors
 
 __all__ = ["check_weights"]
 
@@ -140,16 +141,21 @@ def _check_ties(module: Any, name: str) -> None:
     """Refuse a stored head that differs from the embedding it is tied to; transformers would untie it."""
     head, embedding = module.get_output_embeddings(), module.get_input_embeddings()
     tied = getattr(module.config, "tie_word_embeddings", False)
-    if (
-        tied
-        and head is not None
-        and head.weight is not embedding.weight
-        and head.weight.shape == embedding.weight.shape
-    ):
+    if tied and head is not None and _untied(head, embedding):
         raise ModelError(
             f"{name}: config.json ties the head to the embedding, and the weights have different values for both.\n"
             "Set tie_word_embeddings to false in config.json if the head is separate."
         )
+
+
+def _untied(head: Any, embedding: Any) -> bool:
+    if head.weight is embedding.weight or head.weight.shape != embedding.weight.shape:
+        return False
+    if not is_spread(head) and not is_spread(embedding):
+        return True
+    with loaded_tensors(head) as one, loaded_tensors(embedding) as other:  # on two devices, or read twice from disk
+        here, there = dict(one)["weight"], dict(other)["weight"]
+        return not torch.equal(here.cpu(), there.cpu())
 
 
 # Heads

@@ -255,7 +255,7 @@ def test_a_complete_capture_is_known_without_loading_the_model(tmp_path, folder_
     capture(str(folder), source, path, store_dtype="bfloat16", schedule="skip:0", layers="0-1")
     same = {"store_dtype": "bfloat16", "schedule": "skip:0", "layers": "0-1", "resume": True}
     with monkeypatch.context() as patch:
-        patch.setattr("layerscope.capturing.request.load_model", None)
+        patch.setattr("layerscope.capturing.request.as_model", None)
         left = tmp_path / ".run.h5.lock"  # by a capture that was killed after its last write
         left.touch()
         report = capture(str(folder), source, path, **same)

@@ -18,7 +18,7 @@ PLACES = {
     "overwrite",
 }  # what is read and written: no option of the capture itself
 DEFAULTS = {field.name: field.default for field in fields(CaptureOptions)}
-LOADING = {"dtype": "float32", "device": "cpu"}  # None in the record: a loaded model has its own
+LOADING = ("dtype", "device", "device_map")  # None in the record: a loaded model has its own
 
 
 def defaults(parameters: dict[str, Parameter]) -> dict[str, object]:
@@ -30,7 +30,7 @@ def test_the_function_takes_exactly_these_options() -> None:
 
 
 def test_the_command_takes_exactly_these_options() -> None:
-    assert defaults(dict(signature(command).parameters)) == DEFAULTS | LOADING
+    assert defaults(dict(signature(command).parameters)) == DEFAULTS | {"dtype": "float32"}
 
 
 def test_settings_of_a_resumed_capture_are_all_options_but_the_device() -> None:
@@ -41,7 +41,7 @@ def test_settings_of_a_resumed_capture_are_all_options_but_the_device() -> None:
         *("layers", "tokens", "seed", "final_norm", "spans", "store_dtype", "batch_tokens"),
     ]
     later = {"streams"}  # an option that older versions lack is a setting only if it has another value than its default
-    assert settings.keys() - {"model", "weights", "compute_dtype", "texts"} == DEFAULTS.keys() - LOADING.keys() - later
+    assert settings.keys() - {"model", "weights", "compute_dtype", "texts"} == DEFAULTS.keys() - set(LOADING) - later
     assert CaptureOptions(streams="attn").settings("m", "w", "bfloat16", "t")["streams"] == "attn"
     assert [settings[name] for name in ("schedule", "tokens", "store_dtype")] == ["0 (1|2)", "sample:2", "bfloat16"]
 

@@ -295,7 +295,7 @@ def test_a_complete_sweep_is_known_without_loading_the_model(
     }
     first = ls.sweep(tiny_folder, **same)
     with monkeypatch.context() as patch:
-        patch.setattr("layerscope.evaluation.sweep.load_model", None)
+        patch.setattr("layerscope.evaluation.sweep.as_model", None)
         xarray.testing.assert_identical(ls.sweep(tiny_folder, **same).drop_attrs(), first.drop_attrs())
         with pytest.raises(ScheduleError, match="start 2 leaves no block affected"):
             ls.sweep(tiny_folder, **same | {"starts": "2"})

@@ -77,20 +77,7 @@ def test_a_folder_of_something_else_says_so(tmp_path):
     assert refusal(tmp_path) == f"{tmp_path} has no config.json, so it is not a model folder"
 
 
-# Adapters, quantised weights, unreadable files
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_an_adapter_says_what_it_is_and_how_to_load_it(tiny_folder, whole):
-    if not whole:
-        (tiny_folder / "config.json").unlink()
-        (tiny_folder / "model.safetensors").unlink()
-    settings = {"peft_type": "LORA", "base_model_name_or_path": "meta/base", "r": 2, "target_modules": ["q_proj"]}
-    (tiny_folder / "adapter_config.json").write_text(json.dumps(settings))
-    assert refusal(tiny_folder) == (
-        f"{tiny_folder} has an adapter (adapter_config.json) for meta/base, not a complete model.\n"
-        "Merge it into that model with PEFT (merge_and_unload, then save_pretrained) and give the merged folder."
-    )
+# Quantised weights, unreadable files
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "compressed-tensors"])

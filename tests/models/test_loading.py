@@ -12,6 +12,7 @@ from layerscope.models.identity import identify
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
 from tests.models import gguf_files
+from tests.models.test_adapter import save_adapter
 from tests.tokenizers import word_tokenizer
 
 
@@ -235,12 +236,14 @@ def test_files_from_the_hub_are_checked_too(tmp_path, hub_cache):
         ls.load_model("owner/tiny@step1000")
 
 
-def test_an_adapter_on_the_hub_says_what_it_is(tmp_path, hub_cache):
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "meta/base"}')
+def test_an_adapter_on_the_hub_finds_its_base_there(tiny_folder, tmp_path, hub_cache):
+    hub_cache(tiny_folder, "meta/base", "main")
+    save_adapter(tiny_folder, tmp_path / "adapter", named="meta/base")
     hub_cache(tmp_path / "adapter")
-    with pytest.raises(ModelError, match=r"has an adapter \(adapter_config\.json\) for meta/base"):
-        ls.load_model("owner/tiny@step1000")
+    model = ls.load_model("owner/tiny@step1000")
+    assert model.name == "owner/tiny@step1000"
+    assert model.fingerprint().startswith(f"{COMMIT} + adapter sha256:")
+    assert identify("owner/tiny@step1000").fingerprint() == model.fingerprint()
 
 
 @pytest.mark.parametrize(

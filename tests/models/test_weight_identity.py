@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import layerscope as ls
-from layerscope.errors import CaptureError, ModelError
+from layerscope.errors import CaptureError
 from layerscope.models.loading import wrap_module
 from layerscope.models.weight_identity import module_checksum
 from tests.families import FAMILIES, tiny_module
@@ -166,17 +166,3 @@ def test_files_that_changed_after_the_load_are_not_what_ran(loaded, file):
     os.utime(folder / file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert before.startswith("sha256:")
     assert model.fingerprint() == module_checksum(model.module)
-
-
-def test_an_adapter_of_peft_is_refused_with_what_to_give_instead():
-    wrapped = peft.get_peft_model(tiny_module("llama"), peft.LoraConfig(r=2, target_modules=["q_proj"]))
-    with pytest.raises(ModelError, match=r"tiny: PeftModel is an adapter around a model: give its get_base_model\(\)"):
-        wrap_module(wrapped, name="tiny")
-    assert wrap_module(wrapped.get_base_model(), name="tiny").depth == 4
-
-
-def test_other_wrappers_are_refused_by_their_class():
-    with pytest.raises(ModelError, match=r"DataParallel is not a model of transformers .*: give its \.module"):
-        wrap_module(torch.nn.DataParallel(tiny_module("llama")), name="tiny")
-    with pytest.raises(ModelError, match=r"Identity is not a model of transformers \(PreTrainedModel\): give one"):
-        wrap_module(torch.nn.Identity(), name="tiny")
