@@ -9,6 +9,7 @@ This module does not import model families: signatures are read from the blocks 
 
 import copy
 from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from layerscope.errors import UsageError
 from layerscope.execution.block_signature import BlockSignature, comparable
 from layerscope.execution.interception import BlockCall, BlockCalls, Stream
 from layerscope.execution.kv_slots import KVSlot, run_block, using_kv_slot
@@ -23,7 +25,7 @@ from layerscope.schedules.schedule import Stage
 
 __all__ = ["BatchedBlocks"]
 
-_BATCHABLE = (type(None), DynamicLayer, DynamicSlidingWindowLayer)  # KV slots that grow by concatenation
+_BATCHABLE = (DynamicLayer, DynamicSlidingWindowLayer)  # cache layers that grow by concatenation
 _WEIGHTS = "block."  # prefix of parameter names in `_Shell`
 
 
@@ -55,7 +57,7 @@ class BatchedBlocks:
         groups: dict[Hashable, list[int]] = {}
         for member, (block, kv_slot) in enumerate(zip(stage, kv_slots, strict=True)):
             signature = self._signature(calls.blocks[block], block)
-            alone = signature.kind is None or type(kv_slot) not in _BATCHABLE or _needs_gradients(signature, stream)
+            alone = signature.kind is None or not _is_batchable(kv_slot) or _needs_gradients(signature, stream)
             key = member if alone else (signature.kind, _slot_signature(kv_slot))
             groups.setdefault(key, []).append(member)
         return iter(groups.values())
@@ -109,37 +111,48 @@ def _run_as_one(
 ) -> tuple[Stream, ...]:
     """Run similar blocks in one call, through the first of them, and update their KV slots as if each ran alone."""
     shell = _Shell(calls.blocks[blocks[0]])
-    shared_slot = copy.copy(kv_slots[0])
+    shared_slot = KVSlot({place: copy.copy(layer) for place, layer in kv_slots[0].layers.items()})
+    shared = _layer(shared_slot)
 
     def run_one(own: dict[str, torch.Tensor], past: dict[str, torch.Tensor]) -> tuple[Stream, dict[str, torch.Tensor]]:
-        if shared_slot is None:
-            return functional_call(shell, own, (stream,)), {}
-        vars(shared_slot).update(past)
-        with using_kv_slot(calls, blocks[0], shared_slot):
+        if shared is not None:
+            vars(shared).update(past)
+        with using_kv_slot(calls, shared_slot):
             output = functional_call(shell, own, (stream,))
-        return output, {"keys": shared_slot.keys, "values": shared_slot.values}
+        return output, {} if shared is None else {"keys": shared.keys, "values": shared.values}
 
     with sdpa_kernel(SDPBackend.MATH):  # the only attention kernel that vmap batches on every device
         outputs, grown = torch.vmap(run_one)({_WEIGHTS + name: weights[name] for name in weights}, _pasts(kv_slots))
-    for member, kv_slot in enumerate(kv_slots):
-        if kv_slot is not None:
-            vars(kv_slot).update(vars(shared_slot) | {name: tensor[member] for name, tensor in grown.items()})
+    if len(shared_slot.layers) > len(kv_slots[0].layers):
+        raise UsageError("a block writes several layers of the cache, so blocks cannot run as one: leave out stacked=True")
+    for member, layer in enumerate(map(_layer, kv_slots)):
+        if layer is not None:
+            vars(layer).update(vars(shared) | {name: tensor[member] for name, tensor in grown.items()})
     return tuple(outputs.unbind())
 
 
+def _layer(kv_slot: KVSlot) -> Any:
+    """Return the cache layer of a KV slot; None without a cache."""
+    return next(iter(kv_slot.layers.values()), None)
+
+
+def _is_batchable(kv_slot: KVSlot) -> bool:
+    return len(kv_slot.layers) < 2 and all(type(layer) in _BATCHABLE for layer in kv_slot.layers.values())
+
+
 def _pasts(kv_slots: Sequence[KVSlot]) -> dict[str, torch.Tensor]:
-    if kv_slots[0] is None or not kv_slots[0].is_initialized:
+    layers = [_layer(kv_slot) for kv_slot in kv_slots]
+    if layers[0] is None or not layers[0].is_initialized:
         return {}
-    return {name: torch.stack([getattr(kv_slot, name) for kv_slot in kv_slots]) for name in ("keys", "values")}
+    return {name: torch.stack([getattr(layer, name) for layer in layers]) for name in ("keys", "values")}
 
 
 def _slot_signature(kv_slot: KVSlot) -> Hashable:
     """Return a key that is equal for KV slots that can be stacked."""
-    if kv_slot is None:
-        return None
-    return type(kv_slot), tuple(
-        (key, value.shape if isinstance(value, torch.Tensor) else comparable(value))
-        for key, value in vars(kv_slot).items()
+    return tuple(
+        (type(layer), key, value.shape if isinstance(value, torch.Tensor) else comparable(value))
+        for layer in kv_slot.layers.values()
+        for key, value in vars(layer).items()
     )
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from transformers import DynamicCache
 
 from layerscope.execution.interception import BlockCalls, Stream, intercept_blocks
-from layerscope.execution.kv_slots import empty_kv_slot, run_block
+from layerscope.execution.kv_slots import SlottedCache, run_block
 from layerscope.execution.scheduled import mean_stream
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Stage
@@ -127,7 +127,9 @@ def record_with_prefixes(
     )
     full_mask = torch.cat([prefix_mask[prefix_of], next_mask], dim=1)
     positions = position_ids(full_mask)[:, prefix_ids.shape[1] :]
-    past = _past_without_keys(cache, first.stream, len(next_ids))
+    past = copy.deepcopy(cache)  # no block has run, so it is empty
+    slotted = SlottedCache(cache, model.depth)
+    SlottedCache(past, model.depth).count(len(next_ids), prefix_ids.shape[1], first.stream)
     second = _record_calls(
         model, model.inputs(next_ids, full_mask, positions) | {"past_key_values": past, "use_cache": True}
     )
@@ -135,9 +137,9 @@ def record_with_prefixes(
     split = first.stream.shape[0] * first.stream.shape[1]
 
     def call(block: int, stream: Stream) -> Stream:
-        kv_slot = empty_kv_slot(cache, block)
+        kv_slot = slotted.slot(block)
         prefix = run_block(first, block, stream[:, :split].view_as(first.stream), kv_slot)
-        kv_slot.batch_select_indices(lines)
+        kv_slot.select(lines)
         continuation = run_block(second, block, stream[:, split:].view_as(second.stream), kv_slot)
         return _flatten(prefix, continuation)
 
@@ -146,15 +148,6 @@ def record_with_prefixes(
 
 def _flatten(*streams: torch.Tensor) -> Float[torch.Tensor, "1 token feature"]:
     return torch.cat([stream.flatten(0, 1) for stream in streams])[None]
-
-
-def _past_without_keys(cache: DynamicCache, stream: Stream, continuations: int) -> DynamicCache:
-    """Return a cache with the lengths of the prefixes but no keys, from which the model makes the masks."""
-    past = copy.deepcopy(cache)
-    no_keys = stream.new_zeros(continuations, 1, stream.shape[1], 1)
-    for layer in past.layers:
-        layer.update(no_keys, no_keys)
-    return past
 
 
 def logits(model: Model, states: Float[torch.Tensor, "token feature"]) -> Iterator[Float[torch.Tensor, "_ vocabulary"]]:
