@@ -124,7 +124,9 @@ def _run_as_one(
     with sdpa_kernel(SDPBackend.MATH):  # the only attention kernel that vmap batches on every device
         outputs, grown = torch.vmap(run_one)({_WEIGHTS + name: weights[name] for name in weights}, _pasts(kv_slots))
     if len(shared_slot.layers) > len(kv_slots[0].layers):
-        raise UsageError("a block writes several layers of the cache, so blocks cannot run as one: leave out stacked=True")
+        raise UsageError(
+            "a block writes several layers of the cache, so blocks cannot run as one: leave out stacked=True"
+        )
     for member, layer in enumerate(map(_layer, kv_slots)):
         if layer is not None:
             vars(layer).update(vars(shared) | {name: tensor[member] for name, tensor in grown.items()})

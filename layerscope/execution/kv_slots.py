@@ -119,7 +119,9 @@ class SlottedCache:
     def write(self, place: Place, name: str) -> Any:
         """Return the method `name` of the layer that the running block call writes at a place for the first time."""
         if self._open is None:
-            raise UsageError(f"this key-value cache was filled under a schedule and cannot be used outside it; {_REMEDY}")
+            raise UsageError(
+                f"this key-value cache was filled under a schedule and cannot be used outside it; {_REMEDY}"
+            )
         layer = self._open.layers[place] = self._empty_layer(place)
         self._put(place, layer)
         return getattr(layer, name)
@@ -243,7 +245,9 @@ def _require_plain(cache: Any) -> None:
 def _require_countable(cache: Any) -> None:
     """Refuse layers whose tokens cannot be counted without keys."""
     known = (CacheLayerMixin, LinearAttentionCacheLayerMixin, DummyLayer)
-    if cache.offloading or any(isinstance(one, BaseQuantizedLayer) or not isinstance(one, known) for one in cache.layers):
+    if cache.offloading or any(
+        isinstance(one, BaseQuantizedLayer) or not isinstance(one, known) for one in cache.layers
+    ):
         kinds = ", ".join(sorted({type(layer).__name__ for layer in cache.layers}))
         raise UsageError(
             f"a schedule cannot use an offloaded cache, or layers of these kinds: {kinds}. Use the default cache."

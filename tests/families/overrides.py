@@ -12,7 +12,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "codegen": {"rotary_dim": 8},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "gptj": {"rotary_dim": 8},
-        "deepseek_v2": {"num_experts_per_tok": 2},
+    "deepseek_v2": {"num_experts_per_tok": 2},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
     "esm": {"vocab_size": 97, "pad_token_id": 0, "mask_token_id": 3},
     "esmc": {"num_key_value_heads": 4},
@@ -35,8 +35,24 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2, "n_groups": 2, "state_size": 8},
     "mobilebert": {"intra_bottleneck_size": 64, "num_feedforward_networks": 2, "num_hidden_layers": 4},
     "xlnet": {"d_head": 16},
-    "zamba": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "attention_hidden_size": 128, "attention_head_dim": 32, "mamba_dt_rank": 8, "num_key_value_heads": 4},
-    "zamba2": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_mem_blocks": 1, "mamba_ngroups": 1, "mamba_d_state": 8, "n_mamba_heads": 8, "mamba_headdim": 16, "hybrid_layer_ids": [1, 3], "attention_hidden_size": 128, "attention_head_dim": 32},
+    "zamba": {
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+        "mamba_dt_rank": 8,
+        "num_key_value_heads": 4,
+    },
+    "zamba2": {
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
+        "num_mem_blocks": 1,
+        "mamba_ngroups": 1,
+        "mamba_d_state": 8,
+        "n_mamba_heads": 8,
+        "mamba_headdim": 16,
+        "hybrid_layer_ids": [1, 3],
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+    },
     "zaya": {"num_experts_per_tok": 1},
     "xmod": {"default_language": "en_XX"},
     "cpmant": {"prompt_length": 2},
@@ -45,6 +61,14 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 }
 
 _ROTARY = {"rope_type": "default", "rope_theta": 10000.0}
-for _family in ("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text", "glm4v_text", "glm_ocr_text", "glm_image_text"):
+for _family in (
+    "qwen2_vl_text",
+    "qwen2_5_vl_text",
+    "qwen2_5_omni_text",
+    "paddleocr_vl_text",
+    "glm4v_text",
+    "glm_ocr_text",
+    "glm_image_text",
+):
     OVERRIDES[_family] = {"rope_parameters": _ROTARY | {"mrope_section": [2, 3, 3]}}
 OVERRIDES["glm4v_moe_text"] = {"rope_parameters": _ROTARY | {"mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5}}

@@ -27,7 +27,10 @@ Value = int | None | Callable[[int], int]
 _RULES: tuple[tuple[str, Value], ...] = (
     (r"pad_token_id|pad_index", lambda value: value if value < VOCABULARY else 0),
     (r"forced_\w+_token_id", None),
-    (r"\w+_token_(id|index)|\w+_(id|index)", lambda value: value if value < VOCABULARY else VOCABULARY - 1 - value % 16),
+    (
+        r"\w+_token_(id|index)|\w+_(id|index)",
+        lambda value: value if value < VOCABULARY else VOCABULARY - 1 - value % 16,
+    ),
     (r"(type|segment)_vocab_size|segment_types", 2),
     (r"\w*vocab_size\w*", VOCABULARY),
     (r"num_kv_shared_layers", 0),
@@ -85,7 +88,14 @@ def _grouped(default: Mapping[str, Any]) -> dict[str, int]:
     """Return the numbers of key-value heads: fewer than heads exactly where the family has fewer."""
     small = {}
     for name, value in default.items():
-        heads = next((default[h] for h in (name.replace("key_value", "attention"), "num_heads", "n_head") if h in default and h != name), value)
+        heads = next(
+            (
+                default[h]
+                for h in (name.replace("key_value", "attention"), "num_heads", "n_head")
+                if h in default and h != name
+            ),
+            value,
+        )
         if re.fullmatch(r"\w*(kv_heads|key_value_heads|n_head_kv)", name) and _is_size(value):
             small[name] = _HEADS if value == heads else min(value, _GROUPS)
     return small

@@ -1,6 +1,5 @@
 """Make a tiny random module of any model type of transformers."""
 
-import warnings
 from typing import Any
 
 import torch
