@@ -20,7 +20,7 @@ from layerscope.evaluation.example_scores import score_examples
 from layerscope.evaluation.load_task import load_task
 from layerscope.results import write_result
 from layerscope.models.loading import load_model
-from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.model import Model
 from layerscope.outputs import new_file
 from layerscope.provenance import provenance
 from scripts import ended
@@ -33,9 +33,8 @@ def scaled(model: Model, blocks: range, scale: float) -> Iterator[None]:
     """Scale the update that each of these blocks adds to the stream."""
 
     def hook(block, args, kwargs, output):
-        stream = stream_in(args, kwargs)
-        changed = stream + scale * (stream_out(output) - stream)
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+        before, after = model.stream.of_call(args, kwargs), model.stream.of_output(output)
+        return model.stream.in_output(output, before + scale * (after - before))
 
     with ExitStack() as placed:
         for number in blocks:

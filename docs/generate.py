@@ -11,7 +11,7 @@ from gallery import copy_notebooks, gallery_page
 from layerscope.capturing.backends import BACKENDS
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
 from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.models.architectures import ARCHITECTURES
+from layerscope.models.proved_families import PROVED_FAMILIES
 
 DOCS = Path(__file__).parent
 
@@ -59,22 +59,20 @@ def models_page() -> str:
     """Return the page of model families."""
     rows = [
         [
-            _code(row.family),
-            "decoder" if row.causal else "encoder",
-            _code(row.blocks),
-            _code(row.final_norm) if row.final_norm else "none",
-            *("yes" if row.family in backend.families else "no" for backend in BACKENDS.values()),
+            _code(family),
+            kind,
+            *("no" if family in backend.refused else "yes" for backend in BACKENDS.values()),
         ]
-        for row in ARCHITECTURES.values()
+        for family, kind in PROVED_FAMILIES.items()
     ]
     parts = [
         "# Models",
-        "The model families that LayerScope runs, and the backends that read each of them. `layerscope list models` prints the "
-        "same table.",
-        "A family is a `model_type` of Hugging Face transformers; paths are relative to the model without its head. "
-        "Every model is [checked against its row when it is loaded](design/the-table-proved-at-load.md). Another family is "
-        "refused: [add a row](extending.md#add-an-architecture).",
-        _table(["family", "kind", "blocks", "final norm", *BACKENDS], rows),
+        "LayerScope takes any Hugging Face transformer whose blocks it can find and prove. The test suite proves these "
+        "families, on tiny random models; `layerscope list models` prints the same table.",
+        "A family is a `model_type` of Hugging Face transformers. The parts of every model are "
+        "[found and proved when it is loaded](design/found-and-proved-at-load.md), so a family that is not listed may work too; "
+        "[a model that cannot be proved](extending.md#a-model-that-cannot-be-proved) is refused.",
+        _table(["family", "kind", *BACKENDS], rows),
         "`--backend hooks` runs every family. TransformerLens may also refuse a single checkpoint of a family that it supports; "
         "the message gives the reason.",
     ]

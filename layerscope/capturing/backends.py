@@ -1,4 +1,4 @@
-"""The table of capture backends: their names, and the model families that each supports.
+"""The table of capture backends: their names, and the model families that each refuses.
 
 A backend's library is imported when the backend is used.
 """
@@ -8,7 +8,6 @@ from importlib import import_module
 
 from layerscope.capturing.protocol import Backend
 from layerscope.errors import CaptureError, unknown_name
-from layerscope.models.architectures import ARCHITECTURES
 from layerscope.models.model import Model
 
 __all__ = ["BACKENDS", "BackendRecord", "backend_for"]
@@ -33,7 +32,7 @@ class BackendRecord:
     name: str
     module: str
     cls: str
-    families: frozenset[str]
+    refused: frozenset[str] = frozenset()
     sublayers_of_stages: bool = False
 
     def load(self) -> Backend:
@@ -42,18 +41,16 @@ class BackendRecord:
         return backend
 
 
-_ALL = frozenset(ARCHITECTURES)
-
 BACKENDS: dict[str, BackendRecord] = {
     record.name: record
     for record in (
-        BackendRecord("hooks", "layerscope.capturing.hooks", "HooksBackend", _ALL, sublayers_of_stages=True),
-        BackendRecord("nnsight", "layerscope.capturing.nnsight_backend", "NNsightBackend", _ALL),
+        BackendRecord("hooks", "layerscope.capturing.hooks", "HooksBackend", sublayers_of_stages=True),
+        BackendRecord("nnsight", "layerscope.capturing.nnsight_backend", "NNsightBackend"),
         BackendRecord(
             "transformer-lens",
             "layerscope.capturing.transformer_lens_backend",
             "TransformerLensBackend",
-            _ALL - {"distilbert", "electra"},
+            frozenset({"distilbert", "electra"}),
         ),
     )
 }
@@ -72,7 +69,7 @@ def backend_for(name: str, model: Model) -> Backend:
     if name not in BACKENDS:
         raise unknown_name("backend", name, BACKENDS)
     record = BACKENDS[name]
-    if model.architecture.family not in record.families:
+    if model.architecture.family in record.refused:
         raise CaptureError(
             f"{model.name}: the {name} backend does not support {model.architecture.family} models: use --backend hooks"
         )

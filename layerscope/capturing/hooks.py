@@ -15,8 +15,9 @@ from torch.utils.hooks import RemovableHandle
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.eval_mode import eval_mode, no_grad
-from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayer
 
 __all__ = ["HooksBackend"]
@@ -63,16 +64,26 @@ def _hooks(model: Model, spec: CaptureSpec, recorder: StateRecorder) -> Iterator
 
 def _hook(model: Model, layer: int, recorder: StateRecorder) -> RemovableHandle:
     if layer == 0:
-        return model.blocks[0].register_forward_pre_hook(partial(_record_input, recorder), with_kwargs=True)
-    return model.blocks[layer - 1].register_forward_hook(partial(_record_output, recorder, layer))
+        return model.blocks[0].register_forward_pre_hook(
+            partial(_record_input, recorder, model.stream), with_kwargs=True
+        )
+    return model.blocks[layer - 1].register_forward_hook(partial(_record_state, recorder, layer, model.stream))
 
 
-def _record_input(recorder: StateRecorder, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    recorder.record(0, stream_in(args, kwargs))
+def _record_input(
+    recorder: StateRecorder, places: StreamPlaces, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    recorder.record(0, places.of_call(args, kwargs))
+
+
+def _record_state(
+    recorder: StateRecorder, layer: int, places: StreamPlaces, _: nn.Module, __: tuple[Any, ...], output: Any
+) -> None:
+    recorder.record(layer, places.of_output(output))
 
 
 def _record_output(recorder: StateRecorder, key: StateKey, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-    recorder.record(key, stream_out(output))
+    recorder.record(key, output)
 
 
 def _record_added(

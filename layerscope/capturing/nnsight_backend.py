@@ -20,7 +20,7 @@ from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
-from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayer
 from layerscope.schedules.schedule import Schedule
 
@@ -40,7 +40,8 @@ class NNsightBackend:
         with eval_mode(model.module), _wrapped(runner) as traced:
             trunk: Any = traced if spec.schedule is None else traced.get("trunk")
             norm: Any = trunk.get(model.architecture.final_norm) if spec.final_norm else None
-            blocks = [trunk.get(f"{model.architecture.blocks}.{index}") for index in range(model.depth)]
+            blocks = [trunk.get(f"{model.architecture.blocks}.{index}") for index in model.architecture.items]
+            places = model.stream
 
             sublayers = {(stream, block): getattr(spec.sublayers[block], stream) for stream, block in spec.of_blocks}
             parts = {key: blocks[key[1]].get(_path(sublayer.part.path)) for key, sublayer in sublayers.items()}
@@ -51,8 +52,9 @@ class NNsightBackend:
 
             def state(layer: int) -> torch.Tensor:
                 if spec.schedule is not None:
-                    return stream_out(traced.get(f"gates.{layer}").output)
-                return stream_out(blocks[layer - 1].output) if layer else stream_in(*blocks[0].inputs)
+                    gate: torch.Tensor = traced.get(f"gates.{layer}").output
+                    return gate
+                return places.of_output(blocks[layer - 1].output) if layer else places.of_call(*blocks[0].inputs)
 
             def run(
                 input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None

@@ -101,6 +101,6 @@ class StateRecorder:
         if stream._version != version:
             raise CaptureError(
                 f"{self._name}: state {key} was modified in place after it was recorded, so its value is lost.\n"
-                "Report this model: its row of the architecture table needs a copy."
+                "Report this model: its states need a copy."
             )
         return stream

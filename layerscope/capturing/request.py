@@ -11,7 +11,7 @@ from layerscope.capturing.backends import BACKENDS, backend_for
 from layerscope.capturing.options import CaptureOptions, block_numbers, layer_names, parse_layers
 from layerscope.capturing.protocol import Backend, CaptureSpec
 from layerscope.errors import CaptureError, UsageError
-from layerscope.execution.interception import require_not_intercepted
+from layerscope.models.interception import require_not_intercepted
 from layerscope.models.loading import DTYPES, ModelLike, as_model
 from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayers, find_sublayers

@@ -93,12 +93,12 @@ def _print_table(rows: Sequence[Row]) -> None:
 
 def _models() -> list[Row]:
     from layerscope.capturing.backends import BACKENDS
-    from layerscope.models.architectures import ARCHITECTURES
+    from layerscope.models.proved_families import PROVED_FAMILIES
 
     return [
-        {"family": family, "kind": "decoder" if row.causal else "encoder"}
-        | {backend.name: "yes" if family in backend.families else "no" for backend in BACKENDS.values()}
-        for family, row in ARCHITECTURES.items()
+        {"family": family, "kind": kind}
+        | {backend.name: "no" if family in backend.refused else "yes" for backend in BACKENDS.values()}
+        for family, kind in PROVED_FAMILIES.items()
     ]
 
 

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 
 from layerscope.evaluation.prompt_batches import PromptBatch
-from layerscope.execution.interception import Stream
 from layerscope.measures.kernels.gram import GramSums
+from layerscope.models.interception import Stream
 from layerscope.schedules.reference_states import reference_states
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.tree import Node, path_to

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float
 
 from layerscope.evaluation.prompt_batches import PromptBatch
-from layerscope.execution.interception import Stream
 from layerscope.execution.recorded_batch import (
     RecordedBatch,
     logits,
@@ -23,6 +22,7 @@ from layerscope.execution.recorded_batch import (
 )
 from layerscope.execution.scheduled import run_tree
 from layerscope.models.eval_mode import eval_mode, no_grad
+from layerscope.models.interception import Stream
 from layerscope.models.model import Model
 from layerscope.schedules.tree import Node
 

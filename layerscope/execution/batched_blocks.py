@@ -19,8 +19,8 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from layerscope.errors import UsageError
 from layerscope.execution.block_signature import BlockSignature, comparable
-from layerscope.execution.interception import BlockCall, BlockCalls, Stream
 from layerscope.execution.kv_slots import KVSlot, run_block, using_kv_slot
+from layerscope.models.interception import BlockCall, BlockCalls, Stream
 from layerscope.schedules.schedule import Stage
 
 __all__ = ["BatchedBlocks"]
@@ -36,6 +36,7 @@ class BatchedBlocks:
         self._stacks: dict[Stage, _Stack] = {}
         self._calls: BlockCalls | None = None
         self._signatures: dict[int, BlockSignature] = {}
+        self._unbatchable: set[type[nn.Module]] = set()
 
     def __call__(self, calls: BlockCalls, stage: Stage, stream: Stream, kv_slots: Sequence[KVSlot]) -> Iterator[Stream]:
         """Yield the outputs of a stage's blocks in any order; each block has one KV slot."""
@@ -43,10 +44,29 @@ class BatchedBlocks:
             self._calls, self._signatures = calls, {}
         for members in self._groups(calls, stage, stream, kv_slots):
             blocks, own_slots = tuple(stage[member] for member in members), [kv_slots[member] for member in members]
-            if len(members) == 1:
-                yield run_block(calls, blocks[0], stream, own_slots[0])
+            outputs = self._as_one(calls, blocks, stream, own_slots) if len(members) > 1 else None
+            if outputs is not None:
+                yield from outputs
             else:
-                yield from _run_as_one(calls, blocks, self._stacked(blocks), stream, own_slots)
+                yield from (
+                    run_block(calls, block, stream, slot) for block, slot in zip(blocks, own_slots, strict=True)
+                )
+
+    def _as_one(
+        self, calls: BlockCalls, blocks: Stage, stream: Stream, kv_slots: Sequence[KVSlot]
+    ) -> tuple[Stream, ...] | None:
+        """Run similar blocks in one call; None for classes that ``vmap`` cannot run, which only a trial shows."""
+        cls = calls.blocks[blocks[0]].block_class
+        if cls in self._unbatchable:
+            return None
+        try:
+            return _run_as_one(calls, blocks, self._stacked(blocks), stream, kv_slots)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, NotImplementedError):  # a fault of the blocks themselves shows when they run alone
+            self._unbatchable.add(cls)
+            self._stacks.pop(blocks, None)
+            return None
 
     def _groups(
         self, calls: BlockCalls, stage: Stage, stream: Stream, kv_slots: Sequence[KVSlot]

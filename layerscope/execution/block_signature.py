@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerscope.execution.interception import BlockCall
+from layerscope.models.interception import BlockCall
 
 __all__ = ["BlockSignature", "comparable"]
 
@@ -82,5 +82,5 @@ def _attributes(part: nn.Module) -> Iterator[tuple[str, Hashable]]:
 
 
 def _arguments(call: BlockCall) -> Hashable:
-    others = {key: value for key, value in call.kwargs.items() if key != "hidden_states"}
-    return comparable(call.args[1:]), comparable(tuple(others.items()))
+    args, kwargs = call.others
+    return comparable(args), comparable(tuple(kwargs.items()))

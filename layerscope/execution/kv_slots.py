@@ -22,7 +22,7 @@ from transformers.cache_utils import (
 )
 
 from layerscope.errors import UsageError
-from layerscope.execution.interception import BlockCalls, Stream
+from layerscope.models.interception import BlockCalls, Stream
 from layerscope.schedules.schedule import Schedule
 
 __all__ = ["KVSlot", "SlottedCache", "kv_slots_for", "run_block", "using_kv_slot"]

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int64
 from transformers import DynamicCache
 
-from layerscope.execution.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.execution.kv_slots import SlottedCache, run_block
 from layerscope.execution.scheduled import mean_stream
+from layerscope.models.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Stage
 from layerscope.texts.batches import position_ids

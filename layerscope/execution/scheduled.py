@@ -13,8 +13,8 @@ from torch import nn
 
 from layerscope.arguments import checked
 from layerscope.execution.batched_blocks import BatchedBlocks
-from layerscope.execution.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.execution.kv_slots import KVSlot, kv_slots_for, run_block
+from layerscope.models.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.models.loading import as_model
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule, Stage
@@ -56,8 +56,9 @@ def scheduled(
         Run similar blocks of a stage as one batched call over their stacked weights. This is faster when a single block does
         not fill the hardware, as in token-by-token generation, and equal up to rounding. The weights of those blocks are in
         memory twice until the context ends. Blocks run in sequence where they differ in shape, class or mask, carry hooks or
-        adapters, are in training mode or offloaded; where gradients are recorded; with a static cache; and in bloom. Weights
-        that change inside the context are stacked again, unless they change through their ``data``, which leaves no trace.
+        adapters, are in training mode or offloaded; where gradients are recorded; with a static cache; and in families that
+        ``vmap`` cannot run (bloom). Weights that change inside the context are stacked again, unless they change through their
+        ``data``, which leaves no trace.
 
     Yields
     ------
@@ -92,7 +93,7 @@ def scheduled(
     model = as_model(model)
     _, stages = parse_schedule(schedule, model.depth)
     tree = prefix_tree([stages])
-    run_blocks = BatchedBlocks() if stacked and model.architecture.stacks else _run_in_sequence
+    run_blocks = BatchedBlocks() if stacked else _run_in_sequence
 
     def visit(node: Node, stream: Stream) -> None:
         if observe is not None:

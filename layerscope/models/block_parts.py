@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.models.discovery.streams import StreamPlaces
+from layerscope.models.model import Model
 
 __all__ = ["BlockReplay", "Part", "PartCall", "record_blocks"]
 
@@ -79,6 +80,8 @@ class BlockReplay:
         The block.
     args, kwargs
         Arguments of the call.
+    places
+        Where the stream stands in them, and in the output.
     before
         The stream that it read.
     """
@@ -86,6 +89,7 @@ class BlockReplay:
     block: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    places: StreamPlaces
     before: torch.Tensor
 
     def watch(
@@ -113,26 +117,26 @@ class BlockReplay:
 
     def _run(self, before: torch.Tensor) -> torch.Tensor:
         before = before.clone()  # a block may write into the stream that it reads
-        if self.args:
-            return stream_out(self.block(before, *self.args[1:], **self.kwargs))
-        return stream_out(self.block(**(self.kwargs | {"hidden_states": before})))
+        args, kwargs = self.places.in_call(self.args, self.kwargs, before)
+        return self.places.of_output(self.block(*args, **kwargs))
 
 
 def record_blocks(model: Model, input_ids: torch.Tensor) -> list[BlockReplay]:
     """Run the model once, and return the calls of its blocks."""
     replays: list[BlockReplay] = []
-    with _watching(model.blocks, replays):
+    with _watching(model, replays):
         model.trunk(**model.inputs(input_ids, torch.ones_like(input_ids)))
     return replays
 
 
 @contextmanager
-def _watching(blocks: list[nn.Module], replays: list[BlockReplay]) -> Iterator[None]:
+def _watching(model: Model, replays: list[BlockReplay]) -> Iterator[None]:
     def note(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        replays.append(BlockReplay(block, args, dict(kwargs), stream_in(args, kwargs).clone()))
+        before = model.stream.of_call(args, kwargs).clone()
+        replays.append(BlockReplay(block, args, dict(kwargs), model.stream, before))
 
     with ExitStack() as stack:
-        for block in blocks:
+        for block in model.blocks:
             stack.enter_context(block.register_forward_pre_hook(note, with_kwargs=True))
         yield
 

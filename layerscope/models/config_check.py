@@ -11,12 +11,15 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from layerscope.errors import ModelError
-from layerscope.models.architectures import Architecture
 from layerscope.models.checkpoint import Checkpoint
 
-__all__ = ["check_memory", "check_sizes", "model_class"]
+__all__ = ["check_memory", "check_sizes", "is_decoder", "model_class"]
 
 _SIZES = (
     "hidden_size",
@@ -29,13 +32,15 @@ _SIZES = (
     "max_position_embeddings",
 )
 
+_FIRST_NUMBER = re.compile(r"(\D*)\b(\d+)\.")
+
 _MOST_LABELS = 10**6  # transformers makes a name for each label
 
 # A model may have values that its checkpoint lacks, such as a head: up to four times as many plus 2**28 (1 GiB in float32).
 _MORE, _FEW = 4, 2**28
 
 
-def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
+def check_sizes(checkpoint: Checkpoint, name: str) -> None:
     """Check the sizes in ``config.json``, and the number of blocks against the weights.
 
     This runs before transformers reads the file, since some configuration classes make a list with one item for each block.
@@ -43,9 +48,15 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
     Raises
     ------
     ModelError
-        A size is not a whole number of 1 or more, or there are more blocks than the weights have.
+        The family is unknown, a size is not a whole number of 1 or more, or there are more blocks than the weights have.
     """
-    aliases = transformers.CONFIG_MAPPING[row.family].attribute_map
+    family = checkpoint.config.get("model_type")
+    known = isinstance(family, str) and family in transformers.CONFIG_MAPPING
+    if not known and "auto_map" not in checkpoint.config:
+        raise ModelError(
+            f"{name}: config.json has model_type {family!r}: it is no family of transformers {transformers.__version__}"
+        )
+    aliases = transformers.CONFIG_MAPPING[family].attribute_map if known else {}
     sizes = {
         key: checkpoint.config[key] for size in _SIZES for key in (size, aliases.get(size)) if key in checkpoint.config
     }
@@ -57,7 +68,7 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
         raise ModelError(
             f"{name}: config.json has num_labels {labels!r}: it must be a whole number up to {_MOST_LABELS:,}"
         )
-    stored = _stored_blocks(checkpoint, row)
+    stored = _stored_blocks(checkpoint)
     for key in ("num_hidden_layers", aliases.get("num_hidden_layers")):
         if (sizes.get(key) or 0) > stored:
             raise ModelError(
@@ -66,12 +77,15 @@ def check_sizes(checkpoint: Checkpoint, row: Architecture, name: str) -> None:
             )
 
 
-def _stored_blocks(checkpoint: Checkpoint, row: Architecture) -> int:
-    number = re.compile(rf"(?:^|\.){re.escape(row.blocks)}\.(\d+)\.")
-    return len({found[1] for found in map(number.search, checkpoint.tensors) if found})
+def _stored_blocks(checkpoint: Checkpoint) -> int:
+    """Return the number of items of the longest outermost list in the names of the weights: not fewer than the blocks."""
+    items: dict[str, set[str]] = {}
+    for found in filter(None, map(_FIRST_NUMBER.match, checkpoint.tensors)):
+        items.setdefault(found[1], set()).add(found[2])
+    return max(map(len, items.values()), default=0)
 
 
-def model_class(config: Any, row: Architecture, name: str) -> Any:
+def model_class(config: Any, name: str) -> Any:
     """Return the class that the checkpoint names, so that a checkpoint without a head gets none.
 
     Raises
@@ -79,14 +93,20 @@ def model_class(config: Any, row: Architecture, name: str) -> Any:
     ModelError
         The class belongs to another family.
     """
-    fallback = transformers.AutoModelForCausalLM if row.causal else transformers.AutoModel
+    fallback = transformers.AutoModelForCausalLM if is_decoder(config) else transformers.AutoModel
     named = (config.architectures or [None])[0]
     cls = getattr(transformers, named, None) if isinstance(named, str) else None
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         return fallback
     if not isinstance(config, getattr(cls, "config_class", None) or object):
-        raise ModelError(f"{name}: config.json has the family {row.family} and a class of another, {named}")
+        raise ModelError(f"{name}: config.json has the family {config.model_type} and a class of another, {named}")
     return cls
+
+
+def is_decoder(config: Any) -> bool:
+    """Whether transformers has a causal model of a family, and no masked one."""
+    causal, masked = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return config.model_type in causal and config.model_type not in masked
 
 
 def check_memory(

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from layerscope.models.architectures import Architecture
+from layerscope.models.discovery.architecture import Architecture
 
 __all__ = ["context_length", "learned_positions"]
 
@@ -28,15 +28,12 @@ __all__ = ["context_length", "learned_positions"]
 _EXTENDING = ("linear", "dynamic", "yarn", "longrope")
 
 
-def learned_positions(trunk: nn.Module, row: Architecture) -> int | None:
+def learned_positions(trunk: nn.Module, architecture: Architecture) -> int | None:
     """Return the number of positions that the model has learned; None for a model without learned positions."""
-    if row.positions is None:
+    if architecture.positions is None:
         return None
-    table: Any = trunk.get_submodule(row.positions)
-    first = getattr(table, "offset", 0)  # of OPT
-    if table.padding_idx is not None:  # RoBERTa counts from the row after that of padding
-        first = table.padding_idx + 1
-    return int(table.weight.shape[0]) - first
+    table: Any = trunk.get_submodule(architecture.positions)
+    return int(table.weight.shape[0]) - architecture.first_position
 
 
 def context_length(config: Any) -> int | None:

@@ -15,7 +15,7 @@ from torch import nn
 from layerscope.errors import ModelError
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.length_dependence import LengthDependence
-from layerscope.models.model import Model, stream_out
+from layerscope.models.model import Model
 
 __all__ = ["measure_length_dependence"]
 
@@ -83,7 +83,7 @@ def _last_like(model: Model, length: int, top: int, alone: _Seen) -> int:
 
 def _spread(model: Model, length: int, neighbour: int) -> _Seen:
     """Run two tokens at the ends of a text of `length`, in a batch with two tokens at the ends of another text."""
-    ids = torch.arange(5, 7).remainder(model.config.vocab_size).expand(2, 2)
+    ids = torch.arange(5, 7).remainder(model.vocabulary_size).expand(2, 2)
     positions = torch.tensor([[0, length - 1], [0, neighbour - 1]])
     return _run(model, ids, torch.ones_like(ids), positions)
 
@@ -92,7 +92,7 @@ def _depends_on_neighbour(model: Model) -> bool:
     """Run a short padded text with its copy and with a longer text, and compare."""
     long = min(_LONG, model.context or _LONG)
     short = min(_SHORT, long)
-    ids = torch.arange(5, 5 + 2 * long).remainder(model.config.vocab_size).reshape(2, long)
+    ids = torch.arange(5, 5 + 2 * long).remainder(model.vocabulary_size).reshape(2, long)
     mask = torch.ones_like(ids)
     mask[0, short:] = 0
     ids = torch.where(mask == 1, ids, model.pad_id)
@@ -106,10 +106,14 @@ def _run(model: Model, ids: torch.Tensor, mask: torch.Tensor, positions: torch.T
     states: list[torch.Tensor] = []
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given.extend(tensor[0] for tensor in _tensors((args[1:], kwargs)) if tensor.ndim and len(tensor) == len(ids))
+        given.extend(
+            tensor[0]
+            for tensor in _tensors(model.stream.in_call(args, kwargs, None))
+            if tensor.ndim and len(tensor) == len(ids)
+        )
 
     def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        states.append(stream_out(output))
+        states.append(model.stream.of_output(output))
 
     with ExitStack() as stack:
         for block in model.blocks:
@@ -126,9 +130,8 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
         for item in value:
             yield from _tensors(item)
     elif isinstance(value, dict):
-        for name, item in value.items():
-            if name != "hidden_states":
-                yield from _tensors(item)
+        for item in value.values():
+            yield from _tensors(item)
 
 
 def _differ(one: _Seen, other: _Seen) -> bool:

@@ -1,7 +1,7 @@
 """Load a model by name or take one that is in memory, and check it.
 
-Every model is checked (`layerscope.models.architecture_check`) before it is returned. Public functions that take a model take
-all that `as_model` takes.
+The parts of every model are found and proved (`layerscope.models.proof`) before it is returned. Public functions that take a
+model take all that `as_model` takes.
 """
 
 import os
@@ -11,17 +11,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
+import torch
 from torch import nn
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
-from layerscope.models.architecture_check import check_architecture
-from layerscope.models.architectures import find_row
 from layerscope.models.devices import DeviceMap
+from layerscope.models.discovery.cached import probe_cached
+from layerscope.models.discovery.discover import discover
+from layerscope.models.discovery.probe import probe
+from layerscope.models.eval_mode import eval_mode
 from layerscope.models.identity import identify
 from layerscope.models.in_memory import name_in_memory, plain_model
 from layerscope.models.length_probe import measure_length_dependence
+from layerscope.models.loader_errors import translate_loader_errors
 from layerscope.models.model import NO_TOKENIZER, Model
+from layerscope.models.module_check import check_module
+from layerscope.models.proof.evidence import Evidence
+from layerscope.models.proof.prove import prove
 from layerscope.models.stored_model import DTYPES, Placement, read_model
 from layerscope.models.token_ids import TokenizerLike, check_tokenizer
 from layerscope.models.weight_identity import WeightIdentity
@@ -77,7 +84,7 @@ def load_model(
     UsageError
         The dtype or a device is unknown, or an option does not go with another one or with a model in memory.
     ModelError
-        The model is missing or damaged, its family has no row in the architecture table, or the row does not hold.
+        The model is missing or damaged, or its blocks cannot be found or proved.
 
     Warns
     -----
@@ -159,7 +166,7 @@ def wrap_module(
     Raises
     ------
     ModelError
-        The family has no row in the architecture table, the row does not hold, or a part of the module is compiled.
+        The blocks cannot be found or proved, or a part of the module is compiled.
 
     Examples
     --------
@@ -170,9 +177,20 @@ def wrap_module(
     (2, 8)
     """
     plain: Any = plain_model(module, name)
-    model = Model(plain, tokenizer, name, find_row(plain.config.model_type, name))
-    check_architecture(model)
+    check_module(plain, name)
+    model = _proved(plain, tokenizer, name)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.vocabulary_size, name)
     identity = WeightIdentity(plain, fingerprint)
     return replace(model, fingerprint=identity, length_dependence=measure_length_dependence(model))
+
+
+def _proved(module: Any, tokenizer: TokenizerLike | None, name: str) -> Model:
+    """Find the parts of a module by running it on a few tokens, and prove them."""
+    with eval_mode(module), torch.no_grad():
+        with translate_loader_errors(name, "a forward pass fails: correct its configuration"):
+            seen = probe(module)
+            cached = probe_cached(module, seen)
+        model = Model(module, tokenizer, name, discover(module, seen, cached, name))
+        prove(Evidence(model, seen, cached))
+    return model

@@ -9,12 +9,15 @@ import torch
 from torch import nn
 
 from layerscope.errors import ModelError
-from layerscope.models.architectures import Architecture
 from layerscope.models.context_length import context_length, learned_positions
 from layerscope.models.devices import device_names, input_device
+from layerscope.models.discovery.architecture import Architecture
+from layerscope.models.discovery.probe import accepted, text_config
+from layerscope.models.discovery.streams import StreamPlaces
+from layerscope.models.discovery.taps import blocks_of
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 
-__all__ = ["NO_TOKENIZER", "Model", "stream_in", "stream_out"]
+__all__ = ["NO_TOKENIZER", "Model"]
 
 NO_TOKENIZER = "there is no tokenizer, so the model takes token ids only, no texts; give load_model(…, tokenizer=…)"
 """What is said of a model without a tokenizer."""
@@ -33,7 +36,7 @@ class Model:
     name
         Hub id (with its ``@revision`` if given), or the name of the folder or file.
     architecture
-        Its row of the architecture table.
+        Where its parts are, as found and proved.
     fingerprint
         Returns the name of the exact weights: a hub commit or the hash of the files, and a checksum if they have been changed in
         memory; see `layerscope.models.weight_identity`. It reads files and weights, so only results call it.
@@ -51,29 +54,33 @@ class Model:
     @cached_property
     def trunk(self) -> nn.Module:
         """The model without its head; running it computes no logits."""
-        module: Any = self.module  # nn.Module does not declare base_model
-        trunk: nn.Module = module.base_model
-        return trunk
+        return self.module.get_submodule(self.architecture.trunk)
 
     @cached_property
     def blocks(self) -> list[nn.Module]:
         """The blocks in running order."""
-        return list(self.trunk.get_submodule(self.architecture.blocks).children())
+        return blocks_of(self.module, self.architecture)
 
     @cached_property
     def final_norm(self) -> nn.Module | None:
-        """The norm after the last block; None for families or checkpoints without one."""
+        """The norm after the last block; None for models without one."""
         path = self.architecture.final_norm
-        if path is None:
-            return None
-        parent, _, name = path.rpartition(".")
-        norm: nn.Module | None = getattr(self.trunk.get_submodule(parent), name)
-        return norm
+        return None if path is None else self.trunk.get_submodule(path)
+
+    @property
+    def stream(self) -> StreamPlaces:
+        """Where the stream stands in the arguments and outputs of the blocks."""
+        return self.architecture.stream
 
     @property
     def config(self) -> Any:
         """The Hugging Face configuration."""
         return self.module.config
+
+    @property
+    def text_config(self) -> Any:
+        """The part of the configuration that describes the language model; most are nothing else."""
+        return text_config(self.config)
 
     @property
     def depth(self) -> int:
@@ -88,13 +95,13 @@ class Model:
     @property
     def width(self) -> int:
         """Number of features of the residual stream."""
-        return int(self.config.hidden_size)
+        return int(self.text_config.hidden_size)
 
     @property
     def vocabulary_size(self) -> int:
         """Number of token ids, the rows of the embedding."""
         module: Any = self.module
-        return int(module.get_input_embeddings().num_embeddings)
+        return int(module.get_input_embeddings().weight.shape[0])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -128,7 +135,7 @@ class Model:
         """The longest sequence the model is made for, in tokens; None without a limit (ALiBi)."""
         if self.architecture.positions is not None:
             return self.max_positions
-        return context_length(self.config)
+        return context_length(self.text_config)
 
     @property
     def max_positions(self) -> int | None:
@@ -138,8 +145,11 @@ class Model:
     @property
     def pad_id(self) -> int:
         """The id of padding. It is masked, so any valid id works."""
-        for pad in (self.config.pad_token_id, self.tokenizer.pad_token_id if self.tokenizer else None):
-            if isinstance(pad, int) and 0 <= pad < self.config.vocab_size:
+        for pad in (
+            getattr(self.text_config, "pad_token_id", None),
+            self.tokenizer.pad_token_id if self.tokenizer else None,
+        ):
+            if isinstance(pad, int) and 0 <= pad < self.vocabulary_size:
                 return pad
         return 0
 
@@ -170,24 +180,12 @@ class Model:
             An id has no row in the embedding.
         """
         self.refuse_unknown_ids(input_ids)
-        arguments: dict[str, Any] = {
-            "input_ids": input_ids.to(self.device),
-            "attention_mask": attention_mask.to(self.device),
-        }
+        arguments: dict[str, Any] = {"input_ids": input_ids.to(self.device)}
+        taken = accepted(self.trunk)
+        if "attention_mask" in taken:
+            arguments["attention_mask"] = attention_mask.to(self.device)
         if position_ids is not None and self.architecture.position_ids:
             arguments["position_ids"] = position_ids.to(self.device)
-        if self.architecture.causal:
+        if "use_cache" in taken:
             arguments["use_cache"] = False
         return arguments
-
-
-def stream_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """Return the residual stream from the arguments of a block."""
-    stream: torch.Tensor = args[0] if args else kwargs["hidden_states"]
-    return stream
-
-
-def stream_out(output: torch.Tensor | tuple[Any, ...]) -> torch.Tensor:
-    """Return the residual stream from the output of a block."""
-    stream: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return stream

@@ -20,7 +20,6 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 from layerscope.errors import ModelError, UsageError
 from layerscope.models import gguf
 from layerscope.models.adapter import Adapter, find_adapter
-from layerscope.models.architectures import find_row
 from layerscope.models.checkpoint import Checkpoint, open_folder, open_hub
 from layerscope.models.config_check import check_memory, check_sizes, model_class
 from layerscope.models.config_keys import check_keys, check_numbers
@@ -172,12 +171,11 @@ def _module(
     folder: Path | str, checkpoint: Checkpoint, name: str, placement: Placement, options: dict[str, Any]
 ) -> nn.Module:
     """Load the weights into the class that the checkpoint names, and check that all are used."""
-    row = find_row(checkpoint.config.get("model_type"), name)
-    check_sizes(checkpoint, row, name)
+    check_sizes(checkpoint, name)
     check_numbers(checkpoint.config, name)
     check_weight_sets(checkpoint, name)
     config = transformers.AutoConfig.from_pretrained(folder, **options)
-    cls = model_class(config, row, name)
+    cls = model_class(config, name)
     check_keys(checkpoint.config, config, _concrete(cls, config), name)
     outline = check_memory(
         checkpoint, config, cls, placement.dtype, name, several_devices=placement.device_map is not None
@@ -194,7 +192,7 @@ def _module(
             **where,
             **options,
         )
-    check_weights(module, report, checkpoint, row, name)
+    check_weights(module, report, checkpoint, name)
     if not checkpoint.is_safe:
         warnings.warn(f"{name}: no safetensors, .bin files were read (weights only, no code was run)", stacklevel=6)
     return module  # type: ignore[no-any-return]

@@ -7,13 +7,15 @@ unused. All other weights that are missing, unused or of another shape change th
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 
 from layerscope.errors import ModelError
-from layerscope.models.architectures import Architecture
 from layerscope.models.checkpoint import Checkpoint
+from layerscope.models.config_check import is_decoder
 from layerscope.models.devices import is_spread, loaded_tensors
 
 __all__ = ["check_weights"]
@@ -21,7 +23,7 @@ __all__ = ["check_weights"]
 _SHOWN = 6  # kinds of names in a message
 
 
-def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint, row: Architecture, name: str) -> None:
+def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint, name: str) -> None:
     """Refuse a model whose weights are not the stored ones; warn about heads that are missing or not used.
 
     Parameters
@@ -32,8 +34,6 @@ def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint
         The loading report of ``from_pretrained``.
     checkpoint
         The stored weights.
-    row
-        The row of the architecture table.
     name
         The name of the model, for messages.
 
@@ -46,7 +46,7 @@ def check_weights(module: Any, report: Mapping[str, Any], checkpoint: Checkpoint
     _check_computed(module, checkpoint, computed, name)
     _check_ties(module, name)
     missing, unused = set(report["missing_keys"]), {key for key in report["unexpected_keys"] if not _rule_of(key)}
-    heads = {key for key in missing | unused if _is_idle_head(key, module, row)}
+    heads = {key for key in missing | unused if _is_idle_head(key, module)}
     faults = {
         "missing": missing - heads,
         "not used": unused - heads,
@@ -176,12 +176,25 @@ _HEADS = {
 }
 
 
-def _is_idle_head(key: str, module: Any, row: Architecture) -> bool:
+def _is_idle_head(key: str, module: Any) -> bool:
     """Return whether a weight is of a head or pooler of an encoder, or of a decoder's head that its class lacks."""
     parts = key.removeprefix(f"{module.base_model_prefix}.").split(".")
-    if row.causal:
-        return parts[0] == row.head and module.get_output_embeddings() is None
+    if is_decoder(module.config):
+        return module.get_output_embeddings() is None and key.startswith(
+            f"{_head_of_family(module.config.model_type)}."
+        )
     return parts[0] in _HEADS
+
+
+@cache
+def _head_of_family(family: str) -> str:
+    """Return the name of the head in the causal models of a family."""
+    config = CONFIG_MAPPING[family]()
+    with torch.device("meta"):
+        causal: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    head = causal.get_output_embeddings()
+    names: list[str] = [name for name, part in causal.named_modules() if part is head]
+    return names[0]
 
 
 def _integers(checkpoint: Checkpoint) -> set[str]:

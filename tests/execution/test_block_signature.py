@@ -5,14 +5,23 @@ from functools import partial
 import torch
 
 from layerscope.execution.block_signature import BlockSignature, comparable
-from layerscope.execution.interception import BlockCall
+from layerscope.models.discovery.places import Place
+from layerscope.models.discovery.streams import StreamPlaces
+from layerscope.models.interception import BlockCall
 from tests.families import tiny_model
 
 FIRST, SECOND = tiny_model("llama").blocks[:2]
 
+PLACES = StreamPlaces(Place((0, 0)), Place())
+
 
 def kind(block: torch.nn.Module, *args: object, **kwargs: object) -> object:
-    return BlockSignature.of(BlockCall(block, type(block), (torch.zeros(1), *args), kwargs)).kind
+    return BlockSignature.of(BlockCall(block, type(block), (torch.zeros(1), *args), kwargs, PLACES)).kind
+
+
+def kind_by_name(block: torch.nn.Module, stream: torch.Tensor, **kwargs: object) -> object:
+    places = StreamPlaces(Place((1, "hidden_states")), Place())
+    return BlockSignature.of(BlockCall(block, type(block), (), {"hidden_states": stream} | kwargs, places)).kind
 
 
 def test_arguments_must_be_the_same_objects() -> None:
@@ -21,7 +30,7 @@ def test_arguments_must_be_the_same_objects() -> None:
     assert kind(FIRST, mask) != kind(SECOND, other)
     assert kind(FIRST, mask=mask) != kind(SECOND, mask=other)
     assert kind(FIRST, rotary=(mask, other)) != kind(SECOND, rotary=(other, mask))
-    assert kind(FIRST, hidden_states=mask, causal=True) == kind(SECOND, hidden_states=other, causal=True)
+    assert kind_by_name(FIRST, mask, causal=True) == kind_by_name(SECOND, other, causal=True)
     assert kind(FIRST, causal=True) != kind(SECOND, causal=False)
 
 

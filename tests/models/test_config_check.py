@@ -22,8 +22,8 @@ LIES = {
     "a vocabulary too large": ({"vocab_size": 98}, "2 of another shape (lm_head.weight, model.embed_tokens.weight)"),
     "a vocabulary too small": ({"vocab_size": 96}, "2 of another shape (lm_head.weight, model.embed_tokens.weight)"),
     "heads as wide as the world": ({"head_dim": 10**9}, "values, the weights have 43,360"),
-    "no family": ({"model_type": None}, "the family None is not in the architecture table"),
-    "a list of families": ({"model_type": ["llama"]}, "the family ['llama'] is not in the architecture table"),
+    "no family": ({"model_type": None}, "config.json has model_type None: it is no family of transformers"),
+    "a list of families": ({"model_type": ["llama"]}, "config.json has model_type ['llama']: it is no family"),
     "another family's class": ({"architectures": ["GPT2LMHeadModel"]}, "the family llama and a class of another"),
     "a hundred million labels": (
         {"num_labels": 10**8},

@@ -117,7 +117,7 @@ NOT_READ = [
     ("bert", "position_embedding_type", "relative_key"),
     ("qwen2", "partial_rotary_factor", 0.5),
     ("opt", "sliding_window", 16),
-    ("llama", "layer_types", ["full_attention", "sliding_attention"] * 2),
+    ("bert", "layer_types", ["full_attention", "sliding_attention"] * 2),
     ("olmo2", "hidden_activation", "gelu"),
     ("llama", "embedding_multiplier", 12.0),
 ]

@@ -4,10 +4,9 @@ import pytest
 import torch
 import transformers as tf
 
-from layerscope.errors import ModelError
 from layerscope.models.context_length import context_length
 from layerscope.models.loading import wrap_module
-from tests.families import FAMILIES, tiny_model, tiny_module
+from tests.families import FAMILIES, tiny_model
 
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 LONG = {"short_factor": [1.0] * 4, "long_factor": [8.0] * 4}
@@ -115,15 +114,3 @@ def test_falcon_with_alibi_has_no_limit():
         hidden_size=32, num_attention_heads=4, vocab_size=97, num_hidden_layers=2, alibi=True, multi_query=False
     )
     assert wrap_module(tf.FalconForCausalLM(config), name="falcon").context is None
-
-
-def test_a_row_that_names_no_table_of_positions_is_refused():
-    from dataclasses import replace
-
-    from layerscope.models.architecture_check import check_architecture
-    from layerscope.models.architectures import ARCHITECTURES
-    from layerscope.models.model import Model
-
-    row = replace(ARCHITECTURES["gpt2"], positions="no_such_table")
-    with pytest.raises(ModelError, match="has no attribute `no_such_table`"):
-        check_architecture(Model(tiny_module("gpt2"), None, "tiny", row))

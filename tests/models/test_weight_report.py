@@ -93,7 +93,10 @@ FAULTS = {
         "1 not used (model.layers.0.self_attn.q_norm.weight)",
     ),
     "prefix of torch.compile": (renamed("model.", "_orig_mod.model."), "missing ("),
-    "prefix of another architecture": (renamed("model.layers", "transformer.h"), "the weights have 0 blocks"),
+    "prefix of another architecture": (
+        renamed("model.layers", "transformer.h"),
+        "36 missing (model.layers.*.input_layernorm",
+    ),
     "another shape": (
         lambda state: state | {"model.norm.weight": torch.ones(31)},
         "1 of another shape (model.norm.weight)",

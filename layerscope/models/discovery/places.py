@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import Cache
 
-__all__ = ["Call", "Place", "Step", "tensors_in"]
+__all__ = ["Call", "Place", "Step", "leaves_in", "means_the_same", "same_bits", "tensors_in"]
 
 Step = int | str
 """One step into a value: an index of a tuple or list, a key of a mapping, or the name of an attribute of a dataclass."""
@@ -93,13 +93,43 @@ def tensors_in(value: Any) -> dict[Place, torch.Tensor]:
     >>> [str(place) for place in tensors_in((torch.zeros(1), {"mask": torch.ones(1)}, None))]
     ['[0]', "[1]['mask']"]
     """
-    return {Place(steps): tensor for steps, tensor in _walk(value, (), _DEPTH)}
+    return {place: leaf for place, leaf in leaves_in(value).items() if isinstance(leaf, torch.Tensor)}
 
 
-def _walk(value: Any, steps: tuple[Step, ...], depth: int) -> Iterator[tuple[tuple[Step, ...], torch.Tensor]]:
-    if isinstance(value, torch.Tensor):
+def leaves_in(value: Any) -> dict[Place, torch.Tensor | Cache]:
+    """Return all tensors and caches of a value by place."""
+    return {Place(steps): leaf for steps, leaf in _walk(value, (), _DEPTH)}
+
+
+def means_the_same(call: Call, recorded: Call) -> bool:
+    """Whether a call hands in what a recorded one did, where position ids may be given besides.
+
+    One line of a tensor may stand for equal lines of all sequences.
+    """
+    now, then = tensors_in(call), tensors_in(recorded)
+    added = {place for place in now.keys() - then.keys() if place.steps[-1] == "position_ids"}
+    if now.keys() - added != then.keys():
+        return False
+    return all(_equal_lines(now[place], tensor) for place, tensor in then.items())
+
+
+def _equal_lines(one: torch.Tensor, other: torch.Tensor) -> bool:
+    longer = one if one.numel() > other.numel() else other
+    return one.ndim == other.ndim and same_bits(one.expand_as(longer), other.expand_as(longer))
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are equal bit for bit; a NaN equals itself."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    left, right = one.contiguous(), other.to(one.device).contiguous()
+    return torch.equal(left, right) or torch.equal(left.view(torch.uint8), right.view(torch.uint8))
+
+
+def _walk(value: Any, steps: tuple[Step, ...], depth: int) -> Iterator[tuple[tuple[Step, ...], torch.Tensor | Cache]]:
+    if isinstance(value, torch.Tensor | Cache):
         yield steps, value
-    elif depth and not isinstance(value, Cache):
+    elif depth:
         for step, item in _items(value):
             yield from _walk(item, (*steps, step), depth - 1)
 

@@ -12,7 +12,7 @@ This module does not import schedules.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,14 +20,24 @@ from jaxtyping import Float
 from torch import nn
 from transformers import Cache
 
-from layerscope.errors import UsageError
-from layerscope.models.model import Model, stream_in, stream_out
+from layerscope.errors import ModelError, UsageError
+from layerscope.models.discovery.places import Call, same_bits
+from layerscope.models.discovery.streams import StreamPlaces
+from layerscope.models.discovery.taps import is_tapped, tapped
+from layerscope.models.model import Model
 
-__all__ = ["BlockCall", "BlockCalls", "Program", "Stream", "intercept_blocks", "require_not_intercepted"]
+__all__ = [
+    "BlockCall",
+    "BlockCalls",
+    "Program",
+    "Stream",
+    "intercept_blocks",
+    "is_passed_on",
+    "require_not_intercepted",
+    "stream_changed",
+]
 
 Stream = Float[torch.Tensor, "sequence position feature"]
-
-_INTERCEPTOR = "_layerscope_interceptor"
 
 
 @dataclass(frozen=True)
@@ -42,18 +52,25 @@ class BlockCall:
         Class of the block while it is not intercepted.
     args, kwargs
         Arguments of the call, the incoming stream included.
+    places
+        Where the stream stands in them, and in the output.
     """
 
     block: nn.Module
     block_class: type[nn.Module]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    places: StreamPlaces
 
     def __call__(self, stream: Stream) -> Stream:
         """Run the block on `stream`, with all other arguments unchanged."""
-        if self.args:
-            return stream_out(self.block_class.__call__(self.block, stream, *self.args[1:], **self.kwargs))
-        return stream_out(self.block_class.__call__(self.block, **(self.kwargs | {"hidden_states": stream})))
+        args, kwargs = self.places.in_call(self.args, self.kwargs, stream)
+        return self.places.of_output(self.block_class.__call__(self.block, *args, **kwargs))
+
+    @property
+    def others(self) -> Call:
+        """The arguments, with None in the place of the stream."""
+        return self.places.in_call(self.args, self.kwargs, None)
 
 
 @dataclass
@@ -101,9 +118,9 @@ def intercept_blocks(model: Model, program: Program) -> Iterator[None]:
     interceptor = _Interceptor(model, program)
     with ExitStack() as stack:
         for part in _parts_with_block_loop(model):
-            stack.enter_context(_override_call(part, partial(_refuse_states, part, type(part))))
+            stack.enter_context(tapped(part, partial(_refuse_states, part, type(part))))
         for index, block in enumerate(model.blocks):
-            stack.enter_context(_override_call(block, partial(interceptor, index)))
+            stack.enter_context(tapped(block, partial(interceptor, index)))
         yield
 
 
@@ -115,51 +132,14 @@ def require_not_intercepted(model: Model) -> None:
     UsageError
         The model runs under a schedule.
     """
-    if any(_INTERCEPTOR in vars(block) for block in model.blocks):
+    if any(is_tapped(block) for block in model.blocks):
         raise UsageError(f"{model.name}: its blocks run under a schedule already; leave that context first")
 
 
 def _parts_with_block_loop(model: Model) -> list[nn.Module]:
     """Return the trunk, and the part of it that calls the blocks where that is another module."""
-    # The head of OPT calls this part directly, not through the trunk.
     part = model.trunk.get_submodule(model.architecture.blocks.rpartition(".")[0])
     return [model.trunk] if part is model.trunk else [model.trunk, part]
-
-
-@contextmanager
-def _override_call(module: nn.Module, answer: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Iterator[None]:
-    """Return ``answer(args, kwargs)`` from each call of `module` inside the context."""
-    original = type(module)
-    module.__dict__[_INTERCEPTOR] = answer
-    module.__class__ = _intercepted_class(original)  # type: ignore[arg-type]  # a class can be hashed
-    try:
-        yield
-    finally:
-        module.__class__ = original
-        module.__dict__.pop(_INTERCEPTOR, None)
-
-
-@cache
-def _intercepted_class(original: type) -> type[nn.Module]:
-    """Return a subclass whose instances call their interceptor; copies and pickles of them are of the original class."""
-
-    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return self.__dict__[_INTERCEPTOR](args, kwargs)
-
-    def reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
-        state = {name: value for name, value in self.__dict__.items() if name != _INTERCEPTOR}
-        return object.__new__, (original,), state
-
-    members = {
-        "__call__": call,
-        "__reduce_ex__": reduce,
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-    }
-    intercepted = type(original.__name__, (original,), members)
-    if "forward" in vars(intercepted):  # transformers wraps it in every subclass of a block, for gradient checkpointing
-        del intercepted.forward  # type: ignore[attr-defined]
-    return intercepted
 
 
 class _Interceptor:
@@ -167,19 +147,40 @@ class _Interceptor:
 
     def __init__(self, model: Model, program: Program) -> None:
         self._program = program
+        self._model = model
         self._blocks = [(block, type(block)) for block in model.blocks]
-        self._returns_tuple = model.architecture.tuple_output
         self._calls: list[BlockCall] = []
+        self._stream: Stream | None = None
 
     def __call__(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        architecture = self._model.architecture
+        stream = architecture.stream.of_call(args, kwargs)
         if index == 0:
             self._calls = []
-        stream = stream_in(args, kwargs)
-        self._calls.append(BlockCall(*self._blocks[index], args, kwargs))
+        elif self._stream is None or not is_passed_on(self._stream, stream):
+            self._calls, self._stream = [], None
+            raise stream_changed(self._model, index)
+        self._stream = stream
+        self._calls.append(BlockCall(*self._blocks[index], args, kwargs, architecture.stream))
         if index == len(self._blocks) - 1:
-            calls, self._calls = self._calls, []  # the calls hold the masks of this batch: keep no reference
-            stream = self._program(BlockCalls(stream, _cache_among(args, kwargs), calls))
-        return (stream,) if self._returns_tuple else stream
+            start = architecture.stream.of_call(self._calls[0].args, self._calls[0].kwargs)
+            calls, self._calls, self._stream = self._calls, [], None  # they hold the masks of this batch
+            stream = self._program(BlockCalls(start, _cache_among(args, kwargs), calls))
+        return architecture.outputs[index].filled(architecture.stream, (args, kwargs), stream)
+
+
+def is_passed_on(given: Stream, arrived: Stream) -> bool:
+    """Whether the stream that arrives at a block is the one that the block before gave."""
+    return arrived is given or same_bits(given, arrived)
+
+
+def stream_changed(model: Model, block: int) -> ModelError:
+    """Return the error for a stream that changes between two blocks."""
+    return ModelError(
+        f"{model.name}: the stream that reaches block {block} is not the one that block {block - 1} gave: with these inputs "
+        "something between the blocks changes it.\nRun the model on text alone (no images, no prefix, no adapter that writes "
+        "into the stream)."
+    )
 
 
 def _cache_among(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:

@@ -1,0 +1,73 @@
+"""Run a model with its key-value cache, a few tokens first and one token next, and record what comes back."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Cache
+
+from layerscope.models.discovery.places import leaves_in
+from layerscope.models.discovery.probe import Probe, accepted, first_tensor
+
+__all__ = ["CachedProbe", "probe_cached"]
+
+_OF_TORCH = frozenset(vars(nn.Module()))  # parameters, buffers, hooks, submodules
+
+
+@dataclass(frozen=True)
+class CachedProbe:
+    """A forward pass over the last token of a probe, whose other tokens are in the cache.
+
+    Attributes
+    ----------
+    argument
+        The name of the argument that takes the cache.
+    inputs
+        The arguments of that pass, with a cache that nothing has added to yet.
+    output
+        The first tensor of its output.
+    kept
+        The parts of the model that keep tensors of these passes, with the names of the attributes.
+    """
+
+    argument: str
+    inputs: dict[str, Any]
+    output: torch.Tensor
+    kept: tuple[str, ...]
+
+
+def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
+    """Run all tokens of a probe but the last, then the last one; None for a model that returns no cache."""
+    if "use_cache" not in accepted(module):
+        return None
+    before = _kept_tensors(module)
+    first = {name: value[:, :-1] for name, value in probe.inputs.items()}
+    argument, cache = _cache_of(module(**first, use_cache=True))
+    if cache is None:
+        return None
+    last = probe.inputs | {"input_ids": probe.main_input[:, -1:], "use_cache": True}
+    inputs = last | {argument: copy.deepcopy(cache)}
+    output = first_tensor(module(**last, **{argument: cache}))
+    after = _kept_tensors(module)
+    kept = tuple(sorted(name for name, ids in after.items() if ids != before.get(name)))
+    return CachedProbe(argument, inputs, output, kept)
+
+
+def _cache_of(output: Any) -> tuple[str, Cache | None]:
+    for place, leaf in leaves_in(output).items():
+        if isinstance(leaf, Cache) and len(place.steps) == 1 and isinstance(place.steps[0], str):
+            return place.steps[0], leaf
+    return "", None
+
+
+def _kept_tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the identities of the tensors and caches in the attributes of all parts that are no weights, by name."""
+    kept = {}
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            leaves = {} if name in _OF_TORCH else leaves_in(value)
+            if leaves:
+                kept[f"{path}.{name}"] = tuple(map(id, leaves.values()))
+    return kept

@@ -1,0 +1,120 @@
+"""Find the architecture of a model in one recorded forward pass. What is found is a guess until it is proved."""
+
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from torch import nn
+
+from layerscope.errors import ModelError
+from layerscope.models.discovery.architecture import Architecture
+from layerscope.models.discovery.cached import CachedProbe
+from layerscope.models.discovery.ends import final_norm, find_positions, find_tail, find_trunk, relative_path
+from layerscope.models.discovery.places import means_the_same
+from layerscope.models.discovery.probe import CHANGED, Probe, accepted, moved_tokens, positions_of, trunk_inputs
+from layerscope.models.discovery.stacks import Search, Stack, find_stacks
+from layerscope.models.discovery.streams import OutputForm
+from layerscope.models.discovery.taps import run_without_blocks
+
+__all__ = ["discover", "refuse_undiscovered"]
+
+
+def discover(module: Any, probe: Probe, cached: CachedProbe | None, name: str) -> Architecture:
+    """Return what one recorded pass shows of the architecture.
+
+    Parameters
+    ----------
+    module
+        A transformers model.
+    probe, cached
+        Its recorded pass, and the one with a cache if it has one.
+    name
+        The name of the model, for messages.
+
+    Raises
+    ------
+    ModelError
+        No stack of blocks carries a stream, or several streams run side by side.
+    """
+    search = find_stacks(module, probe.watch)
+    stack = _stack_of(search, name, module)
+    trunk = find_trunk(probe, stack)
+    norm = final_norm(find_tail(probe, stack, trunk), stack)
+    positions = find_positions(probe, stack, trunk)
+    causal = _is_causal(stack, cached)
+    found = Architecture(
+        family=str(module.config.model_type),
+        trunk=trunk.name,
+        blocks=relative_path(stack.path, trunk.name),
+        items=stack.items,
+        stream=stack.stream,
+        outputs=tuple(OutputForm.of(call.arguments, call.output) for call in stack.calls),
+        final_norm=None if norm is None else relative_path(norm.name, trunk.name),
+        head=_head(module, probe) if causal else None,
+        causal=causal,
+        position_ids=False,
+        cache=None if cached is None else cached.argument,
+        positions=None if positions is None else positions.path,
+        first_position=0 if positions is None else positions.first,
+    )
+    return replace(found, position_ids=_takes_positions(module, found, stack, probe))
+
+
+def _is_causal(stack: Stack, cached: CachedProbe | None) -> bool:
+    """Return whether the changed token of the probe reached later tokens only.
+
+    In a model whose attention is ablated it reaches no other token: one that returns a cache is then causal.
+    """
+    one, other = stack.states[-1]
+    if one.isfinite().all() and other.isfinite().all():
+        moved = moved_tokens(one, other)
+        if moved[:CHANGED].any():
+            return False
+        if moved[CHANGED + 1 :].any():
+            return True
+    return cached is not None
+
+
+def _takes_positions(module: nn.Module, found: Architecture, stack: Stack, probe: Probe) -> bool:
+    """Return whether the trunk takes position ids, and means by 0, 1, 2, … what it does without them."""
+    trunk = module.get_submodule(found.trunk)
+    if "position_ids" not in accepted(trunk):
+        return False
+    inputs = trunk_inputs(trunk, probe.inputs) | {"position_ids": positions_of(probe.main_input)}
+    calls, _ = run_without_blocks(module, found, stack.states[1:], inputs)
+    return all(map(means_the_same, calls, (call.arguments for call in stack.calls)))
+
+
+def _head(module: Any, probe: Probe) -> str | None:
+    head = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+    return None if head is None else next((call.name for call in probe.watch.of(head)), None)
+
+
+def _stack_of(search: Search, name: str, module: nn.Module) -> Stack:
+    """Return the stack that runs last: what runs before it may prepare the stream."""
+    streams = [stack for stack in search.stacks if stack.states[0].ndim > 2]
+    if not streams:
+        seen = "; ".join(search.refused) or "no module list whose items run"
+        refuse_undiscovered(
+            name, f"{type(module).__name__}: {seen}", "blocks that pass one stream from each to the next"
+        )
+    stack = streams[-1]
+    shapes = {tuple(state.shape) for state in stack.states}
+    if len(shapes) > 1:
+        refuse_undiscovered(
+            name,
+            f"the states of {stack.path} have {len(shapes)} shapes, from {tuple(stack.states[0].shape)} to "
+            f"{tuple(stack.states[-1].shape)} (a hierarchical model)",
+            "states of one shape",
+        )
+    return stack
+
+
+def refuse_undiscovered(name: str, seen: str, missing: str) -> NoReturn:
+    """Raise the error for a model whose blocks are not found or not proved.
+
+    Raises
+    ------
+    ModelError
+        Always.
+    """
+    raise ModelError(f"{name}: this model is refused. Seen: {seen}.\nMissing: {missing}.")

@@ -1,0 +1,142 @@
+"""Run a model once on a few tokens and record everything: the evidence for discovery and proof."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerscope.models.devices import input_device
+from layerscope.models.discovery.places import tensors_in
+from layerscope.models.discovery.watch import ModuleCall, Watch, watch
+
+__all__ = [
+    "CHANGED",
+    "TOKENS",
+    "Probe",
+    "accepted",
+    "first_tensor",
+    "moved_tokens",
+    "positions_of",
+    "probe",
+    "probe_ids",
+    "text_config",
+    "trunk_inputs",
+]
+
+TOKENS = 7
+CHANGED = 3
+"""Index of the token that differs between the two sequences of a probe, with tokens before and after it."""
+
+_ORDER = (0, 2, 1, 4, 3, 6, 5, 7)  # no consecutive ids, which are taken for positions
+_FIRST_ID = 5  # the ids below are often special
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.bfloat16: 0.05, torch.float16: 0.01}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One forward pass over two sequences that differ in one token, and what was seen in it.
+
+    Attributes
+    ----------
+    inputs
+        The arguments of the model.
+    watch
+        The calls of all modules.
+    output
+        The first tensor of the model's output.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    watch: Watch
+    output: torch.Tensor
+
+    @property
+    def root(self) -> ModuleCall:
+        """The call of the model."""
+        return self.watch.calls[0]
+
+    @property
+    def main_input(self) -> torch.Tensor:
+        """The token ids (or pixels) that were given."""
+        return next(iter(self.inputs.values()))
+
+
+def probe(module: nn.Module) -> Probe:
+    """Run the model on two sequences of seven tokens, which differ in one token, and record all calls."""
+    ids = probe_ids(module)
+    inputs = {"input_ids": ids}
+    if "attention_mask" in accepted(module):
+        inputs["attention_mask"] = torch.ones_like(ids)
+    with watch(module) as seen:
+        output = module(**trunk_inputs(module, inputs))
+    return Probe(inputs, seen, first_tensor(output))
+
+
+def trunk_inputs(module: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Return those inputs that a module takes, and that it shall use no cache."""
+    names = accepted(module)
+    return {name: value for name, value in inputs.items() if name in names} | (
+        {"use_cache": False} if "use_cache" in names else {}
+    )
+
+
+def probe_ids(module: nn.Module) -> torch.Tensor:
+    """Return the token ids of a probe: none is special to the configuration, and the second line differs in one token."""
+    embedding: Any = module.get_input_embeddings()  # type: ignore[operator]  # a method of transformers models
+    rows = int(embedding.weight.shape[0])
+    special = set(_special_ids(module.config))
+    plain = [one for one in (*range(_FIRST_ID, rows), *range(min(_FIRST_ID, rows))) if one not in special]
+    ids = (plain or [0]) * (TOKENS + 1)
+    ids = [ids[index] for index in _ORDER]
+    changed = [*ids[:CHANGED], ids[TOKENS], *ids[CHANGED + 1 :]]
+    return torch.tensor([ids[:TOKENS], changed[:TOKENS]], device=input_device(module))
+
+
+def positions_of(ids: torch.Tensor) -> torch.Tensor:
+    """Return the positions of the tokens of unpadded sequences, counted from 0."""
+    return torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+
+
+def _special_ids(config: Any) -> Iterator[int]:
+    for part in (config, text_config(config)):
+        for name, value in vars(part).items():
+            if name.endswith(("_token_id", "_token_index")):
+                yield from [value] if isinstance(value, int) else value if isinstance(value, list) else []
+
+
+def text_config(config: Any) -> Any:
+    """Return the part of a configuration that describes the language model; most are nothing else."""
+    return config.get_text_config(decoder=True)
+
+
+def accepted(module: nn.Module) -> frozenset[str]:
+    """Return the names of the arguments that a module takes."""
+    return _names(type(module).forward)
+
+
+@cache
+def _names(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    """Return the first tensor of an output: the logits of a model, the last state of a trunk."""
+    return next(iter(tensors_in(output).values()))
+
+
+def moved_tokens(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return for each token of two sequences whether its features differ by more than rounding.
+
+    Examples
+    --------
+    >>> one = torch.ones(3, 2)
+    >>> moved_tokens(one, one + torch.tensor([[0.0], [1e-7], [0.1]])).tolist()
+    [False, False, True]
+    """
+    before, after = one.double(), other.double()
+    moved: torch.Tensor = (after - before).norm(dim=-1) > _TOLERANCE[one.dtype] * before.norm(dim=-1)
+    return moved

@@ -1,0 +1,99 @@
+"""Facts that the recorded pass shows: the chain of the blocks, its sizes, and what follows it."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from layerscope.models.discovery.ends import final_norm, find_tail
+from layerscope.models.discovery.places import same_bits
+from layerscope.models.discovery.probe import CHANGED, TOKENS, moved_tokens
+from layerscope.models.discovery.stacks import Stack
+from layerscope.models.interception import is_passed_on
+from layerscope.models.proof.evidence import Evidence
+
+__all__ = ["check_chain", "check_direction", "check_end", "check_shapes", "check_sizes_stated", "check_start"]
+
+
+def check_chain(evidence: Evidence) -> None:
+    """The blocks run once each, in order; each reads what the one before gave, and writes nothing into it."""
+    model, calls = evidence.model, evidence.calls
+    order = [next(index for index, block in enumerate(model.blocks) if block is call.module) for call in calls]
+    if order != list(range(model.depth)):
+        ran = ", ".join(map(str, order)) or "none"
+        evidence.fail(f"one run of each block, in the order of the list (they ran as {ran})")
+    for index, call in enumerate(calls):
+        try:
+            streams = model.stream.of_call(*call.arguments), model.stream.of_output(call.output)
+        except (LookupError, AttributeError, TypeError):
+            evidence.fail(f"a stream in the arguments and the output of block {index}")
+        if not all(isinstance(stream, torch.Tensor) for stream in streams):
+            evidence.fail(f"a stream that is a tensor (block {index})")
+        version = call.versions.get(model.stream.into)
+        if version is not None and streams[0]._version != version:
+            evidence.fail(f"blocks that leave the stream they read as it was (block {index} writes into it)")
+    for index, (one, other) in enumerate(pairwise(calls)):
+        if not is_passed_on(model.stream.of_output(one.output), model.stream.of_call(*other.arguments)):
+            evidence.fail(f"one stream (block {index + 1} does not read the output of block {index})")
+
+
+def check_shapes(evidence: Evidence) -> None:
+    """Every state is a vector for each token."""
+    for index, state in enumerate(evidence.states):
+        shape = tuple(state.shape)
+        if len(shape) == 4 and shape[:2] == (2, TOKENS):
+            evidence.fail(f"one stream (state {index} has {shape[2]} streams side by side, of {shape[3]} features)")
+        if len(shape) != 3 or shape[:2] != (2, TOKENS):
+            evidence.fail(
+                f"a state for each token (state {index} of 2 sequences of {TOKENS} tokens has the shape {shape})"
+            )
+
+
+def check_start(evidence: Evidence) -> None:
+    """State 0 of a token depends on no other token, so no block runs before the first one."""
+    one, other = evidence.states[0]
+    if one.isfinite().all() and other.isfinite().all():
+        moved = moved_tokens(one, other)
+        if moved[:CHANGED].any() or moved[CHANGED + 1 :].any():
+            evidence.fail(
+                "a state 0 of each token alone (it depends on other tokens, so something like a block runs before)"
+            )
+
+
+def check_end(evidence: Evidence) -> None:
+    """The trunk returns what the final norm makes of the last state, bit for bit; without a norm, the last state."""
+    model, calls = evidence.model, evidence.calls
+    trunk = evidence.probe.watch.of(model.trunk)[0]
+    stack = Stack(model.architecture.blocks, model.architecture.items, tuple(calls), model.stream)
+    tail = find_tail(evidence.probe, stack, trunk)
+    norm = final_norm(tail, stack)
+    named = None if norm is None else evidence.path(norm)
+    if named != model.architecture.final_norm:
+        evidence.fail(
+            f"the final norm {model.architecture.final_norm} (what follows the last block is {named or 'nothing'})"
+        )
+    last = tail[-1].output if tail else stack.states[-1]
+    if not same_bits(last, evidence.trunk_output):
+        after = evidence.path(tail[-1]) if tail else "the last block"
+        evidence.fail(f"a trunk that returns the output of {after} bit for bit (something else follows it)")
+
+
+def check_sizes_stated(evidence: Evidence) -> None:
+    """The width of the states and the number of blocks are those that the configuration states."""
+    model = evidence.model
+    widths = {state.shape[-1] for state in evidence.states}
+    stated: dict[str, Any] = {"hidden_size": widths, "num_hidden_layers": {model.depth}}
+    for key, seen in stated.items():
+        value = getattr(model.text_config, key, None)
+        if isinstance(value, int) and seen != {value}:
+            evidence.fail(
+                f"the {key} of {value} that the configuration states (the blocks have {', '.join(map(str, seen))})"
+            )
+
+
+def check_direction(evidence: Evidence) -> None:
+    """In a model that generates with a cache, no token sees a later one."""
+    architecture, module = evidence.model.architecture, evidence.model.module
+    generates = bool(getattr(type(module), "can_generate", bool)())
+    if generates and architecture.cache is not None and not architecture.causal:
+        evidence.fail("a model that generates from the past alone: an earlier token sees a later one")
