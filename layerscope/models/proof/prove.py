@@ -9,7 +9,8 @@ Without running the blocks
     If the output of every block is replaced, the next block reads the replacement, and nothing else that it is given changes;
     what follows the last block is local to a token.
 Running the blocks again
-    Deferred, in order, they give the model's own output bit for bit, with and without a cache; called last to first, each gives
+    Deferred, in order, they give the model's own output bit for bit, with and without a cache; with a cache, the last
+    token gets the output that it has in the whole text; called last to first, each gives
     its recorded state; after a pass with a cache no module keeps a tensor of it.
 
 No fact depends on the values of the weights: a block whose output projections are zero passes.
@@ -28,7 +29,14 @@ from layerscope.models.proof.recorded import (
     check_sizes_stated,
     check_start,
 )
-from layerscope.models.proof.reruns import check_cached, check_deferred, check_independent, check_kept, check_links
+from layerscope.models.proof.reruns import (
+    check_cached,
+    check_deferred,
+    check_independent,
+    check_kept,
+    check_links,
+    check_recomputed,
+)
 
 __all__ = ["FACTS", "prove"]
 
@@ -43,6 +51,7 @@ FACTS: tuple[Callable[[Evidence], None], ...] = (
     check_deferred,
     check_independent,
     check_kept,
+    check_recomputed,
     check_cached,
 )
 

@@ -9,7 +9,9 @@ from layerscope.models.discovery.probe import CHANGED, first_tensor, moved_token
 from layerscope.models.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.models.proof.evidence import Evidence
 
-__all__ = ["check_cached", "check_deferred", "check_independent", "check_kept", "check_links"]
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+
+__all__ = ["check_cached", "check_deferred", "check_independent", "check_kept", "check_links", "check_recomputed"]
 
 
 def check_links(evidence: Evidence) -> None:
@@ -78,6 +80,15 @@ def check_cached(evidence: Evidence) -> None:
         output = first_tensor(evidence.model.module(**evidence.cached.inputs))
     if not same_bits(output, evidence.cached.output):
         evidence.fail("the model's own output with a cache from blocks that run later")
+
+
+def check_recomputed(evidence: Evidence) -> None:
+    """With a cache, the output for the last token is that of the whole text, up to rounding: no token sees a later one."""
+    if evidence.cached is None or not evidence.probe.output.isfinite().all():
+        return
+    whole, last = evidence.probe.output[:, -1].double(), evidence.cached.output[:, -1].double()
+    if not float((last - whole).norm()) <= _TOLERANCE[evidence.probe.output.dtype] * float(whole.norm()):
+        evidence.fail("the same output for a token whether the tokens before it are in a cache or run with it")
 
 
 def check_kept(evidence: Evidence) -> None:
