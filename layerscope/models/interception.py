@@ -22,7 +22,7 @@ from transformers import Cache
 
 from layerscope.errors import ModelError, UsageError
 from layerscope.models.discovery.places import Call, same_bits
-from layerscope.models.discovery.streams import StreamPlaces
+from layerscope.models.discovery.streams import StreamPlaces, with_copied_caches
 from layerscope.models.discovery.taps import is_tapped, tapped
 from layerscope.models.model import Model
 
@@ -66,6 +66,11 @@ class BlockCall:
         """Run the block on `stream`, with all other arguments unchanged."""
         args, kwargs = self.places.in_call(self.args, self.kwargs, stream)
         return self.places.of_output(self.block_class.__call__(self.block, *args, **kwargs))
+
+    def output(self) -> Any:
+        """Return all that the block gives to its own stream; its cache stays as it is."""
+        args, kwargs = with_copied_caches(self.args, self.kwargs)
+        return self.block_class.__call__(self.block, *args, **kwargs)
 
     @property
     def others(self) -> Call:
@@ -117,8 +122,9 @@ def intercept_blocks(model: Model, program: Program) -> Iterator[None]:
     require_not_intercepted(model)
     interceptor = _Interceptor(model, program)
     with ExitStack() as stack:
-        for part in _parts_with_block_loop(model):
-            stack.enter_context(tapped(part, partial(_refuse_states, part, type(part))))
+        refused = _StatesRefused()
+        for part in {id(part): part for part in (model.module, model.trunk)}.values():
+            stack.enter_context(tapped(part, partial(refused.call, part, type(part))))
         for index, block in enumerate(model.blocks):
             stack.enter_context(tapped(block, partial(interceptor, index)))
         yield
@@ -134,12 +140,6 @@ def require_not_intercepted(model: Model) -> None:
     """
     if any(is_tapped(block) for block in model.blocks):
         raise UsageError(f"{model.name}: its blocks run under a schedule already; leave that context first")
-
-
-def _parts_with_block_loop(model: Model) -> list[nn.Module]:
-    """Return the trunk, and the part of it that calls the blocks where that is another module."""
-    part = model.trunk.get_submodule(model.architecture.blocks.rpartition(".")[0])
-    return [model.trunk] if part is model.trunk else [model.trunk, part]
 
 
 class _Interceptor:
@@ -161,12 +161,15 @@ class _Interceptor:
             self._calls, self._stream = [], None
             raise stream_changed(self._model, index)
         self._stream = stream
-        self._calls.append(BlockCall(*self._blocks[index], args, kwargs, architecture.stream))
+        call = BlockCall(*self._blocks[index], args, kwargs, architecture.stream)
+        self._calls.append(call)
+        form = architecture.outputs[index]
+        made = call.output() if form.handed_on else None
         if index == len(self._blocks) - 1:
             start = architecture.stream.of_call(self._calls[0].args, self._calls[0].kwargs)
             calls, self._calls, self._stream = self._calls, [], None  # they hold the masks of this batch
             stream = self._program(BlockCalls(start, _cache_among(args, kwargs), calls))
-        return architecture.outputs[index].filled(architecture.stream, (args, kwargs), stream)
+        return form.filled(architecture.stream, (args, kwargs), stream, made)
 
 
 def is_passed_on(given: Stream, arrived: Stream) -> bool:
@@ -187,12 +190,25 @@ def _cache_among(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:
     return next((value for value in (*args, *kwargs.values()) if isinstance(value, Cache)), None)
 
 
-def _refuse_states(module: nn.Module, original: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    for name in ("output_hidden_states", "output_attentions"):
-        requested = kwargs.get(name)
-        if requested or (requested is None and getattr(getattr(module, "config", None), name, False)):
-            raise UsageError(
-                f"{name} is not available under a schedule: transformers would return it in the wrong order.\n"
-                "Use ls.capture(…, schedule=…), which records the state after every stage."
-            )
-    return original.__call__(module, *args, **kwargs)
+class _StatesRefused:
+    """Refuses hidden states and attentions that the caller asks for; the model's own code may ask its parts for them."""
+
+    def __init__(self) -> None:
+        self._inside = False
+
+    def call(self, module: nn.Module, original: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the model or its trunk."""
+        if self._inside:
+            return original.__call__(module, *args, **kwargs)
+        for name in ("output_hidden_states", "output_attentions"):
+            requested = kwargs.get(name)
+            if requested or (requested is None and getattr(getattr(module, "config", None), name, False)):
+                raise UsageError(
+                    f"{name} is not available under a schedule: transformers would return it in the wrong order.\n"
+                    "Use ls.capture(…, schedule=…), which records the state after every stage."
+                )
+        self._inside = True
+        try:
+            return original.__call__(module, *args, **kwargs)
+        finally:
+            self._inside = False

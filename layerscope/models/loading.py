@@ -20,6 +20,7 @@ from layerscope.models.devices import DeviceMap
 from layerscope.models.discovery.cached import probe_cached
 from layerscope.models.discovery.discover import discover
 from layerscope.models.discovery.probe import probe
+from layerscope.models.encoder_decoder import Stack, stack_of
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.identity import identify
 from layerscope.models.in_memory import name_in_memory, plain_model
@@ -49,6 +50,7 @@ def load_model(
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    stack: Stack | None = None,
     trust_remote_code: bool = False,
 ) -> Model:
     """Load a model or take one that is in memory, find its parts and check them.
@@ -72,6 +74,9 @@ def load_model(
     device_map
         How accelerate spreads the model over several devices, instead of `device`: ``"auto"``, or the device of each part by its
         name, ``"disk"`` among them. The states are those on one device, up to rounding.
+    stack
+        The part of an encoder-decoder to take: ``"encoder"``, or ``"decoder"``, which then reads texts as a language model,
+        without the states of the encoder. Results name it after the model (``t5-small:encoder``).
     trust_remote_code
         Run the modelling code of the checkpoint.
 
@@ -101,12 +106,12 @@ def load_model(
     """
     if isinstance(source, nn.Module):
         _refuse_options(dtype=dtype, device=device, device_map=device_map)
-        model = wrap_module(source, tokenizer, name=name or name_in_memory(source))
+        model = wrap_module(source, tokenizer, name=name or name_in_memory(source), stack=stack)
     else:
         placement = Placement.of(dtype, device, device_map)
         stored = read_model(identify(source), placement, trust_remote_code)
         module, own = stored.module, stored.tokenizer() if tokenizer is None else tokenizer
-        model = wrap_module(module, own, name=name or stored.name, fingerprint=stored.fingerprint)
+        model = wrap_module(module, own, name=name or stored.name, fingerprint=stored.fingerprint, stack=stack)
     if model.tokenizer is None:
         warnings.warn(f"{model.name}: {NO_TOKENIZER}", stacklevel=3)
     return model
@@ -148,6 +153,7 @@ def wrap_module(
     *,
     name: str,
     fingerprint: Callable[[], str] = str,
+    stack: Stack | None = None,
 ) -> Model:
     """Make a `Model` from a Hugging Face module that is already in memory, and check it.
 
@@ -162,6 +168,8 @@ def wrap_module(
     fingerprint
         Returns the name of the weights in results, until they are changed. Without a name, results carry a checksum
         of the values; see `layerscope.models.weight_identity`.
+    stack
+        The part of an encoder-decoder to take.
 
     Raises
     ------
@@ -176,21 +184,21 @@ def wrap_module(
     >>> model.depth, model.width
     (2, 8)
     """
-    plain: Any = plain_model(module, name)
+    plain: Any = stack_of(plain_model(module, name), stack, name)
     check_module(plain, name)
-    model = _proved(plain, tokenizer, name)
+    model = _proved(plain, tokenizer, f"{name}:{stack}" if stack else name, stack)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.vocabulary_size, name)
     identity = WeightIdentity(plain, fingerprint)
     return replace(model, fingerprint=identity, length_dependence=measure_length_dependence(model))
 
 
-def _proved(module: Any, tokenizer: TokenizerLike | None, name: str) -> Model:
+def _proved(module: Any, tokenizer: TokenizerLike | None, name: str, stack: Stack | None) -> Model:
     """Find the parts of a module by running it on a few tokens, and prove them."""
     with eval_mode(module), torch.no_grad():
         with translate_loader_errors(name, "a forward pass fails: correct its configuration"):
             seen = probe(module)
             cached = probe_cached(module, seen)
-        model = Model(module, tokenizer, name, discover(module, seen, cached, name))
+        model = Model(module, tokenizer, name, discover(module, seen, cached, name), stack=stack)
         prove(Evidence(model, seen, cached))
     return model

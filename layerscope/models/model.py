@@ -15,6 +15,7 @@ from layerscope.models.discovery.architecture import Architecture
 from layerscope.models.discovery.probe import accepted, text_config
 from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.discovery.taps import blocks_of
+from layerscope.models.encoder_decoder import Stack
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 
 __all__ = ["NO_TOKENIZER", "Model"]
@@ -42,6 +43,8 @@ class Model:
         memory; see `layerscope.models.weight_identity`. It reads files and weights, so only results call it.
     length_dependence
         The lengths that may share a batch, measured at load.
+    stack
+        The part of an encoder-decoder that the module is; None for other models.
     """
 
     module: nn.Module
@@ -50,6 +53,7 @@ class Model:
     architecture: Architecture
     fingerprint: Callable[[], str] = field(default=lambda: "", repr=False)
     length_dependence: LengthDependence = INDEPENDENT
+    stack: Stack | None = None
 
     @cached_property
     def trunk(self) -> nn.Module:
@@ -80,7 +84,7 @@ class Model:
     @property
     def text_config(self) -> Any:
         """The part of the configuration that describes the language model; most are nothing else."""
-        return text_config(self.config)
+        return text_config(self.config, self.stack)
 
     @property
     def depth(self) -> int:

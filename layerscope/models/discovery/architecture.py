@@ -38,7 +38,8 @@ class Architecture:
     position_ids
         True if the trunk takes ``position_ids`` that count from 0; False if it derives positions from the ids or the mask.
     cache
-        Name of the argument that takes the key-value cache; None for a model that returns none.
+        Name of the argument that takes the key-value cache; None for a model that returns none, or whose outputs with its cache
+        are not those of the whole text.
     positions
         Path of the table of learned positions, relative to the trunk; None if positions are rotary or ALiBi.
     first_position

@@ -13,6 +13,7 @@ from layerscope.models.discovery.probe import Probe, accepted, first_tensor
 
 __all__ = ["CachedProbe", "probe_cached"]
 
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 _OF_TORCH = frozenset(vars(nn.Module()))  # parameters, buffers, hooks, submodules
 
 
@@ -37,10 +38,20 @@ class CachedProbe:
     output: torch.Tensor
     kept: tuple[str, ...]
 
+    def agrees(self, probe: Probe) -> bool:
+        """Whether the last token has the output that it has in the whole text, up to rounding."""
+        whole, last = probe.output[:, -1].double(), self.output[:, -1].double()
+        if not whole.isfinite().all():
+            return True
+        return float((last - whole).norm()) <= _TOLERANCE[probe.output.dtype] * float(whole.norm())
+
 
 def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
-    """Run all tokens of a probe but the last, then the last one; None for a model that returns no cache."""
-    if "use_cache" not in accepted(module):
+    """Run all tokens of a probe but the last, then the last one.
+
+    None for a model that returns no cache, or in which tokens see later ones.
+    """
+    if "use_cache" not in accepted(module) or probe.sees_later:
         return None
     before = _kept_tensors(module)
     first = {name: value[:, :-1] for name, value in probe.inputs.items()}

@@ -1,5 +1,6 @@
 """Find the architecture of a model in one recorded forward pass. What is found is a guess until it is proved."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -9,8 +10,8 @@ from layerscope.errors import ModelError
 from layerscope.models.discovery.architecture import Architecture
 from layerscope.models.discovery.cached import CachedProbe
 from layerscope.models.discovery.ends import final_norm, find_positions, find_tail, find_trunk, relative_path
-from layerscope.models.discovery.places import means_the_same
-from layerscope.models.discovery.probe import CHANGED, Probe, accepted, moved_tokens, positions_of, trunk_inputs
+from layerscope.models.discovery.places import leaves_in, means_the_same
+from layerscope.models.discovery.probe import CHANGED, TOKENS, Probe, accepted, moved_tokens, positions_of, trunk_inputs
 from layerscope.models.discovery.stacks import Search, Stack, find_stacks
 from layerscope.models.discovery.streams import OutputForm
 from layerscope.models.discovery.taps import run_without_blocks
@@ -41,22 +42,32 @@ def discover(module: Any, probe: Probe, cached: CachedProbe | None, name: str) -
     norm = final_norm(find_tail(probe, stack, trunk), stack)
     positions = find_positions(probe, stack, trunk)
     causal = _is_causal(stack, cached)
+    faithful = cached is not None and cached.agrees(probe)
     found = Architecture(
         family=str(module.config.model_type),
         trunk=trunk.name,
         blocks=relative_path(stack.path, trunk.name),
         items=stack.items,
         stream=stack.stream,
-        outputs=tuple(OutputForm.of(call.arguments, call.output) for call in stack.calls),
+        outputs=tuple(_forms(stack)),
         final_norm=None if norm is None else relative_path(norm.name, trunk.name),
         head=_head(module, probe) if causal else None,
         causal=causal,
         position_ids=False,
-        cache=None if cached is None else cached.argument,
+        cache=cached.argument if cached is not None and faithful else None,
         positions=None if positions is None else positions.path,
         first_position=0 if positions is None else positions.first,
     )
     return replace(found, position_ids=_takes_positions(module, found, stack, probe))
+
+
+def _forms(stack: Stack) -> Iterator[OutputForm]:
+    """Yield the form of the output of each block."""
+    places = stack.stream
+    for index, call in enumerate(stack.calls):
+        stream = id(places.of_output(call.output))
+        later = {id(leaf) for other in stack.calls[index + 1 :] for leaf in leaves_in(other.arguments).values()}
+        yield OutputForm.of(call.arguments, call.output, later - {stream})
 
 
 def _is_causal(stack: Stack, cached: CachedProbe | None) -> bool:
@@ -98,18 +109,23 @@ def _stack_of(search: Search, name: str, module: nn.Module) -> Stack:
             name, f"{type(module).__name__}: {seen}", "blocks that pass one stream from each to the next"
         )
     stack = streams[-1]
-    shapes = {tuple(state.shape) for state in stack.states}
-    if len(shapes) > 1:
-        refuse_undiscovered(
-            name,
-            f"the states of {stack.path} have {len(shapes)} shapes, from {tuple(stack.states[0].shape)} to "
-            f"{tuple(stack.states[-1].shape)} (a hierarchical model)",
-            "states of one shape",
+    first, last = tuple(stack.states[0].shape), tuple(stack.states[-1].shape)
+    tokens = (2, TOKENS)
+    if len({tuple(state.shape) for state in stack.states}) > 1:
+        seen = f"the states of {stack.path} shrink or grow from {first} to {last} (a hierarchical model)"
+        refuse_undiscovered(name, seen, "states of one shape")
+    if len(first) == 4 and tokens in (first[:2], first[1:3]):
+        seen = (
+            f"the blocks of {stack.path} pass on {first[2] if tokens == first[:2] else first[0]} streams side by side"
         )
+        refuse_undiscovered(name, seen, "one stream")
+    if len(first) != 3 or first[:2] != tokens:
+        seen = f"2 sequences of {TOKENS} tokens give states of the shape {first} in {stack.path}"
+        refuse_undiscovered(name, seen, "a state for each token of each sequence")
     return stack
 
 
-def refuse_undiscovered(name: str, seen: str, missing: str) -> NoReturn:
+def refuse_undiscovered(name: str, seen: str, missing: str, cause: Exception | None = None) -> NoReturn:
     """Raise the error for a model whose blocks are not found or not proved.
 
     Raises
@@ -117,4 +133,4 @@ def refuse_undiscovered(name: str, seen: str, missing: str) -> NoReturn:
     ModelError
         Always.
     """
-    raise ModelError(f"{name}: this model is refused. Seen: {seen}.\nMissing: {missing}.")
+    raise ModelError(f"{name}: this model is refused. Seen: {seen}.\nMissing: {missing}.") from cause

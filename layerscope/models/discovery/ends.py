@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerscope.models.discovery.places import same_bits
 from layerscope.models.discovery.probe import Probe, first_tensor
 from layerscope.models.discovery.stacks import Stack
 from layerscope.models.discovery.watch import ModuleCall
@@ -26,9 +27,9 @@ def find_tail(probe: Probe, stack: Stack, trunk: ModuleCall) -> list[ModuleCall]
     tail: list[ModuleCall] = []
     tensor, returned, after = stack.states[-1], first_tensor(trunk.output), stack.ended
     while tensor is not returned:
-        readers = [
-            c for c in probe.watch.inside(trunk) if c.began > after and c.reads(tensor) and _transforms(c, tensor)
-        ]
+        later = [call for call in probe.watch.inside(trunk) if call.began > after and _transforms(call, tensor)]
+        # A head reads a slice of the tensor, which is another object of the same values.
+        readers = [call for call in later if call.reads(tensor)] or [c for c in later if _reads_equal(c, tensor)]
         if not readers:
             break
         tail.append(readers[0])
@@ -40,6 +41,10 @@ def _transforms(call: ModuleCall, tensor: torch.Tensor) -> bool:
     """Whether a module makes a new tensor of the same tokens; dropout returns the very tensor, and a pooler one token."""
     made = call.output
     return isinstance(made, torch.Tensor) and made is not tensor and made.shape[:-1] == tensor.shape[:-1]
+
+
+def _reads_equal(call: ModuleCall, tensor: torch.Tensor) -> bool:
+    return any(same_bits(given, tensor) for given in call.given.values())
 
 
 def final_norm(tail: list[ModuleCall], stack: Stack) -> ModuleCall | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from transformers import Cache
+from transformers import Cache, PreTrainedConfig
 
 __all__ = ["Call", "Place", "Step", "leaves_in", "means_the_same", "same_bits", "tensors_in"]
 
@@ -144,7 +144,7 @@ def _items(value: Any) -> list[tuple[Any, Any]]:
 
 def _is_record(value: Any) -> bool:
     """Whether a value is a dataclass that is read by attribute only; the outputs of transformers are mappings too."""
-    return is_dataclass(value) and not isinstance(value, type | Mapping)
+    return is_dataclass(value) and not isinstance(value, type | Mapping | PreTrainedConfig)
 
 
 def _with_key(value: Mapping[Any, Any], key: Any, new: Any) -> Any:

@@ -60,6 +60,13 @@ class Probe:
         return self.watch.calls[0]
 
     @property
+    def sees_later(self) -> bool:
+        """Whether the changed token reaches the output of earlier ones."""
+        if self.output.shape[:2] != (2, TOKENS) or not self.output.isfinite().all():
+            return False
+        return bool(moved_tokens(*self.output)[:CHANGED].any())
+
+    @property
     def main_input(self) -> torch.Tensor:
         """The token ids (or pixels) that were given."""
         return next(iter(self.inputs.values()))
@@ -98,7 +105,7 @@ def probe_ids(module: nn.Module) -> torch.Tensor:
 
 def positions_of(ids: torch.Tensor) -> torch.Tensor:
     """Return the positions of the tokens of unpadded sequences, counted from 0."""
-    return torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    return torch.arange(ids.shape[1], device=ids.device).repeat(len(ids), 1)
 
 
 def _special_ids(config: Any) -> Iterator[int]:
@@ -108,9 +115,9 @@ def _special_ids(config: Any) -> Iterator[int]:
                 yield from [value] if isinstance(value, int) else value if isinstance(value, list) else []
 
 
-def text_config(config: Any) -> Any:
-    """Return the part of a configuration that describes the language model; most are nothing else."""
-    return config.get_text_config(decoder=True)
+def text_config(config: Any, stack: str | None = None) -> Any:
+    """Return the part of a configuration that describes the language model, or one stack of it; most are nothing else."""
+    return config.get_text_config(**{stack or "decoder": True})
 
 
 def accepted(module: nn.Module) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """The stream in the calls and outputs of blocks: read it, replace it, and make the output of a block that has not run."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from transformers import Cache
 
 from layerscope.models.discovery.places import Call, Place, leaves_in
 
-__all__ = ["OutputForm", "StreamPlaces"]
+__all__ = ["OutputForm", "StreamPlaces", "with_copied_caches"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class OutputForm:
         The output without its tensors and caches: None stands in their places.
     passed_on
         Places of the output that hold an argument, with the place of that argument.
+    handed_on
+        Places of the output of which later blocks are given what this block made there (T5's position bias). To know it, this
+        block must run.
 
     Examples
     --------
@@ -78,20 +82,33 @@ class OutputForm:
 
     rest: Any
     passed_on: tuple[tuple[Place, Place], ...] = ()
+    handed_on: tuple[Place, ...] = ()
 
     @classmethod
-    def of(cls, call: Call, output: Any) -> "OutputForm":
-        """Return the form of an output that a block gave to a call."""
+    def of(cls, call: Call, output: Any, given_later: Collection[int] = ()) -> "OutputForm":
+        """Return the form of an output that a block gave to a call; `given_later` are the ids of what later blocks are given."""
         places = {id(leaf): place for place, leaf in leaves_in(call).items()}
         passed = ((place, places[id(leaf)]) for place, leaf in leaves_in(output).items() if id(leaf) in places)
-        return cls(_without_leaves(output), tuple(passed))
+        handed = (p for p, leaf in leaves_in(output).items() if id(leaf) in given_later and id(leaf) not in places)
+        return cls(_without_leaves(output), tuple(passed), tuple(handed))
 
-    def filled(self, places: StreamPlaces, call: Call, stream: torch.Tensor) -> Any:
-        """Return the output to a call whose stream is `stream`."""
+    def filled(self, places: StreamPlaces, call: Call, stream: torch.Tensor, made: Any = None) -> Any:
+        """Return the output to a call whose stream is `stream`; `made` is what the block itself made, where it must run."""
         output = self.rest
+        for place in self.handed_on:
+            output = place.replaced(output, place.read(made))
         for place, argument in self.passed_on:
             output = place.replaced(output, argument.read(call))
         return places.in_output(output, stream)
+
+
+def with_copied_caches(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Return the arguments of a call with copies of the caches among them."""
+    call: Call = (args, kwargs)
+    for place, leaf in leaves_in(call).items():
+        if isinstance(leaf, Cache):
+            call = place.replaced(call, copy.deepcopy(leaf))
+    return call
 
 
 def _without_leaves(value: Any) -> Any:

@@ -80,12 +80,16 @@ def run_without_blocks(
     """
     calls: list[Call] = []
 
-    def answer(index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def answer(
+        index: int, block: nn.Module, original: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         calls.append((args, kwargs))
-        return architecture.outputs[index].filled(architecture.stream, (args, kwargs), streams[index])
+        form = architecture.outputs[index]
+        made = original.__call__(block, *args, **kwargs) if form.handed_on else None
+        return form.filled(architecture.stream, (args, kwargs), streams[index], made)
 
     with ExitStack() as stack:
         for index, block in enumerate(blocks_of(module, architecture)):
-            stack.enter_context(tapped(block, partial(answer, index)))
+            stack.enter_context(tapped(block, partial(answer, index, block, type(block))))
         output = module.get_submodule(architecture.trunk)(**inputs)
     return calls, first_tensor(output)

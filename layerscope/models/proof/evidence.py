@@ -77,7 +77,7 @@ class Evidence:
         """Return the path of the module of a call, relative to the trunk."""
         return relative_path(call.name, self.model.architecture.trunk)
 
-    def fail(self, missing: str) -> NoReturn:
+    def fail(self, missing: str, cause: Exception | None = None) -> NoReturn:
         """Refuse the model.
 
         Raises
@@ -90,11 +90,11 @@ class Evidence:
             raise ModelError(
                 f"{model.name}: the weights are quantised ({quantised}), and the proof of the blocks fails: {missing}.\n"
                 "Give the plain model, not quantised."
-            )
+            ) from cause
         end = f"then {architecture.final_norm}" if architecture.final_norm else "no norm after them"
         where = ".".join(filter(None, (architecture.trunk, architecture.blocks)))
         seen = f"{model.depth} blocks of a {architecture.family} model in {where or 'the model'}, {end}"
-        refuse_undiscovered(model.name, seen, missing)
+        refuse_undiscovered(model.name, seen, missing, cause)
 
 
 def _other_state(state: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,60 @@
+"""The encoder and the decoder of one model, each taken as a model of its own.
+
+The encoder reads a text as it does in the whole model. The decoder reads a text as a language model, without the states of an
+encoder: its cross-attention does not run, as in the decoder-only classes of transformers (``BartForCausalLM``).
+"""
+
+from typing import Any, Literal
+
+from torch import nn
+
+from layerscope.errors import ModelError, UsageError
+
+__all__ = ["Stack", "stack_of"]
+
+Stack = Literal["encoder", "decoder"]
+"""One of the two stacks of an encoder-decoder."""
+
+
+def stack_of(module: nn.Module, stack: Stack | None, name: str) -> nn.Module:
+    """Return the part of a model that is captured: its encoder, its decoder, or for other models the model itself.
+
+    Raises
+    ------
+    ModelError
+        The model is an encoder-decoder, and no stack was chosen.
+    UsageError
+        A stack was chosen, and the model has only one.
+
+    Examples
+    --------
+    >>> import transformers
+    >>> config = transformers.T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=16)
+    >>> type(stack_of(transformers.T5Model(config), "encoder", "tiny")).__name__
+    'T5Stack'
+    >>> stack_of(transformers.T5Model(config), None, "tiny")
+    Traceback (most recent call last):
+        ...
+    layerscope.errors.ModelError: tiny: T5Model is an encoder-decoder, whose two stacks carry a stream each.
+    Take one of them: --stack encoder or --stack decoder (in Python stack=…).
+    """
+    parts = _parts(module)
+    if stack is None:
+        if parts:
+            raise ModelError(
+                f"{name}: {type(module).__name__} is an encoder-decoder, whose two stacks carry a stream each.\n"
+                "Take one of them: --stack encoder or --stack decoder (in Python stack=…)."
+            )
+        return module
+    if not parts:
+        raise UsageError(f"{name}: {type(module).__name__} is no encoder-decoder: leave out --stack")
+    return parts[stack]
+
+
+def _parts(module: Any) -> dict[str, nn.Module]:
+    """Return the encoder and the decoder of an encoder-decoder; nothing of other models."""
+    if not getattr(module.config, "is_encoder_decoder", False):
+        return {}
+    parts: dict[str, nn.Module] = {"encoder": module.get_encoder(), "decoder": module.get_decoder()}
+    whole = any(part is module for part in parts.values()) or parts["encoder"] is parts["decoder"]
+    return {} if whole else parts

@@ -1,0 +1,87 @@
+"""The two stacks of an encoder-decoder, each as a model of its own."""
+
+import pytest
+import torch
+import transformers as tf
+
+import layerscope as ls
+from layerscope.errors import ModelError, UsageError
+from layerscope.execution.scheduled import scheduled
+from layerscope.models.loading import wrap_module
+from tests.families import tiny_module
+from tests.families.tiny_modules import random_module
+
+FAMILIES = ("t5", "bart", "mbart")
+IDS = torch.tensor([[7, 11, 9, 21, 8]])
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def module(request):
+    return random_module(request.param)
+
+
+def test_the_encoder_has_the_states_that_it_has_in_the_whole_model(module):
+    encoder = wrap_module(module, name="tiny", stack="encoder")
+    with torch.no_grad():
+        whole = module(input_ids=IDS, decoder_input_ids=IDS).encoder_last_hidden_state
+        alone = encoder.trunk(**encoder.inputs(IDS, torch.ones_like(IDS)))[0]
+    assert torch.equal(whole, alone)
+    assert (encoder.name, encoder.depth, encoder.architecture.causal) == ("tiny:encoder", 4, False)
+
+
+def test_the_decoder_reads_a_text_as_a_language_model(module):
+    decoder = wrap_module(module, name="tiny", stack="decoder")
+    assert decoder.module is module.get_decoder()
+    assert (decoder.name, decoder.depth, decoder.architecture.causal) == ("tiny:decoder", 4, True)
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_the_identity_schedule_is_the_stack_and_a_skip_is_not(module, stack):
+    model = wrap_module(module, name="tiny", stack=stack)
+    outputs = []
+    for spec in ("identity", "skip:1", "3 2 1 0"):
+        with scheduled(model, spec), torch.no_grad():
+            outputs.append(model.trunk(**model.inputs(IDS, torch.ones_like(IDS)))[0])
+    with torch.no_grad():
+        own = model.trunk(**model.inputs(IDS, torch.ones_like(IDS)))[0]
+    assert torch.equal(outputs[0], own)
+    assert all(not torch.equal(changed, own) for changed in outputs[1:])
+
+
+def test_a_position_bias_that_the_first_block_makes_reaches_all_others_under_any_schedule():
+    """T5's block 0 hands its position bias on: without it, a schedule that begins elsewhere would run without positions."""
+    module = random_module("t5")
+    model = wrap_module(module, name="t5", stack="encoder")
+    assert [bool(form.handed_on) for form in model.architecture.outputs] == [True, False, False, False]
+    inputs = model.inputs(IDS, torch.ones_like(IDS))
+    stack = model.module
+    with torch.no_grad():
+        bias = stack.block[0].layer[0].SelfAttention.compute_bias(5, 5)
+        stream = stack.embed_tokens(IDS)
+        for block in (2, 3):
+            stream = stack.block[block](stream, position_bias=bias)[0]
+        by_hand = stack.final_layer_norm(stream)
+        with scheduled(model, "2 3"):
+            got = model.trunk(**inputs)[0]
+    torch.testing.assert_close(got, by_hand)
+
+
+def test_without_a_choice_the_two_stacks_are_named(module):
+    with pytest.raises(ModelError) as error:
+        ls.load_model(module)
+    assert str(error.value) == (
+        f"{type(module).__name__}: {type(module).__name__} is an encoder-decoder, whose two stacks carry a stream each.\n"
+        "Take one of them: --stack encoder or --stack decoder (in Python stack=…)."
+    )
+
+
+def test_a_stack_of_a_model_that_has_one_is_wrong_use():
+    with pytest.raises(UsageError, match="LlamaForCausalLM is no encoder-decoder: leave out --stack"):
+        wrap_module(tiny_module("llama"), name="tiny", stack="decoder")
+
+
+def test_the_sizes_are_those_of_the_stack():
+    size = {"d_model": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 97}
+    config = tf.BartConfig(**size, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16)
+    module = tf.BartModel(config)
+    assert [wrap_module(module, name="bart", stack=stack).depth for stack in ("encoder", "decoder")] == [3, 2]
