@@ -18,6 +18,7 @@ from layerscope.execution.scheduled import scheduled
 from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
+from layerscope.models.stream_guard import guarded_stream
 from layerscope.models.sublayers import Sublayer
 
 __all__ = ["HooksBackend"]
@@ -46,6 +47,7 @@ class HooksBackend:
 def _hooks(model: Model, spec: CaptureSpec, recorder: StateRecorder) -> Iterator[None]:
     with ExitStack() as stack:
         if spec.schedule is None:
+            stack.enter_context(guarded_stream(model))
             for layer in spec.layers:
                 stack.enter_context(_hook(model, layer, recorder))
         else:

@@ -6,7 +6,8 @@ the outputs of modules, and no module outputs the mean of a stage, so under a sc
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from inspect import isdatadescriptor
 from typing import Any
 
@@ -21,6 +22,7 @@ from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
+from layerscope.models.stream_guard import guarded_stream
 from layerscope.models.sublayers import Sublayer
 from layerscope.schedules.schedule import Schedule
 
@@ -42,6 +44,7 @@ class NNsightBackend:
             norm: Any = trunk.get(model.architecture.final_norm) if spec.final_norm else None
             blocks = [trunk.get(f"{model.architecture.blocks}.{index}") for index in model.architecture.items]
             places = model.stream
+            guard = partial(guarded_stream, model) if spec.schedule is None else nullcontext
 
             sublayers = {(stream, block): getattr(spec.sublayers[block], stream) for stream, block in spec.of_blocks}
             parts = {key: blocks[key[1]].get(_path(sublayer.part.path)) for key, sublayer in sublayers.items()}
@@ -63,7 +66,7 @@ class NNsightBackend:
                 inputs = model.inputs(input_ids, attention_mask, position_ids)
                 # nnsight runs this body in parallel with the model; reading an output waits until the model has computed it.
                 # tracer.stop() is not used: its exception refers to itself and keeps the states until garbage collection.
-                with no_grad(), suppress(AllRecorded), traced.trace(**inputs):
+                with no_grad(), guard(), suppress(AllRecorded), traced.trace(**inputs):
                     for layer in range(
                         len(spec.schedule or blocks) + 1
                     ):  # in the order in which the model computes them

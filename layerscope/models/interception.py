@@ -20,11 +20,12 @@ from jaxtyping import Float
 from torch import nn
 from transformers import Cache
 
-from layerscope.errors import ModelError, UsageError
-from layerscope.models.discovery.places import Call, same_bits
+from layerscope.errors import UsageError
+from layerscope.models.discovery.places import Call
 from layerscope.models.discovery.streams import StreamPlaces, with_copied_caches
 from layerscope.models.discovery.taps import is_tapped, tapped
 from layerscope.models.model import Model
+from layerscope.models.stream_guard import is_passed_on, stream_changed
 
 __all__ = [
     "BlockCall",
@@ -32,9 +33,7 @@ __all__ = [
     "Program",
     "Stream",
     "intercept_blocks",
-    "is_passed_on",
     "require_not_intercepted",
-    "stream_changed",
 ]
 
 Stream = Float[torch.Tensor, "sequence position feature"]
@@ -118,6 +117,8 @@ def intercept_blocks(model: Model, program: Program) -> Iterator[None]:
     ------
     UsageError
         The model is intercepted already. Inside the context: a forward pass requests hidden states or attentions.
+    ModelError
+        Inside the context: something between two blocks changes the stream.
     """
     require_not_intercepted(model)
     interceptor = _Interceptor(model, program)
@@ -170,20 +171,6 @@ class _Interceptor:
             calls, self._calls, self._stream = self._calls, [], None  # they hold the masks of this batch
             stream = self._program(BlockCalls(start, _cache_among(args, kwargs), calls))
         return form.filled(architecture.stream, (args, kwargs), stream, made)
-
-
-def is_passed_on(given: Stream, arrived: Stream) -> bool:
-    """Whether the stream that arrives at a block is the one that the block before gave."""
-    return arrived is given or same_bits(given, arrived)
-
-
-def stream_changed(model: Model, block: int) -> ModelError:
-    """Return the error for a stream that changes between two blocks."""
-    return ModelError(
-        f"{model.name}: the stream that reaches block {block} is not the one that block {block - 1} gave: with these inputs "
-        "something between the blocks changes it.\nRun the model on text alone (no images, no prefix, no adapter that writes "
-        "into the stream)."
-    )
 
 
 def _cache_among(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:

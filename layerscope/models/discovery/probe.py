@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 from layerscope.models.devices import input_device
 from layerscope.models.discovery.places import tensors_in
@@ -117,17 +118,21 @@ def _special_ids(config: Any) -> Iterator[int]:
 
 def text_config(config: Any, stack: str | None = None) -> Any:
     """Return the part of a configuration that describes the language model, or one stack of it; most are nothing else."""
-    return config.get_text_config(**{stack or "decoder": True})
+    return config.get_text_config(**{stack or "decoder": True}) if isinstance(config, PreTrainedConfig) else config
 
 
 def accepted(module: nn.Module) -> frozenset[str]:
-    """Return the names of the arguments that a module takes."""
-    return _names(type(module).forward)
+    """Return the names of the arguments that a module takes; it hands further ones, as ``use_cache``, to its parts."""
+    named, hands_on = _names(type(module).forward)
+    config = getattr(module, "config", None)
+    return named | {"use_cache"} if hands_on and hasattr(text_config(config), "use_cache") else named
 
 
 @cache
-def _names(forward: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(forward).parameters)
+def _names(forward: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    parameters = inspect.signature(forward).parameters.values()
+    hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return frozenset(parameter.name for parameter in parameters), hands_on
 
 
 def first_tensor(output: Any) -> torch.Tensor:

@@ -11,7 +11,7 @@ from layerscope.models.discovery.cached import CachedProbe
 from layerscope.models.discovery.discover import refuse_undiscovered
 from layerscope.models.discovery.ends import relative_path
 from layerscope.models.discovery.places import Call
-from layerscope.models.discovery.probe import CHANGED, Probe, first_tensor, positions_of, trunk_inputs
+from layerscope.models.discovery.probe import CHANGED, Probe, first_tensor, trunk_inputs
 from layerscope.models.discovery.taps import run_without_blocks
 from layerscope.models.discovery.watch import ModuleCall
 from layerscope.models.model import Model
@@ -63,8 +63,6 @@ class Evidence:
         model = self.model
         given = [_other_state(state) for state in self.states[1:]]
         inputs = trunk_inputs(model.trunk, self.probe.inputs)
-        if model.architecture.position_ids:
-            inputs["position_ids"] = positions_of(self.probe.main_input)
         calls, output = run_without_blocks(model.module, model.architecture, given, inputs)
         return Replaced(given, calls, output)
 

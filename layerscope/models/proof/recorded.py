@@ -9,8 +9,8 @@ from layerscope.models.discovery.ends import final_norm, find_tail
 from layerscope.models.discovery.places import same_bits
 from layerscope.models.discovery.probe import CHANGED, TOKENS, moved_tokens
 from layerscope.models.discovery.stacks import Stack
-from layerscope.models.interception import is_passed_on
 from layerscope.models.proof.evidence import Evidence
+from layerscope.models.stream_guard import is_passed_on
 
 __all__ = ["check_chain", "check_end", "check_shapes", "check_sizes_stated", "check_start"]
 
