@@ -1,13 +1,16 @@
-"""Open texts: files, datasets, built-in passages and iterables of strings. Independent of tokens."""
+"""Open texts: files, datasets, built-in passages and objects of Python. Independent of tokens."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator
 from importlib import resources
+from typing import Any
 
 from layerscope.errors import TextsError, UsageError, at_least, unknown_name
-from layerscope.texts.files import file_reader, read_json_lines
-from layerscope.texts.hub import hub_reader
-from layerscope.texts.text import DEFAULT_FIELD, Text, check_encodable
+from layerscope.texts.files import SPLITS, STDIN, file_reader, read_json_lines, stdin_reader
+from layerscope.texts.hub import hub_reader, is_saved_dataset, saved_dataset_reader
+from layerscope.texts.python_objects import read_object, require_texts
+from layerscope.texts.records import TextFields
+from layerscope.texts.text import Text
 
 __all__ = ["BUILTIN", "Text", "TextSource", "open_texts"]
 
@@ -62,7 +65,7 @@ class TextSource:
         """Yield the texts that are not blank; stop at the limit without reading further."""
         skipped = taken = 0
         for text in self._read():
-            if not text.text.strip():
+            if text.blank:
                 skipped += 1
                 self.skipped = skipped
                 continue
@@ -76,7 +79,12 @@ class TextSource:
 
 
 def open_texts(
-    source: str | os.PathLike[str] | Iterable[str], *, field: str | None = None, limit: int | None = None
+    source: Any,
+    *,
+    field: str | None = None,
+    metadata: tuple[str, ...] = (),
+    split: str = SPLITS[0],
+    limit: int | None = None,
 ) -> TextSource:
     r"""Open a source of texts.
 
@@ -85,23 +93,30 @@ def open_texts(
     Parameters
     ----------
     source
-        ``builtin:passages``; the path of a ``.txt`` (one text a line) or ``.jsonl`` (one object a line), either also
-        gzipped; ``hf:DATASET/SPLIT``, also ``hf:owner/name:config/split``; or the texts themselves, as an iterable of str.
+        ``builtin:passages``; the path of a ``.txt``, ``.jsonl``, ``.csv`` or ``.tsv``, each also gzipped, or of a ``.parquet``;
+        a folder that the datasets library has saved; ``hf:DATASET/SPLIT``, also ``hf:owner/name:config/split``; ``-`` for
+        standard input; or the texts themselves, as in `layerscope.texts.python_objects.read_object`.
         Files are UTF-8; only ``\n`` or ``\r\n`` ends a line.
     field
-        The field with the text in ``.jsonl`` and datasets. None means ``text``.
+        The field with the text or the token ids; a dot reaches into nested records. None means ``text``, or ``input_ids`` in
+        records without it.
+    metadata
+        Fields to keep of each text.
+    split
+        What separates the texts of a ``.txt``: ``"line"`` or ``"blank-line"``.
     limit
         Maximum number of texts, blank ones not counted.
 
     Returns
     -------
     TextSource
-        An iterable that can be read repeatedly, unless `source` is an iterator.
+        An iterable that can be read repeatedly, unless `source` is an iterator or standard input.
 
     Raises
     ------
     UsageError
-        The built-in name, the extension or the ``hf:`` form is unknown; the limit is below 1; the source has no fields.
+        The built-in name, the extension or the ``hf:`` form is unknown; the limit is below 1; the source has no fields; the
+        object holds no texts.
     TextsError
         The file is missing or a directory, or the dataset cannot be opened.
 
@@ -112,31 +127,30 @@ def open_texts(
     ['p001', 'p002']
     """
     at_least(1, limit=limit, remedy="leave it out to take every text")
-    if isinstance(source, Mapping | Set):
-        raise UsageError(f"texts are a {type(source).__name__}, which has keys or no order: give a list of texts")
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    fields = TextFields(field, metadata)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        return TextSource(name, _reader(source, name, field), limit=limit)
-    if field is not None:
-        raise UsageError(f"texts given as an iterable have no field {field!r}: only .jsonl and hf: have fields")
-    return TextSource("iterable", lambda: _read_strings(source), limit=limit, once=isinstance(source, Iterator))
+        return TextSource(name, _reader(source, name, fields, split), limit=limit, once=name == STDIN)
+    require_texts(source)
+    if split != SPLITS[0]:
+        raise UsageError(f"split {split!r} is for plain files; texts given in Python are separate already")
+    return TextSource("iterable", lambda: read_object(source, fields), limit=limit, once=isinstance(source, Iterator))
 
 
-def _reader(source: str | os.PathLike[str], name: str, field: str | None) -> Callable[[], Iterator[Text]]:
+def _reader(source: str | os.PathLike[str], name: str, fields: TextFields, split: str) -> Callable[[], Iterator[Text]]:
     scheme, colon, rest = name.partition(":")
     # A path object is always a path, even if it starts like a scheme.
     if not isinstance(source, str) or not colon or scheme not in ("builtin", "hf"):
-        return file_reader(name, field)
+        if name == STDIN:
+            return stdin_reader(fields, split)
+        return saved_dataset_reader(name, fields) if is_saved_dataset(name) else file_reader(name, fields, split)
+    if split != SPLITS[0]:
+        raise UsageError(f"{name}: --split {split} is for plain texts; a dataset has a text a record")
     if scheme == "hf":
-        return hub_reader(name, field)
+        return hub_reader(name, fields)
     if rest not in BUILTIN:
         raise unknown_name("built-in texts", name, [f"builtin:{known}" for known in BUILTIN])
     resource = resources.files("layerscope.texts") / f"{rest}.jsonl"
-    return lambda: read_json_lines(lambda: resource.open("rb"), name, DEFAULT_FIELD if field is None else field)
-
-
-def _read_strings(strings: Iterable[object]) -> Iterator[Text]:
-    for number, text in enumerate(strings):
-        if not isinstance(text, str):
-            raise TextsError(f"texts[{number}] is of type {type(text).__name__}, not str")
-        yield check_encodable(Text(str(number), text), f"texts[{number}]")
+    return lambda: read_json_lines(lambda: resource.open("rb"), name, fields)

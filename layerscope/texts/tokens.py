@@ -4,10 +4,10 @@ Special tokens that the tokenizer adds are kept, as in its own truncation. Indep
 argument.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from hashlib import blake2b
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from layerscope.errors import TextsError, UsageError, at_least
 from layerscope.texts.offsets import own_characters, read_characters, untrimmed
-from layerscope.texts.text import Text
+from layerscope.texts.text import Metadata, Text
 from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
 __all__ = ["TokenStream", "TokenizedSequence", "tokenize"]
@@ -41,6 +41,8 @@ class TokenizedSequence(NamedTuple):
         unless requested.
     text_hash
         A hash of the text, which distinguishes texts with the same id; 0 without spans.
+    metadata
+        Values of the text's metadata, by name.
     """
 
     id: str
@@ -48,6 +50,7 @@ class TokenizedSequence(NamedTuple):
     truncated: bool
     spans: Int32[np.ndarray, "token 2"] | None = None
     text_hash: int = 0
+    metadata: Mapping[str, Metadata] = {}
 
 
 class TokenStream(Iterator[TokenizedSequence]):
@@ -64,7 +67,7 @@ class TokenStream(Iterator[TokenizedSequence]):
     def __init__(
         self,
         texts: Iterable[Text],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         max_length: int | None,
         spans: bool = False,
         vocabulary_size: int | None = None,
@@ -75,6 +78,7 @@ class TokenStream(Iterator[TokenizedSequence]):
         self._max_length = max_length
         self._spans = spans
         self._vocabulary_size = vocabulary_size
+        self._keeps_end = tokenizer is not None and tokenizer.truncation_side == "left"
         self._sequences = self._tokenized(iter(texts))
 
     def __next__(self) -> TokenizedSequence:
@@ -82,7 +86,26 @@ class TokenStream(Iterator[TokenizedSequence]):
 
     def _tokenized(self, texts: Iterator[Text]) -> Iterator[TokenizedSequence]:
         while chunk := list(islice(texts, _TEXTS_A_CALL)):
-            yield from self._sequences_of(chunk)
+            for given, group in groupby(chunk, lambda text: text.token_ids is not None):
+                part = list(group)
+                yield from map(self._given, part) if given else self._sequences_of(part)
+
+    def _given(self, text: Text) -> TokenizedSequence:
+        """Return the sequence of a text whose token ids are given; it is truncated at its end."""
+        ids = text.token_ids or ()
+        if self._spans:
+            raise TextsError(f"the text {text.id!r} is given as token ids, which have no characters: leave out --spans")
+        for position, token in enumerate(ids):
+            if token < 0 or (self._vocabulary_size is not None and token >= self._vocabulary_size):
+                raise TextsError(
+                    f"the text {text.id!r} has the token id {token} at position {position}, and the model's embedding has "
+                    f"the ids 0 to {(self._vocabulary_size or 2**31) - 1}: give ids of this model's tokenizer"
+                )
+        truncated = self._max_length is not None and len(ids) > self._max_length
+        self.truncated += truncated
+        return TokenizedSequence(
+            text.id, np.array(ids[: self._max_length], np.int32), truncated, metadata=text.metadata
+        )
 
     def _sequences_of(self, texts: list[Text]) -> Iterator[TokenizedSequence]:
         whole = self._call(texts)
@@ -99,14 +122,14 @@ class TokenStream(Iterator[TokenizedSequence]):
                 continue
             self._refuse_unknown(text, ids)
             self.truncated += encoded is cut
-            sequence = TokenizedSequence(text.id, np.array(ids, dtype=np.int32), encoded is cut)
+            sequence = TokenizedSequence(text.id, np.array(ids, dtype=np.int32), encoded is cut, metadata=text.metadata)
             if self._spans:
                 spans = self._read(text.text, whole.encodings[row], encoded.encodings[place])
                 sequence = sequence._replace(spans=spans, text_hash=_hash(text.text))
             yield sequence
 
     def _call(self, texts: list[Text], max_length: int | None = None) -> BatchEncoding:
-        tokenizer = self._tokenizer
+        tokenizer = self._require_tokenizer(texts[0])
         which = repr(texts[0].id) if len(texts) == 1 else f"one of {len(texts)} from {texts[0].id!r}"
         spans = untrimmed(tokenizer.backend_tokenizer) if self._spans else nullcontext()
         with translate_tokenizer_errors(f"the text {which}"), spans:
@@ -121,9 +144,17 @@ class TokenStream(Iterator[TokenizedSequence]):
                 max_length=max_length,
             )
 
+    def _require_tokenizer(self, text: Text) -> PreTrainedTokenizerBase:
+        if self._tokenizer is None:
+            raise TextsError(
+                f"the text {text.id!r} needs a tokenizer, and the model has none: give load_model(…, tokenizer=…), or texts as "
+                "lists of token ids"
+            )
+        return self._tokenizer
+
     def _refuse_unknown(self, text: Text, ids: list[int]) -> None:
         if self._vocabulary_size is not None and max(ids) >= self._vocabulary_size:
-            token = self._tokenizer.convert_ids_to_tokens(max(ids))
+            token = self._require_tokenizer(text).convert_ids_to_tokens(max(ids))
             raise TextsError(
                 f"the text {text.id!r} has the token {token!r} (id {max(ids)}), and the model's embedding has "
                 f"{self._vocabulary_size} rows: leave out the text"
@@ -135,7 +166,7 @@ class TokenStream(Iterator[TokenizedSequence]):
         read = read_characters(text, tokens[_of_text(whole)].tolist(), offsets[_of_text(whole)])
         places = _of_text(kept)
         rows = np.arange(len(read))
-        rows = rows[len(read) - len(places) :] if self._tokenizer.truncation_side == "left" else rows[: len(places)]
+        rows = rows[len(read) - len(places) :] if self._keeps_end else rows[: len(places)]
         spans = np.zeros((len(kept.ids), 2), dtype=np.int32)
         spans[places] = own_characters(read, rows)[rows]
         return spans
@@ -147,7 +178,7 @@ def _of_text(encoding: Encoding) -> Int[np.ndarray, " row"]:
 
 def tokenize(
     texts: Iterable[Text],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     max_length: int | None,
     *,
     spans: bool = False,
@@ -156,14 +187,16 @@ def tokenize(
     """Tokenize texts in a stream.
 
     A text longer than `max_length` tokens, special ones included, is truncated by the tokenizer: special tokens stay, and the
-    text loses its end (its start if the tokenizer's ``truncation_side`` is ``left``).
+    text loses its end (its start if the tokenizer's ``truncation_side`` is ``left``). A text that is given as token ids is taken
+    as it is: nothing is added, and it is truncated at its end.
 
     Parameters
     ----------
     texts
         The texts, read a few hundred at a time.
     tokenizer
-        A Hugging Face tokenizer, used with its own defaults. Padding or truncation stored in it does not apply.
+        A Hugging Face tokenizer, used with its own defaults. Padding or truncation stored in it does not apply. None where all
+        texts are given as token ids.
     max_length
         Maximum number of tokens in a sequence; None for no limit.
     spans
@@ -196,13 +229,13 @@ def tokenize(
     ([[1, 2]], 1)
     """
     at_least(1, max_length=max_length)
-    if max_length is not None:
+    if max_length is not None and tokenizer is not None:
         special = tokenizer.num_special_tokens_to_add()
         if max_length < special:
             raise UsageError(
                 f"max_length {max_length}: the tokenizer adds {special} special tokens to each text; give at least {special}"
             )
-    if spans and not tokenizer.is_fast:
+    if spans and tokenizer is not None and not tokenizer.is_fast:
         raise TextsError(
             f"the tokenizer ({type(tokenizer).__name__}) does not report the characters of a token, as only fast tokenizers do: "
             "leave out --spans"

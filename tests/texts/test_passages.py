@@ -63,6 +63,6 @@ def test_most_last_words_were_met_before(passages):
 
 def test_they_open_by_name(passages):
     texts = open_texts("builtin:passages")
-    assert [tuple(text) for text in texts] == [(passage["id"], passage["text"]) for passage in passages]
+    assert [(text.id, text.text) for text in texts] == [(passage["id"], passage["text"]) for passage in passages]
     assert texts.name == "builtin:passages"
     assert texts.skipped == 0

@@ -1,4 +1,5 @@
 import logging
+import re
 from itertools import count
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from layerscope.errors import TextsError, UsageError
 from layerscope.texts.text import Text
 from layerscope.texts.tokens import TokenizedSequence, tokenize
+from tests.tokenizers import word_tokenizer
 
 WORDS = {"<unk>": 0, "<s>": 1, "</s>": 2} | {word: i + 3 for i, word in enumerate(["so", "it", "goes", "on", "and"])}
 SPECIALS = {"": ([], []), "bos": ([1], []), "eos": ([], [2]), "both": ([1], [2])}
@@ -166,8 +168,8 @@ def test_no_texts_give_no_sequences():
 def test_what_a_sequence_is():
     (sequence,) = tokenize(texts_of("so it"), word_tokenizer(), None)
     assert isinstance(sequence, TokenizedSequence)
-    assert sequence._fields == ("id", "token_ids", "truncated", "spans", "text_hash")
-    assert sequence[3:] == (None, 0)
+    assert sequence._fields == ("id", "token_ids", "truncated", "spans", "text_hash", "metadata")
+    assert sequence[3:] == (None, 0, {})
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", "so it"), ("left", "goes on")])
@@ -210,3 +212,31 @@ def test_impossible_lengths_are_refused_at_once(max_length, special, expected):
     with pytest.raises(UsageError) as raised:
         tokenize([], TOKENIZERS[special], max_length)
     assert str(raised.value) == expected
+
+
+def test_token_ids_bypass_the_tokenizer():
+    words = word_tokenizer()
+    texts = [Text("a", "w1"), Text("b", "", (5, 6, 7)), Text("c", "", (8,)), Text("d", "w2")]
+    stream = tokenize(texts, words, max_length=2, vocabulary_size=9)
+    expected = [words("w1")["input_ids"], [5, 6], [8], words("w2")["input_ids"]]
+    assert [sequence.token_ids.tolist() for sequence in stream] == expected
+    assert stream.truncated == 1
+    assert [s.token_ids.tolist() for s in tokenize(texts[1:3], None, None)] == [[5, 6, 7], [8]]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (
+            Text("b", "", (5, 9)),
+            {"vocabulary_size": 9},
+            "'b' has the token id 9 at position 1, and the model's embedding has the ids 0 to 8",
+        ),
+        (Text("b", "", (-1,)), {}, "'b' has the token id -1 at position 0"),
+        (Text("b", "", (1,)), {"spans": True}, "is given as token ids, which have no characters: leave out --spans"),
+        (Text("b", "w1"), {}, "'b' needs a tokenizer, and the model has none"),
+    ],
+)
+def test_token_ids_that_cannot_run(text, options, said):
+    with pytest.raises(TextsError, match=re.escape(said)):
+        list(tokenize([text], None, None, **options))

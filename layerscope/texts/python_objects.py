@@ -1,0 +1,91 @@
+"""Read texts that are given in Python: lists, mappings, tables and datasets."""
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any
+
+from layerscope.errors import TextsError, UsageError
+from layerscope.texts.records import TextFields, as_token_ids, record_text
+from layerscope.texts.tables import require_different
+from layerscope.texts.text import Text, check_encodable
+
+__all__ = ["read_object", "require_texts"]
+
+_FORMS = "give a list of strings, of mappings with a field text, or of lists of token ids; a DataFrame; or a dataset"
+
+
+def require_texts(source: object) -> None:
+    """Refuse an object that holds no texts in an order.
+
+    Raises
+    ------
+    UsageError
+        It is no iterable, one text only, a set, or several splits of a dataset.
+    """
+    if isinstance(source, bytes | Set) or not isinstance(source, Iterable):
+        raise UsageError(f"texts are of type {type(source).__name__}: {_FORMS}")
+    if isinstance(source, Mapping) and source and all(hasattr(value, "column_names") for value in source.values()):
+        raise UsageError(
+            f"texts are the splits {', '.join(map(str, source))}: give one, as in texts[{next(iter(source))!r}]"
+        )
+
+
+def read_object(source: Any, fields: TextFields) -> Iterator[Text]:
+    """Yield the texts of an object.
+
+    Parameters
+    ----------
+    source
+        A DataFrame, whose index gives the ids without a column ``id``; a Series, whose index gives the ids; a mapping of ids to
+        texts; or an iterable, such as a list or a dataset. An item is a string, a mapping with the fields, or token ids.
+    fields
+        The fields to read of mappings and tables.
+
+    Raises
+    ------
+    TextsError
+        An item is something else, or lacks a field; the message names it.
+    UsageError
+        A field is named, and an item is plain.
+
+    Examples
+    --------
+    >>> [text.id for text in read_object({"a": "one", "b": "two"}, TextFields())]
+    ['a', 'b']
+    >>> next(read_object([{"id": "p3", "text": "three"}], TextFields())).text
+    'three'
+    >>> next(read_object([[5, 6, 7]], TextFields())).token_ids
+    (5, 6, 7)
+    """
+    for number, (given, item) in enumerate(_items(source)):
+        place = f"texts[{number if given is None else given!r}]"
+        identity = str(number if given is None else given)
+        if isinstance(item, Mapping):
+            yield record_text(item, identity, fields, place)
+            continue
+        token_ids = as_token_ids(item)
+        if token_ids is None and not isinstance(item, str):
+            raise TextsError(f"{place} is of type {type(item).__name__}: {_FORMS}")
+        fields.refuse_for_plain(place)
+        yield check_encodable(Text(identity, item if token_ids is None else "", token_ids), place)
+
+
+def _items(source: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each item with the id that the object gives it, or None."""
+    if hasattr(source, "iterrows"):  # a DataFrame of pandas
+        columns = list(source.columns)
+        require_different(columns, "the DataFrame")
+        for row in source.itertuples(name=None):
+            yield _label(row[0]), dict(zip(columns, row[1:], strict=True))
+    elif hasattr(source, "iter_rows"):  # a DataFrame of polars
+        for record in source.iter_rows(named=True):
+            yield None, record
+    elif isinstance(source, Mapping) or (hasattr(source, "items") and hasattr(source, "index")):  # a dict, or a Series
+        for label, item in source.items():
+            yield _label(label), item
+    else:
+        for item in source:
+            yield None, item
+
+
+def _label(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label
