@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from layerscope.arguments import Stream, checked
+from layerscope.arguments import checked
 from layerscope.capturing.driver import run_batches
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.report import CaptureReport
@@ -27,7 +27,7 @@ from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 from layerscope.texts.offsets import own_characters
-from layerscope.texts.sources import open_texts
+from layerscope.texts.sources import Texts
 from layerscope.texts.tokens import TokenStream, tokenize
 
 __all__ = ["capture", "capture_to_sinks"]
@@ -39,11 +39,14 @@ _COMMIT_SECONDS = 2.0
 @checked
 def capture(
     model: ModelLike,
-    texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
+    texts: Texts = "builtin:passages",
     output: str | os.PathLike[str] | None = None,
     *,
     sinks: Sequence[Sink] = (),
     text_field: str | None = None,
+    split: str = "line",
+    metadata: Annotated[str | Iterable[str], 'names such as "author,year"'] | None = None,
+    token_strings: bool = False,
     limit: int | None = None,
     max_length: int | None = None,
     backend: str = "hooks",
@@ -72,14 +75,26 @@ def capture(
     model
         A hub id, a folder, a ``.gguf`` file, a model of transformers in memory, or the result of `layerscope.load_model`.
     texts
-        ``"builtin:passages"``, a ``.txt`` or ``.jsonl`` file (also ``.gz``), ``"hf:DATASET/SPLIT"``, or an iterable of texts.
+        ``"builtin:passages"``; a ``.txt``, ``.jsonl``, ``.csv``, ``.tsv`` (each also ``.gz``) or ``.parquet`` file; a folder that
+        the datasets library has saved; ``"hf:DATASET/SPLIT"``; ``"-"`` for standard input; or the texts themselves: a DataFrame,
+        a dataset, a mapping of ids to texts, or an iterable of strings, of mappings with a field ``text``, or of lists of token
+        ids.
     output
         The capture file. With None, no states are stored: only the sinks receive them.
     sinks
         Accumulators with an ``update(rows)`` method, such as `layerscope.measures.streaming.Statistics`. They receive rows
         in the order of the batches, not of the texts.
-    text_field, limit
-        Field of a ``.jsonl`` line that contains the text; maximum number of texts.
+    text_field
+        Field with the text, or with the token ids; a dot reaches into nested records. By default ``text``, or ``input_ids`` in
+        records without it.
+    split
+        What separates the texts of a ``.txt``: ``"line"`` or ``"blank-line"``.
+    metadata
+        Fields to keep as variables over ``sequence``.
+    token_strings
+        Also store the name of each token in the vocabulary, as the variable ``token_string``.
+    limit
+        Maximum number of texts.
     max_length
         Maximum sequence length in tokens; by default the context length of the model. Longer texts are truncated, with a
         warning.
@@ -172,7 +187,7 @@ def _report_if_complete(path: Path, model: Any, texts: Any, options: CaptureOpti
     header = read_header(path)
     if not header.complete:
         return None
-    identity, source = identify(model), open_texts(texts, field=options.text_field, limit=options.limit)
+    identity, source = identify(model), options.open_texts(texts)
 
     def matches(weights: str) -> bool:
         settings = options.settings(identity.name, weights, options.dtype or "float32", source.name)
@@ -206,7 +221,9 @@ def _capture_to_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink],
                 raise UsageError(
                     f"{path}: the sinks would miss {header.committed_rows:,} rows captured earlier; analyze the file instead"
                 )
-        with SequenceIndex(target.folder, spans=request.options.spans) as index:
+        with SequenceIndex(
+            target.folder, spans=request.options.spans, metadata=request.options.metadata_names
+        ) as index:
             stream = _tokenize_into(index, request)
             started = time.perf_counter()
             with _open_writer(request, target, index, stream, resuming) as writer:
@@ -222,7 +239,9 @@ def _open_writer(
         return CaptureWriter.resume(target, index)
     layout = request.layout
     check_space(target.path, layout.forecast_bytes(index.rows, index.sequences))
-    return CaptureWriter.create(target, layout, index, request.attributes(stream), request.settings)
+    return CaptureWriter.create(
+        target, layout, index, request.attributes(stream), request.settings, request.token_strings
+    )
 
 
 def _tokenize_into(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
@@ -234,7 +253,7 @@ def _tokenize_into(index: SequenceIndex, request: CaptureRequest) -> TokenStream
     for sequence in stream:
         positions = options.selection.positions(len(sequence.token_ids), index.sequences)
         spans = None if sequence.spans is None else own_characters(sequence.spans, positions)
-        index.add(sequence.id, sequence.token_ids, positions, spans, sequence.text_hash)
+        index.add(sequence.id, sequence.token_ids, positions, spans, sequence.text_hash, sequence.metadata)
     if not index.sequences:
         raise TextsError(f"{request.source.name}: no text has a token: give texts that are not empty")
     if stream.truncated:

@@ -20,15 +20,23 @@ from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
 from layerscope.states import STREAMS
 from layerscope.store.layout import Setting
+from layerscope.store.schema import CAPTURE
+from layerscope.texts.sources import Texts, TextSource, open_texts
 
-__all__ = ["CaptureOptions", "TokenSelection", "block_numbers", "layer_names", "parse_layers", "parse_streams"]
+__all__ = [
+    "CaptureOptions",
+    "TokenSelection",
+    "block_numbers",
+    "layer_names",
+    "parse_layers",
+    "parse_metadata",
+    "parse_streams",
+]
 
-_MODEL_OPTIONS = (
-    "dtype",
-    "device",
-    "device_map",
-)  # a file records the dtype as compute_dtype; a resumed capture may change the device
-_LATER = ("streams",)  # options that older versions do not have: not a setting while they have their defaults
+# A file records the dtype as compute_dtype; a resumed capture may change the device.
+_MODEL_OPTIONS = ("dtype", "device", "device_map")
+# Options that older versions do not have: not a setting while they have their defaults.
+_LATER = ("split", "metadata", "token_strings", "streams")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,9 @@ class CaptureOptions:
     backend: str = "hooks"
     schedule: ScheduleLike = "identity"
     text_field: str | None = None
+    split: str = "line"
+    metadata: Annotated[str | Iterable[str], 'names such as "author,year"'] | None = None
+    token_strings: bool = False
     limit: int | None = None
     max_length: int | None = None
     layers: Annotated[str, 'a string such as "0,5-10"'] | None = None
@@ -72,6 +83,7 @@ class CaptureOptions:
         if self.batch_tokens < 1:
             raise UsageError(f"--batch-tokens {self.batch_tokens}: give 1 token or more")
         object.__setattr__(self, "streams", ",".join(parse_streams(self.streams)))
+        object.__setattr__(self, "metadata", ",".join(parse_metadata(self.metadata)) or None)
         # Read both now: an error must come before the model is loaded.
         _ = self.selection, self.spec
 
@@ -84,6 +96,23 @@ class CaptureOptions:
     def stream_names(self) -> tuple[str, ...]:
         """The streams that are recorded, in the order of `STREAMS`."""
         return parse_streams(self.streams)
+
+    @property
+    def metadata_names(self) -> tuple[str, ...]:
+        """The fields of the texts that are kept."""
+        return parse_metadata(self.metadata)
+
+    def open_texts(self, texts: Texts) -> TextSource:
+        """Open the texts with these options.
+
+        Raises
+        ------
+        UsageError, TextsError
+            See `layerscope.texts.sources.open_texts`.
+        """
+        return open_texts(
+            texts, field=self.text_field, metadata=self.metadata_names, split=self.split, limit=self.limit
+        )
 
     @cached_property
     def selection(self) -> "TokenSelection":
@@ -210,6 +239,37 @@ def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None)
         owner = f"model of {depth} blocks" if schedule is None else f"schedule of {last} stages"
         raise CaptureError(f"--layers {spec}: there is no state {max(layers)}; a {owner} has states 0 to {last}")
     return tuple(sorted(layers))
+
+
+def parse_metadata(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Read ``--metadata``: names of fields, which become variables of the file.
+
+    Raises
+    ------
+    UsageError
+        A name is empty, given twice, or the name of another variable or dimension of a capture.
+
+    Examples
+    --------
+    >>> parse_metadata("author, meta.year"), parse_metadata(None)
+    (('author', 'meta.year'), ())
+    """
+    if names is None:
+        return ()
+    parsed = tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
+    taken = {*CAPTURE.variables, *(dimension for one in CAPTURE.variables.values() for dimension in one.dims)}
+    for name in parsed:
+        if not name or set(name) & set("/,\0") or name == ".":
+            raise UsageError(
+                f"--metadata {name!r}: not a name for a variable: give names of fields, such as author,year"
+            )
+        if name in taken:
+            raise UsageError(
+                f"--metadata {name}: a capture has a variable or a dimension {name}: rename the field in the texts"
+            )
+    if len(set(parsed)) < len(parsed):
+        raise UsageError(f"--metadata {','.join(parsed)}: name each field once")
+    return parsed
 
 
 def parse_streams(streams: str | Iterable[str]) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayers, find_sublayers
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
+from layerscope.store.creation import TokenStrings
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
-from layerscope.texts.sources import TextSource, open_texts
+from layerscope.texts.sources import Texts, TextSource
 from layerscope.texts.tokens import TokenStream
 from layerscope.version import __version__
 
@@ -64,7 +65,17 @@ class CaptureRequest:
             self.options.stream_names,
             spec.blocks,
             tuple(layer_names(tuple(block + 1 for block in spec.blocks), spec.schedule)),
+            self.options.token_strings,
         )
+
+    @property
+    def token_strings(self) -> TokenStrings | None:
+        """Return the names of token ids in the vocabulary, if they are stored; empty for the id -1 and for unknown ids."""
+        if not self.options.token_strings:
+            return None
+        self.model.require_tokenizer()
+        name = self.model.tokenizer.convert_ids_to_tokens
+        return lambda ids: [(name(token) or "") if token >= 0 else "" for token in ids]
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
@@ -110,7 +121,7 @@ class CaptureRequest:
         }
 
 
-def prepare(model: ModelLike, texts: Any, options: CaptureOptions) -> CaptureRequest:
+def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureRequest:
     """Load the model if needed, and resolve the options for it.
 
     Raises
@@ -118,9 +129,8 @@ def prepare(model: ModelLike, texts: Any, options: CaptureOptions) -> CaptureReq
     UsageError, CaptureError, ScheduleError, ModelError, TextsError
         An option is wrong for this model, or the model or the texts cannot be read.
     """
-    source = open_texts(texts, field=options.text_field, limit=options.limit)
+    source = options.open_texts(texts)
     model = as_model(model, dtype=options.dtype, device=options.device, device_map=options.device_map)
-    model.require_tokenizer()
     require_not_intercepted(model)
     return CaptureRequest(
         model=model,

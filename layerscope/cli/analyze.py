@@ -15,7 +15,7 @@ __all__ = ["analyze"]
 
 
 _OPTIONS = ("exclude_first", "bootstrap", "memory", "seed")
-_OF_A_RUN = ("limit", "max_length", "schedule", "batch_tokens", "dtype", "device", "device_map")
+_OF_A_RUN = ("text_field", "split", "limit", "max_length", "schedule", "batch_tokens", "dtype", "device", "device_map")
 _RUNNING = "Options with --texts, which runs a model"
 
 
@@ -36,7 +36,15 @@ def analyze(
     overwrite: Overwrite = False,
     texts: Annotated[
         str | None,
-        typer.Option(help="Run a model on builtin:passages, .txt, .jsonl or hf:DATASET.", rich_help_panel=_RUNNING),
+        typer.Option(help="Run a model on these texts, as in layerscope capture.", rich_help_panel=_RUNNING),
+    ] = None,
+    text_field: Annotated[
+        str | None,
+        typer.Option(help="Field with the text or token ids, such as a.b (text).", rich_help_panel=_RUNNING),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Texts of a .txt are separated by: line, or blank-line (line).", rich_help_panel=_RUNNING),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Use the first N texts only (all).", rich_help_panel=_RUNNING)

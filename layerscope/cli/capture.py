@@ -5,17 +5,28 @@ from typing import Annotated
 
 import typer
 
-from layerscope.cli.options import BatchTokens, Device, DeviceMap, Dtype, ModelSource, Overwrite, ScheduleSpec
+from layerscope.cli.options import (
+    BatchTokens,
+    Device,
+    DeviceMap,
+    Dtype,
+    ModelSource,
+    Overwrite,
+    ScheduleSpec,
+    Split,
+    TextField,
+    TextsSource,
+)
 
 __all__ = ["capture"]
 
 
 def capture(
     model: ModelSource,
-    texts: Annotated[str, typer.Option(help="builtin:passages, .txt, .jsonl (also .gz), or hf:DATASET/SPLIT.")] = (
-        "builtin:passages"
-    ),
-    text_field: Annotated[str | None, typer.Option(help="Field of a .jsonl line with the text (text).")] = None,
+    texts: TextsSource = "builtin:passages",
+    text_field: TextField = None,
+    split: Split = "line",
+    metadata: Annotated[str | None, typer.Option(help="Fields to keep as variables, such as author,year.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use the first N texts only (all).")] = None,
     max_length: Annotated[int | None, typer.Option(help="Truncate texts to N tokens (the model's context).")] = None,
     output: Annotated[Path | None, typer.Option(help="Capture file (cache/MODEL--TEXTS[--SCHEDULE].h5).")] = None,
@@ -32,6 +43,9 @@ def capture(
     final_norm: Annotated[bool, typer.Option("--final-norm", help="Also record the output of the final norm.")] = False,
     spans: Annotated[
         bool, typer.Option("--spans", help="Also store the character span of each token, to align tokenizers.")
+    ] = False,
+    token_strings: Annotated[
+        bool, typer.Option("--token-strings", help="Also store the name of each token in the vocabulary.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished file.")] = False,
     overwrite: Overwrite = False,

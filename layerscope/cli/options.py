@@ -19,9 +19,20 @@ __all__ = [
     "Overwrite",
     "ScheduleSpec",
     "Seed",
+    "Split",
+    "TextField",
+    "TextsSource",
 ]
 
 ModelSource = Annotated[str, typer.Argument(help="Hub id (owner/name, owner/name@revision), folder, or .gguf file.")]
+TextsSource = Annotated[
+    str,
+    typer.Option(
+        help="builtin:passages, .txt, .jsonl, .csv, .tsv (also .gz), .parquet, a folder of datasets, hf:DATASET/SPLIT, or -."
+    ),
+]
+TextField = Annotated[str | None, typer.Option(help="Field with the text or token ids, such as a.b (text).")]
+Split = Annotated[str, typer.Option(help="Texts of a .txt are separated by: line, or blank-line.")]
 ScheduleSpec = Annotated[str, typer.Option(help="Schedule of blocks, such as skip:12 or '0-8 (9|10)*3 11-29'.")]
 BatchTokens = Annotated[int, typer.Option(help="Maximum number of tokens of a batch, padding included.")]
 Dtype = Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")]

@@ -23,7 +23,7 @@ def of_texts(texts: str, schedule: str | None) -> str:
     >>> of_texts("builtin:passages", None), of_texts("some/stories.jsonl.gz", "skip:12")
     ('passages', 'stories--skip-12')
     """
-    name = Path(texts.split(":")[-1]).name.split(".")[0]
+    name = "stdin" if texts == "-" else Path(texts.split(":")[-1]).name.split(".")[0]
     if schedule is None or schedule == "identity":
         return name
     return name + "--" + re.sub(r"[^\w.=]+", "-", schedule).strip("-")[:80]

@@ -1,17 +1,17 @@
 """Analyse a model without a capture file: states are measured while they are computed, and are not stored."""
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import xarray
 
-from layerscope.arguments import Stream, checked_with
+from layerscope.arguments import checked_with
 from layerscope.capturing.capture import capture_to_sinks
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.request import prepare
 from layerscope.measures.streaming import Statistics
 from layerscope.models.loading import ModelLike
+from layerscope.texts.sources import Texts
 
 __all__ = ["analyze_model"]
 
@@ -19,7 +19,7 @@ __all__ = ["analyze_model"]
 @checked_with(CaptureOptions)
 def analyze_model(
     model: ModelLike,
-    texts: str | os.PathLike[str] | Stream[str] = "builtin:passages",
+    texts: Texts = "builtin:passages",
     *,
     measures: str | Iterable[str] | None = None,
     exclude_first: int = 0,

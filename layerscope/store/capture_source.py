@@ -123,4 +123,4 @@ class CaptureSource:
             return None
         with translate_errors(self.name, CAPTURE.remedy):
             start, end, hashes = (self._file[name][...] for name in (CHAR_START, CHAR_END, TEXT_HASH))
-            return Spans(start, end, self._file[SEQUENCE_ID].asstr()[...].tolist(), hashes)
+            return Spans(start, end, sequence_ids(self._file).asstr()[...].tolist(), hashes)

@@ -50,9 +50,10 @@ def header_checksum(file: h5py.File, attributes: Mapping[str, Attribute], settin
     return _checksum([json.dumps([kept, states, settings, index], sort_keys=True).encode()])
 
 
-def index_checksum(file: h5py.File) -> str:
-    """Return the checksum of all variables except the states, read block by block."""
-    return _checksum(part for name in CAPTURE.variables if name not in COORDINATES for part in _parts(file, name))
+def index_checksum(file: h5py.File, metadata: tuple[str, ...] = ()) -> str:
+    """Return the checksum of all variables except the states, the `metadata` included, read block by block."""
+    names = [name for name in CAPTURE.variables if name not in COORDINATES]
+    return _checksum(part for name in (*names, *metadata) for part in _parts(file, name))
 
 
 def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
@@ -61,9 +62,10 @@ def _parts(file: h5py.File, name: str) -> Iterator[bytes]:
         return
     yield f"{name} {dataset.shape}".encode()
     text = h5py.check_string_dtype(dataset.dtype) is not None
+    kind = "<f8" if dataset.dtype.kind == "f" else "<i8"
     for start in range(0, len(dataset), _BLOCK):
         block = slice(start, start + _BLOCK)
-        yield json.dumps(dataset.asstr()[block].tolist()).encode() if text else dataset[block].astype("<i8").tobytes()
+        yield json.dumps(dataset.asstr()[block].tolist()).encode() if text else dataset[block].astype(kind).tobytes()
 
 
 def placement_checksum(file: h5py.File) -> str:

@@ -7,7 +7,7 @@ so that rows can be written later without a change of HDF5's metadata. This is w
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import h5py
 import numpy as np
@@ -16,8 +16,9 @@ from layerscope.errors import CaptureError
 from layerscope.store.bfloat16 import file_type
 from layerscope.store.checksums import commit_record, header_checksum, index_checksum, placement_checksum
 from layerscope.store.index import SequenceIndex
-from layerscope.store.layout import CaptureLayout, Setting
+from layerscope.store.layout import CaptureLayout, Setting, stored_metadata
 from layerscope.store.locking import open_lockable
+from layerscope.store.metadata import write_metadata
 from layerscope.store.schema import (
     BLOCK,
     BLOCK_NAME,
@@ -45,13 +46,17 @@ from layerscope.store.schema import (
     TEXT_HASH,
     TOKEN,
     TOKEN_ID,
+    TOKEN_STRING,
     Attribute,
     chunk_tokens,
     dimension_only,
     plain_attributes,
 )
 
-__all__ = ["create_capture_file"]
+__all__ = ["TokenStrings", "create_capture_file"]
+
+TokenStrings = Callable[[list[int]], list[str]]
+"""Returns the names of token ids."""
 
 
 def create_capture_file(
@@ -60,6 +65,7 @@ def create_capture_file(
     index: SequenceIndex,
     attributes: Mapping[str, Attribute],
     settings: Mapping[str, Setting],
+    token_strings: TokenStrings | None = None,
 ) -> None:
     """Write a capture file with everything except its rows, marked as incomplete.
 
@@ -75,6 +81,8 @@ def create_capture_file(
         The attributes of the contract, all but ``complete``.
     settings
         The settings that must match on resume; JSON values.
+    token_strings
+        Names the tokens, for a layout with token strings.
 
     Raises
     ------
@@ -91,6 +99,8 @@ def create_capture_file(
     with open_lockable(path, "w", libver="earliest") as file:
         _write_dimensions(file, layout, index)
         _write_index(file, index)
+        if token_strings is not None:
+            _write_token_strings(file, index, token_strings)
         _allocate_states(file, layout, index.rows)
         for name, value in plain_attributes(attributes).items():
             file.attrs[name] = value
@@ -100,7 +110,7 @@ def create_capture_file(
 
 def _write_private(file: h5py.File, attributes: Mapping[str, Attribute], settings: str) -> None:
     """Write the settings, the count of committed rows, and the checksums of everything written so far."""
-    index = index_checksum(file)
+    index = index_checksum(file, stored_metadata(settings))
     checksum = header_checksum(file, attributes, settings, index)
     private = file[TOKEN].attrs
     private[COMMITTED] = commit_record(checksum, 0, 0)
@@ -139,6 +149,7 @@ def _write_index(file: h5py.File, index: SequenceIndex) -> None:
             file[TOKEN_ID][rows] = block.token_id
     if index.spans:
         _write_spans(file, index)
+    write_metadata(file, index)
 
 
 def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
@@ -153,6 +164,14 @@ def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
         file[TEXT_HASH][block.first_sequence : block.first_sequence + len(block.text_hash)] = block.text_hash
         if block.spans is not None and len(block.spans):
             file[CHAR_START][rows], file[CHAR_END][rows] = block.spans.T
+
+
+def _write_token_strings(file: h5py.File, index: SequenceIndex, token_strings: TokenStrings) -> None:
+    names = file.create_dataset(TOKEN_STRING, shape=(index.rows,), dtype=h5py.string_dtype())
+    _on_dimensions(file, names, TOKEN)
+    for block in index.blocks():
+        if len(block.token_id):
+            names[block.first_row : block.first_row + len(block.token_id)] = token_strings(block.token_id.tolist())
 
 
 def _allocate_states(file: h5py.File, layout: CaptureLayout, tokens: int) -> None:

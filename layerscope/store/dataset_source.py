@@ -97,7 +97,8 @@ class DatasetSource:
 
     def spans(self) -> Spans | None:
         """Return the characters of all rows in their texts; see `StateSource.spans`."""
-        wanted = {CHAR_START: TOKEN, CHAR_END: TOKEN, SEQUENCE_ID: SEQUENCE, TEXT_HASH: SEQUENCE}
+        ids = SEQUENCE if SEQUENCE in self._dataset.coords else SEQUENCE_ID  # as open_capture labels them, or the file
+        wanted = {CHAR_START: TOKEN, CHAR_END: TOKEN, ids: SEQUENCE, TEXT_HASH: SEQUENCE}
         if any(self._dataset.get(name, _NOTHING).dims != (dimension,) for name, dimension in wanted.items()):
             return None
         if self.sequence_index.max(initial=-1) >= self._dataset.sizes[SEQUENCE]:

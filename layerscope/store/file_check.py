@@ -165,6 +165,13 @@ def _type_fault(dataset: h5py.Dataset, variable: Variable | None) -> str | None:
     return None
 
 
+def _dims(variable: Variable, file: h5py.File) -> tuple[str, ...]:
+    """Return the dimensions of a variable in this file."""
+    own = file.get(variable.dims[0])
+    holds_text = isinstance(own, h5py.Dataset) and own.id.get_type().get_class() == h5py.h5t.STRING
+    return (variable.may_label,) if variable.may_label and holds_text else variable.dims
+
+
 def _size_fault(file: h5py.File, schema: FileSchema) -> str | None:
     """Describe a disagreement of two variables in the size of a shared dimension."""
     sizes: dict[str, tuple[int, str]] = {}
@@ -172,7 +179,7 @@ def _size_fault(file: h5py.File, schema: FileSchema) -> str | None:
         variable = schema.of(name)
         if variable is None:
             continue
-        for dimension, size in zip(variable.dims, file[name].shape, strict=True):
+        for dimension, size in zip(_dims(variable, file), file[name].shape, strict=True):
             first, where = sizes.setdefault(dimension, (size, name))
             if size != first:
                 return f"{name} has {size} of {dimension}, {where} has {first}"

@@ -30,11 +30,15 @@ class Variable:
         The type of its values.
     required
         Whether a file without it is refused.
+    may_label
+        A dimension over which it may stand instead, where the variable of its own dimension has its values: see
+        `layerscope.store.opening.open_capture`.
     """
 
     dims: tuple[str, ...]
     holds: Holds
     required: bool = False
+    may_label: str | None = None
 
 
 @dataclass(frozen=True)

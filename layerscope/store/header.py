@@ -22,7 +22,7 @@ from layerscope.store.bfloat16 import stored_dtype
 from layerscope.store.checksums import commit_record, header_checksum, index_checksum
 from layerscope.store.file_schema import plain_value
 from layerscope.store.hdf5 import open_hdf5
-from layerscope.store.layout import CaptureLayout, Setting
+from layerscope.store.layout import CaptureLayout, Setting, stored_metadata
 from layerscope.store.schema import (
     BLOCK,
     BLOCK_NAME,
@@ -42,10 +42,11 @@ from layerscope.store.schema import (
     SETTINGS,
     STATES,
     TOKEN,
+    TOKEN_STRING,
     Attribute,
 )
 
-__all__ = ["CaptureHeader", "opened", "read_header", "require_complete", "require_sound_index"]
+__all__ = ["CaptureHeader", "opened", "read_header", "require_complete", "require_sound_index", "sequence_ids"]
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,18 @@ def require_sound_index(path: str | os.PathLike[str], file: h5py.File) -> None:
         They do not match their checksum; without one, a row belongs to no sequence.
     """
     stored = file[TOKEN].attrs.get(INDEX_CHECKSUM) if TOKEN in file else None
-    if stored is not None and stored != index_checksum(file):
+    settings = str(file[TOKEN].attrs.get(SETTINGS, "{}")) if TOKEN in file else "{}"
+    if stored is not None and stored != index_checksum(file, stored_metadata(settings)):
         raise _damaged(path, "its tokens or texts do not match their checksum")
     numbers = file[SEQUENCE_INDEX]
-    if len(numbers) and not (numbers[...].min() >= 0 and numbers[...].max() < len(file[SEQUENCE_ID])):
+    if len(numbers) and not (numbers[...].min() >= 0 and numbers[...].max() < len(sequence_ids(file))):
         raise _damaged(path, "rows belong to sequences that it does not have")
+
+
+def sequence_ids(file: h5py.File) -> h5py.Dataset:
+    """Return the ids of the texts, also of a part that xarray has saved, in which ``sequence_id`` labels the rows."""
+    own = file.get(SEQUENCE)
+    return own if own is not None and h5py.check_string_dtype(own.dtype) is not None else file[SEQUENCE_ID]
 
 
 def _header(path: Path, file: h5py.File) -> CaptureHeader:
@@ -170,7 +178,7 @@ def _header(path: Path, file: h5py.File) -> CaptureHeader:
     return CaptureHeader(
         path=path,
         attributes={**attributes, COMPLETE: int(complete == 1)},
-        sizes={TOKEN: tokens, **of_states, FEATURE: layout.width, SEQUENCE: len(file[SEQUENCE_ID])},
+        sizes={TOKEN: tokens, **of_states, FEATURE: layout.width, SEQUENCE: len(sequence_ids(file))},
         layout=layout,
         complete=complete == 1,
         committed_rows=rows,
@@ -199,6 +207,7 @@ def _layout(file: h5py.File, dtypes: Mapping[str, torch.dtype | None]) -> Captur
         tuple(stream for stream, variable in STREAMS.items() if variable in dtypes),
         block,
         block_name,
+        TOKEN_STRING in file,
     )
 
 

@@ -1,14 +1,15 @@
 """Store the tokens of every text in temporary files while the texts stream.
 
 A capture reads its texts once. It needs the number of rows before it lays out the file, and all tokens of a text again when the
-model runs, even of texts of which only some rows are stored. Five append-only files hold them, so memory stays constant
+model runs, even of texts of which only some rows are stored. Six append-only files hold them, so memory stays constant
 however many texts there are.
 
 This module does not use HDF5.
 """
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from jaxtyping import Int
 
 from layerscope.errors import CaptureError
 from layerscope.store.temporary_files import TemporaryFiles
+from layerscope.texts.text import Metadata
 
 __all__ = ["IndexBlock", "SequenceIndex"]
 
@@ -30,10 +32,12 @@ _RECORD = np.dtype(
         ("first_byte", "<i8"),  # of the id
         ("id_bytes", "<i4"),
         ("text_hash", "<i8"),
+        ("first_metadata_byte", "<i8"),
+        ("metadata_bytes", "<i4"),
     ]
 )
 _INTEGER = np.dtype("<i4")
-_TOKENS, _POSITIONS, _RECORDS, _IDS, _SPANS = _FILES = range(5)
+_TOKENS, _POSITIONS, _RECORDS, _IDS, _SPANS, _METADATA = _FILES = range(6)
 _BLOCK_SEQUENCES = 4096
 _BLOCK_TOKENS = 1 << 20
 
@@ -54,6 +58,8 @@ class IndexBlock:
         For each row: where its characters begin and end; None if the index has no spans.
     text_hash
         For each sequence: the hash of its text; 0 if the index has no spans.
+    metadata
+        For each sequence: the values of its metadata, by name.
     """
 
     first_sequence: int
@@ -65,6 +71,7 @@ class IndexBlock:
     token_id: Int[np.ndarray, " token"]
     spans: Int[np.ndarray, "token 2"] | None
     text_hash: Int[np.ndarray, " sequence"]
+    metadata: list[Mapping[str, Metadata]]
 
 
 class SequenceIndex:
@@ -79,6 +86,8 @@ class SequenceIndex:
         default.
     spans
         Whether each token has the range of its characters, which takes another 8 bytes for each row.
+    metadata
+        Names of the metadata of each sequence.
 
     Raises
     ------
@@ -96,12 +105,16 @@ class SequenceIndex:
     (array([ 8,  9, 10, 11], dtype=int32), (3, array([3], dtype=int32)), array([3, 4], dtype=int32))
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, *, spans: bool = False) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = None, *, spans: bool = False, metadata: tuple[str, ...] = ()
+    ) -> None:
         self.spans = spans
+        self.metadata = metadata
         self.sequences = 0
         self.tokens = 0
         self.rows = 0
         self._id_bytes = 0
+        self._metadata_bytes = 0
         self._files = TemporaryFiles(folder, len(_FILES))
 
     def add(
@@ -111,6 +124,7 @@ class SequenceIndex:
         positions: list[int] | Int[np.ndarray, " row"] | None = None,
         spans: Int[np.ndarray, "token 2"] | None = None,
         text_hash: int = 0,
+        metadata: Mapping[str, Metadata] | None = None,
     ) -> None:
         """Append a sequence.
 
@@ -124,6 +138,8 @@ class SequenceIndex:
             The positions that become rows, in ascending order; None for all.
         spans, text_hash
             Where each token's characters begin and end, and the hash of the text; required by an index with spans.
+        metadata
+            The values of the metadata, by name.
 
         Raises
         ------
@@ -140,15 +156,16 @@ class SequenceIndex:
         rows = np.arange(len(tokens), dtype=_INTEGER) if positions is None else np.asarray(positions, dtype=_INTEGER)
         if len(rows) and (rows[0] < 0 or rows[-1] >= len(tokens) or (np.diff(rows) <= 0).any()):
             raise ValueError(f"positions of sequence {sequence_id!r} must ascend within 0 … {len(tokens) - 1}: {rows}")
-        record = np.array(
-            (self.tokens, len(tokens), self.rows, len(rows), self._id_bytes, len(name), text_hash), dtype=_RECORD
-        )
+        values = json.dumps(dict(metadata)).encode() if metadata else b""
+        bytes_of = (self._id_bytes, len(name), text_hash, self._metadata_bytes, len(values))
+        record = np.array((self.tokens, len(tokens), self.rows, len(rows), *bytes_of), dtype=_RECORD)
         row_spans = b"" if spans is None else spans[rows].astype(_INTEGER).tobytes()
-        self._files.append(tokens.tobytes(), rows.tobytes(), record.tobytes(), name, row_spans)
+        self._files.append(tokens.tobytes(), rows.tobytes(), record.tobytes(), name, row_spans, values)
         self.sequences += 1
         self.tokens += len(tokens)
         self.rows += len(rows)
         self._id_bytes += len(name)
+        self._metadata_bytes += len(values)
 
     def token_ids(self, sequence: int) -> Int[np.ndarray, " token"]:
         """Return every token of a sequence."""
@@ -195,20 +212,25 @@ class SequenceIndex:
         position = self._integers(_POSITIONS, first["first_row"], counts.sum())
         tokens = self._integers(_TOKENS, first["first_token"], records["tokens"].sum())
         first_token = np.repeat(records["first_token"] - first["first_token"], counts)
-        names = self._files.read(_IDS, int(first["first_byte"]), int(records["id_bytes"].sum()))
-        ends = np.cumsum(records["id_bytes"])
+        metadata = self._texts(_METADATA, first["first_metadata_byte"], records["metadata_bytes"])
         spans = self._integers(_SPANS, 2 * first["first_row"], 2 * counts.sum()) if self.spans else None
         return IndexBlock(
             first_sequence=first_sequence,
             first_row=int(first["first_row"]),
-            sequence_id=[names[end - size : end].decode() for end, size in zip(ends, records["id_bytes"], strict=True)],
+            sequence_id=self._texts(_IDS, first["first_byte"], records["id_bytes"]),
             sequence_length=records["tokens"].copy(),
             sequence_index=np.repeat(np.arange(first_sequence, first_sequence + len(records), dtype=np.int64), counts),
             position=position,
             token_id=tokens[first_token + position],
             spans=None if spans is None else spans.reshape(-1, 2),
             text_hash=records["text_hash"].copy(),
+            metadata=[json.loads(text) if text else {} for text in metadata],
         )
+
+    def _texts(self, file: int, first: Any, sizes: Int[np.ndarray, " sequence"]) -> list[str]:
+        """Return consecutive texts of these sizes in bytes."""
+        content = self._files.read(file, int(first), int(sizes.sum()))
+        return [content[end - size : end].decode() for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
 
     def _records(self, start: int, stop: int) -> np.ndarray:
         if not 0 <= start <= stop <= self.sequences:

@@ -1,5 +1,6 @@
 """Describe what a row of a capture file consists of, and forecast the size of the file."""
 
+import json
 from dataclasses import dataclass
 
 import torch
@@ -8,9 +9,23 @@ from layerscope.states import STREAMS
 from layerscope.store.schema import CHAR_END, CHAR_START, FINAL_NORM, HIDDEN, INDEX_DTYPES, TEXT_HASH
 from layerscope.store.space import forecast_bytes
 
-__all__ = ["CaptureLayout", "Setting"]
+__all__ = ["CaptureLayout", "Setting", "stored_metadata"]
+
+_TOKEN_STRING_BYTES = 48  # a reference, and its string in a heap with its header
 
 Setting = str | int | float | bool | None
+
+
+def stored_metadata(settings: str) -> tuple[str, ...]:
+    """Return the names of the metadata of a capture, from its settings as JSON.
+
+    Examples
+    --------
+    >>> stored_metadata('{"metadata": "author,year"}'), stored_metadata("{}")
+    (('author', 'year'), ())
+    """
+    names = json.loads(settings).get("metadata")
+    return tuple(names.split(",")) if names else ()
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,8 @@ class CaptureLayout:
         Whether the character range of each token is stored.
     streams
         The stored streams.
+    token_strings
+        Whether the name of each token is stored.
     block, block_name
         Numbers and names of the blocks of which ``attn_out`` or ``mlp_out`` is stored.
 
@@ -52,6 +69,7 @@ class CaptureLayout:
     streams: tuple[str, ...] = ("resid",)
     block: tuple[int, ...] = ()
     block_name: tuple[str, ...] = ()
+    token_strings: bool = False
 
     def __post_init__(self) -> None:
         counts = [(len(self.layer), len(self.layer_name)), (len(self.block), len(self.block_name))]
@@ -99,8 +117,12 @@ class CaptureLayout:
         states = forecast_bytes(
             tokens, held, self.width, self.store_dtype, final_norm=self.final_norm, sequences=sequences
         )
-        return states + sum(
-            INDEX_DTYPES[name].itemsize * count
-            for name, count in ((CHAR_START, tokens), (CHAR_END, tokens), (TEXT_HASH, sequences))
-            if self.spans
+        return (
+            states
+            + tokens * _TOKEN_STRING_BYTES * self.token_strings
+            + sum(
+                INDEX_DTYPES[name].itemsize * count
+                for name, count in ((CHAR_START, tokens), (CHAR_END, tokens), (TEXT_HASH, sequences))
+                if self.spans
+            )
         )

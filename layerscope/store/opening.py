@@ -10,16 +10,18 @@ from layerscope.store.capture_source import CaptureSource
 from layerscope.store.dataset_source import DatasetSource
 from layerscope.store.hdf5 import open_dataset
 from layerscope.store.header import opened, read_header, require_complete, require_sound_index
-from layerscope.store.schema import CAPTURE
+from layerscope.store.schema import CAPTURE, SEQUENCE, SEQUENCE_ID, SEQUENCE_INDEX, TOKEN
 
 __all__ = ["open_capture", "open_source"]
 
 
 @checked
 def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> xarray.Dataset:
-    """Open a capture file lazily: only the dimension ``layer`` is read at once.
+    """Open a capture file lazily: states are read on use.
 
-    The same as ``xarray.open_dataset(path, engine="h5netcdf")``, after checking that the file is a finished capture.
+    The same as ``xarray.open_dataset(path, engine="h5netcdf")``, after checking that the file is a finished capture, with the ids
+    of the texts as labels: ``sequence_id(token)``, in place of the file's ``sequence_id(sequence)``, and ``sequence``. So
+    ``dataset.sel(sequence_id="p03")`` gives the rows of a text, and ``dataset.sel(sequence="p03")`` its length and metadata.
 
     Parameters
     ----------
@@ -45,7 +47,15 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
         require_complete(header)
     with opened(path) as file:
         require_sound_index(path, file)
-    return open_dataset(path, CAPTURE)
+    return _label_rows(open_dataset(path, CAPTURE))
+
+
+def _label_rows(dataset: xarray.Dataset) -> xarray.Dataset:
+    """Label each row and each sequence with the id of its text."""
+    ids = dataset[SEQUENCE_ID].to_numpy().astype(object)
+    rows = ids[dataset[SEQUENCE_INDEX].to_numpy()]
+    labelled = dataset.drop_vars(SEQUENCE_ID).assign_coords({SEQUENCE: (SEQUENCE, ids), SEQUENCE_ID: (TOKEN, rows)})
+    return labelled.set_xindex(SEQUENCE_ID)
 
 
 def open_source(

@@ -14,6 +14,7 @@ from layerscope.store.hdf5 import open_dataset
 from layerscope.store.header import opened, require_sound_index
 from layerscope.store.index import IndexBlock, SequenceIndex
 from layerscope.store.layout import Setting
+from layerscope.store.metadata import first_other_metadata, metadata_types
 from layerscope.store.schema import (
     CAPTURE,
     CHECKSUM,
@@ -126,13 +127,15 @@ def check_index(file: h5py.File, index: SequenceIndex, path: Path) -> None:
 
 
 def _first_difference(file: h5py.File, index: SequenceIndex) -> str | None:
-    stored = len(file[SEQUENCE_ID])
+    stored, types = len(file[SEQUENCE_ID]), metadata_types(index)
     for block in index.blocks():
         if block.first_sequence + len(block.sequence_id) > stored:
             break
         difference = _difference_in(file, block)
         if difference is not None:
             return difference
+        if other := first_other_metadata(file, block.first_sequence, block.metadata, types):
+            return f"sequence {other[1]} has another {other[0]}"
     if stored != index.sequences:
         return f"stored with {stored:,} sequences, got {index.sequences:,}"
     if len(file[TOKEN_ID]) != index.rows:

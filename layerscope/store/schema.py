@@ -18,6 +18,8 @@ A capture file is an HDF5 file that xarray opens without LayerScope::
     char_start(token)                int32   where a token's characters begin in its text; these three optional
     char_end(token)                  int32   where they end; equal to the start for a token without characters
     text_hash(sequence)              int64   of the text
+    token_string(token)              string  the name of the token in the vocabulary; optional
+    NAME(sequence)                   each field of the metadata of the texts; optional
     token, feature, sequence         dimension scales without values (netCDF's "dimension but not a variable")
 
 A file has at least one of the first three. ``layer`` and ``layer_name`` come with ``hidden``. The attribute ``coordinates`` of
@@ -67,6 +69,7 @@ __all__ = [
     "TEXT_HASH",
     "TOKEN",
     "TOKEN_ID",
+    "TOKEN_STRING",
     "VERSION",
     "Attribute",
     "chunk_tokens",
@@ -82,6 +85,7 @@ LAYER_NAME, BLOCK_NAME = "layer_name", "block_name"
 SEQUENCE_INDEX, POSITION, TOKEN_ID = "sequence_index", "position", "token_id"
 SEQUENCE_ID, SEQUENCE_LENGTH = "sequence_id", "sequence_length"
 CHAR_START, CHAR_END, TEXT_HASH = "char_start", "char_end", "text_hash"
+TOKEN_STRING = "token_string"
 
 INDEX_DTYPES: dict[str, np.dtype[np.signedinteger]] = {
     SEQUENCE_INDEX: np.dtype("<i8"),
@@ -148,12 +152,13 @@ CAPTURE = FileSchema(
         SEQUENCE_INDEX: Variable((TOKEN,), Holds.INTEGER, required=True),
         POSITION: Variable((TOKEN,), Holds.INTEGER, required=True),
         TOKEN_ID: Variable((TOKEN,), Holds.INTEGER, required=True),
-        SEQUENCE_ID: Variable((SEQUENCE,), Holds.TEXT, required=True),
+        SEQUENCE_ID: Variable((SEQUENCE,), Holds.TEXT, required=True, may_label=TOKEN),
         SEQUENCE_LENGTH: Variable((SEQUENCE,), Holds.INTEGER, required=True),
         FINAL_NORM: Variable((TOKEN, FEATURE), Holds.FLOAT),
         CHAR_START: Variable((TOKEN,), Holds.INTEGER),
         CHAR_END: Variable((TOKEN,), Holds.INTEGER),
         TEXT_HASH: Variable((SEQUENCE,), Holds.INTEGER),
+        TOKEN_STRING: Variable((TOKEN,), Holds.TEXT),
         ATTN_OUT: Variable((TOKEN, BLOCK, FEATURE), Holds.FLOAT),
         MLP_OUT: Variable((TOKEN, BLOCK, FEATURE), Holds.FLOAT),
         BLOCK: Variable((BLOCK,), Holds.INTEGER),

@@ -45,7 +45,7 @@ from layerscope.errors import CaptureError
 from layerscope.states import StateRows
 from layerscope.store.checksums import commit_record
 from layerscope.store.chunk_io import RowWriter
-from layerscope.store.creation import create_capture_file
+from layerscope.store.creation import TokenStrings, create_capture_file
 from layerscope.store.finite import all_finite, check_layout
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
@@ -117,6 +117,7 @@ class CaptureWriter:
         index: SequenceIndex,
         attributes: Mapping[str, Attribute],
         settings: Mapping[str, Setting],
+        token_strings: TokenStrings | None = None,
     ) -> "CaptureWriter":
         """Create a file, replace any file at the output path, and open it for its rows.
 
@@ -132,6 +133,8 @@ class CaptureWriter:
             The attributes of the contract (`schema.FILE_ATTRIBUTES`), all but ``complete``.
         settings
             The settings that must match on resume, by the names that users know; see `resume.first_difference`.
+        token_strings
+            Names the tokens, for a layout with token strings.
 
         Raises
         ------
@@ -139,7 +142,7 @@ class CaptureWriter:
             There are no rows to store, the disk is full, or the path cannot be written. The target is then unchanged.
         """
         with translate_write_errors(target.path, "write"):
-            create_capture_file(target.temporary, layout, index, attributes, settings)
+            create_capture_file(target.temporary, layout, index, attributes, settings, token_strings)
             target.adopt()
         return cls(target.path)
 

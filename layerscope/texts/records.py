@@ -15,6 +15,7 @@ from layerscope.texts.text import Metadata, Text, check_encodable, json_type
 __all__ = ["TextFields", "as_token_ids", "record_text"]
 
 _TEXT, _TOKENS, _ID = "text", "input_ids", "id"
+_MISSING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def record_text(record: object, number: int | str, fields: TextFields, place: st
         shape = f'{{"{fields.text_field(())}": "..."}}'
         raise TextsError(f"{place}: {json_type(record)}, not an object: each line must look like {shape}")
     field = fields.text_field(record)
-    value = _field(record, field, place, "--text-field")
+    value = _plain(_field(record, field, place, "--text-field"))
     text, token_ids = (value, None) if isinstance(value, str) else ("", as_token_ids(value))
     if not isinstance(value, str) and token_ids is None:
         raise TextsError(f"{place}: field {field!r} is {json_type(value)}, not a string or a list of token ids")
@@ -158,7 +159,9 @@ def _metadata(record: Mapping[Any, Any], name: str, place: str) -> Metadata:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of numpy as one of Python; dates and other values with a text form as text."""
+    """Return a number of numpy as one of Python, a date as text, and the missing values of pandas as None."""
     if isinstance(value, np.generic):
         value = value.item()
+    if (isinstance(value, float) and value != value) or type(value).__name__ in _MISSING:
+        return None
     return value.isoformat() if hasattr(value, "isoformat") else value

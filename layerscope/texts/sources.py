@@ -12,7 +12,10 @@ from layerscope.texts.python_objects import read_object, require_texts
 from layerscope.texts.records import TextFields
 from layerscope.texts.text import Text
 
-__all__ = ["BUILTIN", "Text", "TextSource", "open_texts"]
+__all__ = ["BUILTIN", "Text", "TextSource", "Texts", "open_texts"]
+
+Texts = Any
+"""A source of texts: see `open_texts`. Objects of Python have no type in common."""
 
 BUILTIN = ("passages",)
 """The names after ``builtin:``; each is a ``.jsonl`` file next to this module."""
@@ -79,7 +82,7 @@ class TextSource:
 
 
 def open_texts(
-    source: Any,
+    source: Texts,
     *,
     field: str | None = None,
     metadata: tuple[str, ...] = (),

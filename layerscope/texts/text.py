@@ -8,7 +8,7 @@ from layerscope.errors import TextsError
 __all__ = ["Metadata", "Text", "check_encodable", "json_type"]
 
 Metadata = str | int | float | bool | None
-"""A value of a text's metadata; None where it is missing."""
+"""A value of the metadata of a text; None where it is missing."""
 
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
 

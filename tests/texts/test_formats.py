@@ -84,7 +84,6 @@ def test_objects_of_python_give_the_same_texts():
 
 
 def test_a_frame_of_polars_is_read_by_its_named_rows():
-    frame = SimpleNamespace(iter_rows=lambda named: iter(RECORDS) if named else None, __iter__=None)
     frame = type("Frame", (), {"iter_rows": lambda self, named: iter(RECORDS), "__iter__": lambda self: iter(())})()
     assert read(frame) == TEXTS
 
@@ -174,7 +173,7 @@ def test_what_holds_no_texts_is_refused():
             f"texts[0] is of type {type(item).__name__}: give a list of strings"
         )
     missing = pandas.DataFrame({"text": ["a", None]})
-    assert "texts[1]: field 'text' is" in message(TextsError, missing)
+    assert "texts[1]: field 'text' is null, not a string" in message(TextsError, missing)
     assert "no field 'text' (fields: 'body')" in message(TextsError, pandas.DataFrame({"body": ["a"]}))
     twice = pandas.DataFrame([["a", "b"]], columns=["text", "text"])
     assert "'text' names more than one column" in message(TextsError, twice)

@@ -12,7 +12,6 @@ from transformers import PreTrainedTokenizerFast
 from layerscope.errors import TextsError, UsageError
 from layerscope.texts.text import Text
 from layerscope.texts.tokens import TokenizedSequence, tokenize
-from tests.tokenizers import word_tokenizer
 
 WORDS = {"<unk>": 0, "<s>": 1, "</s>": 2} | {word: i + 3 for i, word in enumerate(["so", "it", "goes", "on", "and"])}
 SPECIALS = {"": ([], []), "bos": ([1], []), "eos": ([], [2]), "both": ([1], [2])}
@@ -216,9 +215,9 @@ def test_impossible_lengths_are_refused_at_once(max_length, special, expected):
 
 def test_token_ids_bypass_the_tokenizer():
     words = word_tokenizer()
-    texts = [Text("a", "w1"), Text("b", "", (5, 6, 7)), Text("c", "", (8,)), Text("d", "w2")]
+    texts = [Text("a", "so it"), Text("b", "", (5, 6, 7)), Text("c", "", (8,)), Text("d", "goes")]
     stream = tokenize(texts, words, max_length=2, vocabulary_size=9)
-    expected = [words("w1")["input_ids"], [5, 6], [8], words("w2")["input_ids"]]
+    expected = [words("so it")["input_ids"], [5, 6], [8], words("goes")["input_ids"]]
     assert [sequence.token_ids.tolist() for sequence in stream] == expected
     assert stream.truncated == 1
     assert [s.token_ids.tolist() for s in tokenize(texts[1:3], None, None)] == [[5, 6, 7], [8]]

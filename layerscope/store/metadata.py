@@ -1,0 +1,110 @@
+"""Store the metadata of the texts: a variable over ``sequence`` for each field.
+
+The values of a field decide the type of its variable:
+
+==============================  ================================  =================
+values                          type of the variable              a missing value
+==============================  ================================  =================
+true and false                  bool                              (then as numbers)
+whole numbers                   int64                             (then as numbers)
+numbers, or some are missing    float64                           NaN
+strings, or of several types    string                            empty string
+==============================  ================================  =================
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+
+import h5py
+import numpy as np
+from jaxtyping import Shaped
+
+from layerscope.store.index import SequenceIndex
+from layerscope.store.schema import SEQUENCE
+from layerscope.texts.text import Metadata
+
+__all__ = ["MetadataType", "first_other_metadata", "metadata_types", "write_metadata"]
+
+_INT64 = range(-(2**63), 2**63)
+
+
+class MetadataType(Enum):
+    """The type of a variable of metadata."""
+
+    BOOL = "bool"
+    INTEGER = "int64"
+    NUMBER = "float64"
+    TEXT = "string"
+
+    @classmethod
+    def of(cls, values: Iterable[Metadata]) -> "MetadataType":
+        """Return the type that holds all values.
+
+        Examples
+        --------
+        >>> [MetadataType.of(values).value for values in ([True], [1, 2], [1, 2.5], [1, None], ["a", None], ["a", 1])]
+        ['bool', 'int64', 'float64', 'float64', 'string', 'string']
+        """
+        kinds: set[str] = set()
+        for value in values:
+            whole = type(value) is int
+            kinds.add("large" if whole and value not in _INT64 else type(value).__name__)
+        if "str" in kinds or kinds <= {"NoneType"} or (kinds & {"large"} and kinds & {"bool", "float"}):
+            return cls.TEXT
+        if kinds == {"bool"}:
+            return cls.BOOL
+        if kinds <= {"int", "bool"} and "bool" not in kinds:
+            return cls.INTEGER
+        return cls.TEXT if kinds & {"large"} else cls.NUMBER
+
+    def array(self, values: Iterable[Metadata]) -> Shaped[np.ndarray, " sequence"]:
+        """Return values as an array of this type.
+
+        Examples
+        --------
+        >>> MetadataType.NUMBER.array([1, None]), MetadataType.TEXT.array(["a", 1, None]).tolist()
+        (array([ 1., nan]), ['a', '1', ''])
+        """
+        if self is MetadataType.TEXT:
+            return np.array(["" if value is None else str(value) for value in values], dtype=object)
+        if self is MetadataType.NUMBER:
+            return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        return np.array(list(values), dtype=np.int8 if self is MetadataType.BOOL else np.int64)
+
+
+def metadata_types(index: SequenceIndex) -> dict[str, MetadataType]:
+    """Return the type of each field; all values are read once, one block of sequences at a time."""
+    return {name: MetadataType.of(_values(index, name)) for name in index.metadata}
+
+
+def _values(index: SequenceIndex, name: str) -> Iterator[Metadata]:
+    return (record.get(name) for block in index.blocks() for record in block.metadata)
+
+
+def write_metadata(file: h5py.File, index: SequenceIndex) -> None:
+    """Write a variable for each field."""
+    types = metadata_types(index)
+    for name, kind in types.items():
+        dtype = {MetadataType.TEXT: h5py.string_dtype(), MetadataType.BOOL: np.int8}.get(kind, kind.value)
+        variable = file.create_dataset(name, shape=(index.sequences,), dtype=dtype)
+        if kind is MetadataType.BOOL:
+            variable.attrs["dtype"] = "bool"  # by which xarray stores and reads booleans
+        variable.dims[0].attach_scale(file[SEQUENCE])
+    for block in index.blocks():
+        sequences = slice(block.first_sequence, block.first_sequence + len(block.metadata))
+        for name, kind in types.items():
+            file[name][sequences] = kind.array(record.get(name) for record in block.metadata)
+
+
+def first_other_metadata(
+    file: h5py.File, start: int, records: list[Mapping[str, Metadata]], types: Mapping[str, MetadataType]
+) -> tuple[str, int] | None:
+    """Return the name and the sequence of the first value that differs from the stored one; None if all match."""
+    for name, kind in types.items():
+        wanted = kind.array(record.get(name) for record in records)
+        dataset = file[name].asstr() if kind is MetadataType.TEXT else file[name]
+        stored = np.asarray(dataset[start : start + len(records)])
+        same = (stored == wanted) | ((stored != stored) & (wanted != wanted))
+        if not same.all():
+            return name, start + int(np.flatnonzero(~same)[0])
+    return None
