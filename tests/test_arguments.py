@@ -146,7 +146,7 @@ def test_every_public_function_is_checked():
         (lambda: ls.capture(None, ["a"], "x.h5"), "capture: model is None; expected a Model, a hub id, a folder, "),
         (
             lambda: ls.capture("m", None, "x.h5"),
-            "capture: texts is None; expected a string, a path, or an iterable of strings",
+            "texts are of type NoneType: give a list of strings, of mappings with a field text, or of lists of token ids",
         ),
         (lambda: ls.capture("m", ["a"], 5), "capture: output 5 is an int; expected a string, a path, or None"),
         (

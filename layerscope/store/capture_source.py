@@ -15,14 +15,13 @@ from layerscope.states import STREAMS
 from layerscope.store.bfloat16 import read_raw
 from layerscope.store.chunk_io import RowReader
 from layerscope.store.hdf5 import translate_errors
-from layerscope.store.header import opened, read_header, require_complete, require_sound_index
+from layerscope.store.header import opened, read_header, require_complete, require_sound_index, sequence_ids
 from layerscope.store.locking import open_lockable
 from layerscope.store.schema import (
     CAPTURE,
     CHAR_END,
     CHAR_START,
     POSITION,
-    SEQUENCE_ID,
     SEQUENCE_INDEX,
     TEXT_HASH,
     TOKEN_ID,

@@ -382,7 +382,7 @@ def test_an_interrupt_names_resume_only_where_there_is_one(place, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("layerscope.models.loading._module", stopped)
+    monkeypatch.setattr("layerscope.models.loading.read_model", stopped)
     asked = (place / "model", "--task", "builtin:cloze")
     assert run("evaluate", *asked, code=130).stderr == "layerscope: interrupted\n"
     said = run("sweep", *asked, "--variants", "skip", "--output", "s.nc", cwd=place, code=130).stderr
