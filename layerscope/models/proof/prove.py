@@ -26,6 +26,7 @@ from layerscope.models.proof.recorded import (
     check_shapes,
     check_sizes_stated,
     check_start,
+    check_unwritten,
 )
 from layerscope.models.proof.reruns import (
     check_cached,
@@ -33,6 +34,7 @@ from layerscope.models.proof.reruns import (
     check_independent,
     check_kept,
     check_links,
+    check_local,
     check_recomputed,
 )
 
@@ -42,11 +44,13 @@ _SHOWN = 160  # characters of an error of the model
 
 FACTS: tuple[Callable[[Evidence], None], ...] = (
     check_chain,
+    check_unwritten,
     check_shapes,
     check_start,
     check_end,
     check_sizes_stated,
     check_links,
+    check_local,
     check_deferred,
     check_independent,
     check_kept,

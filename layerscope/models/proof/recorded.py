@@ -12,11 +12,11 @@ from layerscope.models.discovery.stacks import Stack
 from layerscope.models.proof.evidence import Evidence
 from layerscope.models.stream_guard import is_passed_on
 
-__all__ = ["check_chain", "check_end", "check_shapes", "check_sizes_stated", "check_start"]
+__all__ = ["check_chain", "check_end", "check_shapes", "check_sizes_stated", "check_start", "check_unwritten"]
 
 
 def check_chain(evidence: Evidence) -> None:
-    """The blocks run once each, in order; each reads what the one before gave, and writes nothing into it."""
+    """The blocks run once each, in order, and each reads what the one before gave."""
     model, calls = evidence.model, evidence.calls
     order = [next(index for index, block in enumerate(model.blocks) if block is call.module) for call in calls]
     if order != list(range(model.depth)):
@@ -29,12 +29,18 @@ def check_chain(evidence: Evidence) -> None:
             evidence.fail(f"a stream in the arguments and the output of block {index}")
         if not all(isinstance(stream, torch.Tensor) for stream in streams):
             evidence.fail(f"a stream that is a tensor (block {index})")
-        version = call.versions.get(model.stream.into)
-        if version is not None and streams[0]._version != version:
-            evidence.fail(f"blocks that leave the stream they read as it was (block {index} writes into it)")
     for index, (one, other) in enumerate(pairwise(calls)):
         if not is_passed_on(model.stream.of_output(one.output), model.stream.of_call(*other.arguments)):
             evidence.fail(f"one stream (block {index + 1} does not read the output of block {index})")
+
+
+def check_unwritten(evidence: Evidence) -> None:
+    """No block writes into the stream that it reads: the state before it would be lost."""
+    into = evidence.model.stream.into
+    for index, call in enumerate(evidence.calls):
+        version = call.versions.get(into)
+        if version is not None and call.given[into]._version != version:
+            evidence.fail(f"blocks that leave the stream they read as it was (block {index} writes into it)")
 
 
 def check_shapes(evidence: Evidence) -> None:

@@ -2,22 +2,25 @@
 
 from itertools import pairwise
 
-import torch
-
 from layerscope.models.discovery.places import means_the_same, same_bits
 from layerscope.models.discovery.probe import CHANGED, first_tensor, moved_tokens, trunk_inputs
 from layerscope.models.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.models.module_check import quantised_part
 from layerscope.models.proof.evidence import Evidence
 
-__all__ = ["check_cached", "check_deferred", "check_independent", "check_kept", "check_links", "check_recomputed"]
+__all__ = [
+    "check_cached",
+    "check_deferred",
+    "check_independent",
+    "check_kept",
+    "check_links",
+    "check_local",
+    "check_recomputed",
+]
 
 
 def check_links(evidence: Evidence) -> None:
-    """If the output of every block is replaced, the next block reads the replacement, and all else it is given stays.
-
-    What follows the last block is local to a token: a change of one token's last state reaches no other token.
-    """
+    """If the output of every block is replaced, the next block reads the replacement, and all else it is given stays."""
     model, replaced = evidence.model, evidence.replaced
     if len(replaced.calls) != model.depth or not same_bits(
         model.stream.of_call(*replaced.calls[0]), evidence.states[0]
@@ -34,10 +37,11 @@ def check_links(evidence: Evidence) -> None:
             evidence.fail(
                 f"blocks that share nothing but the stream (what block {index} is given depends on earlier blocks)"
             )
-    _check_local(evidence, replaced.given[-1], replaced.output)
 
 
-def _check_local(evidence: Evidence, last: torch.Tensor, output: torch.Tensor) -> None:
+def check_local(evidence: Evidence) -> None:
+    """What follows the last block is local to a token: a change of one token's last state reaches no other token."""
+    last, output = evidence.replaced.given[-1], evidence.replaced.output
     if output.shape[:2] != last.shape[:2]:
         evidence.fail("a trunk that returns a vector for each token")
     moved = moved_tokens(*output)
