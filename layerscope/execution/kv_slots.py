@@ -1,4 +1,4 @@
-"""Key-value cache slots: one for each block call of a schedule, whatever a model's cache remembers.
+"""Key-value cache slots: one for each block call of a schedule, for caches of any kind.
 
 A block that runs twice has two pasts, and a skipped block has no past, so a cache with one layer for each block does not work
 under a schedule. Here the layers of a cache become counters: they have no keys, only the length of the past, from which the
