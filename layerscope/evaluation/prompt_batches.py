@@ -85,7 +85,8 @@ def plan_prompt_batches(
 def _kind(prompt: Prompt, dependence: LengthDependence) -> Literal["whole", "branched", "separate"]:
     if len(prompt.continuations) == 1:
         return "whole"
-    shared = not dependence.alone and dependence.steady(len(prompt.context), prompt.longest)
+    apart = dependence.alone or dependence.whole
+    shared = not apart and dependence.steady(len(prompt.context), prompt.longest)
     return "branched" if shared else "separate"
 
 

@@ -13,6 +13,7 @@ from layerscope.evaluation.scoring import PromptScores
 from layerscope.evaluation.sweep_plan import SweepPlan
 from layerscope.evaluation.task_scoring import score_task_batch
 from layerscope.evaluation.tokenized_task import TokenizedTask
+from layerscope.execution.cache_use import text_dependence
 from layerscope.models.model import Model
 from layerscope.progress import progress
 from layerscope.schedules.tree import pruned
@@ -38,9 +39,8 @@ class SweepRunner:
     ) -> None:
         self._model, self._plan, self._tasks, self._journal = model, plan, tasks, journal
         self._new_calls, self._calls_alone = plan.new_calls, plan.calls_alone
-        self._batches = [
-            list(plan_prompt_batches(task.prompts, batch_tokens, model.length_dependence)) for task in tasks
-        ]
+        self._dependence = text_dependence(model)
+        self._batches = [list(plan_prompt_batches(task.prompts, batch_tokens, self._dependence)) for task in tasks]
 
     def run(self) -> None:
         """Run every unfinished schedule and record it in the journal.
@@ -84,7 +84,7 @@ class SweepRunner:
         # Drift is relative to the states of the full model, so the full model runs even if its scores are finished.
         root = pruned(self._plan.root, pending | {0})
         schedules = {run: self._plan.schedules[run] for run in sorted(pending | {0})}
-        batch = build_batch(task.prompts, task.gold, prompts, self._model.pad_id, self._model.length_dependence)
+        batch = build_batch(task.prompts, task.gold, prompts, self._model.pad_id, self._dependence)
         meter = DriftMeter(batch, root, schedules, self._model.depth)
         waiting: list[tuple[int, PromptScores, float]] = []  # runs that end before the full model does
 

@@ -8,6 +8,7 @@ from layerscope.evaluation.continuation_scores import ContinuationScores
 from layerscope.evaluation.prompt_batches import PromptBatch, build_batch, plan_prompt_batches
 from layerscope.evaluation.scoring import PromptScores, Visit, score_batch
 from layerscope.evaluation.tokenized_task import TokenizedTask
+from layerscope.execution.cache_use import text_dependence
 from layerscope.models.logits import refuse_not_finite
 from layerscope.models.model import Model
 from layerscope.progress import progress
@@ -22,7 +23,7 @@ def score_task(
 ) -> list[ContinuationScores]:
     """Return the scores of a task under each schedule; common beginnings of the schedules run once."""
     scores = [ContinuationScores.empty(task.prompts) for _ in schedules]
-    root, dependence = prefix_tree(schedules), model.length_dependence
+    root, dependence = prefix_tree(schedules), text_dependence(model)
     with progress("evaluating", total=len(task.prompts), unit="prompts") as advance:
         for prompts in plan_prompt_batches(task.prompts, batch_tokens, dependence):
 

@@ -1,29 +1,36 @@
-"""Measure what a model's key-value cache can be used for: states with it must equal states without it.
+"""Measure what a model's key-value cache can be used for: with it, the model must compute what it computes without.
 
-Most models pass. Some run one token after another from their cache, but no several tokens at once (Mamba, Jamba). Some round
+Most models pass. Some run one token after another from their cache, but not several at once (Mamba, Jamba). Some round
 differently with a cache (Zamba2, Nemotron-H), keep their past in an object of their own (MiniMax), or on their modules
-(RecurrentGemma), where a block that runs twice finds the past of another call. Where the cache is of no use, everything is computed
-anew, which is slower and right.
+(RecurrentGemma), where a block that runs twice finds the past of another call. Where the cache is of no use, everything is
+computed anew: slower, and right.
 """
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig
 
 from layerscope.errors import UsageError
 from layerscope.execution.interception import Stream
 from layerscope.execution.scheduled import scheduled
-from layerscope.models.contexts import eval_mode, no_grad
+from layerscope.models.eval_mode import eval_mode, no_grad
+from layerscope.models.length_dependence import LengthDependence
+from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.model import Model
 from layerscope.texts.batches import position_ids
 
-__all__ = ["CacheUse", "cache_use"]
+__all__ = ["CacheUse", "cache_use", "text_dependence"]
 
-_PREFIX, _PART, _ALL = 4, 7, 8  # tokens in the cache after each of the three parts
+Stages = list[tuple[int, ...]]
+
+_TOKENS, _PREFIX = 8, 4  # of a text, and of its first part
 _PADDED = 2  # tokens of padding on the left of the second text
+_NEW = 4
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
 
 
@@ -49,49 +56,78 @@ _MEASURED: WeakKeyDictionary[nn.Module, CacheUse] = WeakKeyDictionary()
 def cache_use(model: Model) -> CacheUse:
     """Return what the cache of a decoder can be used for, measured on first use.
 
-    Two short texts run under a schedule that runs every block twice, whole and in three parts.
+    Two short texts run under a schedule that runs every block twice.
     """
     if model.module not in _MEASURED:
-        with eval_mode(model.module), no_grad():
-            _MEASURED[model.module] = _measure(model)
+        has_cache = model.architecture.cache is not None
+        apart = replace(model, module=_copy(model.module))
+        stages = [(block,) for block in range(model.depth) for _ in range(2)]
+        with eval_mode(apart.module), no_grad(), silence_loaders():
+            steps, parts = (has_cache and can(apart, stages) for can in (_can_step, _can_go_on))
+        _MEASURED[model.module] = CacheUse(steps, parts)
     return _MEASURED[model.module]
 
 
-def _measure(model: Model) -> CacheUse:
-    if model.architecture.cache is None:
-        return CacheUse(steps=False, parts=False)
-    whole = _run(model, [_ALL], cached=False)
-    try:
-        steps = _alike(model, _run(model, [_PREFIX, *range(_PREFIX + 1, _ALL + 1)], cached=True), whole)
-    except UsageError:  # a cache that has no slots
-        return CacheUse(steps=False, parts=False)
-    try:
-        parts = _alike(model, _run(model, [_PREFIX, _PART, _ALL], cached=True), whole)
-    except (RuntimeError, ValueError, IndexError):  # the shapes of a single token are assumed
-        parts = False
-    return CacheUse(steps, parts)
+def _copy(module: nn.Module) -> nn.Module:
+    """Return a copy that shares all tensors; it does not run under the schedule that the module may run under."""
+    shared = {id(tensor): tensor for tensors in (module.parameters(), module.buffers()) for tensor in tensors}
+    return copy.deepcopy(module, shared)
 
 
-def _run(model: Model, ends: list[int], cached: bool) -> torch.Tensor:
-    """Run two texts in parts that end at these lengths, and return the final states of the real tokens."""
-    ids = torch.arange(5, 5 + 2 * _ALL).remainder(model.vocabulary_size).reshape(2, _ALL)
+def text_dependence(model: Model) -> LengthDependence:
+    """Return how a text depends on its batch, and whether it can go on from a part that is in the cache."""
+    return replace(model.length_dependence, whole=not cache_use(model).parts)
+
+
+def _can_step(model: Model, stages: Stages) -> bool:
+    """Whether the model's own generation gives the same logits with and without its cache."""
+    ids, mask = _texts(model)
+    module: Any = model.module
+    options = GenerationConfig(max_new_tokens=_NEW, do_sample=False, output_logits=True, return_dict_in_generate=True)
+    found = []
+    for use_cache in (True, False):
+        try:
+            with scheduled(model, stages):
+                given = {"input_ids": ids, "attention_mask": mask, "use_cache": use_cache}
+                found.append(module.generate(**given, generation_config=options))
+        except UsageError:  # a cache that has no slots
+            return False
+    same = (found[0].sequences == found[1].sequences).all(0)[_TOKENS:].int().cumprod(0)
+    comparable = min(int(same.sum()) + 1, _NEW)  # after another token, other logits follow
+    one, other = (torch.stack(each.logits[:comparable]) for each in found)
+    return _alike(model, one, other)
+
+
+def _can_go_on(model: Model, stages: Stages) -> bool:
+    """Whether several tokens can follow a part that is in the cache."""
+    whole = _run(model, stages, [_TOKENS], {})
+    cache = {model.architecture.cache: DynamicCache(config=model.config), "use_cache": True}
+    try:
+        return _alike(model, _run(model, stages, [_PREFIX, _TOKENS], cache), whole)
+    except (UsageError, RuntimeError, ValueError, IndexError):  # of a model that expects a single token, or its own cache
+        return False
+
+
+def _texts(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.arange(5, 5 + 2 * _TOKENS).remainder(model.vocabulary_size).reshape(2, _TOKENS)
     mask = torch.ones_like(ids)
     if not model.length_dependence.alone:
         mask[1, :_PADDED] = 0
+    return ids.to(model.device), mask.to(model.device)
+
+
+def _run(model: Model, stages: Stages, ends: list[int], cache: dict[str, Any]) -> torch.Tensor:
+    """Run two texts in parts that end at these lengths, and return the final states of the real tokens."""
+    ids, mask = _texts(model)
     positions = position_ids(mask)
-    states: list[Stream] = []
-    cache = {model.architecture.cache: DynamicCache(config=model.config), "use_cache": True} if cached else {}
-    stages = [(block,) for block in range(model.depth) for _ in range(2)]
-    with scheduled(model, stages, observe=lambda number, stream: _keep(number, stream, len(stages), states)):
+    states: dict[int, Stream] = {}
+    parts = []
+    with scheduled(model, stages, observe=states.__setitem__):
         for start, end in zip([0, *ends], ends, strict=False):
             inputs = model.inputs(ids[:, start:end], mask[:, :end], positions[:, start:end])
             model.trunk(**inputs | cache)
-    return torch.cat(states, dim=1)[mask.to(states[0].device) == 1]
-
-
-def _keep(number: int, stream: Stream, last: int, states: list[Stream]) -> None:
-    if number == last:
-        states.append(stream)
+            parts.append(states[len(stages)])
+    return torch.cat(parts, dim=1)[mask == 1]
 
 
 def _alike(model: Model, one: torch.Tensor, other: torch.Tensor) -> bool:

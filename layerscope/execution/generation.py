@@ -11,6 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError, at_least
+from layerscope.execution.cache_use import cache_use
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.devices import DeviceMap
 from layerscope.models.eval_mode import eval_mode
@@ -139,7 +140,8 @@ def continue_batch(
     """Continue a batch of sequences, padded on the left; inside `scheduled`, under that schedule.
 
     The result equals recomputing all tokens at each step. No cache is used where a cache would change the result, in models
-    that compute longer texts differently (see `layerscope.models.length_dependence`).
+    that compute longer texts differently (see `layerscope.models.length_dependence`) or compute otherwise with a cache (see
+    `layerscope.execution.cache_use`).
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def continue_batch(
     other_options = settings.update(**options)
     shortest = int(attention_mask.sum(dim=1).min())
     cacheable = model.length_dependence.steady(shortest, settings.max_length)
-    settings.use_cache = settings.use_cache is not False and cacheable
+    settings.use_cache = settings.use_cache is not False and cacheable and cache_use(model).steps
     start = input_ids.shape[1]
 
     def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,8 @@ class LengthDependence:
         Above this length every length is computed differently from all others; None if there is no such length.
     alone
         True if a text depends on the other texts of its batch in another way: each text runs in its own batch.
+    whole
+        True if a text cannot go on from a part of it that several texts share.
 
     Examples
     --------
@@ -36,6 +38,7 @@ class LengthDependence:
     borders: tuple[int, ...] = ()
     grows_after: int | None = None
     alone: bool = False
+    whole: bool = False
 
     def groups(self, lengths: Int[np.ndarray, " sequence"]) -> Int[np.ndarray, " sequence"]:
         """Return a number for each sequence; only sequences with the same number may share a batch."""

@@ -32,6 +32,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "nemotron": {"head_dim": 16, "num_key_value_heads": 2},
     "molmo2_adapter": {"vision_feature_layer": [-1, -2]},
     "longcat_flash": {"qk_head_dim": 32, "num_layers": 4, "zero_expert_num": 2, "expert_ffn_hidden_size": 32},
+    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8},
     "mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2, "n_groups": 2, "state_size": 8},
     "mobilebert": {"intra_bottleneck_size": 64, "num_feedforward_networks": 2, "num_hidden_layers": 4},
     "xlnet": {"d_head": 16},
