@@ -7,6 +7,7 @@ computed anew: slower, and right.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,9 +17,9 @@ from torch import nn
 from transformers import DynamicCache, GenerationConfig
 
 from layerscope.errors import UsageError
-from layerscope.execution.interception import Stream
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
+from layerscope.models.interception import Stream
 from layerscope.models.length_dependence import LengthDependence
 from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.model import Model
@@ -26,7 +27,7 @@ from layerscope.texts.batches import position_ids
 
 __all__ = ["CacheUse", "cache_use", "text_dependence"]
 
-Stages = list[tuple[int, ...]]
+Stages = Sequence[tuple[int, ...]]
 
 _TOKENS, _PREFIX = 8, 4  # of a text, and of its first part
 _PADDED = 2  # tokens of padding on the left of the second text
@@ -101,10 +102,15 @@ def _can_step(model: Model, stages: Stages) -> bool:
 def _can_go_on(model: Model, stages: Stages) -> bool:
     """Whether several tokens can follow a part that is in the cache."""
     whole = _run(model, stages, [_TOKENS], {})
-    cache = {model.architecture.cache: DynamicCache(config=model.config), "use_cache": True}
+    cache = {str(model.architecture.cache): DynamicCache(config=model.config), "use_cache": True}
     try:
         return _alike(model, _run(model, stages, [_PREFIX, _TOKENS], cache), whole)
-    except (UsageError, RuntimeError, ValueError, IndexError):  # of a model that expects a single token, or its own cache
+    except (
+        UsageError,
+        RuntimeError,
+        ValueError,
+        IndexError,
+    ):  # of a model that expects a single token, or its own cache
         return False
 
 

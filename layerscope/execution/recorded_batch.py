@@ -123,7 +123,7 @@ def record_with_prefixes(
     first = _record_calls(
         model,
         model.inputs(prefix_ids, prefix_mask, position_ids(prefix_mask))
-        | {"past_key_values": cache, "use_cache": True},
+        | {str(model.architecture.cache): cache, "use_cache": True},
     )
     full_mask = torch.cat([prefix_mask[prefix_of], next_mask], dim=1)
     positions = position_ids(full_mask)[:, prefix_ids.shape[1] :]
@@ -131,7 +131,7 @@ def record_with_prefixes(
     slotted = SlottedCache(cache, model.depth)
     SlottedCache(past, model.depth).count(len(next_ids), prefix_ids.shape[1], first.stream)
     second = _record_calls(
-        model, model.inputs(next_ids, full_mask, positions) | {"past_key_values": past, "use_cache": True}
+        model, model.inputs(next_ids, full_mask, positions) | {str(model.architecture.cache): past, "use_cache": True}
     )
     lines = prefix_of.to(first.stream.device)
     split = first.stream.shape[0] * first.stream.shape[1]

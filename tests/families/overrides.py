@@ -23,7 +23,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "mistral3": {},
     "granitemoehybrid": {"layer_types": _ALTERNATING, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 8},
-    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "led": {"attention_window": 4},
     "longformer": {"attention_window": 4},

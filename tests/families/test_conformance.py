@@ -4,7 +4,6 @@ The oracles are hooks on the module's own blocks, at paths written down by hand,
 """
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def test_cached_generation_is_recomputation(wanted: Wanted) -> None:
 
 
 @pytest.fixture
-def _tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = {task.name: task for task in (CLOZE, CHOICES)}
 
     def load(name: str, model: Model, limit: int | None, include_path: object) -> object:
@@ -149,7 +148,6 @@ def _tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(sweep_module, "load_task", load)
     monkeypatch.setattr(sweep_module, "check_names", lambda names, include_path: None)
-    yield
 
 
 @pytest.mark.usefixtures("_tasks")
@@ -183,9 +181,10 @@ def test_a_capture_resumes(wanted: Wanted, tmp_path: Path, monkeypatch: pytest.M
         update(writer, rows)
         writer.commit()
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(CaptureWriter, "update", stop)
+    monkeypatch.setattr(CaptureWriter, "update", stop)
+    with pytest.raises(KeyboardInterrupt):
         ls.capture(one.model, TEXTS, part, batch_tokens=1)
+    monkeypatch.setattr(CaptureWriter, "update", update)
     report = ls.capture(one.model, TEXTS, part, batch_tokens=1, resume=True)
     assert report.rows == sum(len(text.split()) for text in TEXTS)
     np.testing.assert_array_equal(ls.open_capture(whole).hidden.values, ls.open_capture(part).hidden.values)
