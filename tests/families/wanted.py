@@ -34,6 +34,7 @@ DECODERS = tuple(
         ("deepseek_v2", "model.layers", "model.norm"),
         ("deepseek_v3", "model.layers", "model.norm"),
         ("glm4_moe", "model.layers", "model.norm"),
+        ("llama4", "language_model.model.layers", "language_model.model.norm"),
         ("llama4_text", "model.layers", "model.norm"),
         ("granite", "model.layers", "model.norm"),
         ("cohere", "model.layers", "model.norm"),
@@ -55,6 +56,7 @@ ENCODERS = tuple(
         ("modernbert", "model.layers", "model.final_norm"),
         ("mpnet", "mpnet.encoder.layer", None),
         ("xlm-roberta", "roberta.encoder.layer", None),
+        ("deberta-v2", "deberta.encoder.layer", None),
     )
 )
 WANTED = DECODERS + ENCODERS
