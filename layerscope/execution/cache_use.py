@@ -1,9 +1,9 @@
-"""Measure what a model's key-value cache can be used for: with it, the model must compute what it computes without.
+"""Measure what a model's key-value cache can be used for: results with and without it must be equal.
 
 Most models pass. Some run one token after another from their cache, but not several at once (Mamba, Jamba). Some round
-differently with a cache (Zamba2, Nemotron-H), keep their past in an object of their own (MiniMax), or on their modules
-(RecurrentGemma), where a block that runs twice finds the past of another call. Where the cache is of no use, everything is
-computed anew: slower, and right.
+differently with a cache (Zamba2, Nemotron-H), keep their past in a cache class that no slot can hold (MiniMax), or on modules
+(RecurrentGemma), where a block that runs twice finds the past of another call. Where the cache cannot be used, everything is
+computed again for each token, which is slower.
 """
 
 import copy
@@ -70,13 +70,17 @@ def cache_use(model: Model) -> CacheUse:
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """Return a copy that shares all tensors; it does not run under the schedule that the module may run under."""
+    """Return a copy that shares all tensors, without generation defaults and without the schedule that may be running."""
     shared = {id(tensor): tensor for tensors in (module.parameters(), module.buffers()) for tensor in tensors}
-    return copy.deepcopy(module, shared)
+    copied = copy.deepcopy(module, shared)
+    for part in copied.modules():
+        if "generation_config" in vars(part):
+            part.generation_config = GenerationConfig()
+    return copied
 
 
 def text_dependence(model: Model) -> LengthDependence:
-    """Return how a text depends on its batch, and whether it can go on from a part that is in the cache."""
+    """Return how a text depends on its batch, and whether it can continue a part that is in the cache."""
     return replace(model.length_dependence, whole=not cache_use(model).parts)
 
 

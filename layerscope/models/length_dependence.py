@@ -25,7 +25,7 @@ class LengthDependence:
     alone
         True if a text depends on the other texts of its batch in another way: each text runs in its own batch.
     whole
-        True if a text cannot go on from a part of it that several texts share.
+        True if a text cannot continue a part that several texts share.
 
     Examples
     --------
