@@ -40,7 +40,7 @@ class CachedProbe:
 
     def agrees(self, probe: Probe) -> bool:
         """Whether the last token has the output that it has in the whole text, up to rounding."""
-        whole, last = probe.output[:, -1].double(), self.output[:, -1].double()
+        whole, last = probe.output[:1, -1].double(), self.output[:, -1].double()
         if not whole.isfinite().all():
             return True
         return float((last - whole).norm()) <= _TOLERANCE[probe.output.dtype] * float(whole.norm())
@@ -54,16 +54,17 @@ def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
     if "use_cache" not in accepted(module) or probe.sees_later:
         return None
     before = _kept_tensors(module)
-    first = {name: value[:, :-1] for name, value in probe.inputs.items()}
+    inputs = {name: value[:1] for name, value in probe.inputs.items()}
+    first = {name: value[:, :-1] for name, value in inputs.items()}
     argument, cache = _cache_of(module(**first, use_cache=True))
     if cache is None:
         return None
-    last = probe.inputs | {"input_ids": probe.main_input[:, -1:], "use_cache": True}
-    inputs = last | {argument: copy.deepcopy(cache)}
+    last = inputs | {"input_ids": inputs["input_ids"][:, -1:], "use_cache": True}
+    again = last | {argument: copy.deepcopy(cache)}
     output = first_tensor(module(**last, **{argument: cache}))
     after = _kept_tensors(module)
     kept = tuple(sorted(name for name, ids in after.items() if ids != before.get(name)))
-    return CachedProbe(argument, inputs, output, kept)
+    return CachedProbe(argument, again, output, kept)
 
 
 def _cache_of(output: Any) -> tuple[str, Cache | None]:

@@ -69,9 +69,9 @@ def blocks_of(module: nn.Module, architecture: Architecture) -> list[nn.Module]:
 
 
 def run_without_blocks(
-    module: nn.Module, architecture: Architecture, streams: list[torch.Tensor], inputs: dict[str, Any]
+    module: nn.Module, architecture: Architecture, streams: list[torch.Tensor] | None, inputs: dict[str, Any]
 ) -> tuple[list[Call], torch.Tensor]:
-    """Run the trunk, and give `streams` as what its blocks return, which do not run.
+    """Run the trunk, and give `streams` as what its blocks return, which do not run; without them, what each block was given.
 
     Returns
     -------
@@ -86,7 +86,8 @@ def run_without_blocks(
         calls.append((args, kwargs))
         form = architecture.outputs[index]
         made = original.__call__(block, *args, **kwargs) if form.handed_on else None
-        return form.filled(architecture.stream, (args, kwargs), streams[index], made)
+        stream = architecture.stream.of_call(args, kwargs) if streams is None else streams[index]
+        return form.filled(architecture.stream, (args, kwargs), stream, made)
 
     with ExitStack() as stack:
         for index, block in enumerate(blocks_of(module, architecture)):
