@@ -81,7 +81,7 @@ class BlockReplay:
     args, kwargs
         Arguments of the call.
     places
-        Where the stream stands in them, and in the output.
+        Where the stream is in them, and in the output.
     before
         The stream that it read.
     """

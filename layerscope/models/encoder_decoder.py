@@ -1,4 +1,4 @@
-"""The encoder and the decoder of one model, each taken as a model of its own.
+"""The encoder and the decoder of one model, each taken as one model.
 
 The encoder reads a text as it does in the whole model. The decoder reads a text as a language model, without the states of an
 encoder: its cross-attention does not run, as in the decoder-only classes of transformers (``BartForCausalLM``).

@@ -52,7 +52,7 @@ class BlockCall:
     args, kwargs
         Arguments of the call, the incoming stream included.
     places
-        Where the stream stands in them, and in the output.
+        Where the stream is in them, and in the output.
     """
 
     block: nn.Module
@@ -67,7 +67,7 @@ class BlockCall:
         return self.places.of_output(self.block_class.__call__(self.block, *args, **kwargs))
 
     def output(self) -> Any:
-        """Return all that the block gives to its own stream; its cache stays as it is."""
+        """Return the whole output of the block for its stream; its cache does not change."""
         args, kwargs = with_copied_caches(self.args, self.kwargs)
         return self.block_class.__call__(self.block, *args, **kwargs)
 

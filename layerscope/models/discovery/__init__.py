@@ -1,1 +1,1 @@
-"""Find the parts of a model by watching it run. Independent of texts, files and schedules; knows no model family."""
+"""Find the parts of a model by watching it run. It does not depend on texts, files, schedules or model families."""

@@ -1,4 +1,4 @@
-"""What was found of a model: where it keeps its blocks, its stream, its final norm and its head.
+"""The findings of discovery: where a model keeps its blocks, its stream, its final norm and its head.
 
 Plain data, made by `layerscope.models.discovery` for each loaded model and proved by `layerscope.models.proof`. No family has an
 entry anywhere.
@@ -26,7 +26,7 @@ class Architecture:
     items
         The items of the list that run, in running order: a list may be longer than what runs.
     stream
-        Where the stream stands among the arguments and in the output of a block.
+        Where the stream is among the arguments and in the output of a block.
     outputs
         The form of the output of each block.
     final_norm

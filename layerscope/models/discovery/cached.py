@@ -1,4 +1,4 @@
-"""Run a model with its key-value cache, a few tokens first and one token next, and record what comes back."""
+"""Run a model with its key-value cache, a few tokens first and one token next, and record the results."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Find the architecture of a model in one recorded forward pass. What is found is a guess until it is proved."""
+"""Find the architecture of a model in one recorded forward pass. The result is a guess until it is proved."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -86,7 +86,7 @@ def _is_causal(stack: Stack, cached: CachedProbe | None) -> bool:
 
 
 def _takes_positions(module: nn.Module, found: Architecture, stack: Stack, probe: Probe) -> bool:
-    """Return whether the trunk takes position ids, and means by 0, 1, 2, … what it does without them."""
+    """Return whether the trunk takes position ids, and runs with 0, 1, 2, … as without them."""
     trunk = module.get_submodule(found.trunk)
     if "position_ids" not in accepted(trunk):
         return False

@@ -85,7 +85,7 @@ def _first_row(call: ModuleCall, tokens: int) -> int | None:
 
 
 def _first_index(call: ModuleCall, tokens: int) -> int | None:
-    """Return the first index if the module was asked for consecutive rows."""
+    """Return the first index if the module gave consecutive rows."""
     for given in call.given.values():
         line = given.reshape(-1)[:tokens]
         if not given.is_floating_point() and len(line) == tokens and (line.diff() == 1).all():

@@ -1,7 +1,7 @@
-"""Places of tensors in the arguments and outputs of modules: find them, read them, replace what stands there.
+"""Places of tensors in the arguments and outputs of modules: find, read and replace them.
 
-Blocks take their stream as a first argument or as a keyword, and return a tensor, a tuple, a list or a dataclass. A `Place` says
-where in such a value one tensor stands, so nothing else needs to know these forms.
+Blocks take their stream as a first argument or as a keyword, and return a tensor, a tuple, a list or a dataclass. A `Place` is
+the path to one tensor in such a value, so these forms matter here only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _DEPTH = 4  # containers in containers; deeper ones hold no stream
 
 @dataclass(frozen=True)
 class Place:
-    """Where one tensor stands in a value.
+    """Where one tensor is in a value.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Place:
     steps: tuple[Step, ...] = ()
 
     def read(self, value: Any) -> Any:
-        """Return what stands at this place of `value`.
+        """Return the item at this place of `value`.
 
         Raises
         ------
@@ -76,12 +76,12 @@ class Place:
 
     @property
     def in_call(self) -> str:
-        """The place in words, if it is one of the arguments of a call."""
+        """The name of the place, if it is one of the arguments of a call."""
         kind, first, *rest = self.steps
         return (f"argument {first}" if kind == 0 else str(first)) + _indices(rest)
 
     def __str__(self) -> str:
-        """Return the place in words, if it is one of an output."""
+        """Return the name of the place, if it is one of an output."""
         return _indices(self.steps) or "itself"
 
 
@@ -104,7 +104,7 @@ def leaves_in(value: Any) -> dict[Place, torch.Tensor | Cache]:
 def means_the_same(call: Call, recorded: Call) -> bool:
     """Whether a call hands in what a recorded one did, where position ids may be given besides.
 
-    One line of a tensor may stand for equal lines of all sequences.
+    A tensor with one line equals a tensor that repeats this line for each sequence.
     """
     now, then = tensors_in(call), tensors_in(recorded)
     added = {place for place in now.keys() - then.keys() if place.steps[-1] == "position_ids"}

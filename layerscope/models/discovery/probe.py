@@ -39,7 +39,7 @@ _TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-5, torch.bfloat16: 0.05, to
 
 @dataclass(frozen=True)
 class Probe:
-    """One forward pass over two sequences that differ in one token, and what was seen in it.
+    """One forward pass over two sequences that differ in one token, and its record.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ def _special_ids(config: Any) -> Iterator[int]:
 
 
 def text_config(config: Any, stack: str | None = None) -> Any:
-    """Return the part of a configuration that describes the language model, or one stack of it; most are nothing else."""
+    """Return the part of a configuration that describes the language model, or one stack of it; in most models, the whole."""
     return config.get_text_config(**{stack or "decoder": True}) if isinstance(config, PreTrainedConfig) else config
 
 

@@ -1,6 +1,6 @@
 """Find stacks of blocks in a recorded forward pass.
 
-A stack is what runs of one module list: items called once each, one after the other, such that a tensor which one returns is the
+A stack is what runs of one module list: items called once each, in order, such that a tensor which one returns is the
 very tensor that the next is called with, always at the same place of the output and of the arguments.
 """
 
@@ -34,7 +34,7 @@ class Stack:
     calls
         Their calls.
     stream
-        Where the stream stands.
+        Where the stream is.
     others
         Further tensors that every item passes on changed, by place in the output.
     """
@@ -102,7 +102,7 @@ def _why_no_stack(calls: Sequence[Sequence[ModuleCall]]) -> str | None:
 
 def _stack(path: str, calls: Sequence[Sequence[ModuleCall]]) -> Stack | None:
     ran = [own[0] for own in calls if own]
-    links = _links(ran, by_value=False) or _links(ran, by_value=True)  # a trunk may slice the stream to what it was
+    links = _links(ran, by_value=False) or _links(ran, by_value=True)  # a trunk may slice the stream
     if len(ran) == 1:
         links = _ends_of_one(ran[0])
     if not links:
@@ -136,7 +136,7 @@ def _links(calls: Sequence[ModuleCall], by_value: bool) -> list[_Link]:
 
 
 def _ends_of_one(call: ModuleCall) -> list[_Link]:
-    """Return the pairs of places of equal shape of a single item, whose stream nothing else tells."""
+    """Return the pairs of places of equal shape of a single item, whose stream has no other sign."""
     return [
         (out, to)
         for out, made in call.made.items()

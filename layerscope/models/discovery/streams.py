@@ -1,4 +1,4 @@
-"""The stream in the calls and outputs of blocks: read it, replace it, and make the output of a block that has not run."""
+"""The stream in the calls and outputs of blocks: read it, replace it, and make the output of a block without running it."""
 
 import copy
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ __all__ = ["OutputForm", "StreamPlaces", "with_copied_caches"]
 
 @dataclass(frozen=True)
 class StreamPlaces:
-    """Where the stream stands in the arguments and in the output of the blocks of one model.
+    """Where the stream is in the arguments and in the output of the blocks of one model.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class OutputForm:
     Attributes
     ----------
     rest
-        The output without its tensors and caches: None stands in their places.
+        The output without its tensors and caches, in whose places is None.
     passed_on
         Places of the output that hold an argument, with the place of that argument.
     handed_on

@@ -1,4 +1,4 @@
-"""Record the calls of all modules during forward passes: who calls whom with what, in which order, and what comes back.
+"""Record the calls of all modules during forward passes: who calls whom with what, in which order, and the results.
 
 Tensors are recorded as the objects that they are, so that two modules can be seen to pass on one tensor. A module whose
 ``forward`` is called directly, not the module itself, is not heard.
@@ -36,7 +36,7 @@ class ModuleCall:
     parent
         The call from within which this one was made; None for the outermost.
     began, ended
-        Times at which the call began and ended: each begin and end of the pass has a number of its own, ascending.
+        Times at which the call began and ended: each begin and end of the pass has its number, ascending.
     output
         What the module returned.
     versions

@@ -1,1 +1,1 @@
-"""Prove on the loaded weights what was found of a model. What cannot be proved is refused."""
+"""Prove the findings of discovery on the loaded weights, or refuse the model."""

@@ -81,7 +81,7 @@ class Evidence:
         Raises
         ------
         ModelError
-            Always: in two lines, what was seen and what was missing.
+            Always: in two lines, the findings and the missing fact.
         """
         model, architecture = self.model, self.model.architecture
         if quantised := quantised_part(model.module):

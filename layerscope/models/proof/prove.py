@@ -1,11 +1,11 @@
-"""Prove what was found of a model, on its loaded weights.
+"""Prove the findings of discovery on the loaded weights of a model.
 
 Recorded pass
     The blocks run once each, in the order of the list, and pass one stream on; every state is a vector of the stated width for
     each token, and there are as many blocks as stated; state 0 of a token depends on no other token; the trunk returns the output
     of the final norm bit for bit, or the last state.
 Without running the blocks
-    If the output of every block is replaced, the next block reads the replacement, and nothing else that it is given changes;
+    If the output of every block is replaced, the next block reads the replacement, and its other arguments do not change;
     what follows the last block is local to a token.
 Running the blocks again
     Deferred, in order, they give the model's own output bit for bit, with and without a cache; called last to first, each gives
@@ -65,7 +65,7 @@ def prove(evidence: Evidence) -> None:
     Raises
     ------
     ModelError
-        The first fact that does not hold: what was seen, and what was missing.
+        The first fact that does not hold.
     """
     with torch.no_grad():
         for check in FACTS:

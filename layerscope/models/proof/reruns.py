@@ -34,9 +34,7 @@ def check_links(evidence: Evidence) -> None:
     for index, (recorded, call) in enumerate(zip(evidence.calls, replaced.calls, strict=True)):
         then, now = (model.stream.in_call(*arguments, None) for arguments in (recorded.arguments, call))
         if not means_the_same(now, then):
-            evidence.fail(
-                f"blocks that share nothing but the stream (what block {index} is given depends on earlier blocks)"
-            )
+            evidence.fail(f"blocks that share the stream alone (what block {index} is given depends on earlier blocks)")
 
 
 def check_local(evidence: Evidence) -> None:
