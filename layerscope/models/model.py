@@ -21,7 +21,7 @@ from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 __all__ = ["NO_TOKENIZER", "Model"]
 
 NO_TOKENIZER = "there is no tokenizer, so the model takes token ids only, no texts; give load_model(…, tokenizer=…)"
-"""What is said of a model without a tokenizer."""
+"""The warning for a model without a tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Model:
 
     @property
     def stream(self) -> StreamPlaces:
-        """Where the stream stands in the arguments and outputs of the blocks."""
+        """Where the stream is in the arguments and outputs of the blocks."""
         return self.architecture.stream
 
     @property
@@ -83,7 +83,7 @@ class Model:
 
     @property
     def text_config(self) -> Any:
-        """The part of the configuration that describes the language model; most are nothing else."""
+        """The part of the configuration that describes the language model; in most models, the whole."""
         return text_config(self.config, self.stack)
 
     @property
