@@ -14,6 +14,7 @@ from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
 from layerscope.errors import TextsError, UsageError
 from layerscope.models.devices import DeviceMap
+from layerscope.models.encoder_decoder import Stack
 from layerscope.models.identity import identify
 from layerscope.models.loading import ModelLike
 from layerscope.outputs import writable
@@ -64,6 +65,7 @@ def capture(
     seed: int = 0,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    stack: Stack | None = None,
 ) -> CaptureReport:
     """Run a model over texts and record the hidden states of its layers, in a file, in accumulators, or both.
 
@@ -103,7 +105,7 @@ def capture(
     schedule
         Layer schedule that runs in place of the blocks, such as ``"skip:12"``; see `layerscope.scheduled`. The states are
         then those before the first stage and after each stage.
-    dtype, device, device_map
+    dtype, device, device_map, stack
         Passed to `layerscope.load_model` when `model` is not loaded yet.
     store_dtype
         Storage type: ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.

@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from layerscope.errors import CaptureError, UsageError, unknown_name
 from layerscope.models.devices import DeviceMap
+from layerscope.models.encoder_decoder import Stack
 from layerscope.schedules.grammar import print_stage
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
@@ -33,8 +34,8 @@ __all__ = [
     "parse_streams",
 ]
 
-# A file records the dtype as compute_dtype; a resumed capture may change the device.
-_MODEL_OPTIONS = ("dtype", "device", "device_map")
+# A file records the dtype as compute_dtype and names the stack after the model; a resumed capture may change the device.
+_MODEL_OPTIONS = ("dtype", "device", "device_map", "stack")
 # Options that older versions do not have: not a setting while they have their defaults.
 _LATER = ("split", "metadata", "token_strings", "streams")
 
@@ -76,6 +77,7 @@ class CaptureOptions:
     dtype: str | None = None
     device: str | None = None
     device_map: DeviceMap | None = None
+    stack: Stack | None = None
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:

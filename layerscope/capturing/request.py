@@ -130,7 +130,9 @@ def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureR
         An option is wrong for this model, or the model or the texts cannot be read.
     """
     source = options.open_texts(texts)
-    model = as_model(model, dtype=options.dtype, device=options.device, device_map=options.device_map)
+    model = as_model(
+        model, dtype=options.dtype, device=options.device, device_map=options.device_map, stack=options.stack
+    )
     require_not_intercepted(model)
     return CaptureRequest(
         model=model,

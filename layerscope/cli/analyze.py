@@ -15,7 +15,18 @@ __all__ = ["analyze"]
 
 
 _OPTIONS = ("exclude_first", "bootstrap", "memory", "seed")
-_OF_A_RUN = ("text_field", "split", "limit", "max_length", "schedule", "batch_tokens", "dtype", "device", "device_map")
+_OF_A_RUN = (
+    "text_field",
+    "split",
+    "limit",
+    "max_length",
+    "schedule",
+    "batch_tokens",
+    "dtype",
+    "device",
+    "device_map",
+    "stack",
+)
 _RUNNING = "Options with --texts, which runs a model"
 
 
@@ -67,6 +78,9 @@ def analyze(
     device_map: Annotated[
         str | None,
         typer.Option(help="Spread the model over devices: auto, balanced, …", rich_help_panel=_RUNNING),
+    ] = None,
+    stack: Annotated[
+        str | None, typer.Option(help="Part of an encoder-decoder: encoder or decoder.", rich_help_panel=_RUNNING)
     ] = None,
 ) -> None:
     """Measure how alike layers are, within one capture or between two.

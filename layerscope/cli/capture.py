@@ -14,6 +14,7 @@ from layerscope.cli.options import (
     Overwrite,
     ScheduleSpec,
     Split,
+    Stack,
     TextField,
     TextsSource,
 )
@@ -52,6 +53,7 @@ def capture(
     seed: Annotated[int, typer.Option(help="Random seed of --tokens sample:K.")] = 0,
     device: Device = None,
     device_map: DeviceMap = None,
+    stack: Stack = None,
 ) -> None:
     """Save the hidden states of every layer to an HDF5 file.
 

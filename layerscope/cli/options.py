@@ -20,6 +20,7 @@ __all__ = [
     "ScheduleSpec",
     "Seed",
     "Split",
+    "Stack",
     "TextField",
     "TextsSource",
 ]
@@ -40,6 +41,7 @@ Device = Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:0 or m
 DeviceMap = Annotated[
     str | None, typer.Option(help="Spread the model over devices: auto, balanced, balanced_low_0 or sequential.")
 ]
+Stack = Annotated[str | None, typer.Option(help="Part of an encoder-decoder: encoder or decoder.")]
 
 ExcludeFirst = Annotated[int, typer.Option(help="Number of tokens to leave out at the start of each sequence.")]
 Bootstrap = Annotated[int, typer.Option(help="Replicates over sequences, for 95 % intervals; 0: none.")]

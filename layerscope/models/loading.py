@@ -118,7 +118,12 @@ def load_model(
 
 
 def as_model(
-    source: ModelLike, *, dtype: str | None = None, device: str | None = None, device_map: DeviceMap | None = None
+    source: ModelLike,
+    *,
+    dtype: str | None = None,
+    device: str | None = None,
+    device_map: DeviceMap | None = None,
+    stack: Stack | None = None,
 ) -> Model:
     """Return the model that a public function was given, loaded unless it is.
 
@@ -130,12 +135,12 @@ def as_model(
         As for `load_model`.
     """
     if isinstance(source, Model):
-        _refuse_options(dtype=dtype, device=device, device_map=device_map)
+        _refuse_options(dtype=dtype, device=device, device_map=device_map, stack=stack)
         return source
     with warnings.catch_warnings():
         # What needs a tokenizer says so; token ids do not.
         warnings.filterwarnings("ignore", message=f".*{re.escape(NO_TOKENIZER)}")
-        return load_model(source, dtype=dtype, device=device, device_map=device_map)
+        return load_model(source, dtype=dtype, device=device, device_map=device_map, stack=stack)
 
 
 def _refuse_options(**options: object) -> None:

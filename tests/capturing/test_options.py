@@ -18,7 +18,7 @@ PLACES = {
     "overwrite",
 }  # what is read and written: no option of the capture itself
 DEFAULTS = {field.name: field.default for field in fields(CaptureOptions)}
-LOADING = ("dtype", "device", "device_map")  # None in the record: a loaded model has its own
+LOADING = ("dtype", "device", "device_map", "stack")  # None in the record: a loaded model has its own
 
 
 def defaults(parameters: dict[str, Parameter]) -> dict[str, object]:

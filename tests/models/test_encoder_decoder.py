@@ -8,8 +8,10 @@ import layerscope as ls
 from layerscope.errors import ModelError, UsageError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import wrap_module
+from tests.cli.test_commands import run
 from tests.families import tiny_module
 from tests.families.tiny_modules import random_module
+from tests.tokenizers import word_tokenizer
 
 FAMILIES = ("t5", "bart", "mbart")
 IDS = torch.tensor([[7, 11, 9, 21, 8]])
@@ -85,3 +87,29 @@ def test_the_sizes_are_those_of_the_stack():
     config = tf.BartConfig(**size, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16)
     module = tf.BartModel(config)
     assert [wrap_module(module, name="bart", stack=stack).depth for stack in ("encoder", "decoder")] == [3, 2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny-t5"
+    module = random_module("t5")
+    module.config.eos_token_id = None
+    module.save_pretrained(path)
+    word_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_a_stack_is_captured_from_a_folder_at_the_command_line(folder, stack, tmp_path):
+    file = tmp_path / "run.h5"
+    texts = tmp_path / "texts.txt"
+    texts.write_text("w1 w2 w3 w4 w5\n")
+    run("capture", folder, "--texts", texts, "--stack", stack, "--output", file, cwd=tmp_path)
+    with ls.open_capture(file) as capture:
+        assert capture.attrs["model"] == f"tiny-t5:{stack}"
+        assert capture.sizes["layer"] == 5
+
+
+def test_an_unknown_stack_is_wrong_use(folder):
+    with pytest.raises(UsageError, match="stack"):
+        ls.capture(folder, ["w1 w2"], "run.h5", stack="middle")
