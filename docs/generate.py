@@ -73,8 +73,8 @@ def models_page() -> str:
         "[found and proved when it is loaded](design/found-and-proved-at-load.md), so a family that is not listed may work too; "
         "[a model that cannot be proved](extending.md#a-model-that-cannot-be-proved) is refused.",
         _table(["family", "kind", *BACKENDS], rows),
-        "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks: `capture --stack encoder` or `--stack decoder` takes one. "
-        "[The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
+        "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks: `capture --stack encoder` or "
+        "`--stack decoder` takes one. [The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
         "`--backend hooks` runs every family. TransformerLens may also refuse a single checkpoint of a family that it supports; "
         "the message gives the reason.",
     ]
