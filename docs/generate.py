@@ -74,7 +74,8 @@ def models_page() -> str:
         "[a model that cannot be proved](extending.md#a-model-that-cannot-be-proved) is refused.",
         _table(["family", "kind", *BACKENDS], rows),
         "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks: `capture --stack encoder` or "
-        "`--stack decoder` takes one. [The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
+        "`--stack decoder` takes one. "
+        "[The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
         "`--backend hooks` runs every family. TransformerLens may also refuse a single checkpoint of a family that it supports; "
         "the message gives the reason.",
     ]
