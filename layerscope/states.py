@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-__all__ = ["STREAMS", "Sink", "StateRows"]
+MEAN = -1
+"""The position and the token id of a row that is the mean over a sequence."""
+
+__all__ = ["MEAN", "STREAMS", "Sink", "StateRows"]
 
 STREAMS = {"resid": "hidden", "attn": "attn_out", "mlp": "mlp_out"}
 """The streams of a capture by name, and the variable and the field of `StateRows` that hold each."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from layerscope.capturing.protocol import BatchStates
 from layerscope.capturing.request import CaptureRequest
 from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 from layerscope.progress import progress
-from layerscope.states import Sink, StateRows
+from layerscope.states import MEAN, Sink, StateRows
 from layerscope.store.index import SequenceIndex
 from layerscope.texts.batches import pad_batch, plan_batches
 from layerscope.threads import BackgroundConsumer
@@ -136,9 +136,9 @@ def gather_rows(states: BatchStates, batch: BatchRows) -> StateRows:
         rows = any_state.new_empty(len(streams), sum(counts), any_state.shape[-1], device="cpu").transpose(0, 1)
         start = 0
         for line in order:
-            stop, tokens = start + counts[line], _indices(batch.positions[line])
+            stop, length = start + counts[line], len(batch.token_ids[line])
             for layer, stream in enumerate(streams):
-                rows[start:stop, layer] = stream[line, tokens]
+                rows[start:stop, layer] = _selected(stream[line, :length], batch.positions[line])
             start = stop
         return rows
 
@@ -147,11 +147,24 @@ def gather_rows(states: BatchStates, batch: BatchRows) -> StateRows:
         row=np.concatenate([batch.first_row[line] + np.arange(counts[line]) for line in order]),
         sequence_index=np.repeat(batch.sequences[order], np.take(counts, order)),
         position=np.concatenate([batch.positions[line] for line in order]),
-        token_id=np.concatenate([batch.token_ids[line][batch.positions[line]] for line in order]),
+        token_id=np.concatenate([_ids(batch.token_ids[line], batch.positions[line]) for line in order]),
         final_norm=gather(last)[:, 0] if last else None,
         attn_out=gather(states.attn) if states.attn else None,
         mlp_out=gather(states.mlp) if states.mlp else None,
     )
+
+
+def _selected(
+    stream: Float[torch.Tensor, "token feature"], positions: Int[np.ndarray, " _"]
+) -> Float[torch.Tensor, "_ feature"]:
+    """Return the states of selected tokens; the mean over all tokens for the position `MEAN`."""
+    if positions.tolist() == [MEAN]:
+        return stream.mean(0, keepdim=True, dtype=torch.float32 if stream.device.type == "mps" else torch.float64)
+    return stream[_indices(positions)]
+
+
+def _ids(token_ids: Int[np.ndarray, " _"], positions: Int[np.ndarray, " _"]) -> Int[np.ndarray, " _"]:
+    return np.where(positions == MEAN, token_ids.dtype.type(MEAN), token_ids[np.maximum(positions, 0)])
 
 
 def _indices(positions: Int[np.ndarray, " _"]) -> slice | torch.Tensor:

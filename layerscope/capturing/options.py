@@ -4,15 +4,14 @@
 imports no model.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any
 
-import numpy as np
-from jaxtyping import Int
-
+from layerscope.capturing.token_selection import TokenSelection
 from layerscope.errors import CaptureError, UsageError, unknown_name
 from layerscope.models.devices import DeviceMap
 from layerscope.models.encoder_decoder import Stack
@@ -37,7 +36,7 @@ __all__ = [
 # A file records the dtype as compute_dtype and names the stack after the model; a resumed capture may change the device.
 _MODEL_OPTIONS = ("dtype", "device", "device_map", "stack")
 # Options that older versions do not have: not a setting while they have their defaults.
-_LATER = ("split", "metadata", "token_strings", "streams")
+_LATER = ("split", "chat", "generate", "temperature", "metadata", "token_strings", "streams")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class CaptureOptions:
     Examples
     --------
     >>> CaptureOptions(tokens="sample:3").selection
-    TokenSelection(kind='sample', size=3, seed=0)
+    TokenSelection(kind='sample', size=3, role='', seed=0)
     """
 
     backend: str = "hooks"
@@ -67,7 +66,10 @@ class CaptureOptions:
     limit: int | None = None
     max_length: int | None = None
     layers: Annotated[str, 'a string such as "0,5-10"'] | None = None
-    tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all"
+    chat: bool = False
+    generate: int = 0
+    temperature: float = 0.0
+    tokens: Annotated[str, '"all", "first", "last", "mean", "generated", "sample:K" or "role:NAME"'] = "all"
     seed: int = 0
     streams: Annotated[str | Iterable[str], 'names such as "resid,attn,mlp"'] = "resid"
     final_norm: bool = False
@@ -86,6 +88,9 @@ class CaptureOptions:
             raise UsageError(f"--batch-tokens {self.batch_tokens}: give 1 token or more")
         object.__setattr__(self, "streams", ",".join(parse_streams(self.streams)))
         object.__setattr__(self, "metadata", ",".join(parse_metadata(self.metadata)) or None)
+        check_sampling(self.generate, self.temperature)
+        if self.spans and (self.chat or self.generate or self.selection.kind == "mean"):
+            raise UsageError("--spans is for texts as given: leave it out with --chat, --generate, and --tokens mean")
         # Read both now: an error must come before the model is loaded.
         _ = self.selection, self.spec
 
@@ -113,13 +118,13 @@ class CaptureOptions:
             See `layerscope.texts.sources.open_texts`.
         """
         return open_texts(
-            texts, field=self.text_field, metadata=self.metadata_names, split=self.split, limit=self.limit
+            texts, field=self.text_field, metadata=self.metadata_names, split=self.split, chat=self.chat, limit=self.limit
         )
 
     @cached_property
     def selection(self) -> "TokenSelection":
         """The tokens of each sequence that are stored."""
-        return TokenSelection.parse(self.tokens, self.seed)
+        return TokenSelection.parse(self.tokens, self.seed, chat=self.chat, generate=self.generate > 0)
 
     @cached_property
     def spec(self) -> Spec:
@@ -153,57 +158,6 @@ class CaptureOptions:
             **{name: value for name, value in options.items() if name not in ("backend", "schedule", *_MODEL_OPTIONS)},
             "store_dtype": compute_dtype if self.store_dtype == "same" else self.store_dtype,
         }
-
-
-@dataclass(frozen=True)
-class TokenSelection:
-    """The tokens of a sequence that become rows: all, the last, or a seeded sample.
-
-    Attributes
-    ----------
-    kind
-        ``"all"``, ``"last"`` or ``"sample"``.
-    size
-        Sample size for each sequence, drawn without replacement. A shorter sequence keeps all its tokens.
-    seed
-        A sample depends on (seed, sequence index) only, not on batching or resuming.
-    """
-
-    kind: str
-    size: int = 0
-    seed: int = 0
-
-    @classmethod
-    def parse(cls, spec: str, seed: int) -> "TokenSelection":
-        """Read ``--tokens``: ``all``, ``last`` or ``sample:K``.
-
-        Raises
-        ------
-        UsageError
-            The text is malformed, or the seed is negative.
-
-        Examples
-        --------
-        >>> TokenSelection.parse("sample:3", seed=0).positions(10, sequence=0)
-        array([5, 6, 9])
-        """
-        if seed < 0:
-            raise UsageError(f"--seed {seed}: a seed is 0 or more")
-        if spec in ("all", "last"):
-            return cls(spec, seed=seed)
-        match = re.fullmatch(r"sample:([1-9][0-9]*)", spec)
-        if not match:
-            raise UsageError(f"--tokens {spec!r}: choose all, last, or sample:K with K of 1 or more")
-        return cls("sample", int(match[1]), seed)
-
-    def positions(self, length: int, sequence: int) -> Int[np.ndarray, " token"]:
-        """Return the selected positions of a sequence of `length` tokens, ascending."""
-        if self.kind == "last":
-            return np.array([length - 1])
-        if self.kind == "all" or self.size >= length:
-            return np.arange(length)
-        generator = np.random.default_rng([self.seed, sequence])
-        return np.sort(generator.choice(length, self.size, replace=False))
 
 
 def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None) -> tuple[int, ...]:
@@ -241,6 +195,22 @@ def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None)
         owner = f"model of {depth} blocks" if schedule is None else f"schedule of {last} stages"
         raise CaptureError(f"--layers {spec}: there is no state {max(layers)}; a {owner} has states 0 to {last}")
     return tuple(sorted(layers))
+
+
+def check_sampling(generate: int, temperature: float) -> None:
+    """Refuse options of a continuation that are out of range.
+
+    Raises
+    ------
+    UsageError
+        The number of tokens is negative, or the temperature is no number from 0.
+    """
+    if generate < 0:
+        raise UsageError(f"--generate {generate}: give the most tokens to add, 1 or more")
+    if not 0 <= temperature < math.inf:
+        raise UsageError(f"--temperature {temperature}: must be a number of 0 or more")
+    if temperature and not generate:
+        raise UsageError("--temperature is for --generate: give --generate N, or leave it out")
 
 
 def parse_metadata(names: str | Iterable[str] | None) -> tuple[str, ...]:

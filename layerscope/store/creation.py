@@ -31,12 +31,14 @@ from layerscope.store.schema import (
     FEATURE,
     FILE_ATTRIBUTES,
     FINAL_NORM,
+    GENERATED,
     INDEX_CHECKSUM,
     INDEX_DTYPES,
     LAYER,
     LAYER_NAME,
     PLACEMENT_CHECKSUM,
     POSITION,
+    ROLE,
     SEQUENCE,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
@@ -149,6 +151,7 @@ def _write_index(file: h5py.File, index: SequenceIndex) -> None:
             file[TOKEN_ID][rows] = block.token_id
     if index.spans:
         _write_spans(file, index)
+    _write_labels(file, index)
     write_metadata(file, index)
 
 
@@ -164,6 +167,22 @@ def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
         file[TEXT_HASH][block.first_sequence : block.first_sequence + len(block.text_hash)] = block.text_hash
         if block.spans is not None and len(block.spans):
             file[CHAR_START][rows], file[CHAR_END][rows] = block.spans.T
+
+
+def _write_labels(file: h5py.File, index: SequenceIndex) -> None:
+    """Write the role of each token, and which were generated, where the index knows them."""
+    labels = {ROLE: (index.roles is not None, h5py.string_dtype()), GENERATED: (index.generated, np.dtype(np.int8))}
+    for name, (known, dtype) in labels.items():
+        if known:
+            _on_dimensions(file, file.create_dataset(name, shape=(index.rows,), dtype=dtype), TOKEN)
+    if index.generated:
+        file[GENERATED].attrs["dtype"] = "bool"  # by which xarray stores and reads booleans
+    for block in index.blocks():
+        rows = slice(block.first_row, block.first_row + len(block.position))
+        if block.role:
+            file[ROLE][rows] = block.role
+        if block.generated is not None and len(block.generated):
+            file[GENERATED][rows] = block.generated.astype(np.int8)
 
 
 def _write_token_strings(file: h5py.File, index: SequenceIndex, token_strings: TokenStrings) -> None:

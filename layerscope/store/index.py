@@ -1,7 +1,7 @@
 """Store the tokens of every text in temporary files while the texts stream.
 
 A capture reads its texts once. It needs the number of rows before it lays out the file, and all tokens of a text again when the
-model runs, even of texts of which only some rows are stored. Six append-only files hold them, so memory stays constant
+model runs, even of texts of which only some rows are stored. Eight append-only files hold them, so memory stays constant
 however many texts there are.
 
 This module does not use HDF5.
@@ -9,15 +9,16 @@ This module does not use HDF5.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from layerscope.errors import CaptureError
+from layerscope.states import MEAN
 from layerscope.store.temporary_files import TemporaryFiles
 from layerscope.texts.text import Metadata
 
@@ -37,7 +38,7 @@ _RECORD = np.dtype(
     ]
 )
 _INTEGER = np.dtype("<i4")
-_TOKENS, _POSITIONS, _RECORDS, _IDS, _SPANS, _METADATA = _FILES = range(6)
+_TOKENS, _POSITIONS, _RECORDS, _IDS, _SPANS, _METADATA, _ROLES, _GENERATED = _FILES = range(8)
 _BLOCK_SEQUENCES = 4096
 _BLOCK_TOKENS = 1 << 20
 
@@ -60,6 +61,10 @@ class IndexBlock:
         For each sequence: the hash of its text; 0 if the index has no spans.
     metadata
         For each sequence: the values of its metadata, by name.
+    role
+        For each row: the role of its token; None if the index has no roles.
+    generated
+        For each row: whether the model generated its token; None if the index does not mark these.
     """
 
     first_sequence: int
@@ -72,6 +77,8 @@ class IndexBlock:
     spans: Int[np.ndarray, "token 2"] | None
     text_hash: Int[np.ndarray, " sequence"]
     metadata: list[Mapping[str, Metadata]]
+    role: list[str] | None
+    generated: Bool[np.ndarray, " token"] | None
 
 
 class SequenceIndex:
@@ -88,6 +95,8 @@ class SequenceIndex:
         Whether each token has the range of its characters, which takes another 8 bytes for each row.
     metadata
         Names of the metadata of each sequence.
+    roles, generated
+        Whether each token has a role; whether generated tokens are marked.
 
     Raises
     ------
@@ -106,10 +115,13 @@ class SequenceIndex:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str] | None = None, *, spans: bool = False, metadata: tuple[str, ...] = ()
+        self, folder: str | os.PathLike[str] | None = None, *, spans: bool = False, metadata: tuple[str, ...] = (),
+        roles: bool = False, generated: bool = False
     ) -> None:
         self.spans = spans
         self.metadata = metadata
+        self.roles: dict[str, int] | None = {} if roles else None
+        self.generated = generated
         self.sequences = 0
         self.tokens = 0
         self.rows = 0
@@ -125,6 +137,8 @@ class SequenceIndex:
         spans: Int[np.ndarray, "token 2"] | None = None,
         text_hash: int = 0,
         metadata: Mapping[str, Metadata] | None = None,
+        roles: Sequence[str] | None = None,
+        prompt: int | None = None,
     ) -> None:
         """Append a sequence.
 
@@ -140,6 +154,10 @@ class SequenceIndex:
             Where each token's characters begin and end, and the hash of the text; required by an index with spans.
         metadata
             The values of the metadata, by name.
+        roles
+            The role of each token, for an index with roles.
+        prompt
+            Number of tokens before the generated ones, for an index that marks these; None if nothing was generated.
 
         Raises
         ------
@@ -154,18 +172,30 @@ class SequenceIndex:
         name = _encoded(sequence_id, self.sequences)
         tokens = np.asarray(token_ids, dtype=_INTEGER)
         rows = np.arange(len(tokens), dtype=_INTEGER) if positions is None else np.asarray(positions, dtype=_INTEGER)
-        if len(rows) and (rows[0] < 0 or rows[-1] >= len(tokens) or (np.diff(rows) <= 0).any()):
+        if rows.tolist() != [MEAN] and len(rows) and (rows[0] < 0 or rows[-1] >= len(tokens) or (np.diff(rows) <= 0).any()):
             raise ValueError(f"positions of sequence {sequence_id!r} must ascend within 0 … {len(tokens) - 1}: {rows}")
         values = json.dumps(dict(metadata)).encode() if metadata else b""
         bytes_of = (self._id_bytes, len(name), text_hash, self._metadata_bytes, len(values))
         record = np.array((self.tokens, len(tokens), self.rows, len(rows), *bytes_of), dtype=_RECORD)
         row_spans = b"" if spans is None else spans[rows].astype(_INTEGER).tobytes()
-        self._files.append(tokens.tobytes(), rows.tobytes(), record.tobytes(), name, row_spans, values)
+        self._files.append(tokens.tobytes(), rows.tobytes(), record.tobytes(), name, row_spans, values, *self._labels(rows, roles, prompt))
         self.sequences += 1
         self.tokens += len(tokens)
         self.rows += len(rows)
         self._id_bytes += len(name)
         self._metadata_bytes += len(values)
+
+    def _labels(
+        self, rows: Int[np.ndarray, " row"], roles: Sequence[str] | None, prompt: int | None
+    ) -> tuple[bytes, bytes]:
+        """Return the codes of the roles of the rows, and which of them were generated."""
+        codes, made = b"", b""
+        if self.roles is not None:
+            names = ["" if row == MEAN or roles is None else roles[row] for row in rows]
+            codes = np.array([self.roles.setdefault(name, len(self.roles)) for name in names], _INTEGER).tobytes()
+        if self.generated:
+            made = (np.zeros(len(rows), bool) if prompt is None else rows >= prompt).astype(_INTEGER).tobytes()
+        return codes, made
 
     def token_ids(self, sequence: int) -> Int[np.ndarray, " token"]:
         """Return every token of a sequence."""
@@ -213,6 +243,9 @@ class SequenceIndex:
         tokens = self._integers(_TOKENS, first["first_token"], records["tokens"].sum())
         first_token = np.repeat(records["first_token"] - first["first_token"], counts)
         metadata = self._texts(_METADATA, first["first_metadata_byte"], records["metadata_bytes"])
+        names_of_roles = list(self.roles or ())
+        codes = self._integers(_ROLES, first["first_row"], counts.sum()) if self.roles is not None else None
+        made = self._integers(_GENERATED, first["first_row"], counts.sum()) if self.generated else None
         spans = self._integers(_SPANS, 2 * first["first_row"], 2 * counts.sum()) if self.spans else None
         return IndexBlock(
             first_sequence=first_sequence,
@@ -221,10 +254,12 @@ class SequenceIndex:
             sequence_length=records["tokens"].copy(),
             sequence_index=np.repeat(np.arange(first_sequence, first_sequence + len(records), dtype=np.int64), counts),
             position=position,
-            token_id=tokens[first_token + position],
+            token_id=np.where(position == MEAN, _INTEGER.type(MEAN), tokens[first_token + np.maximum(position, 0)]),
             spans=None if spans is None else spans.reshape(-1, 2),
             text_hash=records["text_hash"].copy(),
             metadata=[json.loads(text) if text else {} for text in metadata],
+            role=None if codes is None else [names_of_roles[code] for code in codes],
+            generated=None if made is None else made.astype(bool),
         )
 
     def _texts(self, file: int, first: Any, sizes: Int[np.ndarray, " sequence"]) -> list[str]:

@@ -19,6 +19,8 @@ A capture file is an HDF5 file that xarray opens without LayerScope::
     char_end(token)                  int32   where they end; equal to the start for a token without characters
     text_hash(sequence)              int64   of the text
     token_string(token)              string  the name of the token in the vocabulary; optional
+    role(token)                      string  the role whose token it is, in a conversation; optional
+    generated(token)                 bool    whether the model generated the token; optional
     NAME(sequence)                   each field of the metadata of the texts; optional
     token, feature, sequence         dimension scales without values (netCDF's "dimension but not a variable")
 
@@ -51,6 +53,7 @@ __all__ = [
     "FEATURE",
     "FILE_ATTRIBUTES",
     "FINAL_NORM",
+    "GENERATED",
     "HIDDEN",
     "INDEX_CHECKSUM",
     "INDEX_DTYPES",
@@ -59,6 +62,7 @@ __all__ = [
     "MLP_OUT",
     "PLACEMENT_CHECKSUM",
     "POSITION",
+    "ROLE",
     "SEQUENCE",
     "SEQUENCE_ID",
     "SEQUENCE_INDEX",
@@ -85,7 +89,7 @@ LAYER_NAME, BLOCK_NAME = "layer_name", "block_name"
 SEQUENCE_INDEX, POSITION, TOKEN_ID = "sequence_index", "position", "token_id"
 SEQUENCE_ID, SEQUENCE_LENGTH = "sequence_id", "sequence_length"
 CHAR_START, CHAR_END, TEXT_HASH = "char_start", "char_end", "text_hash"
-TOKEN_STRING = "token_string"
+TOKEN_STRING, ROLE, GENERATED = "token_string", "role", "generated"
 
 INDEX_DTYPES: dict[str, np.dtype[np.signedinteger]] = {
     SEQUENCE_INDEX: np.dtype("<i8"),
@@ -159,6 +163,8 @@ CAPTURE = FileSchema(
         CHAR_END: Variable((TOKEN,), Holds.INTEGER),
         TEXT_HASH: Variable((SEQUENCE,), Holds.INTEGER),
         TOKEN_STRING: Variable((TOKEN,), Holds.TEXT),
+        ROLE: Variable((TOKEN,), Holds.TEXT),
+        GENERATED: Variable((TOKEN,), Holds.INTEGER),
         ATTN_OUT: Variable((TOKEN, BLOCK, FEATURE), Holds.FLOAT),
         MLP_OUT: Variable((TOKEN, BLOCK, FEATURE), Holds.FLOAT),
         BLOCK: Variable((BLOCK,), Holds.INTEGER),

@@ -1,9 +1,10 @@
 """Read texts that are given in Python: lists, mappings, tables and datasets."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from layerscope.errors import TextsError, UsageError
+from layerscope.texts.conversations import read_conversation
 from layerscope.texts.records import TextFields, as_token_ids, record_text
 from layerscope.texts.tables import require_different
 from layerscope.texts.text import Text, check_encodable
@@ -61,6 +62,10 @@ def read_object(source: Any, fields: TextFields) -> Iterator[Text]:
         identity = str(number if given is None else given)
         if isinstance(item, Mapping):
             yield record_text(item, identity, fields, place)
+            continue
+        if fields.chat and isinstance(item, Sequence) and not isinstance(item, str):
+            messages = read_conversation(item, place)
+            yield check_encodable(Text(identity, "", None, {}, messages), place)
             continue
         token_ids = as_token_ids(item)
         if token_ids is None and not isinstance(item, str):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from layerscope.errors import TextsError, UsageError
+from layerscope.texts.conversations import read_conversation
 from layerscope.texts.text import Metadata, Text, check_encodable, json_type
 
 __all__ = ["TextFields", "as_token_ids", "record_text"]
 
-_TEXT, _TOKENS, _ID = "text", "input_ids", "id"
+_TEXT, _TOKENS, _MESSAGES, _ID = "text", "input_ids", "messages", "id"
 _MISSING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
@@ -29,10 +30,13 @@ class TextFields:
         records without it.
     metadata
         Fields to keep.
+    chat
+        Whether the field holds a conversation; None as `text` then means ``messages``.
     """
 
     text: str | None = None
     metadata: tuple[str, ...] = ()
+    chat: bool = False
 
     def refuse_for_plain(self, name: str) -> None:
         """Refuse the names of fields for texts that have none.
@@ -42,6 +46,11 @@ class TextFields:
         UsageError
             A field is named.
         """
+        if self.chat:
+            raise UsageError(
+                f"{name}: plain texts hold no conversations; give lists of messages, in Python or in a field of .jsonl, .parquet "
+                "or datasets, or leave out --chat"
+            )
         for given in (self.text, *self.metadata):
             if given is not None:
                 raise UsageError(
@@ -51,6 +60,8 @@ class TextFields:
 
     def text_field(self, names: Collection[Any]) -> str:
         """Return the field with the text in a record of these names."""
+        if self.text is None and self.chat:
+            return _MESSAGES
         if self.text is None:
             return _TOKENS if _TOKENS in names and _TEXT not in names else _TEXT
         return self.text
@@ -103,11 +114,15 @@ def record_text(record: object, number: int | str, fields: TextFields, place: st
         raise TextsError(f"{place}: {json_type(record)}, not an object: each line must look like {shape}")
     field = fields.text_field(record)
     value = _plain(_field(record, field, place, "--text-field"))
+    metadata = {name: _metadata(record, name, place) for name in fields.metadata}
+    identity = _id(record, number, place)
+    if fields.chat:
+        messages = read_conversation(value, f"{place}, field {field!r}")
+        return check_encodable(Text(identity, "", None, metadata, messages), place)
     text, token_ids = (value, None) if isinstance(value, str) else ("", as_token_ids(value))
     if not isinstance(value, str) and token_ids is None:
         raise TextsError(f"{place}: field {field!r} is {json_type(value)}, not a string or a list of token ids")
-    metadata = {name: _metadata(record, name, place) for name in fields.metadata}
-    return check_encodable(Text(_id(record, number, place), text, token_ids, metadata), place)
+    return check_encodable(Text(identity, text, token_ids, metadata), place)
 
 
 def as_token_ids(value: object) -> tuple[int, ...] | None:

@@ -87,6 +87,7 @@ def open_texts(
     field: str | None = None,
     metadata: tuple[str, ...] = (),
     split: str = SPLITS[0],
+    chat: bool = False,
     limit: int | None = None,
 ) -> TextSource:
     r"""Open a source of texts.
@@ -107,6 +108,8 @@ def open_texts(
         Fields to keep of each text.
     split
         What separates the texts of a ``.txt``: ``"line"`` or ``"blank-line"``.
+    chat
+        Whether the texts are conversations: lists of messages, in the field ``messages`` if none is named.
     limit
         Maximum number of texts, blank ones not counted.
 
@@ -132,7 +135,7 @@ def open_texts(
     at_least(1, limit=limit, remedy="leave it out to take every text")
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    fields = TextFields(field, metadata)
+    fields = TextFields(field, metadata, chat)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         return TextSource(name, _reader(source, name, fields, split), limit=limit, once=name == STDIN)

@@ -1,7 +1,7 @@
 """The record of one text, and the checks that every text passes."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layerscope.errors import TextsError
 
@@ -26,16 +26,21 @@ class Text(NamedTuple):
         The ids of the tokens, for a text that is tokenized already.
     metadata
         Values of the requested metadata fields, by name.
+    conversation
+        The messages, for a text that the chat template makes; see `layerscope.texts.conversations`.
     """
 
     id: str
     text: str
     token_ids: tuple[int, ...] | None = None
     metadata: Mapping[str, Metadata] = {}
+    conversation: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def blank(self) -> bool:
         """Whether there is nothing to run."""
+        if self.conversation is not None:
+            return False
         return not (self.text.strip() if self.token_ids is None else self.token_ids)
 
 

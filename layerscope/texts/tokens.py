@@ -16,6 +16,7 @@ from tokenizers import Encoding
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from layerscope.errors import TextsError, UsageError, at_least
+from layerscope.texts.conversations import Conversation, render_conversation
 from layerscope.texts.offsets import own_characters, read_characters, untrimmed
 from layerscope.texts.text import Metadata, Text
 from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
@@ -43,6 +44,8 @@ class TokenizedSequence(NamedTuple):
         A hash of the text, which distinguishes texts with the same id; 0 without spans.
     metadata
         Values of the text's metadata, by name.
+    roles
+        The role of each token of a conversation; None for other texts.
     """
 
     id: str
@@ -51,6 +54,7 @@ class TokenizedSequence(NamedTuple):
     spans: Int32[np.ndarray, "token 2"] | None = None
     text_hash: int = 0
     metadata: Mapping[str, Metadata] = {}
+    roles: tuple[str, ...] | None = None
 
 
 class TokenStream(Iterator[TokenizedSequence]):
@@ -71,6 +75,7 @@ class TokenStream(Iterator[TokenizedSequence]):
         max_length: int | None,
         spans: bool = False,
         vocabulary_size: int | None = None,
+        continued: bool = False,
     ) -> None:
         self.truncated = 0
         self.skipped = 0
@@ -78,6 +83,7 @@ class TokenStream(Iterator[TokenizedSequence]):
         self._max_length = max_length
         self._spans = spans
         self._vocabulary_size = vocabulary_size
+        self._continued = continued
         self._keeps_end = tokenizer is not None and tokenizer.truncation_side == "left"
         self._sequences = self._tokenized(iter(texts))
 
@@ -86,9 +92,20 @@ class TokenStream(Iterator[TokenizedSequence]):
 
     def _tokenized(self, texts: Iterator[Text]) -> Iterator[TokenizedSequence]:
         while chunk := list(islice(texts, _TEXTS_A_CALL)):
-            for given, group in groupby(chunk, lambda text: text.token_ids is not None):
+            for tokenized, group in groupby(chunk, lambda text: (text.token_ids or text.conversation) is not None):
                 part = list(group)
-                yield from map(self._given, part) if given else self._sequences_of(part)
+                yield from map(self._without_call, part) if tokenized else self._sequences_of(part)
+
+    def _without_call(self, text: Text) -> TokenizedSequence:
+        return self._given(text) if text.conversation is None else self._of_conversation(text, text.conversation)
+
+    def _of_conversation(self, text: Text, messages: Conversation) -> TokenizedSequence:
+        tokenizer = self._require_tokenizer(text)
+        place = f"the conversation {text.id!r}"
+        with translate_tokenizer_errors(place):
+            rendered = render_conversation(tokenizer, messages, place, continued=self._continued)
+        sequence = self._given(text._replace(token_ids=rendered.token_ids))
+        return sequence._replace(roles=rendered.roles[: len(sequence.token_ids)])
 
     def _given(self, text: Text) -> TokenizedSequence:
         """Return the sequence of a text whose token ids are given; it is truncated at its end."""
@@ -183,6 +200,7 @@ def tokenize(
     *,
     spans: bool = False,
     vocabulary_size: int | None = None,
+    continued: bool = False,
 ) -> TokenStream:
     """Tokenize texts in a stream.
 
@@ -204,6 +222,8 @@ def tokenize(
         that the tokenizer adds have empty spans.
     vocabulary_size
         Number of ids that the model knows; None for no limit.
+    continued
+        Whether the model continues the texts: conversations then end with the generation prompt of their template.
 
     Returns
     -------
@@ -240,7 +260,7 @@ def tokenize(
             f"the tokenizer ({type(tokenizer).__name__}) does not report the characters of a token, as only fast tokenizers do: "
             "leave out --spans"
         )
-    return TokenStream(texts, tokenizer, max_length, spans, vocabulary_size)
+    return TokenStream(texts, tokenizer, max_length, spans, vocabulary_size, continued)
 
 
 def _hash(text: str) -> int:

@@ -167,8 +167,8 @@ def test_no_texts_give_no_sequences():
 def test_what_a_sequence_is():
     (sequence,) = tokenize(texts_of("so it"), word_tokenizer(), None)
     assert isinstance(sequence, TokenizedSequence)
-    assert sequence._fields == ("id", "token_ids", "truncated", "spans", "text_hash", "metadata")
-    assert sequence[3:] == (None, 0, {})
+    assert sequence._fields == ("id", "token_ids", "truncated", "spans", "text_hash", "metadata", "roles")
+    assert sequence[3:] == (None, 0, {}, None)
 
 
 @pytest.mark.parametrize(("side", "kept"), [("right", "so it"), ("left", "goes on")])
