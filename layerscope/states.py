@@ -9,12 +9,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 MEAN = -1
 """The position and the token id of a row that is the mean over a sequence."""
 
-__all__ = ["MEAN", "STREAMS", "Sink", "StateRows"]
+__all__ = ["MEAN", "STREAMS", "Sink", "StateRows", "after_first"]
 
 STREAMS = {"resid": "hidden", "attn": "attn_out", "mlp": "mlp_out"}
 """The streams of a capture by name, and the variable and the field of `StateRows` that hold each."""
@@ -94,3 +94,15 @@ class Sink(Protocol):
     def update(self, rows: StateRows) -> None:
         """Receive rows, in any order and grouping."""
         ...
+
+
+def after_first(position: Int[np.ndarray, " token"], count: int) -> Bool[np.ndarray, " token"]:
+    """Return which rows are not among the first `count` tokens of their sequence. A mean contains them all.
+
+    Examples
+    --------
+    >>> after_first(np.array([0, 1, MEAN]), 1), after_first(np.array([0, MEAN]), 0)
+    (array([False,  True, False]), array([ True,  True]))
+    """
+    kept: Bool[np.ndarray, " token"] = (position >= count) | (count == 0)
+    return kept

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+from jaxtyping import Int
+
 from layerscope.arguments import checked
+from layerscope.capturing.continuation import Continuation
 from layerscope.capturing.driver import run_batches
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.report import CaptureReport
@@ -29,7 +33,7 @@ from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 from layerscope.texts.offsets import own_characters
 from layerscope.texts.sources import Texts
-from layerscope.texts.tokens import TokenStream, tokenize
+from layerscope.texts.tokens import TokenizedSequence, TokenStream, tokenize
 
 __all__ = ["capture", "capture_to_sinks"]
 
@@ -55,7 +59,10 @@ def capture(
     dtype: str | None = None,
     store_dtype: str = "same",
     layers: Annotated[str, 'a string such as "0,5-10"'] | None = None,
-    tokens: Annotated[str, '"all", "last" or "sample:K"'] = "all",
+    chat: bool = False,
+    generate: int = 0,
+    temperature: float = 0.0,
+    tokens: Annotated[str, '"all", "first", "last", "mean", "generated", "sample:K" or "role:NAME"'] = "all",
     batch_tokens: int = 2048,
     streams: Annotated[str | Iterable[str], 'names such as "resid,attn,mlp"'] = "resid",
     final_norm: bool = False,
@@ -97,6 +104,12 @@ def capture(
         Also store the name of each token in the vocabulary, as the variable ``token_string``.
     limit
         Maximum number of texts.
+    chat
+        The texts are conversations: lists of messages, in the field ``messages`` if none is named. The chat template of the
+        tokenizer renders them, and the variable ``role`` has the role of each token; see `layerscope.texts.conversations`.
+    generate, temperature
+        Before its states are recorded, continue each text by at most this number of tokens: the most likely ones, or sampled with
+        a temperature above 0. The variable ``generated`` marks them. Conversations end with the generation prompt.
     max_length
         Maximum sequence length in tokens; by default the context length of the model. Longer texts are truncated, with a
         warning.
@@ -113,7 +126,8 @@ def capture(
         States to record, such as ``"0,5-10"``; all states by default. ``attn`` and ``mlp`` are recorded of the blocks that
         these states leave: block l-1 for state l.
     tokens
-        Tokens to record: ``"all"``, ``"last"``, or ``"sample:K"``, a sample of K tokens of each sequence.
+        Tokens of each sequence to record: ``"all"``, ``"first"``, ``"last"``, ``"sample:K"`` (K random ones), ``"generated"``,
+        ``"role:NAME"``, or ``"mean"``, one row with the mean of its states (position -1, token id -1).
     batch_tokens
         Number of tokens in a batch, padding included.
     streams
@@ -223,9 +237,7 @@ def _capture_to_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink],
                 raise UsageError(
                     f"{path}: the sinks would miss {header.committed_rows:,} rows captured earlier; analyze the file instead"
                 )
-        with SequenceIndex(
-            target.folder, spans=request.options.spans, metadata=request.options.metadata_names
-        ) as index:
+        with SequenceIndex(target.folder, **request.of_index) as index:
             stream = _tokenize_into(index, request)
             started = time.perf_counter()
             with _open_writer(request, target, index, stream, resuming) as writer:
@@ -247,22 +259,59 @@ def _open_writer(
 
 
 def _tokenize_into(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
-    """Tokenize all texts into the index, and warn if texts were truncated."""
+    """Tokenize all texts into the index, continue them if requested, and warn of texts that are not as given."""
     model, options = request.model, request.options
     stream = tokenize(
-        request.source, model.tokenizer, request.max_length, spans=options.spans, vocabulary_size=model.vocabulary_size
+        request.source,
+        model.tokenizer,
+        request.max_length,
+        spans=options.spans,
+        vocabulary_size=model.vocabulary_size,
+        continued=options.generate > 0,
     )
-    for sequence in stream:
-        positions = options.selection.positions(len(sequence.token_ids), index.sequences)
-        spans = None if sequence.spans is None else own_characters(sequence.spans, positions)
-        index.add(sequence.id, sequence.token_ids, positions, spans, sequence.text_hash, sequence.metadata)
+    roles: dict[str, None] = {}
+    with Continuation.of(request) as continuation:
+        for given in stream:
+            sequence = given if continuation is None else continuation(given, index.sequences)
+            prompt = None if continuation is None else len(given.token_ids)
+            length, number = len(sequence.token_ids), index.sequences
+            positions = options.selection.positions(length, number, roles=sequence.roles, prompt=prompt)
+            roles |= dict.fromkeys(sequence.roles or ())
+            _add(index, sequence, positions, prompt)
     if not index.sequences:
         raise TextsError(f"{request.source.name}: no text has a token: give texts that are not empty")
-    if stream.truncated:
-        warnings.warn(
-            f"{stream.truncated} texts are longer than {request.max_length} tokens and were truncated", stacklevel=5
-        )
+    if not index.rows:
+        options.selection.refuse_none(list(roles))
+    _warn(request, stream, 0 if continuation is None else continuation.unchanged)
     return stream
+
+
+def _add(
+    index: SequenceIndex, sequence: TokenizedSequence, positions: Int[np.ndarray, " token"], prompt: int | None
+) -> None:
+    spans = None if sequence.spans is None else own_characters(sequence.spans, positions)
+    index.add(
+        sequence.id,
+        sequence.token_ids,
+        positions,
+        spans,
+        sequence.text_hash,
+        sequence.metadata,
+        sequence.roles,
+        prompt,
+    )
+
+
+def _warn(request: CaptureRequest, stream: TokenStream, unchanged: int) -> None:
+    """Warn of texts that were truncated, not continued, or began with a token that the tokenizer adds."""
+    notes = {
+        f"texts are longer than {request.max_length} tokens and were truncated": stream.truncated,
+        f"texts have {request.max_length} tokens, as many as fit, and were not continued": unchanged,
+        "texts begin with the token that the tokenizer adds; it is there once": stream.doubled,
+    }
+    for note, count in notes.items():
+        if count:
+            warnings.warn(f"{count} {note}", stacklevel=6)
 
 
 def _report(

@@ -158,16 +158,19 @@ def _selected(
     stream: Float[torch.Tensor, "token feature"], positions: Int[np.ndarray, " _"]
 ) -> Float[torch.Tensor, "_ feature"]:
     """Return the states of selected tokens; the mean over all tokens for the position `MEAN`."""
+    if not len(positions):
+        return stream[:0]
     if positions.tolist() == [MEAN]:
         return stream.mean(0, keepdim=True, dtype=torch.float32 if stream.device.type == "mps" else torch.float64)
     return stream[_indices(positions)]
 
 
 def _ids(token_ids: Int[np.ndarray, " _"], positions: Int[np.ndarray, " _"]) -> Int[np.ndarray, " _"]:
-    return np.where(positions == MEAN, token_ids.dtype.type(MEAN), token_ids[np.maximum(positions, 0)])
+    ids: Int[np.ndarray, " _"] = np.where(positions == MEAN, MEAN, token_ids[np.maximum(positions, 0)])
+    return ids.astype(token_ids.dtype)
 
 
 def _indices(positions: Int[np.ndarray, " _"]) -> slice | torch.Tensor:
-    """Return ascending positions as an index: a slice if they are consecutive, which is faster to copy."""
+    """Return ascending positions, one at least, as an index: a slice if they are consecutive, which is faster to copy."""
     first, last = int(positions[0]), int(positions[-1])
     return slice(first, last + 1) if last - first + 1 == len(positions) else torch.tensor(positions)

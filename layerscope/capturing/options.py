@@ -118,7 +118,12 @@ class CaptureOptions:
             See `layerscope.texts.sources.open_texts`.
         """
         return open_texts(
-            texts, field=self.text_field, metadata=self.metadata_names, split=self.split, chat=self.chat, limit=self.limit
+            texts,
+            field=self.text_field,
+            metadata=self.metadata_names,
+            split=self.split,
+            chat=self.chat,
+            limit=self.limit,
         )
 
     @cached_property

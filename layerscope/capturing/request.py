@@ -27,6 +27,9 @@ from layerscope.version import __version__
 __all__ = ["CaptureRequest", "prepare"]
 
 
+_OF_TEXTS = ("chat", "generate", "temperature")
+
+
 @dataclass(frozen=True)
 class CaptureRequest:
     """A capture that is ready to run: the options of the caller, and their values for this model.
@@ -67,6 +70,17 @@ class CaptureRequest:
             tuple(layer_names(tuple(block + 1 for block in spec.blocks), spec.schedule)),
             self.options.token_strings,
         )
+
+    @property
+    def of_index(self) -> dict[str, Any]:
+        """The options of the index of the sequences."""
+        options = self.options
+        return {
+            "spans": options.spans,
+            "metadata": options.metadata_names,
+            "roles": options.chat,
+            "generated": options.generate > 0,
+        }
 
     @property
     def token_strings(self) -> TokenStrings | None:
@@ -115,6 +129,7 @@ class CaptureRequest:
                 batch_tokens=options.batch_tokens,
                 max_length=self.max_length,
                 tokens=options.tokens,
+                **{name: getattr(options, name) for name in _OF_TEXTS if getattr(options, name)},
                 **self._sublayers,
                 threads=torch.get_num_threads(),
             ),

@@ -37,8 +37,13 @@ def capture(
         str, typer.Option(help="Store in float32, bfloat16, float16, or same as computed.")
     ] = "same",
     schedule: ScheduleSpec = "identity",
+    chat: Annotated[bool, typer.Option("--chat", help="The texts are conversations, in the field messages.")] = False,
+    generate: Annotated[int, typer.Option(help="Continue each text by up to N tokens first.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Of --generate: 0 for the most likely token.")] = 0.0,
     layers: Annotated[str | None, typer.Option(help="States to record, such as 0,5-10 (all).")] = None,
-    tokens: Annotated[str, typer.Option(help="Tokens of each text to record: all, last, or sample:K.")] = "all",
+    tokens: Annotated[
+        str, typer.Option(help="Tokens: all, first, last, sample:K, generated, role:NAME, or mean.")
+    ] = "all",
     batch_tokens: BatchTokens = 2048,
     streams: Annotated[str, typer.Option(help="Streams to record: resid, attn, mlp, or several.")] = "resid",
     final_norm: Annotated[bool, typer.Option("--final-norm", help="Also record the output of the final norm.")] = False,
@@ -50,7 +55,7 @@ def capture(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished file.")] = False,
     overwrite: Overwrite = False,
-    seed: Annotated[int, typer.Option(help="Random seed of --tokens sample:K.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of --tokens sample:K and of --temperature.")] = 0,
     device: Device = None,
     device_map: DeviceMap = None,
     stack: Stack = None,

@@ -24,7 +24,7 @@ from layerscope.texts.special_tokens import encode_open
 from layerscope.texts.text import Text, check_encodable
 from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
-__all__ = ["continue_batch", "generate"]
+__all__ = ["continue_batch", "continue_tokens", "generate", "sampling_options"]
 
 _MIN_TEMPERATURE = 1e-4  # logits divided by less overflow float32
 
@@ -87,18 +87,14 @@ def generate(
     at_least(1, max_new_tokens=max_new_tokens)
     at_least(0, seed=seed)
     spec = as_spec(schedule)
-    options = _sampling_options(temperature)
+    options = sampling_options(temperature)
     check_encodable(Text("prompt", prompt), "the prompt")
     model = as_model(model, dtype=dtype, device=device, device_map=device_map)
     model.require_tokenizer()
     require_vocabulary_head(model)
     tokens = _encode_prompt(model, prompt, max_new_tokens)
-    ids = torch.tensor([tokens], device=model.device)
-    options["max_length"] = len(tokens) + max_new_tokens
-    with scheduled(model, spec, stacked=stacked), torch.random.fork_rng(devices=_devices(model)):
-        torch.manual_seed(seed)
-        sequence = continue_batch(model, ids, torch.ones_like(ids), options, name="the prompt", schedule=spec)
-    new = sequence[0, len(tokens) :].tolist()
+    with scheduled(model, spec, stacked=stacked):
+        new = continue_tokens(model, tokens, max_new_tokens, options, seed, name="the prompt", schedule=spec)
     if new[-1] in _end_ids(model):
         del new[-1]
     with translate_tokenizer_errors("the generated tokens", f"check the tokenizer of {model.name}"):
@@ -106,7 +102,55 @@ def generate(
     return text
 
 
-def _sampling_options(temperature: float) -> dict[str, Any]:
+def continue_tokens(
+    model: Model,
+    tokens: list[int],
+    max_new_tokens: int,
+    options: dict[str, Any],
+    seed: int,
+    *,
+    name: str,
+    schedule: object,
+) -> list[int]:
+    """Return the tokens with which a model continues a text, the end token included; inside `scheduled`, under that schedule.
+
+    Parameters
+    ----------
+    model
+        A decoder with a vocabulary head.
+    tokens
+        The token ids of the text.
+    max_new_tokens
+        Maximum number of new tokens.
+    options
+        From `sampling_options`.
+    seed
+        Random seed for sampling.
+    name, schedule
+        Name of the text and schedule, for messages.
+
+    Raises
+    ------
+    ModelError, CaptureError
+        See `continue_batch`.
+    """
+    ids = torch.tensor([tokens], device=model.device)
+    limits = options | {"max_length": len(tokens) + max_new_tokens}
+    with torch.random.fork_rng(devices=_devices(model)):
+        torch.manual_seed(seed)
+        sequence = continue_batch(model, ids, torch.ones_like(ids), limits, name=name, schedule=schedule)
+    new: list[int] = sequence[0, len(tokens) :].tolist()
+    return new
+
+
+def sampling_options(temperature: float) -> dict[str, Any]:
+    """Return the options of generation for a temperature.
+
+    Raises
+    ------
+    UsageError
+        It is negative, not finite, or too small to divide by.
+    """
     if not 0 <= temperature < math.inf:
         raise UsageError(f"temperature {temperature}: must be a number of 0 or more")
     if 0 < temperature < _MIN_TEMPERATURE:

@@ -17,7 +17,7 @@ from layerscope.measures.catalogue import find_measures
 from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
-from layerscope.states import StateRows
+from layerscope.states import StateRows, after_first
 
 __all__ = ["Statistics"]
 
@@ -89,7 +89,7 @@ class Statistics:
                 f"Statistics: rows of {shape[0]} layers of {shape[1]} features, after rows of {len(first)} of {first.width}: "
                 "make a new one for each capture"
             )
-        rows = rows.select(rows.position >= self._options.exclude_first)
+        rows = rows.select(after_first(rows.position, self._options.exclude_first))
         if len(rows):
             hidden = rows.hidden.to(device="cpu", dtype=self._engine.context.dtype)
             self._engine.update(StateRows(hidden, rows.row, rows.sequence_index, rows.position, rows.token_id))

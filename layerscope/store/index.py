@@ -115,8 +115,13 @@ class SequenceIndex:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str] | None = None, *, spans: bool = False, metadata: tuple[str, ...] = (),
-        roles: bool = False, generated: bool = False
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        spans: bool = False,
+        metadata: tuple[str, ...] = (),
+        roles: bool = False,
+        generated: bool = False,
     ) -> None:
         self.spans = spans
         self.metadata = metadata
@@ -172,13 +177,25 @@ class SequenceIndex:
         name = _encoded(sequence_id, self.sequences)
         tokens = np.asarray(token_ids, dtype=_INTEGER)
         rows = np.arange(len(tokens), dtype=_INTEGER) if positions is None else np.asarray(positions, dtype=_INTEGER)
-        if rows.tolist() != [MEAN] and len(rows) and (rows[0] < 0 or rows[-1] >= len(tokens) or (np.diff(rows) <= 0).any()):
+        if (
+            rows.tolist() != [MEAN]
+            and len(rows)
+            and (rows[0] < 0 or rows[-1] >= len(tokens) or (np.diff(rows) <= 0).any())
+        ):
             raise ValueError(f"positions of sequence {sequence_id!r} must ascend within 0 … {len(tokens) - 1}: {rows}")
         values = json.dumps(dict(metadata)).encode() if metadata else b""
         bytes_of = (self._id_bytes, len(name), text_hash, self._metadata_bytes, len(values))
         record = np.array((self.tokens, len(tokens), self.rows, len(rows), *bytes_of), dtype=_RECORD)
         row_spans = b"" if spans is None else spans[rows].astype(_INTEGER).tobytes()
-        self._files.append(tokens.tobytes(), rows.tobytes(), record.tobytes(), name, row_spans, values, *self._labels(rows, roles, prompt))
+        self._files.append(
+            tokens.tobytes(),
+            rows.tobytes(),
+            record.tobytes(),
+            name,
+            row_spans,
+            values,
+            *self._labels(rows, roles, prompt),
+        )
         self.sequences += 1
         self.tokens += len(tokens)
         self.rows += len(rows)

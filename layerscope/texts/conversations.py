@@ -1,9 +1,10 @@
 """Put conversations through the chat template of a tokenizer, and find the role of every token.
 
-The template is rendered twice: with the messages, and with a placeholder in place of the content of each. The text between the
-placeholders is what the template adds, so the place of each content in the real rendering is known. The rendering of the first k
-messages ends where message k ends; the markers up to there belong to message k, the following ones to message k+1. A default system
-prompt that the template inserts has the role ``system``. Tokens of no message, such as the first token, have the role ``template``.
+The template is rendered twice: with the messages, and with a placeholder in place of each content. The text between the
+placeholders is what the template adds, so the place of each content in the real rendering is known. The rendering of the first
+k messages ends where message k ends; the markers up to there belong to message k, the following ones to message k+1. A default
+system prompt that the template inserts has the role ``system``; tokens of no message, such as the first one, have the role
+``template``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ def _message(message: object, place: str, form: str) -> Mapping[str, Any]:
         content = ""
     if not isinstance(content, str) and isinstance(content, Sequence):
         texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
+        content = "".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else None
     if not isinstance(content, str):
         raise TextsError(f"{place}: its content is not text: only text is taken")
     return {**message, "content": content}
@@ -102,7 +103,9 @@ def render_conversation(
     if not getattr(tokenizer, "chat_template", None):
         raise TextsError(f"{place}: the tokenizer has no chat template: give an instruct model, or leave out --chat")
     if not tokenizer.is_fast:
-        raise TextsError(f"{place}: the tokenizer ({type(tokenizer).__name__}) does not report characters: leave out --chat")
+        raise TextsError(
+            f"{place}: the tokenizer ({type(tokenizer).__name__}) does not report characters: leave out --chat"
+        )
     renderer = _Renderer(tokenizer, place)
     text = renderer.render(messages)
     if not continued:
@@ -187,26 +190,37 @@ class _Renderer:
 
     def _contents(self, messages: Conversation, text: str) -> list[tuple[int, int, int]]:
         """Return the number of the message, the start and the end of each content in the text."""
+        everywhere = range(len(messages))
+        filled = [number for number in everywhere if messages[number]["content"].strip()]
+        for numbers in (everywhere, filled):  # a template may leave out what has no content
+            spans = self._find_contents(messages, text, set(numbers))
+            if spans is not None:
+                return spans
+        raise TextsError(
+            f"{self._place}: the chat template changes the content of a message, so the roles of its tokens are not certain\n"
+            "render the conversation yourself and give it as text, without --chat"
+        )
+
+    def _find_contents(self, messages: Conversation, text: str, numbers: set[int]) -> list[tuple[int, int, int]] | None:
+        """Return the places of the contents, if the template writes the rest as it does around placeholders."""
         marked = [
-            {**message, "content": f"⟦{number}⟧"} if message["content"].strip() else message
+            {**message, "content": f"⟦{number}⟧"} if number in numbers else message
             for number, message in enumerate(messages)
         ]
-        rest, place, spans = self.render(marked), 0, []
+        rest, place = self._try(marked) or "", 0
+        spans: list[tuple[int, int, int]] = []
         while found := _first_placeholder(rest, len(messages)):
             number, at, rest_after = found
             if not text.startswith(rest[:at], place):
-                raise self._uncertain()
+                return None
             place += at
-            content = next(
-                (form for form in _forms(messages[number]["content"]) if text.startswith(form, place)), None
-            )
+            forms = (form for form in _forms(messages[number]["content"]) if text.startswith(form, place))
+            content = next(forms, None)
             if content is None:
-                raise self._uncertain()
+                return None
             spans.append((number, place, place + len(content)))
             place, rest = place + len(content), rest_after
-        if text[place:] != rest:
-            raise self._uncertain()
-        return spans
+        return spans if text[place:] == rest else None
 
     def _ends(self, messages: Conversation, text: str) -> dict[int, int]:
         """Return where each message ends, of those whose preceding part the template renders alike."""
@@ -217,9 +231,7 @@ class _Renderer:
                 ends[number] = len(part)
         return ends
 
-    def _start(
-        self, messages: Conversation, text: str, spans: list[tuple[int, int, int]]
-    ) -> tuple[int, int] | None:
+    def _start(self, messages: Conversation, text: str, spans: list[tuple[int, int, int]]) -> tuple[int, int] | None:
         """Return where what belongs to no message ends, and where the first message begins: a default prompt is between."""
         if not spans:
             return None
@@ -242,12 +254,6 @@ class _Renderer:
         if ended is None or whole is None or not whole.startswith(ended) or "⟦m⟧" not in whole:
             return ""
         return whole[len(ended) : whole.index("⟦m⟧")]
-
-    def _uncertain(self) -> TextsError:
-        return TextsError(
-            f"{self._place}: the chat template changes the content of a message, so the roles of its tokens are not certain\n"
-            "render the conversation yourself and give it as text, without --chat"
-        )
 
 
 def _first_placeholder(text: str, count: int) -> tuple[int, int, str] | None:

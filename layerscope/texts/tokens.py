@@ -18,6 +18,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from layerscope.errors import TextsError, UsageError, at_least
 from layerscope.texts.conversations import Conversation, render_conversation
 from layerscope.texts.offsets import own_characters, read_characters, untrimmed
+from layerscope.texts.special_tokens import appended_tokens
 from layerscope.texts.text import Metadata, Text
 from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
@@ -66,6 +67,8 @@ class TokenStream(Iterator[TokenizedSequence]):
         Number of sequences truncated so far.
     skipped
         Number of texts skipped so far, because they have no tokens.
+    doubled
+        Number of texts so far that begin with the first token that the tokenizer adds; they have it once.
     """
 
     def __init__(
@@ -79,11 +82,13 @@ class TokenStream(Iterator[TokenizedSequence]):
     ) -> None:
         self.truncated = 0
         self.skipped = 0
+        self.doubled = 0
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._spans = spans
         self._vocabulary_size = vocabulary_size
         self._continued = continued
+        self._appended = appended_tokens(tokenizer) if continued and tokenizer is not None else ()
         self._keeps_end = tokenizer is not None and tokenizer.truncation_side == "left"
         self._sequences = self._tokenized(iter(texts))
 
@@ -139,11 +144,25 @@ class TokenStream(Iterator[TokenizedSequence]):
                 continue
             self._refuse_unknown(text, ids)
             self.truncated += encoded is cut
-            sequence = TokenizedSequence(text.id, np.array(ids, dtype=np.int32), encoded is cut, metadata=text.metadata)
+            start, stop = self._doubled_start(ids), len(ids) - self._appended_end(ids)
+            kept = np.array(ids[start:stop], dtype=np.int32)
+            sequence = TokenizedSequence(text.id, kept, encoded is cut, metadata=text.metadata)
             if self._spans:
                 spans = self._read(text.text, whole.encodings[row], encoded.encodings[place])
-                sequence = sequence._replace(spans=spans, text_hash=_hash(text.text))
+                sequence = sequence._replace(spans=spans[start:stop], text_hash=_hash(text.text))
             yield sequence
+
+    def _doubled_start(self, ids: list[int]) -> int:
+        """Return 1 if a text that was rendered with its first special token got a second one, else 0."""
+        first = getattr(self._tokenizer, "bos_token_id", None)
+        doubled = first is not None and ids[:2] == [first, first]
+        self.doubled += doubled
+        return int(doubled)
+
+    def _appended_end(self, ids: list[int]) -> int:
+        """Return how many tokens end a text that the model shall continue."""
+        count = len(self._appended)
+        return count if count and tuple(ids[-count:]) == self._appended else 0
 
     def _call(self, texts: list[Text], max_length: int | None = None) -> BatchEncoding:
         tokenizer = self._require_tokenizer(texts[0])

@@ -41,7 +41,7 @@ def test_settings_of_a_resumed_capture_are_all_options_but_the_device() -> None:
         *("layers", "tokens", "seed", "final_norm", "spans", "store_dtype", "batch_tokens"),
     ]
     # An option that older versions lack is a setting only if it has another value than its default.
-    later = {"streams", "split", "metadata", "token_strings"}
+    later = {"streams", "split", "metadata", "token_strings", "chat", "generate", "temperature"}
     assert settings.keys() - {"model", "weights", "compute_dtype", "texts"} == DEFAULTS.keys() - set(LOADING) - later
     assert CaptureOptions(streams="attn").settings("m", "w", "bfloat16", "t")["streams"] == "attn"
     assert [settings[name] for name in ("schedule", "tokens", "store_dtype")] == ["0 (1|2)", "sample:2", "bfloat16"]

@@ -93,7 +93,7 @@ def test_more_can_be_added_after_reading() -> None:
         assert (index.sequence_id(1), index.token_ids(1).tolist()) == ("b", [2, 3])
 
 
-@pytest.mark.parametrize("positions", [[3], [-1], [1, 1], [2, 0]])
+@pytest.mark.parametrize("positions", [[3], [-2], [-1, 0], [1, 1], [2, 0]])
 def test_positions_must_ascend_within_the_sequence(positions: list[int]) -> None:
     with SequenceIndex() as index, pytest.raises(ValueError, match=r"must ascend within 0 … 2"):
         index.add("a", [5, 6, 7], positions)

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from layerscope.errors import MeasureError
 from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.options import AnalysisOptions
-from layerscope.states import StateRows
+from layerscope.states import StateRows, after_first
 from layerscope.store.source import StateSource
 from layerscope.threads import thread_pool
 
@@ -57,7 +57,7 @@ class AnalysisRows:
     def __init__(self, source: StateSource, other: StateSource | None, exclude_first: int) -> None:
         self.sources = [source] if other is None else [source, other]
         self.exclude_first = exclude_first
-        self._keep = np.logical_and.reduce([each.position >= exclude_first for each in self.sources])
+        self._keep = np.logical_and.reduce([after_first(each.position, exclude_first) for each in self.sources])
         self.rows: Int[np.ndarray, " token"] = np.flatnonzero(self._keep)
         if not len(self.rows):
             raise MeasureError(
