@@ -148,6 +148,7 @@ def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureR
     model = as_model(
         model, dtype=options.dtype, device=options.device, device_map=options.device_map, stack=options.stack
     )
+    model.require_text()
     require_not_intercepted(model)
     return CaptureRequest(
         model=model,

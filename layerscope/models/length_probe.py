@@ -15,7 +15,7 @@ from torch import nn
 from layerscope.errors import ModelError
 from layerscope.models.discovery.taps import run_without_blocks
 from layerscope.models.eval_mode import eval_mode
-from layerscope.models.length_dependence import LengthDependence
+from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 from layerscope.models.model import Model
 
 __all__ = ["measure_length_dependence"]
@@ -37,6 +37,8 @@ def measure_length_dependence(model: Model) -> LengthDependence:
     ModelError
         What the blocks are given for a text depends on the texts that ran before it.
     """
+    if not model.reads_text:  # images are of one size
+        return INDEPENDENT
     with eval_mode(model.module), torch.no_grad():
         first = _spread(model, 2, 2)
         borders, grows_after = _borders(model)

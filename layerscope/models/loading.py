@@ -19,7 +19,7 @@ from layerscope.errors import UsageError
 from layerscope.models.devices import DeviceMap
 from layerscope.models.discovery.cached import probe_cached
 from layerscope.models.discovery.discover import discover
-from layerscope.models.discovery.probe import probe
+from layerscope.models.discovery.probe import TEXT, probe
 from layerscope.models.encoder_decoder import Stack, stack_of
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.identity import identify
@@ -110,11 +110,16 @@ def load_model(
     else:
         placement = Placement.of(dtype, device, device_map)
         stored = read_model(identify(source), placement, trust_remote_code)
-        module, own = stored.module, stored.tokenizer() if tokenizer is None else tokenizer
+        module = stored.module
+        own = stored.tokenizer() if tokenizer is None and _reads_text(module) else tokenizer
         model = wrap_module(module, own, name=name or stored.name, fingerprint=stored.fingerprint, stack=stack)
-    if model.tokenizer is None:
+    if model.tokenizer is None and model.reads_text:
         warnings.warn(f"{model.name}: {NO_TOKENIZER}", stacklevel=3)
     return model
+
+
+def _reads_text(module: Any) -> bool:
+    return bool(module.main_input_name == TEXT)
 
 
 def as_model(

@@ -12,7 +12,7 @@ from layerscope.errors import ModelError
 from layerscope.models.context_length import context_length, learned_positions
 from layerscope.models.devices import device_names, input_device
 from layerscope.models.discovery.architecture import Architecture
-from layerscope.models.discovery.probe import accepted, text_config
+from layerscope.models.discovery.probe import TEXT, accepted, text_config
 from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.discovery.taps import blocks_of
 from layerscope.models.encoder_decoder import Stack
@@ -75,6 +75,11 @@ class Model:
     def stream(self) -> StreamPlaces:
         """Where the stream is in the arguments and outputs of the blocks."""
         return self.architecture.stream
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model reads token ids; others read images."""
+        return self.architecture.main_input == TEXT
 
     @property
     def config(self) -> Any:
@@ -157,6 +162,20 @@ class Model:
                 return pad
         return 0
 
+    def require_text(self) -> None:
+        """Refuse a model that reads no texts.
+
+        Raises
+        ------
+        ModelError
+            The model reads images.
+        """
+        if not self.reads_text:
+            raise ModelError(
+                f"{self.name}: {self.architecture.family} reads images ({self.architecture.main_input}), no texts.\n"
+                "Run its module on images yourself, under ls.scheduled(…) too; a capture takes texts only."
+            )
+
     def refuse_unknown_ids(self, input_ids: torch.Tensor) -> None:
         """Refuse ids without a row in the embedding.
 
@@ -181,8 +200,9 @@ class Model:
         Raises
         ------
         ModelError
-            An id has no row in the embedding.
+            An id has no row in the embedding, or the model reads no texts.
         """
+        self.require_text()
         self.refuse_unknown_ids(input_ids)
         arguments: dict[str, Any] = {"input_ids": input_ids.to(self.device)}
         taken = accepted(self.trunk)

@@ -19,6 +19,8 @@ class Architecture:
     ----------
     family
         ``model_type`` of the configuration.
+    main_input
+        The argument that takes what the model reads: ``input_ids``, or ``pixel_values`` of a model in which a token is a patch.
     trunk
         Path of the trunk: the innermost module that takes the model's inputs and runs all blocks. Empty if it is the model.
     blocks
@@ -47,6 +49,7 @@ class Architecture:
     """
 
     family: str
+    main_input: str
     trunk: str
     blocks: str
     items: tuple[int, ...]

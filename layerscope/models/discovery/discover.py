@@ -37,14 +37,15 @@ def discover(module: Any, probe: Probe, cached: CachedProbe | None, name: str) -
         No stack of blocks carries a stream, or several streams run side by side.
     """
     search = find_stacks(module, probe.watch)
-    stack = _stack_of(search, name, module)
+    stack = _stack_of(search, probe, name, module)
     trunk = find_trunk(probe, stack)
     norm = final_norm(find_tail(probe, stack, trunk), stack)
-    positions = find_positions(probe, stack, trunk)
-    causal = _is_causal(stack, cached)
+    positions = find_positions(probe, stack, trunk) if probe.reads_text else None
+    causal = probe.reads_text and _is_causal(stack, cached)
     faithful = cached is not None and cached.agrees(probe)
     found = Architecture(
         family=str(module.config.model_type),
+        main_input=next(iter(probe.inputs)),
         trunk=trunk.name,
         blocks=relative_path(stack.path, trunk.name),
         items=stack.items,
@@ -88,7 +89,7 @@ def _is_causal(stack: Stack, cached: CachedProbe | None) -> bool:
 def _takes_positions(module: nn.Module, found: Architecture, stack: Stack, probe: Probe) -> bool:
     """Return whether the trunk takes position ids, and runs with 0, 1, 2, … as without them."""
     trunk = module.get_submodule(found.trunk)
-    if "position_ids" not in accepted(trunk):
+    if "position_ids" not in accepted(trunk) or not probe.reads_text:
         return False
     inputs = trunk_inputs(trunk, probe.inputs) | {"position_ids": positions_of(probe.main_input)}
     calls, _ = run_without_blocks(module, found, stack.states[1:], inputs)
@@ -100,7 +101,7 @@ def _head(module: Any, probe: Probe) -> str | None:
     return None if head is None else next((call.name for call in probe.watch.of(head)), None)
 
 
-def _stack_of(search: Search, name: str, module: nn.Module) -> Stack:
+def _stack_of(search: Search, probe: Probe, name: str, module: nn.Module) -> Stack:
     """Return the stack that runs last: what runs before it may prepare the stream."""
     streams = [stack for stack in search.stacks if stack.states[0].ndim > 2]
     if not streams:
@@ -119,8 +120,8 @@ def _stack_of(search: Search, name: str, module: nn.Module) -> Stack:
             f"the blocks of {stack.path} pass on {first[2] if tokens == first[:2] else first[0]} streams side by side"
         )
         refuse_undiscovered(name, seen, "one stream")
-    if len(first) != 3 or first[:2] != tokens:
-        seen = f"2 sequences of {TOKENS} tokens give states of the shape {first} in {stack.path}"
+    if len(first) != 3 or not probe.has_shape(first):
+        seen = f"the states of {stack.path} have the shape {first} for {'2 x 7 tokens' if probe.reads_text else '2 images'}"
         refuse_undiscovered(name, seen, "a state for each token of each sequence")
     return stack
 

@@ -16,6 +16,8 @@ from layerscope.models.discovery.watch import ModuleCall, Watch, watch
 
 __all__ = [
     "CHANGED",
+    "IMAGE",
+    "TEXT",
     "TOKENS",
     "Probe",
     "accepted",
@@ -27,6 +29,9 @@ __all__ = [
     "text_config",
     "trunk_inputs",
 ]
+
+TEXT, IMAGE = "input_ids", "pixel_values"
+"""The names of the arguments that take texts and images."""
 
 TOKENS = 7
 CHANGED = 3
@@ -61,8 +66,19 @@ class Probe:
         return self.watch.calls[0]
 
     @property
+    def reads_text(self) -> bool:
+        """Whether the model was given token ids."""
+        return TEXT in self.inputs
+
+    def has_shape(self, shape: tuple[int, ...]) -> bool:
+        """Whether a shape begins with the sequences and tokens of the probe; an image has any number of tokens."""
+        return shape[:2] == (2, TOKENS) if self.reads_text else shape[:1] == (2,)
+
+    @property
     def sees_later(self) -> bool:
         """Whether the changed token reaches the output of earlier ones."""
+        if not self.reads_text:
+            return True
         if self.output.shape[:2] != (2, TOKENS) or not self.output.isfinite().all():
             return False
         return bool(moved_tokens(*self.output)[:CHANGED].any())
@@ -74,11 +90,13 @@ class Probe:
 
 
 def probe(module: nn.Module) -> Probe:
-    """Run the model on two sequences of seven tokens, which differ in one token, and record all calls."""
-    ids = probe_ids(module)
-    inputs = {"input_ids": ids}
-    if "attention_mask" in accepted(module):
-        inputs["attention_mask"] = torch.ones_like(ids)
+    """Run the model on two sequences of seven tokens, or two images, which differ in one token, and record all calls."""
+    if getattr(module, "main_input_name", TEXT) == IMAGE:
+        inputs = {IMAGE: _images(module)}
+    else:
+        inputs = {TEXT: probe_ids(module)}
+        if "attention_mask" in accepted(module):
+            inputs["attention_mask"] = torch.ones_like(inputs[TEXT])
     with watch(module) as seen:
         output = module(**trunk_inputs(module, inputs))
     return Probe(inputs, seen, first_tensor(output))
@@ -102,6 +120,23 @@ def probe_ids(module: nn.Module) -> torch.Tensor:
     ids = [ids[index] for index in _ORDER]
     changed = [*ids[:CHANGED], ids[TOKENS], *ids[CHANGED + 1 :]]
     return torch.tensor([ids[:TOKENS], changed[:TOKENS]], device=input_device(module))
+
+
+def _images(module: Any) -> torch.Tensor:
+    """Return two images of noise, of which the second differs in one patch."""
+    config = module.config
+    height, width = _pair(config.image_size)
+    shape = (1, int(getattr(config, "num_channels", 3)), height, width)
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    images = image.repeat(2, 1, 1, 1)
+    rows, columns = _pair(config.patch_size)
+    images[1, :, :rows, :columns] = 1 - image[0, :, :rows, :columns]
+    parameter = next(module.parameters())
+    return images.to(parameter.device, parameter.dtype)
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size[0], size[1]) if isinstance(size, list | tuple) else (size, size)
 
 
 def positions_of(ids: torch.Tensor) -> torch.Tensor:

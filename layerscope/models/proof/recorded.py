@@ -7,7 +7,7 @@ import torch
 
 from layerscope.models.discovery.ends import final_norm, find_tail
 from layerscope.models.discovery.places import same_bits
-from layerscope.models.discovery.probe import CHANGED, TOKENS, moved_tokens
+from layerscope.models.discovery.probe import moved_tokens
 from layerscope.models.discovery.stacks import Stack
 from layerscope.models.proof.evidence import Evidence
 from layerscope.models.stream_guard import is_passed_on
@@ -47,12 +47,8 @@ def check_shapes(evidence: Evidence) -> None:
     """Every state is a vector for each token."""
     for index, state in enumerate(evidence.states):
         shape = tuple(state.shape)
-        if len(shape) == 4 and shape[:2] == (2, TOKENS):
-            evidence.fail(f"one stream (state {index} has {shape[2]} streams side by side, of {shape[3]} features)")
-        if len(shape) != 3 or shape[:2] != (2, TOKENS):
-            evidence.fail(
-                f"a state for each token (state {index} of 2 sequences of {TOKENS} tokens has the shape {shape})"
-            )
+        if len(shape) != 3 or not evidence.probe.has_shape(shape):
+            evidence.fail(f"a state for each token (state {index} has the shape {shape})")
 
 
 def check_start(evidence: Evidence) -> None:
@@ -60,7 +56,7 @@ def check_start(evidence: Evidence) -> None:
     one, other = evidence.states[0]
     if one.isfinite().all() and other.isfinite().all():
         moved = moved_tokens(one, other)
-        if moved[:CHANGED].any() or moved[CHANGED + 1 :].any():
+        if moved.sum() > 1:
             evidence.fail(
                 "a state 0 of each token alone (it depends on other tokens, so something like a block runs before)"
             )
