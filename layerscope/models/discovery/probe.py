@@ -79,7 +79,7 @@ class Probe:
         """Whether the changed token reaches the output of earlier ones."""
         if not self.reads_text:
             return True
-        if self.output.shape[:2] != (2, TOKENS) or not self.output.isfinite().all():
+        if self.output.ndim < 3 or not self.has_shape(self.output.shape) or not self.output.isfinite().all():
             return False
         return bool(moved_tokens(*self.output)[:CHANGED].any())
 
