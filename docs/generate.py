@@ -8,10 +8,9 @@ from pathlib import Path
 from commands import commands_page
 from gallery import copy_notebooks, gallery_page
 
-from layerscope.capturing.backends import BACKENDS
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
 from layerscope.measures.record import Invariance, Kind, Measure
-from layerscope.models.proved_families import PROVED_FAMILIES
+from layerscope.models.supported_families import supported_families
 
 DOCS = Path(__file__).parent
 
@@ -57,27 +56,32 @@ def measures_page() -> str:
 
 def models_page() -> str:
     """Return the page of model families."""
-    rows = [
-        [
-            _code(family),
-            kind,
-            *("no" if family in backend.refused else "yes" for backend in BACKENDS.values()),
-        ]
-        for family, kind in PROVED_FAMILIES.items()
-    ]
+    entries = supported_families()
+    taken = [entry for entry in entries if entry.hooks == "yes"]
+    refused = [entry for entry in entries if entry.hooks != "yes"]
+    types = {entry.family.partition(":")[0] for entry in entries}
+    works = {entry.family.partition(":")[0] for entry in taken if entry.schedules == "yes"}
+    header = list(taken[0].columns)
     parts = [
         "# Models",
-        "LayerScope takes any Hugging Face transformer whose blocks it can find and prove. The test suite proves these "
-        "families, on tiny random models; `layerscope list models` prints the same table.",
+        "LayerScope takes any Hugging Face transformer whose blocks it can find and prove; no family has an entry in the code. "
+        f"Of the {len(types)} language model types of transformers that were tried on a tiny random model, {len(works)} work "
+        "with capture and schedules. `layerscope list models` prints the same tables, and `layerscope list models NAME` the "
+        "reason for what does not work.",
         "A family is a `model_type` of Hugging Face transformers. The parts of every model are "
         "[found and proved when it is loaded](design/found-and-proved-at-load.md), so a family that is not listed may work too; "
         "[a model that cannot be proved](extending.md#a-model-that-cannot-be-proved) is refused.",
-        _table(["family", "kind", *BACKENDS], rows),
-        "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks: `capture --stack encoder` or "
+        "## Supported",
+        "`generation` is `cached` where generation under a schedule uses the key-value cache and equals recomputation, and "
+        "`without a cache` where [the cache cannot be used](design/cache-slots.md) and every token is recomputed. "
+        "Where a backend refuses a family, the error names `--backend hooks`.",
+        "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks, and a row for each: `capture --stack encoder` or "
         "`--stack decoder` takes one. "
         "[The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
-        "`--backend hooks` runs every family. TransformerLens may also refuse a single checkpoint of a family that it supports; "
-        "the message gives the reason.",
+        _table(header, [[_code(entry.family), *list(entry.columns.values())[1:]] for entry in taken]),
+        "## Refused",
+        _table(["family", "reason"], [[_code(entry.family), entry.reason.replace("|", "\\|")] for entry in refused]),
+        "`python -m tests.families.census` measures the tables again; the tests measure a part of them.",
     ]
     return "\n\n".join(parts) + "\n"
 

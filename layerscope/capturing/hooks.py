@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
-from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
+from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.eval_mode import eval_mode, no_grad
@@ -45,13 +45,21 @@ class HooksBackend:
 
 @contextmanager
 def _hooks(model: Model, spec: CaptureSpec, recorder: StateRecorder) -> Iterator[None]:
+    ended: list[bool] = []  # filled when the blocks have run: some models call their final norm before them too
+
+    def observe(number: int, stream: torch.Tensor) -> None:
+        recorder.observe(number, stream)
+        if spec.schedule is not None and number == len(spec.schedule):
+            ended.append(True)
+
     with ExitStack() as stack:
         if spec.schedule is None:
             stack.enter_context(guarded_stream(model))
+            stack.enter_context(model.blocks[-1].register_forward_hook(lambda *_: ended.append(True)))
             for layer in spec.layers:
                 stack.enter_context(_hook(model, layer, recorder))
         else:
-            stack.enter_context(scheduled(model, spec.schedule, observe=recorder.observe))
+            stack.enter_context(scheduled(model, spec.schedule, observe=observe))
         for block in spec.blocks if spec.schedule is None else range(model.depth):
             for stream in spec.streams:
                 sublayer: Sublayer = getattr(spec.sublayers[block], stream)
@@ -60,7 +68,7 @@ def _hooks(model: Model, spec: CaptureSpec, recorder: StateRecorder) -> Iterator
                 stack.enter_context(part.register_forward_hook(hook))
         if spec.final_norm:
             assert model.final_norm is not None  # `request.prepare` refuses final_norm for models without one
-            stack.enter_context(model.final_norm.register_forward_hook(partial(_record_output, recorder, "final_norm")))
+            stack.enter_context(model.final_norm.register_forward_hook(partial(_record_norm, recorder, ended)))
         yield
 
 
@@ -84,8 +92,9 @@ def _record_state(
     recorder.record(layer, places.of_output(output))
 
 
-def _record_output(recorder: StateRecorder, key: StateKey, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-    recorder.record(key, output)
+def _record_norm(recorder: StateRecorder, ended: list[bool], _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+    if ended:
+        recorder.record("final_norm", output)
 
 
 def _record_added(

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from nnsight import NNsight
 from nnsight.intervention.envoy import Envoy
+from nnsight.intervention.interleaver import OutOfOrderError
 from nnsight.intervention.source import STATE
 from torch import nn
 
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
+from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
@@ -66,7 +68,7 @@ class NNsightBackend:
                 inputs = model.inputs(input_ids, attention_mask, position_ids)
                 # nnsight runs this body in parallel with the model; reading an output waits until the model has computed it.
                 # tracer.stop() is not used: its exception refers to itself and keeps the states until garbage collection.
-                with no_grad(), guard(), suppress(AllRecorded), traced.trace(**inputs):
+                with no_grad(), guard(), _once(model), suppress(AllRecorded), traced.trace(**inputs):
                     for layer in range(
                         len(spec.schedule or blocks) + 1
                     ):  # in the order in which the model computes them
@@ -78,6 +80,17 @@ class NNsightBackend:
                 return recorder.states(input_ids.shape)
 
             yield run
+
+
+@contextmanager
+def _once(model: Model) -> Iterator[None]:
+    """Explain that nnsight reads the first call of a module: some models call their final norm before the blocks too."""
+    try:
+        yield
+    except OutOfOrderError as error:
+        raise CaptureError(
+            f"{model.name}: nnsight cannot read a module that runs more than once.\nUse --backend hooks."
+        ) from error
 
 
 def _path(path: str) -> str:

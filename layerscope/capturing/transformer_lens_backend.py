@@ -69,8 +69,16 @@ def _verified_bridge(model: Model, every: CaptureSpec) -> tuple[Model, Transform
     # The clone now contains the parts of the bridge: its trunk is the bridge without the head.
     clone = replace(clone)
     with _open_session(clone, bridge, every) as run:
-        _require_equal(model, expected, run(*_sample(model), None))
+        _require_equal(model, expected, _tried(model, run))
     return clone, bridge
+
+
+def _tried(model: Model, run: Session) -> BatchStates:
+    try:
+        return run(*_sample(model), None)
+    except Exception as error:  # parts of a bridge raise many classes of error when they run
+        reason = " ".join(str(error).split())
+        raise _refusal(model, f"cannot run this checkpoint ({type(error).__name__}: {reason[:160]})") from error
 
 
 @contextmanager

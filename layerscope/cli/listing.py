@@ -92,14 +92,15 @@ def _print_table(rows: Sequence[Row]) -> None:
 
 
 def _models() -> list[Row]:
-    from layerscope.capturing.backends import BACKENDS
-    from layerscope.models.proved_families import PROVED_FAMILIES
+    from layerscope.models.supported_families import supported_families
 
-    return [
-        {"family": family, "kind": kind}
-        | {backend.name: "no" if family in backend.refused else "yes" for backend in BACKENDS.values()}
-        for family, kind in PROVED_FAMILIES.items()
-    ]
+    return [entry.columns | {"reason": entry.reason} for entry in supported_families()]
+
+
+def _model_columns() -> list[Row]:
+    from layerscope.models.supported_families import supported_families
+
+    return [entry.columns for entry in supported_families()]
 
 
 def _measures() -> list[Row]:
@@ -169,7 +170,7 @@ def _tasks() -> list[Row]:
 
 
 _CATALOGUES = {
-    What.models: Catalogue(_models, _models),
+    What.models: Catalogue(_models, _model_columns),
     What.measures: Catalogue(_measures, _measure_columns),
     What.variants: Catalogue(_variants, _variant_columns),
     What.tasks: Catalogue(_tasks, _tasks),

@@ -33,6 +33,8 @@ _TOKENS, _PREFIX = 8, 4  # of a text, and of its first part
 _PADDED = 2  # tokens of padding on the left of the second text
 _NEW = 4
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
+# A cache without slots; and what a model raises that expects a single token, or a cache of its own class.
+_FAULTS = (UsageError, RuntimeError, ValueError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,15 @@ def _can_step(model: Model, stages: Stages) -> bool:
     ids, mask = _texts(model)
     module: Any = model.module
     options = GenerationConfig(max_new_tokens=_NEW, do_sample=False, output_logits=True, return_dict_in_generate=True)
-    found = []
-    for use_cache in (True, False):
+    given = {"input_ids": ids, "attention_mask": mask, "generation_config": options}
+    with scheduled(model, stages):
         try:
-            with scheduled(model, stages):
-                given = {"input_ids": ids, "attention_mask": mask, "use_cache": use_cache}
-                found.append(module.generate(**given, generation_config=options))
-        except UsageError:  # a cache that has no slots
+            anew, cached = (module.generate(**given, use_cache=use_cache) for use_cache in (False, True))
+        except _FAULTS:
             return False
-    same = (found[0].sequences == found[1].sequences).all(0)[_TOKENS:].int().cumprod(0)
+    same = (cached.sequences == anew.sequences).all(0)[_TOKENS:].int().cumprod(0)
     comparable = min(int(same.sum()) + 1, _NEW)  # after another token, other logits follow
-    one, other = (torch.stack(each.logits[:comparable]) for each in found)
-    return _alike(model, one, other)
+    return _alike(model, torch.stack(cached.logits[:comparable]), torch.stack(anew.logits[:comparable]))
 
 
 def _can_go_on(model: Model, stages: Stages) -> bool:
@@ -109,12 +108,7 @@ def _can_go_on(model: Model, stages: Stages) -> bool:
     cache = {str(model.architecture.cache): DynamicCache(config=model.config), "use_cache": True}
     try:
         return _alike(model, _run(model, stages, [_PREFIX, _TOKENS], cache), whole)
-    except (
-        UsageError,
-        RuntimeError,
-        ValueError,
-        IndexError,
-    ):  # of a model that expects a single token, or its own cache
+    except _FAULTS:
         return False
 
 

@@ -16,7 +16,7 @@ def _stream(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
 
 
 def _first(output: Any) -> torch.Tensor:
-    return output[0] if isinstance(output, tuple) else output
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def states_by_hand(module: nn.Module, blocks: Sequence[nn.Module], norm: nn.Module | None, **inputs: Any) -> list:
@@ -55,7 +55,7 @@ def run_by_hand(module: nn.Module, blocks: Sequence[nn.Module], stages: Stages, 
         stream = _stream(*calls[0])
         for stage in stages:
             stream = torch.stack([call(block, stream) for block in stage]).mean(0)
-        return (stream, *output[1:]) if isinstance(output, tuple) else stream
+        return type(output)([stream, *output[1:]]) if isinstance(output, tuple | list) else stream
 
     handles = [
         block.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)

@@ -4,15 +4,22 @@ from typing import Any
 
 __all__ = ["OVERRIDES"]
 
+_ROTARY = {"rope_type": "default", "rope_theta": 10000.0}
 _ALTERNATING = ["linear_attention", "full_attention"] * 2
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bailing_hybrid": {"num_expert_group": 2},
     "bamba": {"attn_layer_indices": [1, 3], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8},
+    "cohere_compass_text": {"rope_parameters": {kind: _ROTARY for kind in ("full_attention", "sliding_attention")}},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
+        "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    },
     "codegen": {"rotary_dim": 8},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "gptj": {"rotary_dim": 8},
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "chameleon": {"vocabulary_map": {"<image>": 96}},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
     "esm": {"vocab_size": 97, "pad_token_id": 0, "mask_token_id": 3},
     "esmc": {"num_key_value_heads": 4},
@@ -56,11 +63,14 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "zaya": {"num_experts_per_tok": 1},
     "xmod": {"default_language": "en_XX"},
     "cpmant": {"prompt_length": 2},
+    "step3p5": {"sliding_window": 5},
+    "radio": {"video_temporal_patch_size": 4},
+    "qwen2_5_omni_thinker": {"vision_start_token_id": 95},
+    "qwen3_omni_moe_thinker": {"vision_start_token_id": 95},
     "xlstm": {"num_heads": 4, "qk_dim_factor": 1.0},
     "hrm_text": {"num_layers_per_stack": 4},
 }
 
-_ROTARY = {"rope_type": "default", "rope_theta": 10000.0}
 for _family in (
     "qwen2_vl_text",
     "qwen2_5_vl_text",

@@ -17,7 +17,6 @@ import layerscope as ls
 from layerscope.evaluation import sweep as sweep_module
 from layerscope.evaluation.tasks.task import Task
 from layerscope.evaluation.tokenized_task import tokenize_task
-from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
 from layerscope.store.writer import CaptureWriter
 from tests.evaluation.tiny_tasks import CHOICES, CLOZE
@@ -46,8 +45,9 @@ each_decoder = pytest.mark.parametrize("wanted", DECODERS, ids=[one.family for o
 
 @dataclass(frozen=True)
 class Subject:
-    """A loaded model, and its parts by hand."""
+    """A module, the model loaded of it, and its parts by hand."""
 
+    whole: nn.Module
     model: Model
     blocks: list[nn.Module]
     norm: nn.Module | None
@@ -55,10 +55,11 @@ class Subject:
 
 @functools.cache
 def subject(wanted: Wanted) -> Subject:
-    module = random_module(wanted.family)
-    model = wrap_module(module, word_tokenizer(), name=wanted.family)
+    family, _, stack = wanted.family.partition(":")
+    module = random_module(family)
+    model = ls.load_model(module, tokenizer=word_tokenizer(), stack=stack or None)
     norm = None if wanted.final_norm is None else module.get_submodule(wanted.final_norm)
-    return Subject(model, list(module.get_submodule(wanted.blocks).children()), norm)
+    return Subject(module, model, list(module.get_submodule(wanted.blocks).children()), norm)
 
 
 def ids_of(text: str) -> torch.Tensor:
@@ -76,9 +77,10 @@ def test_states_are_what_hooks_hear(wanted: Wanted, tmp_path: Path) -> None:
     one = subject(wanted)
     final_norm = one.norm is not None
     ls.capture(one.model, TEXTS, tmp_path / "memory.h5", final_norm=final_norm)
-    one.model.module.save_pretrained(tmp_path / "folder")
+    one.whole.save_pretrained(tmp_path / "folder")
     word_tokenizer().save_pretrained(tmp_path / "folder")
-    ls.capture(tmp_path / "folder", TEXTS, tmp_path / "folder.h5", final_norm=final_norm)
+    loaded = ls.load_model(tmp_path / "folder", stack=one.model.stack)
+    ls.capture(loaded, TEXTS, tmp_path / "folder.h5", final_norm=final_norm)
     here, there = ls.open_capture(tmp_path / "memory.h5"), ls.open_capture(tmp_path / "folder.h5")
     np.testing.assert_array_equal(here.hidden.values, there.hidden.values)
     assert here.sizes["layer"] == DEPTH + 1
@@ -100,7 +102,7 @@ def test_states_are_what_hooks_hear(wanted: Wanted, tmp_path: Path) -> None:
 def test_schedules_are_the_blocks_run_by_hand(wanted: Wanted) -> None:
     one = subject(wanted)
     ids = ids_of(TEXTS[0])
-    cached = {"use_cache": False} if wanted in DECODERS else {}
+    cached = {"use_cache": False} if one.model.architecture.causal else {}
     outputs = []
     for spec, stages in STAGES.items():
         expected = run_by_hand(one.model.module, one.blocks, stages, input_ids=ids, **cached)

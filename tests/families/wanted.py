@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-__all__ = ["DECODERS", "ENCODERS", "WANTED", "Wanted"]
+__all__ = ["DECODERS", "ENCODERS", "STACKS", "WANTED", "Wanted"]
 
 
 class Wanted(NamedTuple):
-    """One family: its model type, and the paths of its blocks and final norm in the module."""
+    """One family: its model type (and stack), and the paths of its blocks and final norm in the module."""
 
     family: str
     blocks: str
@@ -59,4 +59,16 @@ ENCODERS = tuple(
         ("deberta-v2", "deberta.encoder.layer", None),
     )
 )
-WANTED = DECODERS + ENCODERS
+STACKS = tuple(
+    Wanted(*row)
+    for row in (
+        ("t5:encoder", "encoder.block", "encoder.final_layer_norm"),
+        ("t5:decoder", "decoder.block", "decoder.final_layer_norm"),
+        ("bart:encoder", "model.encoder.layers", None),
+        ("bart:decoder", "model.decoder.layers", None),
+        ("whisper:decoder", "model.decoder.layers", "model.decoder.layer_norm"),
+    )
+)
+"""Stacks of encoder-decoders, each a model of its own."""
+
+WANTED = DECODERS + ENCODERS + STACKS

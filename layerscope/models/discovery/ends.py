@@ -75,6 +75,8 @@ def _first_row(call: ModuleCall, tokens: int) -> int | None:
     """Return the first of the consecutive rows that an embedding gave to the tokens of the first sequence."""
     table: Any = call.module.weight
     index = _first_index(call, tokens)
+    if not isinstance(call.output, torch.Tensor):
+        return index
     given = call.output.reshape(-1, call.output.shape[-1])[:tokens]
     if len(given) < tokens or len(table) < tokens or table.is_meta:
         return index
