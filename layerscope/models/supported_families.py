@@ -71,5 +71,5 @@ def supported_families() -> list[SupportedFamily]:
     >>> {entry.family: entry for entry in supported_families()}["llama"].hooks
     'yes'
     """
-    with files("layerscope.models").joinpath("families.tsv").open(newline="") as table:
-        return [SupportedFamily(**row) for row in csv.DictReader(table, delimiter="\t")]
+    table = files("layerscope.models").joinpath("families.tsv").read_text()
+    return [SupportedFamily(**row) for row in csv.DictReader(table.splitlines(), delimiter="\t")]

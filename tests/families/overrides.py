@@ -10,7 +10,7 @@ _ALTERNATING = ["linear_attention", "full_attention"] * 2
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bailing_hybrid": {"num_expert_group": 2},
     "bamba": {"attn_layer_indices": [1, 3], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8},
-    "cohere_compass_text": {"rope_parameters": {kind: _ROTARY for kind in ("full_attention", "sliding_attention")}},
+    "cohere_compass_text": {"rope_parameters": dict.fromkeys(("full_attention", "sliding_attention"), _ROTARY)},
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
         "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
