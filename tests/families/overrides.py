@@ -9,6 +9,7 @@ _ALTERNATING = ["linear_attention", "full_attention"] * 2
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bailing_hybrid": {"num_expert_group": 2},
+    "blt": {"encoder_hash_byte_group_vocab": 97},
     "bamba": {"attn_layer_indices": [1, 3], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8},
     "cohere_compass_text": {"rope_parameters": dict.fromkeys(("full_attention", "sliding_attention"), _ROTARY)},
     "dbrx": {

@@ -61,7 +61,10 @@ def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
         return None
     last = inputs | {"input_ids": inputs["input_ids"][:, -1:], "use_cache": True}
     again = last | {argument: copy.deepcopy(cache)}
-    output = first_tensor(module(**last, **{argument: cache}))
+    try:
+        output = first_tensor(module(**last, **{argument: cache}))
+    except (RuntimeError, ValueError, IndexError):  # a model that needs what its own `generate` prepares for a single token
+        return None
     after = _kept_tensors(module)
     kept = tuple(sorted(name for name, ids in after.items() if ids != before.get(name)))
     return CachedProbe(argument, again, output, kept)
