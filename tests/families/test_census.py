@@ -1,5 +1,7 @@
 """The committed table of families against measurements: a part of its rows is measured again in each run."""
 
+from pathlib import Path
+
 import pytest
 
 from layerscope.models.supported_families import supported_families
@@ -38,6 +40,13 @@ def test_the_table_has_enough_families() -> None:
     works = {row.family.partition(":")[0] for row in read_table() if row.hooks == row.schedules == "yes"}
     assert len(works) >= LEAST
     assert {entry.family for entry in supported_families()} == {row.family for row in read_table()}
+
+
+def test_the_readme_has_the_numbers_of_the_table() -> None:
+    types = {row.family.partition(":")[0] for row in read_table()}
+    works = {row.family.partition(":")[0] for row in read_table() if row.hooks == row.schedules == "yes"}
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"{len(works)} of {len(types)} language model types work" in readme
 
 
 def test_what_does_not_work_has_a_reason_in_words() -> None:

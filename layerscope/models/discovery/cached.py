@@ -63,7 +63,11 @@ def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
     again = last | {argument: copy.deepcopy(cache)}
     try:
         output = first_tensor(module(**last, **{argument: cache}))
-    except (RuntimeError, ValueError, IndexError):  # a model that needs what its own `generate` prepares for a single token
+    except (
+        RuntimeError,
+        ValueError,
+        IndexError,
+    ):  # a model that needs what its own `generate` prepares for a single token
         return None
     after = _kept_tensors(module)
     kept = tuple(sorted(name for name, ids in after.items() if ids != before.get(name)))
