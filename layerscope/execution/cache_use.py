@@ -33,7 +33,7 @@ _TOKENS, _PREFIX = 8, 4  # of a text, and of its first part
 _PADDED = 2  # tokens of padding on the left of the second text
 _NEW = 4
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
-# A cache without slots; and what a model raises that expects a single token, or a cache of its own class.
+# A cache without slots; and what a model raises that expects a single token, or another class of cache.
 _FAULTS = (UsageError, RuntimeError, ValueError, IndexError)
 
 

@@ -1,7 +1,7 @@
 """The model families that were tried on tiny random models, and what works with each. Data only.
 
 No code of LayerScope asks for a family here: every model is found and proved when it is loaded, so a family that is not in the
-table may work too. ``python -m tests.families.census`` measures the table anew.
+table may work too. ``python -m tests.families.census`` measures the table again.
 """
 
 import csv
@@ -13,7 +13,7 @@ __all__ = ["SupportedFamily", "supported_families"]
 
 @dataclass(frozen=True)
 class SupportedFamily:
-    """What works with one family: "yes", or the reason in words.
+    """What works with one family: "yes", or the reason.
 
     Attributes
     ----------
