@@ -105,7 +105,10 @@ def _stack_of(search: Search, probe: Probe, name: str, module: nn.Module) -> Sta
     """Return the stack that runs last: what runs before it may prepare the stream."""
     streams = [stack for stack in search.stacks if stack.states[0].ndim > 2]
     if not streams:
-        seen = "; ".join(search.refused) or "no module list whose items run"
+        seen = (
+            "; ".join(search.refused)
+            or "no module list whose items are called (its code may call their .forward, past all hooks)"
+        )
         refuse_undiscovered(
             name, f"{type(module).__name__}: {seen}", "blocks that pass one stream from each to the next"
         )

@@ -5,9 +5,11 @@ import torch
 import transformers as tf
 from torch import nn
 
+from layerscope.errors import ModelError
 from layerscope.models.discovery.places import Place
 from layerscope.models.loading import wrap_module
 from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_model, tiny_module
+from tests.families.tiny_modules import random_module
 
 DECODER = {
     "trunk": "model",
@@ -109,3 +111,29 @@ def test_without_attention_a_model_with_a_cache_is_causal(family):
         for parameter in module.get_submodule(name).parameters():
             parameter.data.zero_()
     assert wrap_module(module, name="ablated").architecture.causal
+
+
+REFUSED = {
+    "albert": (
+        "Seen: AlbertForMaskedLM: albert.encoder.albert_layer_groups: its items are called 4 times; ",
+        "Missing: blocks that pass one stream from each to the next.",
+    ),
+    "squeezebert": (
+        "Seen: SqueezeBertForMaskedLM: no module list whose items are called (its code may call their .forward, past all hooks)",
+        "Missing: blocks that pass one stream from each to the next.",
+    ),
+    "deepseek_v4": ("Seen: the blocks of model.layers pass on 4 streams side by side.", "Missing: one stream."),
+    "xlnet": (
+        "Seen: the states of transformer.layer have the shape (7, 2, 64) for 2 x 7 tokens.",
+        "Missing: a state for each token of each sequence.",
+    ),
+}
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_a_model_whose_blocks_cannot_be_found_is_refused_in_two_lines(family):
+    with pytest.raises(ModelError) as error:
+        wrap_module(random_module(family), name="tiny")
+    seen, missing = str(error.value).split("\n")
+    assert seen.startswith(f"tiny: this model is refused. {REFUSED[family][0]}")
+    assert missing == REFUSED[family][1]
