@@ -45,6 +45,7 @@ _OF_VARIABLES: dict[str, type] = {
     "interval": str,
     "units": str,
     "excluded_first": int,
+    "stream": str,
 }
 _MADE: dict[str, type] = {
     "layerscope_version": str,
@@ -55,6 +56,7 @@ _MADE: dict[str, type] = {
     "backend": str,
     "schedule": str,
     "texts": str,
+    "stream": str,
 }
 
 
@@ -84,6 +86,10 @@ _ANALYSIS = {
     **_variables("layer_other", Holds.INTEGER, "layer_other", required=True),
     **_variables("layer", Holds.TEXT, "layer_name"),
     **_variables("layer_other", Holds.TEXT, "layer_name_other"),
+    **_variables("block", Holds.INTEGER, "block"),
+    **_variables("block_other", Holds.INTEGER, "block_other"),
+    **_variables("block", Holds.TEXT, "block_name"),
+    **_variables("block_other", Holds.TEXT, "block_name_other"),
     **_variables("rank", Holds.NUMBER, "massive_layer massive_feature massive_token_id massive_position"),
     **_variables("rank", Holds.NUMBER, "massive_value massive_ratio"),
 }

@@ -3,21 +3,22 @@
 This module depends on neither models nor files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from layerscope.stream_names import STREAMS
+
 MEAN = -1
 """The position and the token id of a row that is the mean over a sequence."""
 
-__all__ = ["MEAN", "STREAMS", "Sink", "StateRows", "after_first"]
+__all__ = ["MEAN", "Sink", "StateRows", "after_first"]
 
-STREAMS = {"resid": "hidden", "attn": "attn_out", "mlp": "mlp_out"}
-"""The streams of a capture by name, and the variable and the field of `StateRows` that hold each."""
+__all__ = ["Sink", "StateRows"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class StateRows:
         """Return the states of one field, those of the final norm as of one layer."""
         states: torch.Tensor = getattr(self, variable)
         return states if states.ndim == 3 else states[:, None, :]
+
+    def with_added(self, added: Mapping[str, torch.Tensor]) -> "StateRows":
+        """Return the same rows with the contributions of some streams, by name."""
+        fields: dict[str, Any] = {STREAMS[name]: states for name, states in added.items()}
+        return replace(self, **fields)
 
     def of_stream(self, stream: str) -> "StateRows":
         """Return the same rows with one of `STREAMS` as `hidden`, and no other states."""

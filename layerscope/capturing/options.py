@@ -18,10 +18,10 @@ from layerscope.models.encoder_decoder import Stack
 from layerscope.schedules.grammar import print_stage
 from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
-from layerscope.states import STREAMS
 from layerscope.store.layout import Setting
 from layerscope.store.schema import CAPTURE
 from layerscope.texts.sources import Texts, TextSource, open_texts
+from layerscope.stream_names import STREAMS
 
 __all__ = [
     "CaptureOptions",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["analyze"]
 
 
-_OPTIONS = ("exclude_first", "bootstrap", "memory", "seed")
+_OPTIONS = ("stream", "exclude_first", "bootstrap", "memory", "seed")
 _OF_A_RUN = (
     "text_field",
     "split",
@@ -36,6 +36,7 @@ def analyze(
     measures: Annotated[
         str | None, typer.Option(help="Names, as in cosine,cka (see: layerscope list measures).")
     ] = None,
+    stream: Annotated[str, typer.Option(help="Stream to measure: resid, attn or mlp.")] = "resid",
     align: Annotated[str, typer.Option(help="Pair tokens of two captures by: tokens, spans, or auto.")] = "auto",
     exclude_first: ExcludeFirst = 0,
     bootstrap: Bootstrap = 0,
@@ -103,7 +104,7 @@ def analyze(
 
     given = {name: arguments[name] for name in _OPTIONS}
     given["measures"] = None if measures is None else [name.strip() for name in measures.split(",")]
-    target = output or _default_output(capture, texts, schedule)
+    target = output or _default_output(capture, texts, schedule, stream)
     if texts is None:
         from layerscope.measures.analysis import analyze as run
 
@@ -152,9 +153,10 @@ def _require_model(arguments: Mapping[str, Any]) -> None:
         raise UsageError("--null and --ceiling read the states many times: capture to a file, then analyze that")
 
 
-def _default_output(capture: Path, texts: str | None, schedule: str | None) -> Path:
+def _default_output(capture: Path, texts: str | None, schedule: str | None, stream: str) -> Path:
     from layerscope.cli.target import default_file, of_texts
 
+    of_stream = "" if stream == "resid" else f"--{stream}"
     if texts is None:
-        return capture.parent / f"{capture.stem}.nc"
-    return default_file(str(capture), f"{of_texts(texts, schedule)}.nc")
+        return capture.parent / f"{capture.stem}{of_stream}.nc"
+    return default_file(str(capture), f"{of_texts(texts, schedule)}{of_stream}.nc")

@@ -37,6 +37,7 @@ def analyze(
     other: str | os.PathLike[str] | xarray.Dataset | None = None,
     *,
     measures: str | Iterable[str] | None = None,
+    stream: str = "resid",
     align: str = "auto",
     exclude_first: int = 0,
     bootstrap: int = 0,
@@ -56,6 +57,9 @@ def analyze(
         A second capture of the same texts; ``layer_other`` then has its layers.
     measures
         Names (see `layerscope.measures.MEASURES`), or a single one; None for the default ones.
+    stream
+        ``resid`` measures the states; ``attn`` or ``mlp``, the contributions of the attention or the MLP of each block. ``layer``
+        then has the numbers of the blocks.
     align
         How tokens of two captures are paired: ``tokens``, row by row, ``spans``, where they end at the same character
         (both captured with ``spans=True``), or ``auto``, the first where possible; see `layerscope.measures.passes.pairing.pair`.
@@ -77,9 +81,10 @@ def analyze(
     Returns
     -------
     xarray.Dataset
-        A variable ``(layer, layer_other)`` per pairwise measure and ``(layer,)`` per statistic (``<name>_other`` of the second
-        capture), ``<name>_low`` and ``<name>_high`` with a bootstrap, with ``<name>_bootstrap(replicate, layer,
-        layer_other)`` per pairwise measure, and the table of massive activations over ``rank``. Attributes record how each
+        A variable ``(layer, layer_other)`` per pairwise measure, ``(layer,)`` per statistic of layers and ``(block,)`` per
+        statistic of blocks (``<name>_other`` of the second capture), ``<name>_low`` and ``<name>_high`` with a bootstrap, with
+        ``<name>_bootstrap(replicate, layer, layer_other)`` per pairwise measure, and the table of massive activations over
+        ``rank``. Attributes record how each
         variable was computed. With `null`, a pairwise measure has ``<name>_null``, the mean over pairings, and
         ``<name>_null_low`` and ``<name>_null_high``, their 95 % interval (`layerscope.measures.passes.permutation_null`). With
         `ceiling`, it has ``<name>_ceiling``, if it allows layers of two widths, and the attribute ``split_half``
@@ -110,6 +115,7 @@ def analyze(
     """
     options = AnalysisOptions.from_arguments(
         measures=measures,
+        stream=stream,
         align=align,
         exclude_first=exclude_first,
         bootstrap=bootstrap,
@@ -118,10 +124,10 @@ def analyze(
         memory=memory,
         seed=seed,
     )
-    with open_source(capture) as source:
+    with open_source(capture, stream, options.added) as source:
         if other is None:
             return analyze_source(source, None, options, progress=progress)
-        with open_source(other) as second:
+        with open_source(other, stream, options.added) as second:
             return analyze_source(source, second, options, progress=progress)
 
 
@@ -152,7 +158,7 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
     """Compute the measures from the rows taken, and return them as a Dataset with the attributes of the captures."""
     context = engine.context
     dataset = build_dataset(context, engine.estimates(), report_massive(engine.products))
-    attributes: dict[str, str | int | float] = {"layerscope_version": __version__}
+    attributes: dict[str, str | int | float] = {"layerscope_version": __version__, "stream": context.options.stream}
     for attrs, suffix in zip(captures, ("", "_other"), strict=False):
         attributes |= {f"{name}{suffix}": attrs[name] for name in CARRIED if name in attrs}
     options = context.options.recorded(measure.name for measure in engine.measures)

@@ -10,6 +10,7 @@ from layerscope.errors import UsageError, unknown_name
 from layerscope.measures.record import Kind, Measure
 from layerscope.measures.records import (
     angles,
+    blocks,
     cca,
     dissimilarities,
     distances,
@@ -34,6 +35,7 @@ _SUBJECTS = (
     layers,
     spectra,
     geometry,
+    blocks,
 )
 _RECORDS = [record for subject in _SUBJECTS for record in subject.RECORDS]
 

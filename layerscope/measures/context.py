@@ -34,6 +34,11 @@ class Axis:
     layer_name: tuple[str, ...]
     width: int
 
+    @property
+    def blocks(self) -> Int[np.ndarray, " block"]:
+        """The blocks of which the states before and after are among the layers."""
+        return self.layer[np.isin(self.layer + 1, self.layer)]
+
     def __len__(self) -> int:
         return len(self.layer)
 

@@ -37,7 +37,8 @@ def build_dataset(
     Returns
     -------
     xarray.Dataset
-        Dimensions ``layer`` and ``layer_other`` with the state numbers, coordinates ``layer_name`` and ``layer_name_other``.
+        Dimensions ``layer`` and ``layer_other`` with the state numbers, coordinates ``layer_name`` and ``layer_name_other``; with
+        a measure of blocks also ``block`` and ``block_name``.
     """
     dataset = xarray.Dataset(
         coords={
@@ -48,6 +49,8 @@ def build_dataset(
         }
     )
     for measure, estimate in estimates:
+        if measure.kind is Kind.PER_BLOCK and "block" not in dataset.coords:
+            dataset = dataset.assign_coords(_block_coordinates(context))
         attributes = _attributes(context, measure, estimate)
         if measure.kind is Kind.PAIRWISE:
             dims = ("layer", "layer_other")
@@ -55,15 +58,26 @@ def build_dataset(
             _place_interval(dataset, measure.name, measure, estimate.replicates, estimate.resampling)
             _place_replicates(dataset, measure.name, estimate)
             continue
-        dataset[measure.name] = (("layer",), estimate.value, attributes)
+        dimension = "layer" if measure.kind is Kind.PER_LAYER else "block"
+        dataset[measure.name] = ((dimension,), estimate.value, attributes)
         _place_interval(dataset, measure.name, measure, estimate.replicates, estimate.resampling)
         if estimate.value_other is not None:
             name = f"{measure.name}_other"
-            dataset[name] = (("layer_other",), estimate.value_other, attributes)
+            dataset[name] = ((f"{dimension}_other",), estimate.value_other, attributes)
             _place_interval(dataset, name, measure, estimate.replicates_other, estimate.resampling)
     for name, column in report.table.items():
         dataset[name] = ("rank", column)
     return dataset.assign_attrs(report.attributes)
+
+
+def _block_coordinates(context: AnalysisContext) -> dict[str, tuple[str, np.ndarray]]:
+    """Return the numbers and names of the blocks between the layers of each capture; a block has the name of its output."""
+    coordinates = {}
+    for ending, axis in zip(("", "_other"), context.axes, strict=False):
+        names = np.array(axis.layer_name, dtype=object)[np.isin(axis.layer - 1, axis.blocks)]
+        coordinates[f"block{ending}"] = (f"block{ending}", axis.blocks)
+        coordinates[f"block_name{ending}"] = (f"block{ending}", names)
+    return coordinates
 
 
 def add_baselines(dataset: xarray.Dataset, baselines: Iterable[Baseline]) -> None:
@@ -90,6 +104,7 @@ def _attributes(context: AnalysisContext, measure: Measure, estimate: Estimate) 
         "estimator": estimate.description,
         "reference": measure.reference,
         "tokens": estimate.tokens,
+        "stream": context.options.stream,
         "excluded_first": context.options.exclude_first,
         **estimate.details,
     }

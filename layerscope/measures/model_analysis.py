@@ -9,6 +9,7 @@ from layerscope.arguments import checked_with
 from layerscope.capturing.capture import capture_to_sinks
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.request import prepare
+from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.streaming import Statistics
 from layerscope.models.loading import ModelLike
 from layerscope.texts.sources import Texts
@@ -22,6 +23,7 @@ def analyze_model(
     texts: Texts = "builtin:passages",
     *,
     measures: str | Iterable[str] | None = None,
+    stream: str = "resid",
     exclude_first: int = 0,
     bootstrap: int = 0,
     memory: str | int = "4GB",
@@ -39,7 +41,7 @@ def analyze_model(
     ----------
     model, texts
         See `layerscope.capture`.
-    measures, exclude_first, bootstrap, memory
+    measures, stream, exclude_first, bootstrap, memory
         See `layerscope.analyze`.
     seed
         Random seed for samples and replicates.
@@ -63,9 +65,16 @@ def analyze_model(
         ...
     layerscope.errors.ModelError: no/such/folder.gguf: there is no such file, nor a folder no/such
     """
-    settings: dict[str, Any] = {"exclude_first": exclude_first, "bootstrap": bootstrap, "memory": memory, "seed": seed}
-    Statistics(measures, **settings)  # an invalid option is refused before a model is loaded
-    request = prepare(model, texts, CaptureOptions(seed=seed, **options))
-    layout = request.layout
-    statistics = Statistics(measures, layer=layout.layer, layer_name=layout.layer_name, **settings)
+    settings: dict[str, Any] = {
+        "stream": stream,
+        "exclude_first": exclude_first,
+        "bootstrap": bootstrap,
+        "memory": memory,
+    }
+    analysis = AnalysisOptions.from_arguments(
+        measures=measures, seed=seed, **settings
+    )  # refused before a model is loaded
+    request = prepare(model, texts, CaptureOptions(seed=seed, streams=(stream, *analysis.added), **options))
+    numbers, names = request.layout.axis(stream)
+    statistics = Statistics(measures, layer=numbers, layer_name=names, seed=seed, **settings)
     return statistics.result(capture_to_sinks(request, [statistics]).attributes)

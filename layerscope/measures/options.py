@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from layerscope.errors import MOST_DRAWS, UsageError, at_least
-from layerscope.measures.catalogue import DEFAULT_MEASURES, find_measures
+from layerscope.errors import MOST_DRAWS, UsageError, at_least, unknown_name
+from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures
+from layerscope.measures.record import Kind
+from layerscope.stream_names import STREAMS
 
 __all__ = ["AnalysisOptions", "parse_memory"]
 
@@ -33,6 +35,7 @@ class AnalysisOptions:
     """
 
     measures: tuple[str, ...] = DEFAULT_MEASURES
+    stream: str = "resid"
     align: str = "auto"
     exclude_first: int = 0
     bootstrap: int = 0
@@ -42,8 +45,20 @@ class AnalysisOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.stream not in STREAMS:
+            raise unknown_name("stream", self.stream, STREAMS)
+        of_blocks = [name for name in self.measures if MEASURES[name].kind is Kind.PER_BLOCK]
+        if of_blocks and self.stream != "resid":
+            raise UsageError(
+                f"{', '.join(of_blocks)} compare with the residual stream: leave out --stream {self.stream}"
+            )
         at_least(0, exclude_first=self.exclude_first, seed=self.seed)
         at_least(0, most=MOST_DRAWS, bootstrap=self.bootstrap, null=self.null, ceiling=self.ceiling)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The streams that the measures need besides the residual stream."""
+        return tuple(name for name in STREAMS if any(name in MEASURES[one].streams for one in self.measures))
 
     @classmethod
     def from_arguments(

@@ -17,6 +17,8 @@ class Kind(StrEnum):
     """Compares two layers: a matrix ``(layer, layer_other)``."""
     PER_LAYER = "per-layer"
     """Describes one layer: a vector ``(layer,)``."""
+    PER_BLOCK = "per-block"
+    """Describes one block, from the states before and after it: a vector ``(block,)``."""
 
 
 class CostClass(StrEnum):
@@ -71,7 +73,7 @@ class Measure:
     symmetric
         Whether the two layers of a pair can be exchanged.
     self_value
-        Value of a layer with itself; None for a per-layer measure.
+        Value of a layer with itself; None for a measure of one layer or block.
     invariances
         All transforms of `Invariance` that leave the value unchanged; every other transform changes it.
     least_tokens
@@ -98,6 +100,8 @@ class Measure:
         Whether it has the same value for any two layers unless there are more tokens than features, and is refused then.
     companions
         Measures that are always computed with it, because they cost nothing and are read together.
+    streams
+        The streams that it needs besides the residual stream: ``attn``, ``mlp``.
     """
 
     name: str
@@ -125,6 +129,7 @@ class Measure:
     units: str = ""
     needs_more_tokens_than_features: bool = False
     companions: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
 
     @property
     def is_distance(self) -> bool:

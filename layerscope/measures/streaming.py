@@ -18,6 +18,7 @@ from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
 from layerscope.states import StateRows, after_first
+from layerscope.stream_names import STREAMS
 
 __all__ = ["Statistics"]
 
@@ -33,8 +34,11 @@ class Statistics:
     ----------
     measures
         Names of measures; None for the default ones.
+    stream
+        The stream of the rows that is measured: ``resid``, ``attn`` or ``mlp``; capture it with ``streams=…``.
     layer, layer_name
-        Numbers and names of the states; None for 0, 1, … and ``embedding``, ``block.0``, ….
+        Numbers and names of the states, of ``attn`` and ``mlp`` those of the blocks; None for 0, 1, … and ``embedding``,
+        ``block.0``, ….
     exclude_first, bootstrap, memory, seed
         See `analyze`.
 
@@ -57,6 +61,7 @@ class Statistics:
         self,
         measures: str | Iterable[str] | None = None,
         *,
+        stream: str = "resid",
         layer: Sequence[int] | None = None,
         layer_name: Sequence[str] | None = None,
         exclude_first: int = 0,
@@ -65,7 +70,7 @@ class Statistics:
         seed: int = 0,
     ) -> None:
         self._options = AnalysisOptions.from_arguments(
-            measures=measures, exclude_first=exclude_first, bootstrap=bootstrap, memory=memory, seed=seed
+            measures=measures, stream=stream, exclude_first=exclude_first, bootstrap=bootstrap, memory=memory, seed=seed
         )
         self._layer = None if layer is None else np.array(layer, np.int64)
         self._layer_name = layer_name
@@ -81,6 +86,7 @@ class Statistics:
         MeasureError
             A state is NaN or infinite.
         """
+        rows = self._streams_of(rows)
         if self._engine is None:
             self._engine = Engine(self._context(rows), find_measures(self._options.measures))
         first, shape = self._engine.context.first, tuple(rows.hidden.shape[1:])
@@ -91,8 +97,20 @@ class Statistics:
             )
         rows = rows.select(after_first(rows.position, self._options.exclude_first))
         if len(rows):
-            hidden = rows.hidden.to(device="cpu", dtype=self._engine.context.dtype)
-            self._engine.update(StateRows(hidden, rows.row, rows.sequence_index, rows.position, rows.token_id))
+            dtype = self._engine.context.dtype
+            self._engine.update(rows.with_states(lambda states: states.to(device="cpu", dtype=dtype)))
+
+    def _streams_of(self, rows: StateRows) -> StateRows:
+        """Return the rows with the streams that are measured: of contributions, those of the blocks between the layers."""
+        for name in (self._options.stream, *self._options.added):
+            states = getattr(rows, STREAMS[name])
+            if states is None or not states.shape[1]:
+                raise UsageError(f"Statistics: the rows do not have the stream {name}: capture it with --streams")
+        layer = np.arange(rows.hidden.shape[1]) if self._layer is None else self._layer
+        blocks = layer[layer > 0] - 1  # a capture records the blocks that its states leave
+        kept = torch.from_numpy(np.flatnonzero(np.isin(blocks, layer)))
+        added = {name: getattr(rows, STREAMS[name])[:, kept] for name in self._options.added}
+        return rows.of_stream(self._options.stream).with_added(added)
 
     def merge(self, part: "Statistics") -> None:
         """Add the rows of another accumulator with the same settings."""
@@ -124,7 +142,8 @@ class Statistics:
     def _context(self, rows: StateRows) -> AnalysisContext:
         _, layers, width = rows.hidden.shape
         layer = np.arange(layers) if self._layer is None else self._layer
-        usual = ("embedding" if number == 0 else f"block.{number - 1}" for number in layer.tolist())
+        first = 1 if self._options.stream == "resid" else 0
+        usual = ("embedding" if number < first else f"block.{number - first}" for number in layer.tolist())
         names = tuple(usual if self._layer_name is None else self._layer_name)
         return AnalysisContext(
             first=Axis(layer, names, width),

@@ -4,6 +4,7 @@ HDF5 hands over the stored bits and torch widens them, tens of times faster than
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from layerscope.states import STREAMS
 from layerscope.store.bfloat16 import read_raw
 from layerscope.store.chunk_io import RowReader
 from layerscope.store.hdf5 import translate_errors
@@ -28,6 +28,7 @@ from layerscope.store.schema import (
 )
 from layerscope.store.source import check_row_range, missing_stream, precision_of
 from layerscope.store.spans import Spans
+from layerscope.stream_names import STREAMS
 
 __all__ = ["CaptureSource"]
 
@@ -41,6 +42,8 @@ class CaptureSource:
         The file.
     stream
         Which of its streams is read: ``resid``, ``attn`` or ``mlp``.
+    added
+        Other streams, to be read as `added`.
 
     Raises
     ------
@@ -48,7 +51,7 @@ class CaptureSource:
         The file is missing, truncated, no capture, or unfinished, or does not hold the stream.
     """
 
-    def __init__(self, path: str | os.PathLike[str], stream: str = "resid") -> None:
+    def __init__(self, path: str | os.PathLike[str], stream: str = "resid", added: Iterable[str] = ()) -> None:
         header = read_header(path)
         require_complete(header)
         self.name = os.fspath(path)
@@ -72,6 +75,7 @@ class CaptureSource:
             self._file = held.enter_context(open_lockable(path, "r"))
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             held.callback(os.close, self._descriptor)
+            self.added = {name: held.enter_context(CaptureSource(path, name)) for name in added}
             self._rows = RowReader.of(self._file[self._variable], self._descriptor)
             self._held = held.pop_all()
 

@@ -1,6 +1,7 @@
 """Rows of an xarray Dataset as torch tensors, read through xarray with every selection and computation applied."""
 
 import os
+from collections.abc import Iterable
 from types import TracebackType
 
 import numpy as np
@@ -9,7 +10,6 @@ import xarray
 from jaxtyping import Float
 
 from layerscope.errors import FileError
-from layerscope.states import STREAMS
 from layerscope.store.hdf5 import translate_errors
 from layerscope.store.header import read_header
 from layerscope.store.schema import (
@@ -28,6 +28,7 @@ from layerscope.store.schema import (
 )
 from layerscope.store.source import check_row_range, missing_stream, precision_of
 from layerscope.store.spans import Spans
+from layerscope.stream_names import STREAMS
 
 __all__ = ["DatasetSource"]
 
@@ -45,6 +46,8 @@ class DatasetSource:
     stream
         Which of its streams is read. ``attn`` and ``mlp`` are ``attn_out`` and ``mlp_out`` on token, block and feature, with
         ``block`` and ``block_name``.
+    added
+        Other streams, to be read as `added`.
 
     Raises
     ------
@@ -61,13 +64,14 @@ class DatasetSource:
     tensor([[[1., 1., 1.]]], dtype=torch.float64)
     """
 
-    def __init__(self, dataset: xarray.Dataset, stream: str = "resid") -> None:
+    def __init__(self, dataset: xarray.Dataset, stream: str = "resid", added: Iterable[str] = ()) -> None:
         self._variable = STREAMS[stream]
         _check_dataset(dataset, stream)
         self.name = "dataset"
         self._dataset = dataset
         with translate_errors(self.name, CAPTURE.remedy, of=OSError):  # other errors are of who computed the Dataset
             self._label(dataset)
+        self.added = {name: DatasetSource(dataset, name) for name in added}
 
     def _label(self, dataset: xarray.Dataset) -> None:
         """Read everything but the states."""

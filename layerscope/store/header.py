@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from layerscope.errors import FileError
-from layerscope.states import STREAMS
 from layerscope.store.bfloat16 import stored_dtype
 from layerscope.store.checksums import commit_record, header_checksum, index_checksum
 from layerscope.store.file_schema import plain_value
@@ -45,6 +44,7 @@ from layerscope.store.schema import (
     TOKEN_STRING,
     Attribute,
 )
+from layerscope.stream_names import STREAMS
 
 __all__ = ["CaptureHeader", "opened", "read_header", "require_complete", "require_sound_index", "sequence_ids"]
 

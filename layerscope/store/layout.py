@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from layerscope.states import STREAMS
 from layerscope.store.schema import CHAR_END, CHAR_START, FINAL_NORM, HIDDEN, INDEX_DTYPES, TEXT_HASH
 from layerscope.store.space import forecast_bytes
+from layerscope.stream_names import STREAMS
 
 __all__ = ["CaptureLayout", "Setting", "stored_metadata"]
 

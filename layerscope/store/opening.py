@@ -1,6 +1,7 @@
 """Open captures: as a lazy xarray.Dataset for users, as a source of rows for measures."""
 
 import os
+from collections.abc import Iterable
 
 import xarray
 
@@ -59,13 +60,24 @@ def _label_rows(dataset: xarray.Dataset) -> xarray.Dataset:
 
 
 def open_source(
-    capture: str | os.PathLike[str] | xarray.Dataset, stream: str = "resid"
+    capture: str | os.PathLike[str] | xarray.Dataset, stream: str = "resid", added: Iterable[str] = ()
 ) -> CaptureSource | DatasetSource:
     """Open one stream of a finished capture file, or of a Dataset with all selections applied, as a source of rows.
+
+    Parameters
+    ----------
+    capture
+        The file or the Dataset.
+    stream
+        The stream that is read: ``resid``, ``attn`` or ``mlp``.
+    added
+        Other streams of the same rows, which the source has as `added`.
 
     Raises
     ------
     FileError
         The file is missing, truncated, no capture, or unfinished; the Dataset lacks something; they do not hold the stream.
     """
-    return DatasetSource(capture, stream) if isinstance(capture, xarray.Dataset) else CaptureSource(capture, stream)
+    if isinstance(capture, xarray.Dataset):
+        return DatasetSource(capture, stream, added)
+    return CaptureSource(capture, stream, added)

@@ -1,6 +1,6 @@
 """What measures read: consecutive rows of a capture as torch tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.errors import FileError
-from layerscope.states import STREAMS
 from layerscope.store.schema import Attribute
 from layerscope.store.spans import Spans
+from layerscope.stream_names import STREAMS
 
 __all__ = ["StateSource", "check_row_range", "missing_stream", "precision_of"]
 
@@ -47,6 +47,11 @@ class StateSource(Protocol):
     position: Int[np.ndarray, " token"]
     token_id: Int[np.ndarray, " token"]
     attrs: dict[str, Attribute]
+
+    @property
+    def added(self) -> "Mapping[str, StateSource]":
+        """Other streams of the same rows, by name."""
+        ...
 
     def read(
         self, start: int, stop: int, out: Float[torch.Tensor, "token layer feature"] | None = None

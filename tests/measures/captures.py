@@ -19,9 +19,19 @@ def capture(
     position = np.concatenate([np.arange(length) for length in lengths])
     layer = list(range(layers)) if layer is None else layer
     names = ["embedding" if number == 0 else f"block.{number - 1}" for number in layer]
+    before = [place for place, number in enumerate(layer) if number + 1 in layer]
+    stream, after = states[:, before], states[:, [layer.index(layer[place] + 1) for place in before]]
+    attn, mlp = contributions(stream, after)
+    block = [layer[place] for place in before]
     return xarray.Dataset(
-        {"hidden": (("token", "layer", "feature"), states)},
         {
+            "hidden": (("token", "layer", "feature"), states),
+            "attn_out": (("token", "block", "feature"), attn),
+            "mlp_out": (("token", "block", "feature"), mlp),
+        },
+        {
+            "block": block,
+            "block_name": ("block", [f"block.{number}" for number in block]),
             "layer": layer,
             "layer_name": ("layer", names),
             "sequence_index": ("token", np.repeat(np.arange(len(lengths)), lengths)),
@@ -30,6 +40,12 @@ def capture(
         },
         attrs,
     )
+
+
+def contributions(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divide what blocks add into what attention and MLP may have added."""
+    attn = np.float32(0.25) * (after - before) + np.float32(0.5) * before
+    return attn, after - before - attn
 
 
 def walk(tokens: int, layers: int, width: int, seed: int = 0, dtype: type = np.float64) -> np.ndarray:

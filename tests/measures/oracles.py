@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from layerscope.measures.kernels.priority import row_priority
+from tests.measures.captures import contributions
 
 Oracle = Callable[[np.ndarray, np.ndarray, list[int]], float]
 
@@ -415,6 +416,26 @@ def curvature(X, Y, lengths):
     return float(np.mean(sequences))
 
 
+def _ratio(which):
+    def ratio(X, Y, lengths):
+        return float(np.mean(np.linalg.norm(which(X, Y), axis=1) / np.linalg.norm(X, axis=1)))
+
+    return ratio
+
+
+def _direction(which):
+    def direction(X, Y, lengths):
+        return float(np.mean([1 - cosine_distance(added, x) for added, x in zip(which(X, Y), X, strict=True)]))
+
+    return direction
+
+
+ADDED = {
+    "attn": lambda X, Y: contributions(X, Y)[0],
+    "mlp": lambda X, Y: contributions(X, Y)[1],
+    "update": lambda X, Y: Y - X,
+}
+
 ORACLES: dict[str, Oracle] = {
     oracle.__name__: oracle
     for oracle in (
@@ -473,4 +494,6 @@ ORACLES: dict[str, Oracle] = {
     "mutual_knn": _over_tokens(_mutual),
     "rank_similarity": _over_tokens(_ranks),
     "second_order_cosine": _over_tokens(_second_order),
+    **{f"{name}_ratio": _ratio(which) for name, which in ADDED.items()},
+    **{f"{name}_cosine": _direction(which) for name, which in ADDED.items()},
 }

@@ -29,6 +29,8 @@ REFUSED = (
     "different states",
 )
 
+PLACE = {Kind.PAIRWISE: (0, 1), Kind.PER_LAYER: 1, Kind.PER_BLOCK: 0}
+
 by_name = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
 by_pair = pytest.mark.parametrize(
     "measure", [m for m in MEASURES.values() if m.kind is Kind.PAIRWISE], ids=lambda m: m.name
@@ -36,9 +38,9 @@ by_pair = pytest.mark.parametrize(
 
 
 def value(measure: Measure, states: np.ndarray, lengths: list[int] | None = None) -> float:
-    """Compute the measure of layers 0 and 1, or of layer 1."""
+    """Compute the measure of layers 0 and 1, of layer 1, or of the block between them."""
     result = analyze(capture(states, lengths or LENGTHS), measures=[measure.name])[measure.name]
-    return float(result[0, 1] if measure.kind is Kind.PAIRWISE else result[1])
+    return float(result[PLACE[measure.kind]])
 
 
 def _each(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:

@@ -14,6 +14,7 @@ from layerscope.measures.record import Invariance, Kind, Measure
 from tests.measures.captures import capture, walk
 from tests.measures.estimators.test_estimator import few_rows
 from tests.measures.oracles import ORACLES
+from tests.measures.test_laws import PLACE
 
 LENGTHS = [13, 1, 16, 8, 18]
 TOKENS, WIDTH = sum(LENGTHS), 6
@@ -40,9 +41,8 @@ def matrix(measure: Measure, states: np.ndarray, **options: int) -> np.ndarray:
 
 
 def value(measure: Measure, states: np.ndarray) -> float:
-    """Compute the measure of layers 0 and 1, or of layer 1."""
-    found = matrix(measure, states)
-    return float(found[0, 1] if measure.kind is Kind.PAIRWISE else found[1])
+    """Compute the measure of layers 0 and 1, of layer 1, or of the block between them."""
+    return float(matrix(measure, states)[PLACE[measure.kind]])
 
 
 def expected(measure: Measure, states: np.ndarray) -> float:
@@ -68,7 +68,7 @@ def test_beside_a_massive_token(measure: Measure, length: float, streamed: bool)
             few_rows(patch, exact=TOKENS - 1)
         found = matrix(measure, states, memory=10**9)
     assert within(measure, found)
-    one = float(found[0, 1] if measure.kind is Kind.PAIRWISE else found[1])
+    one = float(found[PLACE[measure.kind]])
     assert one == pytest.approx(expected(measure, states), rel=2e-5, abs=2e-6)
 
 

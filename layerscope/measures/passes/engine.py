@@ -16,7 +16,7 @@ from layerscope.measures.estimators.products import Products
 from layerscope.measures.kernels.undefined import undefined_context
 from layerscope.measures.passes.limits import keep_limits
 from layerscope.measures.passes.rows import RowPair, chunk_rows, split
-from layerscope.measures.record import Measure
+from layerscope.measures.record import Kind, Measure
 from layerscope.states import StateRows
 from layerscope.threads import thread_pool
 
@@ -40,6 +40,7 @@ class Engine:
         self.context = context
         self.measures = _with_companions(measures)
         _refuse_widths(context, self.measures)
+        _refuse_blocks(context, self.measures)
         wanted = frozenset(measure.name for measure in self.measures)
         self.sample = self._empty_sample()
         self.equal = self._all_equal()
@@ -208,6 +209,15 @@ def _refuse_widths(context: AnalysisContext, measures: Iterable[Measure]) -> Non
             raise MeasureError(
                 f"{measure.name} compares states of one width, got {widths[0]} and {widths[1]} features: "
                 f"between these captures take --measures {fit.replace(' ', '')}"
+            )
+
+
+def _refuse_blocks(context: AnalysisContext, measures: Iterable[Measure]) -> None:
+    for measure in measures:
+        if measure.kind is Kind.PER_BLOCK and not all(len(axis.blocks) for axis in context.axes):
+            raise MeasureError(
+                f"{measure.name} needs the states before and after a block, and there are no two neighbouring layers: "
+                "capture more --layers"
             )
 
 

@@ -4,7 +4,7 @@ The baselines (permutation null, noise ceiling, split-half reliability) measure 
 `StateSource` of such states, so the engine computes every measure on them as between two captures.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -49,6 +49,7 @@ class InMemoryCapture:
     token_id: Int[np.ndarray, " token"]
     precision: float
     attrs: dict[str, str | int | float] = field(default_factory=dict)
+    added: Mapping[str, StateSource] = field(default_factory=dict)
     width: int = field(init=False)
     dtype: torch.dtype = field(init=False)
 

@@ -174,6 +174,9 @@ class _Matched:
         self, source: StateSource, rows: Int[np.ndarray, " token"], sequence_index: Int[np.ndarray, " token"]
     ) -> None:
         self._source, self._rows = source, rows
+        self.added: dict[str, StateSource] = {
+            name: _Matched(added, rows, sequence_index) for name, added in source.added.items()
+        }
         self.name, self.attrs, self.dtype, self.precision = source.name, source.attrs, source.dtype, source.precision
         self.layer, self.layer_name, self.width = source.layer, source.layer_name, source.width
         self.sequence_index = sequence_index

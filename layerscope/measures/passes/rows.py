@@ -14,6 +14,7 @@ from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.options import AnalysisOptions
 from layerscope.states import StateRows, after_first
 from layerscope.store.source import StateSource
+from layerscope.stream_names import STREAMS
 from layerscope.threads import thread_pool
 
 __all__ = ["AnalysisRows", "RowPair", "chunk_rows", "split"]
@@ -74,7 +75,7 @@ class AnalysisRows:
 
     def context(self, options: AnalysisOptions | None = None) -> AnalysisContext:
         """Return the context of an analysis of these rows."""
-        first, *rest = (Axis(each.layer.astype(np.int64), tuple(each.layer_name), each.width) for each in self.sources)
+        first, *rest = map(self._axis, self.sources)
         return AnalysisContext(
             first,
             rest[0] if rest else None,
@@ -84,6 +85,10 @@ class AnalysisRows:
             options=replace(options or AnalysisOptions(), exclude_first=self.exclude_first),
             precision=self.precision,
         )
+
+    @staticmethod
+    def _axis(source: StateSource) -> Axis:
+        return Axis(source.layer.astype(np.int64), tuple(source.layer_name), source.width)
 
     def __iter__(self) -> Iterator[RowPair]:
         """Yield the rows block by block. A block is read while the one before is processed, and is valid until the next."""
@@ -109,18 +114,25 @@ class AnalysisRows:
     def _rows(self, source: StateSource, start: int, stop: int, buffer: torch.Tensor) -> StateRows:
         hidden = source.read(start, stop, out=buffer[: stop - start]).to(self.dtype)
         part = slice(start, stop)
+        added = {name: self._added(source, name, start, stop) for name in source.added}
         rows = StateRows(hidden, np.arange(start, stop), self._slot[part], source.position[part], source.token_id[part])
-        return rows.select(self._keep[part])
+        return rows.with_added(added).select(self._keep[part])
+
+    def _added(self, source: StateSource, stream: str, start: int, stop: int) -> torch.Tensor:
+        """Read the contributions of the blocks of the axis."""
+        blocks = self._axis(source).blocks
+        held = source.added[stream]
+        missing = np.setdiff1d(blocks, held.layer)
+        if len(missing):
+            raise MeasureError(
+                f"{source.name}: {STREAMS[stream]} lacks block {missing[0]}: select the same blocks and layers"
+            )
+        places = np.flatnonzero(np.isin(held.layer, blocks))
+        return held.read(start, stop).to(self.dtype)[:, torch.from_numpy(places)]
 
 
 def split(rows: StateRows, other: StateRows | None, size: int) -> Iterator[RowPair]:
     """Split rows into parts of at most `size`."""
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
-        yield _part(rows, part), None if other is None else _part(other, part)
-
-
-def _part(rows: StateRows, part: slice) -> StateRows:
-    return StateRows(
-        rows.hidden[part], rows.row[part], rows.sequence_index[part], rows.position[part], rows.token_id[part]
-    )
+        yield rows.part(part), None if other is None else other.part(part)

@@ -7,6 +7,7 @@ from layerscope.measures.record import Invariance, Kind, Measure
 __all__ = [
     "ANGLES",
     "ANISOTROPY",
+    "CONTRIBUTIONS",
     "COVARIANCE",
     "CURVATURE",
     "DEBIASED_CKA",
@@ -49,6 +50,7 @@ SAMPLED = "layerscope.measures.estimators.sampled:Sampled"
 ANISOTROPY = "layerscope.measures.estimators.anisotropy:Anisotropy"
 INTRINSIC_DIMENSION = "layerscope.measures.estimators.sampled_layers:SampledLayers"
 CURVATURE = "layerscope.measures.estimators.curvature:Curvature"
+CONTRIBUTIONS = "layerscope.measures.estimators.contributions:Contributions"
 WHOLE_SEQUENCES = "layerscope.measures.estimators.whole_sequences:WholeSequences"
 
 per_layer = partial(Measure, kind=Kind.PER_LAYER, symmetric=False, self_value=None, same_width=True)
