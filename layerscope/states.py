@@ -13,12 +13,10 @@ from jaxtyping import Bool, Float, Int
 
 from layerscope.stream_names import STREAMS
 
-MEAN = -1
-"""The position and the token id of a row that is the mean over a sequence."""
-
 __all__ = ["MEAN", "Sink", "StateRows", "after_first"]
 
-__all__ = ["Sink", "StateRows"]
+MEAN = -1
+"""The position and the token id of a row that is the mean over a sequence."""
 
 
 @dataclass(frozen=True)

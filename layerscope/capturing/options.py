@@ -20,8 +20,8 @@ from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
 from layerscope.store.layout import Setting
 from layerscope.store.schema import CAPTURE
-from layerscope.texts.sources import Texts, TextSource, open_texts
 from layerscope.stream_names import STREAMS
+from layerscope.texts.sources import Texts, TextSource, open_texts
 
 __all__ = [
     "CaptureOptions",

@@ -1,7 +1,10 @@
 """Small captures in memory, for the tests of the measures."""
 
 import numpy as np
+import torch
 import xarray
+
+from layerscope.states import StateRows
 
 
 def capture(
@@ -42,10 +45,21 @@ def capture(
     )
 
 
+def state_rows(states: np.ndarray, chosen: np.ndarray, lengths: list[int]) -> StateRows:
+    """Return some rows as a capture passes them on, with what attention and MLP of each block add."""
+    position = np.concatenate([np.arange(length) for length in lengths])[chosen]
+    sequence = np.repeat(np.arange(len(lengths)), lengths)[chosen]
+    part = states[chosen]
+    attn, mlp = map(torch.from_numpy, contributions(part[:, :-1], part[:, 1:]))
+    hidden = torch.from_numpy(part)
+    return StateRows(hidden, chosen, sequence, position, chosen % 97, attn_out=attn, mlp_out=mlp)
+
+
 def contributions(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Divide what blocks add into what attention and MLP may have added."""
-    attn = np.float32(0.25) * (after - before) + np.float32(0.5) * before
-    return attn, after - before - attn
+    with np.errstate(invalid="ignore"):  # of states that are no numbers
+        attn = np.float32(0.25) * (after - before) + np.float32(0.5) * before
+        return attn, after - before - attn
 
 
 def walk(tokens: int, layers: int, width: int, seed: int = 0, dtype: type = np.float64) -> np.ndarray:

@@ -10,18 +10,12 @@ from layerscope.measures.analysis import analyze
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
 from layerscope.measures.streaming import Statistics
 from layerscope.states import Sink, StateRows
-from tests.measures.captures import capture, walk
+from tests.measures.captures import capture, state_rows, walk
 from tests.measures.estimators.test_estimator import few_rows
 from tests.measures.oracles import ORACLES, cka
 
 LENGTHS = [9, 6, 14, 8, 21]
 TOKENS = sum(LENGTHS)
-
-
-def rows(states: np.ndarray, chosen: np.ndarray, lengths: list[int]) -> StateRows:
-    position = np.concatenate([np.arange(length) for length in lengths])
-    sequence = np.repeat(np.arange(len(lengths)), lengths)
-    return StateRows(torch.from_numpy(states)[chosen], chosen, sequence[chosen], position[chosen], chosen % 97)
 
 
 def feed(statistics: Statistics, states: np.ndarray, lengths: list[int], *, longest_first: bool = True) -> Statistics:
@@ -30,7 +24,7 @@ def feed(statistics: Statistics, states: np.ndarray, lengths: list[int], *, long
     starts = np.cumsum([0, *lengths])
     order = np.argsort(lengths)[::-1] if longest_first else np.arange(len(lengths))
     for pair in np.array_split(order, (len(lengths) + 1) // 2):
-        sink.update(rows(states, np.concatenate([np.arange(starts[s], starts[s + 1]) for s in pair]), lengths))
+        sink.update(state_rows(states, np.concatenate([np.arange(starts[s], starts[s + 1]) for s in pair]), lengths))
     return statistics
 
 
@@ -50,9 +44,9 @@ def test_equals_analyze(options: dict[str, int]):
 def test_parts_merge():
     states = walk(TOKENS, 3, 5)
     whole, one, two = (Statistics(DEFAULT_MEASURES) for _ in range(3))
-    one.update(rows(states, np.arange(10, 30), LENGTHS))
-    two.update(rows(states, np.arange(30, TOKENS), LENGTHS))
-    two.update(rows(states, np.arange(10), LENGTHS))
+    one.update(state_rows(states, np.arange(10, 30), LENGTHS))
+    two.update(state_rows(states, np.arange(30, TOKENS), LENGTHS))
+    two.update(state_rows(states, np.arange(10), LENGTHS))
     for part in (one, two, Statistics(DEFAULT_MEASURES)):
         whole.merge(part)
     xarray.testing.assert_allclose(whole.result(), analyze(capture(states, LENGTHS)), rtol=1e-9)
@@ -81,7 +75,7 @@ def test_over_the_threshold_a_seeded_sample_that_no_order_changes(monkeypatch: p
 def test_half_precision_states_are_widened():
     states = torch.from_numpy(walk(TOKENS, 2, 5)).to(torch.bfloat16)
     statistics = Statistics(["cka"])
-    every = rows(states.float().numpy(), np.arange(TOKENS), LENGTHS)
+    every = state_rows(states.float().numpy(), np.arange(TOKENS), LENGTHS)
     statistics.update(StateRows(states, every.row, every.sequence_index, every.position, every.token_id))
     expected = cka(*(states[:, layer].double().numpy() for layer in (0, 1)), [])
     assert statistics.result()["cka"][0, 1].item() == pytest.approx(expected, abs=1e-5)
@@ -102,6 +96,6 @@ def test_refusals():
     with pytest.raises(MeasureError, match="no token was captured"):
         Statistics().result()
     few = Statistics(["cka"])
-    few.update(rows(walk(TOKENS, 2, 5), np.arange(3), LENGTHS))
+    few.update(state_rows(walk(TOKENS, 2, 5), np.arange(3), LENGTHS))
     with pytest.raises(MeasureError, match="cka needs at least 4 tokens, got 3"):
         few.result()

@@ -15,19 +15,12 @@ from layerscope.measures.catalogue import MEASURES, find_measures
 from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
-from layerscope.states import StateRows
-from tests.measures.captures import capture, walk
+from tests.measures.captures import capture, state_rows, walk
 
 # An example of sixty tokens says enough as it is, and shrinking it takes minutes.
 NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
 LENGTHS = [12, 1, 18, 13, 20]
 TOKENS, LAYERS, WIDTH = sum(LENGTHS), 3, 4
-
-
-def _rows(states: np.ndarray, chosen: np.ndarray) -> StateRows:
-    position = np.concatenate([np.arange(length) for length in LENGTHS])
-    sequence = np.repeat(np.arange(len(LENGTHS)), LENGTHS)
-    return StateRows(torch.from_numpy(states)[chosen], chosen, sequence[chosen], position[chosen], chosen % 97)
 
 
 def _context(bootstrap: int, second: bool, memory: int = 10**9) -> AnalysisContext:
@@ -62,7 +55,7 @@ def _streamed(
         for chunks in dealt:
             part = engine.empty_like()
             for chosen in chunks:
-                rows = _rows(states, chosen)
+                rows = state_rows(states, chosen, LENGTHS)
                 part.update(rows, rows if context.second is not None else None)
             engine.merge(part)
         more = engine.end_pass()

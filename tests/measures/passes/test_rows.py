@@ -26,9 +26,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_path_and_dataset_are_the_same(file: Path):
-    by_path = analyze(file, measures=MEASURES)
+    names = [name for name, measure in MEASURES.items() if not measure.streams]
+    by_path = analyze(file, measures=names)
     with open_capture(file) as dataset:
-        by_dataset = analyze(dataset, measures=MEASURES)
+        by_dataset = analyze(dataset, measures=names)
     xarray.testing.assert_equal(by_path, by_dataset)
     assert by_path.attrs == by_dataset.attrs
     assert by_path.attrs["model"] == "some model — ü"
