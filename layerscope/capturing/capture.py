@@ -2,21 +2,17 @@
 
 import os
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-from jaxtyping import Int
-
 from layerscope.arguments import checked
-from layerscope.capturing.continuation import Continuation
 from layerscope.capturing.driver import run_batches
+from layerscope.capturing.indexing import index_texts
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
-from layerscope.errors import TextsError, UsageError
+from layerscope.errors import UsageError
 from layerscope.models.devices import DeviceMap
 from layerscope.models.encoder_decoder import Stack
 from layerscope.models.identity import identify
@@ -31,9 +27,8 @@ from layerscope.store.resume import first_difference, refuse_other_settings
 from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
-from layerscope.texts.offsets import own_characters
 from layerscope.texts.sources import Texts
-from layerscope.texts.tokens import TokenizedSequence, TokenStream, tokenize
+from layerscope.texts.tokens import TokenStream
 
 __all__ = ["capture", "capture_to_sinks"]
 
@@ -219,7 +214,7 @@ def _report_if_complete(path: Path, model: Any, texts: Any, options: CaptureOpti
 def capture_to_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureReport:
     """Run a capture without a file; see `capture`."""
     with SequenceIndex() as index:
-        stream = _tokenize_into(index, request)
+        stream = index_texts(index, request)
         started = time.perf_counter()
         run_batches(request, index, _CheckedSinks(request, index, sinks))
         return _report(None, index, stream, request, started)
@@ -238,7 +233,7 @@ def _capture_to_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink],
                     f"{path}: the sinks would miss {header.committed_rows:,} rows captured earlier; analyze the file instead"
                 )
         with SequenceIndex(target.folder, **request.of_index) as index:
-            stream = _tokenize_into(index, request)
+            stream = index_texts(index, request)
             started = time.perf_counter()
             with _open_writer(request, target, index, stream, resuming) as writer:
                 run_batches(request, index, _FileAndSinks(writer, sinks), done_rows=writer.committed_rows)
@@ -256,62 +251,6 @@ def _open_writer(
     return CaptureWriter.create(
         target, layout, index, request.attributes(stream), request.settings, request.token_strings
     )
-
-
-def _tokenize_into(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
-    """Tokenize all texts into the index, continue them if requested, and warn of texts that are not as given."""
-    model, options = request.model, request.options
-    stream = tokenize(
-        request.source,
-        model.tokenizer,
-        request.max_length,
-        spans=options.spans,
-        vocabulary_size=model.vocabulary_size,
-        continued=options.generate > 0,
-    )
-    roles: dict[str, None] = {}
-    with Continuation.of(request) as continuation:
-        for given in stream:
-            sequence = given if continuation is None else continuation(given, index.sequences)
-            prompt = None if continuation is None else len(given.token_ids)
-            length, number = len(sequence.token_ids), index.sequences
-            positions = options.selection.positions(length, number, roles=sequence.roles, prompt=prompt)
-            roles |= dict.fromkeys(sequence.roles or ())
-            _add(index, sequence, positions, prompt)
-    if not index.sequences:
-        raise TextsError(f"{request.source.name}: no text has a token: give texts that are not empty")
-    if not index.rows:
-        options.selection.refuse_none(list(roles))
-    _warn(request, stream, 0 if continuation is None else continuation.unchanged)
-    return stream
-
-
-def _add(
-    index: SequenceIndex, sequence: TokenizedSequence, positions: Int[np.ndarray, " token"], prompt: int | None
-) -> None:
-    spans = None if sequence.spans is None else own_characters(sequence.spans, positions)
-    index.add(
-        sequence.id,
-        sequence.token_ids,
-        positions,
-        spans,
-        sequence.text_hash,
-        sequence.metadata,
-        sequence.roles,
-        prompt,
-    )
-
-
-def _warn(request: CaptureRequest, stream: TokenStream, unchanged: int) -> None:
-    """Warn of texts that were truncated, not continued, or began with a token that the tokenizer adds."""
-    notes = {
-        f"texts are longer than {request.max_length} tokens and were truncated": stream.truncated,
-        f"texts have {request.max_length} tokens, as many as fit, and were not continued": unchanged,
-        "texts begin with the token that the tokenizer adds; it is there once": stream.doubled,
-    }
-    for note, count in notes.items():
-        if count:
-            warnings.warn(f"{count} {note}", stacklevel=6)
 
 
 def _report(

@@ -59,7 +59,7 @@ class Adapter:
         with translate_loader_errors(name, "install it (pip install 'layerscope[peft]')"):
             import peft
         with translate_loader_errors(name, unfit), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PEFT says what the lines below check
+            warnings.simplefilter("ignore")  # the lines below check the report of PEFT
             config: Any = peft.PeftConfig.from_pretrained(str(self.folder))
             config.inference_mode = True
             kind = peft.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 ADAPTER = "adapter_config.json"
-"""The file that names the base model of an adapter; a complete model has none."""
+"""The file that names the base model of an adapter; only an adapter has it."""
 
 _CONFIG = "config.json"
 _INDEX = ".index.json"

@@ -40,7 +40,7 @@ def plain_model(module: Any, name: str) -> PreTrainedModel:
 
 
 def name_in_memory(module: Any) -> str:
-    """Return the name of a model in memory: its checkpoint's, or its class if it has none.
+    """Return the name of a model in memory: its checkpoint's, or its class without one.
 
     Examples
     --------

@@ -72,7 +72,7 @@ def silence_loaders() -> Iterator[None]:
     accelerate_level = accelerate.level
     transformers_logging.set_verbosity_error()
     hub_logging.set_verbosity(logging.ERROR)  # otherwise it announces every retry of a hub that is out of reach
-    accelerate.setLevel(logging.ERROR)  # it says where weights are, at every spread model
+    accelerate.setLevel(logging.ERROR)  # the place of weights, logged for every spread model
     transformers_logging.disable_progress_bar()
     try:
         yield

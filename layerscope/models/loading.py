@@ -63,7 +63,7 @@ def load_model(
         one (``PeftModel``) or be compiled (``torch.compile``); a compiled model runs as it was before. A GGUF file is converted
         once and kept under the cache by the hash of its content.
     tokenizer
-        The tokenizer, instead of the stored one. A model in memory has none of its own.
+        The tokenizer, instead of the stored one. A model in memory comes without a tokenizer.
     name
         The name of the model in results, instead of that of its folder, file, hub id or class.
     dtype
@@ -143,7 +143,7 @@ def as_model(
         _refuse_options(dtype=dtype, device=device, device_map=device_map, stack=stack)
         return source
     with warnings.catch_warnings():
-        # What needs a tokenizer says so; token ids do not.
+        # Texts need a tokenizer, token ids do not.
         warnings.filterwarnings("ignore", message=f".*{re.escape(NO_TOKENIZER)}")
         return load_model(source, dtype=dtype, device=device, device_map=device_map, stack=stack)
 
@@ -170,7 +170,7 @@ def wrap_module(
     Parameters
     ----------
     module
-        The module; see `layerscope.models.in_memory`. It is left as it is, in training mode too.
+        The module; see `layerscope.models.in_memory`. It is not changed; training mode stays.
     tokenizer
         Its tokenizer; None where only token ids are used.
     name

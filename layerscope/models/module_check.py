@@ -50,7 +50,7 @@ def _refuse_absent(tensor: torch.Tensor, path: str, name: str) -> None:
 
 
 def _refuse_bad_weight(weight: torch.Tensor, path: str, name: str) -> None:
-    plain = type(weight.data) is torch.Tensor  # others are packed, and look like the numbers they stand for
+    plain = type(weight.data) is torch.Tensor  # others are packed, and look like plain numbers
     if plain and weight.dtype in _FLOATS and weight.numel():
         extremes = torch.stack(torch.aminmax(weight.detach()))  # both NaN where any value is; one pass, no copy
         if not extremes.isfinite().all():

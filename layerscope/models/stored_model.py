@@ -160,7 +160,7 @@ def _read_adapted(who: Identity, adapter: Adapter, placement: Placement, trust_r
 
 @contextmanager
 def _base_named(name: str, adapter: Adapter) -> Iterator[None]:
-    """Say in errors of a base model which adapter it was read for."""
+    """Name the adapter in errors about its base model."""
     try:
         yield
     except ModelError as error:

@@ -12,11 +12,13 @@ The modules, each importing only from those above it::
     space           forecast of the file size; free disk space
     finite          NaN, Inf and overflow, found in one cheap pass
     temporary_files append-only files without names
+    index_block     consecutive sequences with their rows
     index           the tokens of every text, in temporary files
     chunks          the addresses of rows on disk
     chunk_io        rows written to and read from these addresses, past HDF5
     checksums       checksums of the header, the index, the placement and the commits
     layout          what a row consists of; the size of the file
+    metadata        the metadata of the texts, as variables
     creation        the file before its first row
     write_lock      an output path locked against a second writer
     target          the output path of a capture: its lock and its temporary file

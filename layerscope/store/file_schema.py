@@ -31,7 +31,7 @@ class Variable:
     required
         Whether a file without it is refused.
     may_label
-        A dimension over which it may stand instead, where the variable of its own dimension has its values: see
+        Another dimension that it may have, if the variable of its first dimension contains its values: see
         `layerscope.store.opening.open_capture`.
     """
 

@@ -10,19 +10,19 @@ This module does not use HDF5.
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from layerscope.errors import CaptureError
 from layerscope.states import MEAN
+from layerscope.store.index_block import IndexBlock
 from layerscope.store.temporary_files import TemporaryFiles
 from layerscope.texts.text import Metadata
 
-__all__ = ["IndexBlock", "SequenceIndex"]
+__all__ = ["SequenceIndex"]
 
 _RECORD = np.dtype(
     [
@@ -41,44 +41,6 @@ _INTEGER = np.dtype("<i4")
 _TOKENS, _POSITIONS, _RECORDS, _IDS, _SPANS, _METADATA, _ROLES, _GENERATED = _FILES = range(8)
 _BLOCK_SEQUENCES = 4096
 _BLOCK_TOKENS = 1 << 20
-
-
-@dataclass(frozen=True)
-class IndexBlock:
-    """Consecutive sequences and their rows.
-
-    Attributes
-    ----------
-    first_sequence, first_row
-        Numbers of the first sequence and the first row.
-    sequence_id, sequence_length
-        For each sequence: its id, and the number of tokens that the model runs on.
-    sequence_index, position, token_id
-        For each row: the number of its sequence, its position there, and its token.
-    spans
-        For each row: where its characters begin and end; None if the index has no spans.
-    text_hash
-        For each sequence: the hash of its text; 0 if the index has no spans.
-    metadata
-        For each sequence: the values of its metadata, by name.
-    role
-        For each row: the role of its token; None if the index has no roles.
-    generated
-        For each row: whether the model generated its token; None if the index does not mark these.
-    """
-
-    first_sequence: int
-    first_row: int
-    sequence_id: list[str]
-    sequence_length: Int[np.ndarray, " sequence"]
-    sequence_index: Int[np.ndarray, " token"]
-    position: Int[np.ndarray, " token"]
-    token_id: Int[np.ndarray, " token"]
-    spans: Int[np.ndarray, "token 2"] | None
-    text_hash: Int[np.ndarray, " sequence"]
-    metadata: list[Mapping[str, Metadata]]
-    role: list[str] | None
-    generated: Bool[np.ndarray, " token"] | None
 
 
 class SequenceIndex:

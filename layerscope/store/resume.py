@@ -12,7 +12,8 @@ from layerscope.provenance import moving_weights
 from layerscope.store.checksums import placement_checksum
 from layerscope.store.hdf5 import open_dataset
 from layerscope.store.header import opened, require_sound_index
-from layerscope.store.index import IndexBlock, SequenceIndex
+from layerscope.store.index import SequenceIndex
+from layerscope.store.index_block import IndexBlock
 from layerscope.store.layout import Setting
 from layerscope.store.metadata import first_other_metadata, metadata_types
 from layerscope.store.schema import (

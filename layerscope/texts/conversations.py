@@ -97,7 +97,7 @@ def render_conversation(
     Raises
     ------
     TextsError
-        There is no template, it fails on these messages, it adds a generation prompt that was not asked for, or it changes
+        There is no template, it fails on these messages, it adds a generation prompt that was not requested, or it changes
         a content so that the roles are not certain.
     """
     if not getattr(tokenizer, "chat_template", None):
@@ -134,7 +134,7 @@ class _Renderer:
             text: str = self._tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
             )
-        except Exception as error:  # a template is a program, with errors of its own
+        except Exception as error:  # a template is a program and raises any error
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TextsError(
                 f"{self._place}: the chat template fails: {reason}\ncheck the roles and their order"
@@ -158,7 +158,7 @@ class _Renderer:
         opened = next((after[start:] for start in range(len(after)) if before.endswith(after[start:])), "")
         if opened.strip() and not self._is_end(opened):
             raise TextsError(
-                f"{self._place}: the chat template adds a generation prompt ({opened.strip()!r}) that was not asked for\n"
+                f"{self._place}: the chat template adds a generation prompt ({opened.strip()!r}) that was not requested\n"
                 "correct the template, or continue the conversation with --generate N"
             )
 
@@ -192,7 +192,7 @@ class _Renderer:
         """Return the number of the message, the start and the end of each content in the text."""
         everywhere = range(len(messages))
         filled = [number for number in everywhere if messages[number]["content"].strip()]
-        for numbers in (everywhere, filled):  # a template may leave out what has no content
+        for numbers in (everywhere, filled):  # a template may leave out empty messages
             spans = self._find_contents(messages, text, set(numbers))
             if spans is not None:
                 return spans
@@ -266,7 +266,7 @@ def _first_placeholder(text: str, count: int) -> tuple[int, int, str] | None:
 
 
 def _forms(content: str) -> Iterator[str]:
-    """Yield the forms in which templates write a content: as it is, trimmed, or without its reasoning."""
+    """Yield the forms in which templates write a content: unchanged, trimmed, or without its reasoning."""
     yield content
     yield content.strip()
     yield content.lstrip()

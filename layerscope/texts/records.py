@@ -39,7 +39,7 @@ class TextFields:
     chat: bool = False
 
     def refuse_for_plain(self, name: str) -> None:
-        """Refuse the names of fields for texts that have none.
+        """Refuse the names of fields for texts without fields.
 
         Raises
         ------
@@ -144,7 +144,7 @@ def as_token_ids(value: object) -> tuple[int, ...] | None:
 
 
 def _field(record: Mapping[Any, Any], name: str, place: str, option: str) -> object:
-    """Return the value of a field; its whole name comes first, so that a name with a dot is found too."""
+    """Return the value of a field. The whole name is tried first, because names may contain dots."""
     if name in record:
         return record[name]
     first, dot, rest = name.partition(".")

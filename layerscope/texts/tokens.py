@@ -183,8 +183,8 @@ class TokenStream(Iterator[TokenizedSequence]):
     def _require_tokenizer(self, text: Text) -> PreTrainedTokenizerBase:
         if self._tokenizer is None:
             raise TextsError(
-                f"the text {text.id!r} needs a tokenizer, and the model has none: give load_model(…, tokenizer=…), or texts as "
-                "lists of token ids"
+                f"the text {text.id!r} needs a tokenizer, and the model comes without one: give load_model(…, tokenizer=…), "
+                "or texts as lists of token ids"
             )
         return self._tokenizer
 
@@ -225,7 +225,7 @@ def tokenize(
 
     A text longer than `max_length` tokens, special ones included, is truncated by the tokenizer: special tokens stay, and the
     text loses its end (its start if the tokenizer's ``truncation_side`` is ``left``). A text that is given as token ids is taken
-    as it is: nothing is added, and it is truncated at its end.
+    unchanged: nothing is added, and it is truncated at its end.
 
     Parameters
     ----------

@@ -140,7 +140,7 @@ def test_a_continued_conversation_ends_with_the_generation_prompt(template, adde
 @pytest.mark.parametrize("template", [CHATML, HEADERS])
 def test_a_template_that_always_opens_an_answer_is_refused(template, messages):
     always = template.replace("{% if add_generation_prompt %}", "").removesuffix("{% endif %}")
-    with pytest.raises(TextsError, match=r"adds a generation prompt .* that was not asked for\ncorrect the template"):
+    with pytest.raises(TextsError, match=r"adds a generation prompt .* that was not requested\ncorrect the template"):
         parts(always, messages)
 
 

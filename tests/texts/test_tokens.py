@@ -233,7 +233,7 @@ def test_token_ids_bypass_the_tokenizer():
         ),
         (Text("b", "", (-1,)), {}, "'b' has the token id -1 at position 0"),
         (Text("b", "", (1,)), {"spans": True}, "is given as token ids, which have no characters: leave out --spans"),
-        (Text("b", "w1"), {}, "'b' needs a tokenizer, and the model has none"),
+        (Text("b", "w1"), {}, "'b' needs a tokenizer, and the model comes without one"),
     ],
 )
 def test_token_ids_that_cannot_run(text, options, said):
