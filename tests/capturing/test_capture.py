@@ -376,8 +376,8 @@ def test_impossible_numbers_stop_statistics_too():
     [
         ({"layers": "0-9"}, CaptureError, "there is no state 9; a model of 4 blocks has states 0 to 4"),
         ({"layers": "3-1"}, UsageError, "is not a state number or a rising range"),
-        ({"tokens": "first"}, UsageError, "choose all, last, or sample:K"),
-        ({"tokens": "sample:0"}, UsageError, "choose all, last, or sample:K"),
+        ({"tokens": "some"}, UsageError, "choose all, first, last, mean, generated, sample:K"),
+        ({"tokens": "sample:0"}, UsageError, "sample:K with K of 1 or more"),
         ({"backend": "hook"}, UsageError, "unknown backend 'hook': did you mean 'hooks'"),
         ({"store_dtype": "int8"}, UsageError, "unknown store dtype 'int8'"),
         ({"batch_tokens": 0}, UsageError, "--batch-tokens 0: give 1 token or more"),
