@@ -1,4 +1,4 @@
-"""``layerscope info``: describe a file."""
+"""``layerscope info``: describe a file or a model."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,31 @@ from typing import Annotated, Any
 
 import typer
 
-from layerscope.cli.options import Json
+from layerscope.cli.options import Json, Stack
 
 __all__ = ["info"]
 
 _SHOWN = 8  # items of a list
+_ENDINGS = (".h5", ".nc", ".journal")
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A capture, analysis, sweep, training or scaling file.")],
+    source: Annotated[str, typer.Argument(help="A file that LayerScope made, or a model: hub id, folder or .gguf.")],
+    stack: Stack = None,
     as_json: Json = False,
 ) -> None:
-    """Describe a file, and report whether it is complete.
+    """Describe a file, and report whether it is complete; or describe a model.
 
     Of an unfinished file, print the progress and how to resume.
 
     Example: layerscope info run.h5
+
+    Of a model, print what was found in it and what each backend can do with it.
+    The model is loaded, checked and run on a few tokens.
+
+    Example: layerscope info EleutherAI/pythia-70m
     """
-    facts = _facts(file)
+    facts = _model(source, stack) if _is_model(source) else _file(Path(source), stack)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -31,6 +38,26 @@ def info(
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def _is_model(source: str) -> bool:
+    """Return whether a name is that of a model: a folder, a GGUF file, or a hub id, which has no ending of a result file."""
+    path = Path(source)
+    return path.is_dir() or path.suffix == ".gguf" or not (path.exists() or path.suffix in _ENDINGS)
+
+
+def _model(source: str, stack: str | None) -> dict[str, Any]:
+    from layerscope.capturing.model_info import model_info
+
+    return model_info(source, stack=stack)  # type: ignore[arg-type]  # checked there
+
+
+def _file(file: Path, stack: str | None) -> dict[str, Any]:
+    from layerscope.errors import UsageError
+
+    if stack is not None:
+        raise UsageError(f"--stack is a part of a model, and {file} is a file: leave it out")
+    return _facts(file)
 
 
 def _facts(file: Path) -> dict[str, Any]:
