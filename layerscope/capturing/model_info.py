@@ -31,9 +31,9 @@ def model_info(model: ModelLike, *, stack: Stack | None = None) -> dict[str, Any
     Returns
     -------
     dict
-        ``family``, ``blocks`` (their number), ``width``, ``context``, ``parameters`` and so on; ``sublayers`` names the parts
-        whose outputs `layerscope.capture` records as ``attn`` and ``mlp``, or says why there are none; ``backends`` has ``yes``, or the
-        reason of the refusal, for each backend.
+        ``family``, ``blocks`` (their number), ``width``, ``context``, ``parameters`` and so on; ``sublayers``: the parts whose
+        outputs `layerscope.capture` records as ``attn`` and ``mlp``, or why there are none; ``backends``: for each, ``yes`` or
+        the reason of its refusal.
 
     Raises
     ------

@@ -19,7 +19,7 @@ def info(
     stack: Stack = None,
     as_json: Json = False,
 ) -> None:
-    """Describe a file, and report whether it is complete; or describe a model.
+    """Describe a file and report whether it is complete, or a model.
 
     Of an unfinished file, print the progress and how to resume.
 

@@ -55,8 +55,8 @@ def _label_rows(dataset: xarray.Dataset) -> xarray.Dataset:
     """Label each row and each sequence with the id of its text."""
     ids = dataset[SEQUENCE_ID].to_numpy().astype(object)
     rows = ids[dataset[SEQUENCE_INDEX].to_numpy()]
-    labelled = dataset.drop_vars(SEQUENCE_ID).assign_coords({SEQUENCE: (SEQUENCE, ids), SEQUENCE_ID: (TOKEN, rows)})
-    return labelled.set_xindex(SEQUENCE_ID)
+    # No index over token: xarray would align the rows of two selections by their ids, which many rows share.
+    return dataset.drop_vars(SEQUENCE_ID).assign_coords({SEQUENCE: (SEQUENCE, ids), SEQUENCE_ID: (TOKEN, rows)})
 
 
 def open_source(

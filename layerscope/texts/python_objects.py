@@ -1,6 +1,7 @@
 """Read texts that are given in Python: lists, mappings, tables and datasets."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from io import IOBase
 from typing import Any
 
 from layerscope.errors import TextsError, UsageError
@@ -22,6 +23,8 @@ def require_texts(source: object) -> None:
     UsageError
         It is no iterable, one text only, a set, or several splits of a dataset.
     """
+    if isinstance(source, IOBase):
+        raise UsageError("texts are an open file: give its path, or its lines as a list")
     if isinstance(source, bytes | Set) or not isinstance(source, Iterable):
         raise UsageError(f"texts are of type {type(source).__name__}: {_FORMS}")
     if isinstance(source, Mapping) and source and all(hasattr(value, "column_names") for value in source.values()):

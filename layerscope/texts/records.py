@@ -15,7 +15,7 @@ from layerscope.texts.text import Metadata, Text, check_encodable, json_type
 
 __all__ = ["TextFields", "as_token_ids", "record_text"]
 
-_TEXT, _TOKENS, _MESSAGES, _ID = "text", "input_ids", "messages", "id"
+_TEXT, _TOKENS, _MESSAGES, _MASK, _ID = "text", "input_ids", "messages", "attention_mask", "id"
 _MISSING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
@@ -122,6 +122,10 @@ def record_text(record: object, number: int | str, fields: TextFields, place: st
     text, token_ids = (value, None) if isinstance(value, str) else ("", as_token_ids(value))
     if not isinstance(value, str) and token_ids is None:
         raise TextsError(f"{place}: field {field!r} is {json_type(value)}, not a string or a list of token ids")
+    if isinstance(value, str) and field == _TOKENS:
+        raise TextsError(f"{place}: field {field!r} is a string, not a list of token ids")
+    if token_ids is not None and field == _TOKENS:
+        token_ids = _without_padding(token_ids, record.get(_MASK), place)
     return check_encodable(Text(identity, text, token_ids, metadata), place)
 
 
@@ -141,6 +145,16 @@ def as_token_ids(value: object) -> tuple[int, ...] | None:
     if any(isinstance(item, bool) or not isinstance(item, int | np.integer) for item in items):
         return None
     return tuple(map(int, items))
+
+
+def _without_padding(token_ids: tuple[int, ...], mask: object, place: str) -> tuple[int, ...]:
+    """Return the token ids that the attention mask of the same record keeps."""
+    kept = token_ids if mask is None else as_token_ids(mask)
+    if kept is None or len(kept) != len(token_ids):
+        raise TextsError(
+            f"{place}: {_MASK!r} is not a list of {len(token_ids)} whole numbers, one for each of {_TOKENS!r}"
+        )
+    return token_ids if mask is None else tuple(token for token, keep in zip(token_ids, kept, strict=True) if keep)
 
 
 def _field(record: Mapping[Any, Any], name: str, place: str, option: str) -> object:

@@ -54,6 +54,10 @@ def test_ids_label_rows_and_sequences(model, path):
         assert opened.sel(sequence="p03").year == -3
         labels = pandas.Series({"p01": "a", "p02": "b", "p03": "c"})
         assert labels[opened.sequence_id].tolist() == list("aaabcc"), "a join with labels is one line"
+        neighbours = opened.hidden.isel(token=slice(1, None)) - opened.hidden.isel(token=slice(None, -1)).drop_vars(
+            "position"
+        )
+        assert neighbours.shape == (5, *plain.hidden.shape[1:]), "rows are not aligned by their ids"
         part = opened.sel(sequence_id="p01")
         xarray.testing.assert_allclose(
             ls.analyze(part, measures=["cosine"]).cosine,

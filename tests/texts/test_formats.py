@@ -159,7 +159,22 @@ def test_standard_input(monkeypatch, content, options, expected):
         list(texts)
 
 
+def test_padding_of_token_ids_is_left_out():
+    padded = [
+        {"input_ids": [0, 0, 5, 6], "attention_mask": [0, 0, 1, 1]},
+        {"input_ids": [7], "attention_mask": np.array([1])},
+    ]
+    assert [text.token_ids for text in open_texts(padded)] == [(5, 6), (7,)]
+    assert "'attention_mask' is not a list of 2 whole numbers" in message(
+        TextsError, [{"input_ids": [5, 6], "attention_mask": [1]}]
+    )
+    assert "field 'input_ids' is a string, not a list of token ids" in message(
+        TextsError, [{"input_ids": "[5, 6]"}], field="input_ids"
+    )
+
+
 def test_what_holds_no_texts_is_refused():
+    assert message(UsageError, io.StringIO("a\nb\n")) == "texts are an open file: give its path, or its lines as a list"
     splits = datasets.DatasetDict(
         {"train": datasets.Dataset.from_list(RECORDS), "test": datasets.Dataset.from_list(RECORDS)}
     )
