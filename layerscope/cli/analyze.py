@@ -27,7 +27,10 @@ _OF_A_RUN = (
     "device_map",
     "stack",
 )
-_RUNNING = "Options with --texts, which runs a model"
+
+
+def _of_a_run(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Options with --texts, which runs a model")
 
 
 def analyze(
@@ -46,43 +49,17 @@ def analyze(
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Analysis file (the capture's name with .nc).")] = None,
     overwrite: Overwrite = False,
-    texts: Annotated[
-        str | None,
-        typer.Option(help="Run a model on these texts, as in layerscope capture.", rich_help_panel=_RUNNING),
-    ] = None,
-    text_field: Annotated[
-        str | None,
-        typer.Option(help="Field with the text or token ids, such as a.b (text).", rich_help_panel=_RUNNING),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Texts of a .txt are separated by: line, or blank-line (line).", rich_help_panel=_RUNNING),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Use the first N texts only (all).", rich_help_panel=_RUNNING)
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Truncate texts to N tokens (the model's context).", rich_help_panel=_RUNNING)
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="Schedule of blocks, such as skip:12 (identity).", rich_help_panel=_RUNNING)
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(help="Maximum number of tokens of a batch (2048).", rich_help_panel=_RUNNING)
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Compute in float32, bfloat16, float16 (float32).", rich_help_panel=_RUNNING)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device: cpu, cuda, cuda:0 or mps (cpu).", rich_help_panel=_RUNNING)
-    ] = None,
-    device_map: Annotated[
-        str | None,
-        typer.Option(help="Spread the model over devices: auto, balanced, …", rich_help_panel=_RUNNING),
-    ] = None,
-    stack: Annotated[
-        str | None, typer.Option(help="Part of an encoder-decoder: encoder or decoder.", rich_help_panel=_RUNNING)
-    ] = None,
+    texts: Annotated[str | None, _of_a_run("Run a model on these texts, as in layerscope capture.")] = None,
+    text_field: Annotated[str | None, _of_a_run("Field with the text or token ids, such as a.b (text).")] = None,
+    split: Annotated[str | None, _of_a_run("Texts of a .txt are separated by: line, or blank-line (line).")] = None,
+    limit: Annotated[int | None, _of_a_run("Use the first N texts only (all).")] = None,
+    max_length: Annotated[int | None, _of_a_run("Truncate texts to N tokens (the model's context).")] = None,
+    schedule: Annotated[str | None, _of_a_run("Schedule of blocks, such as skip:12 (identity).")] = None,
+    batch_tokens: Annotated[int | None, _of_a_run("Maximum number of tokens of a batch (2048).")] = None,
+    dtype: Annotated[str | None, _of_a_run("Compute in float32, bfloat16, float16 (float32).")] = None,
+    device: Annotated[str | None, _of_a_run("Device: cpu, cuda, cuda:0 or mps (cpu).")] = None,
+    device_map: Annotated[str | None, _of_a_run("Spread the model over devices: auto, balanced, …")] = None,
+    stack: Annotated[str | None, _of_a_run("Part of an encoder-decoder: encoder or decoder.")] = None,
 ) -> None:
     """Measure how alike layers are, within one capture or between two.
 
