@@ -27,6 +27,10 @@ _INVARIANCES = {
 _KINDS = {
     Kind.PAIRWISE: ("Between layers", "Each gives a matrix over pairs of layers, of one capture or of two."),
     Kind.PER_LAYER: ("Of one layer", "Each gives one number a layer."),
+    Kind.PER_BLOCK: (
+        "Of one block",
+        "Each gives one number a block; see [Look inside a block](how-to/look-inside-a-block.md).",
+    ),
 }
 
 
@@ -119,7 +123,8 @@ def _measure(measure: Measure) -> str:
     opening = measure.definition[0].upper() + measure.definition[1:]
     title = f"### {measure.name} {{ #{measure.name} }}\n\n*{measure.long_name}*"
     picture = f"![{measure.long_name} of SmolLM2-135M-Instruct](images/measures/{measure.name}.png){{ width=320 }}"
-    return f"{title}\n\n{opening}.\n\n{picture}\n\n{_table(['', ''], facts)}"
+    parts = [title, f"{opening}.", *([] if measure.kind is Kind.PER_BLOCK else [picture]), _table(["", ""], facts)]
+    return "\n\n".join(parts)
 
 
 def _listed(names: tuple[str, ...] | list[Invariance]) -> str:

@@ -41,7 +41,9 @@ def main(path: str) -> None:
     """Draw every measure in the analysis, and print those that it lacks."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     analysis = read_analysis(path)
-    for name in MEASURES:
+    for name, measure in MEASURES.items():
+        if measure.kind is Kind.PER_BLOCK:
+            continue  # the page shows measures of layers only
         if name in analysis:
             draw(analysis, name)
         else:

@@ -111,15 +111,16 @@ def load_model(
         placement = Placement.of(dtype, device, device_map)
         stored = read_model(identify(source), placement, trust_remote_code)
         module = stored.module
-        own = stored.tokenizer() if tokenizer is None and _reads_text(module) else tokenizer
+        own = stored.tokenizer() if tokenizer is None and _reads_text(module, stack) else tokenizer
         model = wrap_module(module, own, name=name or stored.name, fingerprint=stored.fingerprint, stack=stack)
     if model.tokenizer is None and model.reads_text:
         warnings.warn(f"{model.name}: {NO_TOKENIZER}", stacklevel=3)
     return model
 
 
-def _reads_text(module: Any) -> bool:
-    return bool(module.main_input_name == TEXT)
+def _reads_text(module: Any, stack: Stack | None) -> bool:
+    """Return whether a model reads texts; the decoder of a model of speech does, too."""
+    return bool(module.main_input_name == TEXT) or stack == "decoder"
 
 
 def as_model(

@@ -87,6 +87,7 @@ def targets(folder: Path) -> Iterator[Target]:
     measured = {"exclude_first": 0, "bootstrap": 2, "memory": "1GB", "seed": 0}
     control = {"align": "auto", "null": 0, "ceiling": 0, "progress": False}
     loaded = {"dtype": "float32", "device": "cpu"}
+    in_memory = dict.fromkeys(loaded)  # a model in memory has its own
     writing = {"output": folder / "out", "resume": False, "overwrite": True}
 
     yield Target("load_model", ls.load_model, {"source": folder / "model", **loaded, "trust_remote_code": False})
@@ -138,7 +139,7 @@ def targets(folder: Path) -> Iterator[Target]:
             "limit": 2,
             "include_path": None,
             "batch_tokens": 512,
-            **loaded,
+            **in_memory,
         },
     )
     yield Target(
@@ -146,14 +147,14 @@ def targets(folder: Path) -> Iterator[Target]:
         ls.sweep,
         {"model": tiny, "task": ["builtin:cloze"], "variants": ["skip"], "schedule": ["drop:1"], "starts": [0, 1]}
         | {"seeds": 1, "loops": [2], "limit": 2, "include_path": None, **writing, "bootstrap": 2, "latency": False}
-        | {"latency_tokens": 2, "chance": {"builtin:cloze": 0.1}, "batch_tokens": 512, **loaded, "seed": 0},
+        | {"latency_tokens": 2, "chance": {"builtin:cloze": 0.1}, "batch_tokens": 512, **in_memory, "seed": 0},
     )
     yield Target("sweep_grid", ls.sweep_grid, {"dataset": sweep})
     yield Target(
         "generate",
         ls.generate,
         {"model": tiny, "prompt": "w1 w2", "schedule": "skip:1", "max_new_tokens": 2, "temperature": 0.5, "seed": 0}
-        | {"stacked": False, **loaded},
+        | {"stacked": False, **in_memory},
     )
     yield Target("scheduled", _scheduled, {"model": tiny, "schedule": "skip:1", "observe": None, "stacked": False})
     yield Target("Statistics", Statistics, {"measures": "norm", "layer": [0, 1], "layer_name": ["a", "b"], **measured})

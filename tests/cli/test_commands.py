@@ -199,7 +199,7 @@ WRONG_USE = [
     (["capture", "model", "--texts", "some.doc", "--output", "new.h5"], "some.doc"),
     (
         ["capture", "model", "--texts", "some.txt", "--tokens", "none", "--output", "new.h5"],
-        "choose all, last, or sample:K",
+        "choose all, first, last, mean, generated, sample:K",
     ),
     (["capture", "model", "--texts", "some.txt", "--dtype", "int4", "--output", "new.h5"], "unknown dtype"),
     (["capture", "model", "--texts", "some.txt", "--limit", "0", "--output", "new.h5"], "limit"),
