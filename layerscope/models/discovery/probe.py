@@ -91,7 +91,7 @@ class Probe:
 
 def probe(module: nn.Module) -> Probe:
     """Run the model on two sequences of seven tokens, or two images, which differ in one token, and record all calls."""
-    if getattr(module, "main_input_name", TEXT) == IMAGE:
+    if getattr(module, "main_input_name", TEXT) == IMAGE and TEXT not in accepted(module):
         inputs = {IMAGE: _images(module)}
     else:
         inputs = {TEXT: probe_ids(module)}
