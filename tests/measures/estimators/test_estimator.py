@@ -73,7 +73,7 @@ def _in_one(seed: int, second: bool) -> tuple[np.ndarray, xarray.Dataset]:
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["alone", "two captures"])
-@settings(max_examples=10, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=5, deadline=None, phases=NO_SHRINKING)
 @given(splits(), st.integers(0, 1))
 def test_all_measures_in_any_chunks_and_merges(second: bool, dealt: list[list[np.ndarray]], seed: int):
     states, expected = _in_one(seed, second)
