@@ -17,7 +17,7 @@ from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayers, find_sublayers
 from layerscope.provenance import provenance
 from layerscope.schedules.schedule import Schedule
-from layerscope.store.creation import TokenStrings
+from layerscope.store.index_variables import TokenStrings
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
 from layerscope.texts.sources import Texts, TextSource

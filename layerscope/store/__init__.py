@@ -18,7 +18,8 @@ The modules, each importing only from those above it::
     chunk_io        rows written to and read from these addresses, past HDF5
     checksums       checksums of the header, the index, the placement and the commits
     layout          what a row consists of; the size of the file
-    metadata        the metadata of the texts, as variables
+    metadata        the types of the metadata of the texts
+    index_variables the variables that the index fills
     creation        the file before its first row
     write_lock      an output path locked against a second writer
     target          the output path of a capture: its lock and its temporary file

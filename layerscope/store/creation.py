@@ -7,7 +7,7 @@ so that rows can be written later without a change of HDF5's metadata. This is w
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import h5py
 import numpy as np
@@ -16,14 +16,12 @@ from layerscope.errors import CaptureError
 from layerscope.store.bfloat16 import file_type
 from layerscope.store.checksums import commit_record, header_checksum, index_checksum, placement_checksum
 from layerscope.store.index import SequenceIndex
+from layerscope.store.index_variables import TokenStrings, index_variables
 from layerscope.store.layout import CaptureLayout, Setting, stored_metadata
 from layerscope.store.locking import open_lockable
-from layerscope.store.metadata import write_metadata
 from layerscope.store.schema import (
     BLOCK,
     BLOCK_NAME,
-    CHAR_END,
-    CHAR_START,
     CHECKSUM,
     COMMITTED,
     COMPLETE,
@@ -31,34 +29,22 @@ from layerscope.store.schema import (
     FEATURE,
     FILE_ATTRIBUTES,
     FINAL_NORM,
-    GENERATED,
     INDEX_CHECKSUM,
     INDEX_DTYPES,
     LAYER,
     LAYER_NAME,
     PLACEMENT_CHECKSUM,
-    POSITION,
-    ROLE,
     SEQUENCE,
-    SEQUENCE_ID,
-    SEQUENCE_INDEX,
-    SEQUENCE_LENGTH,
     SETTINGS,
     STATES,
-    TEXT_HASH,
     TOKEN,
-    TOKEN_ID,
-    TOKEN_STRING,
     Attribute,
     chunk_tokens,
     dimension_only,
     plain_attributes,
 )
 
-__all__ = ["TokenStrings", "create_capture_file"]
-
-TokenStrings = Callable[[list[int]], list[str]]
-"""Returns the names of token ids."""
+__all__ = ["create_capture_file"]
 
 
 def create_capture_file(
@@ -100,9 +86,7 @@ def create_capture_file(
         raise ValueError(f"attributes of a capture: missing or unknown {sorted(wanted ^ set(attributes))}")
     with open_lockable(path, "w", libver="earliest") as file:
         _write_dimensions(file, layout, index)
-        _write_index(file, index)
-        if token_strings is not None:
-            _write_token_strings(file, index, token_strings)
+        _write_index(file, index, token_strings)
         _allocate_states(file, layout, index.rows)
         for name, value in plain_attributes(attributes).items():
             file.attrs[name] = value
@@ -133,64 +117,15 @@ def _write_dimensions(file: h5py.File, layout: CaptureLayout, index: SequenceInd
             _on_dimensions(file, file.create_dataset(name, data=list(texts), dtype=h5py.string_dtype()), dimension)
 
 
-def _write_index(file: h5py.File, index: SequenceIndex) -> None:
-    for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID):
-        _on_dimensions(file, file.create_dataset(name, shape=(index.rows,), dtype=INDEX_DTYPES[name]), TOKEN)
-    names = file.create_dataset(SEQUENCE_ID, shape=(index.sequences,), dtype=h5py.string_dtype())
-    lengths = file.create_dataset(SEQUENCE_LENGTH, shape=(index.sequences,), dtype=INDEX_DTYPES[SEQUENCE_LENGTH])
-    _on_dimensions(file, names, SEQUENCE)
-    _on_dimensions(file, lengths, SEQUENCE)
+def _write_index(file: h5py.File, index: SequenceIndex, token_strings: TokenStrings | None) -> None:
+    """Write what the index knows of each row and each sequence, in one pass over its files."""
+    variables = list(index_variables(index, token_strings))
+    sizes = {TOKEN: index.rows, SEQUENCE: index.sequences}
+    for variable in variables:
+        _on_dimensions(file, variable.create(file, sizes[variable.dimension]), variable.dimension)
     for block in index.blocks():
-        rows = slice(block.first_row, block.first_row + len(block.position))
-        sequences = slice(block.first_sequence, block.first_sequence + len(block.sequence_id))
-        names[sequences] = block.sequence_id
-        lengths[sequences] = block.sequence_length
-        if len(block.position):
-            file[SEQUENCE_INDEX][rows] = block.sequence_index
-            file[POSITION][rows] = block.position
-            file[TOKEN_ID][rows] = block.token_id
-    if index.spans:
-        _write_spans(file, index)
-    _write_labels(file, index)
-    write_metadata(file, index)
-
-
-def _write_spans(file: h5py.File, index: SequenceIndex) -> None:
-    for name, size, dimension in (
-        (CHAR_START, index.rows, TOKEN),
-        (CHAR_END, index.rows, TOKEN),
-        (TEXT_HASH, index.sequences, SEQUENCE),
-    ):
-        _on_dimensions(file, file.create_dataset(name, shape=(size,), dtype=INDEX_DTYPES[name]), dimension)
-    for block in index.blocks():
-        rows = slice(block.first_row, block.first_row + len(block.position))
-        file[TEXT_HASH][block.first_sequence : block.first_sequence + len(block.text_hash)] = block.text_hash
-        if block.spans is not None and len(block.spans):
-            file[CHAR_START][rows], file[CHAR_END][rows] = block.spans.T
-
-
-def _write_labels(file: h5py.File, index: SequenceIndex) -> None:
-    """Write the role of each token, and which were generated, where the index knows them."""
-    labels = {ROLE: (index.roles is not None, h5py.string_dtype()), GENERATED: (index.generated, np.dtype(np.int8))}
-    for name, (known, dtype) in labels.items():
-        if known:
-            _on_dimensions(file, file.create_dataset(name, shape=(index.rows,), dtype=dtype), TOKEN)
-    if index.generated:
-        file[GENERATED].attrs["dtype"] = "bool"  # by which xarray stores and reads booleans
-    for block in index.blocks():
-        rows = slice(block.first_row, block.first_row + len(block.position))
-        if block.role:
-            file[ROLE][rows] = block.role
-        if block.generated is not None and len(block.generated):
-            file[GENERATED][rows] = block.generated.astype(np.int8)
-
-
-def _write_token_strings(file: h5py.File, index: SequenceIndex, token_strings: TokenStrings) -> None:
-    names = file.create_dataset(TOKEN_STRING, shape=(index.rows,), dtype=h5py.string_dtype())
-    _on_dimensions(file, names, TOKEN)
-    for block in index.blocks():
-        if len(block.token_id):
-            names[block.first_row : block.first_row + len(block.token_id)] = token_strings(block.token_id.tolist())
+        for variable in variables:
+            variable.write(file, block)
 
 
 def _allocate_states(file: h5py.File, layout: CaptureLayout, tokens: int) -> None:

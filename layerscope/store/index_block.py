@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
+from layerscope.store.schema import SEQUENCE, TOKEN
 from layerscope.texts.text import Metadata
 
 __all__ = ["IndexBlock"]
@@ -47,3 +48,11 @@ class IndexBlock:
     metadata: list[Mapping[str, Metadata]]
     role: list[str] | None
     generated: Bool[np.ndarray, " token"] | None
+
+    @property
+    def extent(self) -> dict[str, tuple[int, int]]:
+        """The first row and the first sequence, and how many there are, by dimension."""
+        return {
+            TOKEN: (self.first_row, len(self.position)),
+            SEQUENCE: (self.first_sequence, len(self.sequence_id)),
+        }

@@ -12,20 +12,21 @@ strings, or of several types    string                            empty string
 ==============================  ================================  =================
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import Any
 
 import h5py
 import numpy as np
 from jaxtyping import Shaped
 
 from layerscope.store.index import SequenceIndex
-from layerscope.store.schema import SEQUENCE
 from layerscope.texts.text import Metadata
 
-__all__ = ["MetadataType", "first_other_metadata", "metadata_types", "write_metadata"]
+__all__ = ["MetadataType", "first_other_metadata", "metadata_types"]
 
 _INT64 = range(-(2**63), 2**63)
+_LARGE = "whole number beyond int64"
 
 
 class MetadataType(Enum):
@@ -45,17 +46,24 @@ class MetadataType(Enum):
         >>> [MetadataType.of(values).value for values in ([True], [1, 2], [1, 2.5], [1, None], ["a", None], ["a", 1])]
         ['bool', 'int64', 'float64', 'float64', 'string', 'string']
         """
-        kinds: set[str] = set()
-        for value in values:
-            whole = type(value) is int
-            kinds.add("large" if whole and value not in _INT64 else type(value).__name__)
-        if "str" in kinds or kinds <= {"NoneType"} or (kinds & {"large"} and kinds & {"bool", "float"}):
+        return cls.of_kinds({_kind(value) for value in values})
+
+    @classmethod
+    def of_kinds(cls, kinds: set[str]) -> "MetadataType":
+        """Return the type that holds values of these kinds."""
+        if "str" in kinds or kinds <= {"NoneType"} or (_LARGE in kinds and kinds & {"bool", "float"}):
             return cls.TEXT
         if kinds == {"bool"}:
             return cls.BOOL
-        if kinds <= {"int", "bool"} and "bool" not in kinds:
+        if kinds == {"int"}:
             return cls.INTEGER
-        return cls.TEXT if kinds & {"large"} else cls.NUMBER
+        return cls.TEXT if _LARGE in kinds else cls.NUMBER
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values."""
+        dtype: np.dtype[Any] = h5py.string_dtype() if self is MetadataType.TEXT else np.dtype(self.value)
+        return dtype
 
     def array(self, values: Iterable[Metadata]) -> Shaped[np.ndarray, " sequence"]:
         """Return values as an array of this type.
@@ -74,26 +82,16 @@ class MetadataType(Enum):
 
 def metadata_types(index: SequenceIndex) -> dict[str, MetadataType]:
     """Return the type of each field; all values are read once, one block of sequences at a time."""
-    return {name: MetadataType.of(_values(index, name)) for name in index.metadata}
+    kinds: dict[str, set[str]] = {name: set() for name in index.metadata}
+    if kinds:
+        for block in index.blocks():
+            for name, seen in kinds.items():
+                seen |= {_kind(record.get(name)) for record in block.metadata}
+    return {name: MetadataType.of_kinds(seen) for name, seen in kinds.items()}
 
 
-def _values(index: SequenceIndex, name: str) -> Iterator[Metadata]:
-    return (record.get(name) for block in index.blocks() for record in block.metadata)
-
-
-def write_metadata(file: h5py.File, index: SequenceIndex) -> None:
-    """Write a variable for each field."""
-    types = metadata_types(index)
-    for name, kind in types.items():
-        dtype = {MetadataType.TEXT: h5py.string_dtype(), MetadataType.BOOL: np.int8}.get(kind, kind.value)
-        variable = file.create_dataset(name, shape=(index.sequences,), dtype=dtype)
-        if kind is MetadataType.BOOL:
-            variable.attrs["dtype"] = "bool"  # by which xarray stores and reads booleans
-        variable.dims[0].attach_scale(file[SEQUENCE])
-    for block in index.blocks():
-        sequences = slice(block.first_sequence, block.first_sequence + len(block.metadata))
-        for name, kind in types.items():
-            file[name][sequences] = kind.array(record.get(name) for record in block.metadata)
+def _kind(value: Metadata) -> str:
+    return _LARGE if type(value) is int and value not in _INT64 else type(value).__name__
 
 
 def first_other_metadata(

@@ -45,10 +45,11 @@ from layerscope.errors import CaptureError
 from layerscope.states import StateRows
 from layerscope.store.checksums import commit_record
 from layerscope.store.chunk_io import RowWriter
-from layerscope.store.creation import TokenStrings, create_capture_file
+from layerscope.store.creation import create_capture_file
 from layerscope.store.finite import all_finite, check_layout
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
+from layerscope.store.index_variables import TokenStrings
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.locking import open_lockable
 from layerscope.store.resume import check_index, require_resumable
