@@ -1,15 +1,17 @@
 """Write the page of commands from the command line itself: usage, arguments and options of each."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from layerscope.cli import COMMANDS, app
 
-__all__ = ["commands_page"]
+__all__ = ["commands_page", "table"]
 
 _EXAMPLE = "Example: "
 _HELP = "--help"
+_HEADER = ("meaning", "default")
 
 
 def commands_page() -> str:
@@ -41,9 +43,11 @@ def _command(name: str, command: Any) -> str:
     usage = " ".join(["layerscope", name, *map(_usage, arguments), *(["[OPTIONS]"] if options else [])])
     parts = [f"### {name}", *words, _fence("text", [usage]), _fence("bash", examples)]
     if arguments:
-        parts.append(_table("argument", [[f"`{_metavar(one)}`", one.help or "", ""] for one in arguments]))
+        parts.append(table(["argument", *_HEADER], [[f"`{_metavar(one)}`", one.help or "", ""] for one in arguments]))
     if options:
-        parts.append(_table("option", [[f"`{one.opts[0]}`", one.help or "", _default(one)] for one in options]))
+        parts.append(
+            table(["option", *_HEADER], [[f"`{one.opts[0]}`", one.help or "", _default(one)] for one in options])
+        )
     return "\n\n".join(parts)
 
 
@@ -66,6 +70,7 @@ def _fence(language: str, lines: list[str]) -> str:
     return "\n".join([f"```{language}", *lines, "```"])
 
 
-def _table(what: str, rows: list[list[str]]) -> str:
-    lines = [[what, "meaning", "default"], ["---"] * 3, *rows]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; a vertical bar in a cell is escaped."""
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from commands import commands_page
+from commands import commands_page, table
 from gallery import copy_notebooks, gallery_page
 
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
@@ -49,7 +49,7 @@ def measures_page() -> str:
         "## Invariances",
         "A measure is invariant to the changes marked *yes* and to no other; the tests check both. "
         "A high value means less if the measure ignores more.",
-        _table(["invariance", "change of the states"], [[_code(law), words] for law, words in _INVARIANCES.items()]),
+        table(["invariance", "change of the states"], [[_code(law), words] for law, words in _INVARIANCES.items()]),
         _invariance_table(),
     ]
     for kind, (title, words) in _KINDS.items():
@@ -82,9 +82,9 @@ def models_page() -> str:
         "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks, and a row for each: `capture --stack encoder` or "
         "`--stack decoder` takes one. "
         "[The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
-        _table(header, [[_code(entry.family), *list(entry.columns.values())[1:]] for entry in taken]),
+        table(header, [[_code(entry.family), *list(entry.columns.values())[1:]] for entry in taken]),
         "## Refused",
-        _table(["family", "reason"], [[_code(entry.family), entry.reason] for entry in refused]),
+        table(["family", "reason"], [[_code(entry.family), entry.reason] for entry in refused]),
         "`python -m tests.families.census` measures the tables again; the tests measure a part of them.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -95,7 +95,7 @@ def _invariance_table() -> str:
         [f"[`{measure.name}`](#{measure.name})", *("yes" if law in measure.invariances else "–" for law in Invariance)]
         for measure in MEASURES.values()
     ]
-    return _table(["measure", *(law.value.replace("_", " ") for law in Invariance)], rows)
+    return table(["measure", *(law.value.replace("_", " ") for law in Invariance)], rows)
 
 
 def _measure(measure: Measure) -> str:
@@ -123,7 +123,7 @@ def _measure(measure: Measure) -> str:
     opening = measure.definition[0].upper() + measure.definition[1:]
     title = f"### {measure.name} {{ #{measure.name} }}\n\n*{measure.long_name}*"
     picture = f"![{measure.long_name} of SmolLM2-135M-Instruct](images/measures/{measure.name}.png){{ width=320 }}"
-    parts = [title, f"{opening}.", *([] if measure.kind is Kind.PER_BLOCK else [picture]), _table(["", ""], facts)]
+    parts = [title, f"{opening}.", *([] if measure.kind is Kind.PER_BLOCK else [picture]), table(["", ""], facts)]
     return "\n\n".join(parts)
 
 
@@ -134,11 +134,6 @@ def _listed(names: tuple[str, ...] | list[Invariance]) -> str:
 
 def _code(name: str) -> str:
     return f"`{name}`"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def main() -> None:

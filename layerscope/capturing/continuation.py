@@ -6,14 +6,14 @@ from contextlib import contextmanager
 import numpy as np
 
 from layerscope.capturing.request import CaptureRequest
-from layerscope.execution.generation import continue_tokens, sampling_options
+from layerscope.execution.generation import continue_tokens
+from layerscope.execution.sampling import sampling_options
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.logits import require_vocabulary_head
+from layerscope.texts.conversations import ASSISTANT
 from layerscope.texts.tokens import TokenizedSequence
 
 __all__ = ["Continuation"]
-
-_ASSISTANT = "assistant"
 
 
 class Continuation:
@@ -67,5 +67,5 @@ class Continuation:
             name=f"the text {sequence.id!r}",
             schedule=request.options.spec,
         )
-        roles = None if sequence.roles is None else (*sequence.roles, *[_ASSISTANT] * len(new))
+        roles = None if sequence.roles is None else (*sequence.roles, *[ASSISTANT] * len(new))
         return sequence._replace(token_ids=np.append(prompt, np.array(new, prompt.dtype)), roles=roles)

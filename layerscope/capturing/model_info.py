@@ -6,7 +6,7 @@ import torch
 
 from layerscope.capturing.backends import BACKENDS, backend_for
 from layerscope.capturing.protocol import CaptureSpec
-from layerscope.errors import CaptureError, ModelError
+from layerscope.errors import CaptureError, LayerScopeError, ModelError
 from layerscope.models.encoder_decoder import Stack
 from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.model import Model
@@ -77,7 +77,7 @@ def _sublayers(model: Model) -> dict[str, str] | str:
     try:
         blocks = find_sublayers(model)
     except ModelError as error:
-        return str(error).splitlines()[0].removeprefix(f"{model.name}: ")
+        return _reason(error, model)
     parts = {name: sorted({getattr(block, name).part.path for block in blocks}) for name in ("attn", "mlp")}
     return {name: ", ".join(paths) for name, paths in parts.items()} | {"law": blocks[0].law}
 
@@ -91,14 +91,18 @@ def _backends(model: Model) -> dict[str, str]:
         try:
             state = _last_state(model, name)
         except (CaptureError, ModelError) as error:
-            answers[name] = str(error).splitlines()[0].removeprefix(f"{model.name}: ")
+            answers[name] = _reason(error, model)
             continue
         alike = (state - hooks).norm() <= _ALIKE * hooks.norm()
         answers[name] = "yes" if alike else "its states differ from those of hooks: use --backend hooks"
     return answers
 
 
+def _reason(error: LayerScopeError, model: Model) -> str:
+    return str(error).splitlines()[0].removeprefix(f"{model.name}: ")
+
+
 def _last_state(model: Model, backend: str) -> torch.Tensor:
-    ids = torch.arange(5, 5 + _TOKENS).remainder(model.vocabulary_size)[None]
+    ids = model.trial_ids(1, _TOKENS)
     with backend_for(backend, model).session(model, CaptureSpec((model.depth,))) as session:
         return session(ids, torch.ones_like(ids), None).hidden[0].float().cpu()

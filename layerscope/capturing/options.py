@@ -4,7 +4,6 @@
 imports no model.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from layerscope.capturing.token_selection import TokenSelection
 from layerscope.errors import CaptureError, UsageError, unknown_name
+from layerscope.execution.sampling import sampling_options
 from layerscope.models.devices import DeviceMap
 from layerscope.models.encoder_decoder import Stack
 from layerscope.schedules.grammar import print_stage
@@ -25,7 +25,6 @@ from layerscope.texts.sources import Texts, TextSource, open_texts
 
 __all__ = [
     "CaptureOptions",
-    "TokenSelection",
     "block_numbers",
     "layer_names",
     "parse_layers",
@@ -208,12 +207,11 @@ def check_sampling(generate: int, temperature: float) -> None:
     Raises
     ------
     UsageError
-        The number of tokens is negative, or the temperature is no number from 0.
+        The number of tokens is negative, or the temperature is out of range or given without a continuation.
     """
     if generate < 0:
         raise UsageError(f"--generate {generate}: give the most tokens to add, 1 or more")
-    if not 0 <= temperature < math.inf:
-        raise UsageError(f"--temperature {temperature}: must be a number of 0 or more")
+    sampling_options(temperature)
     if temperature and not generate:
         raise UsageError("--temperature is for --generate: give --generate N, or leave it out")
 

@@ -147,7 +147,7 @@ def _bridge(clone: Model) -> TransformerBridge:
 
 def _sample(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
     """Return two short sequences and their mask; the second one is padded."""
-    ids = torch.arange(5, 19).remainder(model.vocabulary_size).reshape(2, 7)
+    ids = model.trial_ids(2, 7)
     mask = torch.ones_like(ids)
     mask[1, -2:] = 0
     return torch.where(mask == 1, ids, model.pad_id), mask

@@ -113,7 +113,7 @@ def _can_go_on(model: Model, stages: Stages) -> bool:
 
 
 def _texts(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.arange(5, 5 + 2 * _TOKENS).remainder(model.vocabulary_size).reshape(2, _TOKENS)
+    ids = model.trial_ids(2, _TOKENS)
     mask = torch.ones_like(ids)
     if not model.length_dependence.alone:
         mask[1, :_PADDED] = 0

@@ -1,6 +1,5 @@
 """Generate text under a layer schedule, with the caller's options only: checkpoint defaults do not apply."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from layerscope.arguments import checked
 from layerscope.errors import UsageError, at_least
 from layerscope.execution.cache_use import cache_use
+from layerscope.execution.sampling import sampling_options
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.devices import DeviceMap
 from layerscope.models.eval_mode import eval_mode
@@ -24,9 +24,7 @@ from layerscope.texts.special_tokens import encode_open
 from layerscope.texts.text import Text, check_encodable
 from layerscope.texts.tokenizer_errors import translate_tokenizer_errors
 
-__all__ = ["continue_batch", "continue_tokens", "generate", "sampling_options"]
-
-_MIN_TEMPERATURE = 1e-4  # logits divided by less overflow float32
+__all__ = ["continue_batch", "continue_tokens", "generate"]
 
 
 @checked
@@ -123,7 +121,7 @@ def continue_tokens(
     max_new_tokens
         Maximum number of new tokens.
     options
-        From `sampling_options`.
+        From `layerscope.execution.sampling.sampling_options`.
     seed
         Random seed for sampling.
     name, schedule
@@ -141,23 +139,6 @@ def continue_tokens(
         sequence = continue_batch(model, ids, torch.ones_like(ids), limits, name=name, schedule=schedule)
     new: list[int] = sequence[0, len(tokens) :].tolist()
     return new
-
-
-def sampling_options(temperature: float) -> dict[str, Any]:
-    """Return the options of generation for a temperature.
-
-    Raises
-    ------
-    UsageError
-        It is negative, not finite, or too small to divide by.
-    """
-    if not 0 <= temperature < math.inf:
-        raise UsageError(f"temperature {temperature}: must be a number of 0 or more")
-    if 0 < temperature < _MIN_TEMPERATURE:
-        raise UsageError(f"temperature {temperature}: give at least {_MIN_TEMPERATURE}, or 0 for the most likely token")
-    if temperature == 0:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": temperature, "top_k": 0}  # the default of the library is the top 50
 
 
 def _encode_prompt(model: Model, prompt: str, max_new_tokens: int) -> list[int]:

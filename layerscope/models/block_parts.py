@@ -3,8 +3,8 @@
 The blocks are called with the arguments of one forward pass of the model. This module does not depend on families.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from layerscope.models.discovery.places import Place
 from layerscope.models.discovery.streams import StreamPlaces
+from layerscope.models.discovery.watch import watch
 from layerscope.models.model import Model
 
 __all__ = ["BlockReplay", "Part", "PartCall", "record_blocks"]
 
-Place = int | None
-"""Which item of a part's output is the tensor; None if the output itself is."""
+
+_WHOLE = Place()  # of an output that is the tensor
 
 
 @dataclass(frozen=True)
@@ -30,24 +32,20 @@ class Part:
     path
         Path of the module in the block.
     place
-        Which item of its output is the tensor; None if the output itself is.
+        Where the tensor is in its output.
     """
 
     path: str
-    place: Place = None
+    place: Place = _WHOLE
 
     def of(self, output: Any) -> torch.Tensor:
         """Return the tensor from an output of the module."""
-        tensor: torch.Tensor = output if self.place is None else output[self.place]
+        tensor: torch.Tensor = self.place.read(output)
         return tensor
 
     def put(self, output: Any, tensor: torch.Tensor) -> Any:
         """Return an output of the module with another tensor in this place."""
-        tensor = tensor.reshape(self.of(output).shape)
-        if self.place is None:
-            return tensor
-        items = [tensor if place == self.place else item for place, item in enumerate(output)]
-        return type(output)(items)
+        return self.place.replaced(output, tensor.reshape(self.of(output).shape))
 
 
 @dataclass(frozen=True)
@@ -122,23 +120,11 @@ class BlockReplay:
 
 
 def record_blocks(model: Model, input_ids: torch.Tensor) -> list[BlockReplay]:
-    """Run the model once, and return the calls of its blocks."""
-    replays: list[BlockReplay] = []
-    with _watching(model, replays):
+    """Run the model once, and return the calls of its blocks. No block writes into the stream that it reads; see the proof."""
+    with watch(model.trunk, model.blocks) as seen:
         model.trunk(**model.inputs(input_ids, torch.ones_like(input_ids)))
-    return replays
-
-
-@contextmanager
-def _watching(model: Model, replays: list[BlockReplay]) -> Iterator[None]:
-    def note(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        before = model.stream.of_call(args, kwargs).clone()
-        replays.append(BlockReplay(block, args, dict(kwargs), model.stream, before))
-
-    with ExitStack() as stack:
-        for block in model.blocks:
-            stack.enter_context(block.register_forward_pre_hook(note, with_kwargs=True))
-        yield
+    places = model.stream
+    return [BlockReplay(call.module, *call.arguments, places, places.of_call(*call.arguments)) for call in seen.calls]
 
 
 def _note(
@@ -152,8 +138,9 @@ def _note(
 ) -> None:
     read = tuple(value.reshape(shape) for value in (*args, *kwargs.values()) if _is_stream(value, shape))
     weights = any(True for _ in module.parameters())
-    items: Iterable[tuple[Place, Any]] = enumerate(output) if isinstance(output, tuple | list) else [(None, output)]
-    for place, item in items:
+    several = isinstance(output, tuple | list)
+    items = {Place((index,)): item for index, item in enumerate(output)} if several else {_WHOLE: output}
+    for place, item in items.items():
         if _is_stream(item, shape):  # a copy: the block may add to the tensor in place
             calls.append(PartCall(Part(path, place), read, item.reshape(shape).clone(), weights))
 

@@ -90,7 +90,7 @@ def _spread(model: Model, length: int, neighbour: int) -> _Arguments:
 
     The batch contains two tokens at the ends of another text.
     """
-    ids = torch.arange(5, 7).remainder(model.vocabulary_size).expand(2, 2)
+    ids = model.trial_ids(1, 2).expand(2, 2)
     inputs = model.inputs(ids, torch.ones_like(ids), torch.tensor([[0, length - 1], [0, neighbour - 1]]))
     calls, _ = run_without_blocks(model.module, model.architecture, None, inputs)
     others = (_tensors(model.stream.in_call(*call, None)) for call in calls)
@@ -101,7 +101,7 @@ def _depends_on_neighbour(model: Model, *, far: bool) -> bool:
     """Run a short padded text with its copy and with a longer text, and compare; `far`: one that ends at the last position."""
     long = min(_LONG, model.context or _LONG)
     short = min(_SHORT, long)
-    ids = torch.arange(5, 5 + 2 * long).remainder(model.vocabulary_size).reshape(2, long)
+    ids = model.trial_ids(2, long)
     mask = torch.ones_like(ids)
     mask[0, short:] = 0
     ids = torch.where(mask == 1, ids, model.pad_id)

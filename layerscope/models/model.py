@@ -20,6 +20,8 @@ from layerscope.models.length_dependence import INDEPENDENT, LengthDependence
 
 __all__ = ["NO_TOKENIZER", "Model"]
 
+_FIRST_ID = 5  # the ids below are often special
+
 NO_TOKENIZER = "there is no tokenizer, so the model takes token ids only, no texts; give load_model(…, tokenizer=…)"
 """The warning for a model without a tokenizer."""
 
@@ -161,6 +163,11 @@ class Model:
             if isinstance(pad, int) and 0 <= pad < self.vocabulary_size:
                 return pad
         return 0
+
+    def trial_ids(self, sequences: int, tokens: int) -> torch.Tensor:
+        """Return ids of short texts, to try the model on: ``[sequence, position]``."""
+        count = sequences * tokens
+        return torch.arange(_FIRST_ID, _FIRST_ID + count).remainder(self.vocabulary_size).reshape(sequences, tokens)
 
     def require_text(self) -> None:
         """Refuse a model that reads no texts.

@@ -117,7 +117,7 @@ def find_sublayers(model: Model) -> list[Sublayers]:
     >>> [(block.attn.part.path, block.mlp.part.path, block.law) for block in find_sublayers(model)]
     [('self_attn', 'mlp', 'sum'), ('self_attn', 'mlp', 'sum')]
     """
-    ids = torch.arange(5, 5 + _TOKENS).remainder(model.vocabulary_size)[None]
+    ids = model.trial_ids(1, _TOKENS)
     with eval_mode(model.module), no_grad():
         replays = record_blocks(model, ids)
         runs = [_Run.of(replay, replay.before) for replay in replays]

@@ -34,10 +34,10 @@ class SupportedFamily:
     family: str
     kind: str
     hooks: str
-    schedules: str
-    generation: str
-    nnsight: str
-    transformer_lens: str
+    schedules: str = ""
+    generation: str = ""
+    nnsight: str = ""
+    transformer_lens: str = ""
 
     @property
     def backends(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from layerscope.errors import TextsError
 from layerscope.texts.text import json_type
 
-__all__ = ["TEMPLATE", "Conversation", "RenderedConversation", "read_conversation", "render_conversation"]
+__all__ = ["ASSISTANT", "TEMPLATE", "Conversation", "RenderedConversation", "read_conversation", "render_conversation"]
 
 Conversation = tuple[Mapping[str, Any], ...]
 """The messages, each with a role and a content."""
@@ -24,7 +24,10 @@ Conversation = tuple[Mapping[str, Any], ...]
 TEMPLATE = "template"
 """The role of tokens that belong to no message."""
 
-_SYSTEM, _ASSISTANT, _USER = "system", "assistant", "user"
+ASSISTANT = "assistant"
+"""The role of what the model says."""
+
+_SYSTEM, _USER = "system", "user"
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def render_conversation(
         longer = renderer.render(messages, add_generation_prompt=True)
         if not longer.startswith(text):
             raise TextsError(f"{place}: the template changes the conversation when it adds a generation prompt")
-        roles += [_ASSISTANT] * (len(longer) - len(text))
+        roles += [ASSISTANT] * (len(longer) - len(text))
         text = longer
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids: list[int] = encoded["input_ids"]
@@ -150,8 +153,8 @@ class _Renderer:
     def refuse_unwanted_prompt(self, messages: Conversation) -> None:
         """Refuse a template that opens an answer though it is not asked to."""
         answer = "⟦answer⟧"
-        asked = messages[:-1] if messages[-1]["role"] == _ASSISTANT else messages
-        answered = self._try([*asked, {"role": _ASSISTANT, "content": answer}])
+        asked = messages[:-1] if messages[-1]["role"] == ASSISTANT else messages
+        answered = self._try([*asked, {"role": ASSISTANT, "content": answer}])
         if answered is None or answer not in answered:
             return
         before, _, after = answered.partition(answer)
@@ -245,7 +248,7 @@ class _Renderer:
 
     def _header(self, role: str) -> str:
         """Return what the template writes between the end of a message and the content of the next one of this role."""
-        other = _ASSISTANT if role == _USER else _USER
+        other = ASSISTANT if role == _USER else _USER
         opening = [] if other == _USER else [{"role": _USER, "content": "⟦u⟧"}]
         before = [*opening, {"role": other, "content": "⟦o⟧"}]
         if role == _SYSTEM:

@@ -20,7 +20,7 @@ from layerscope.texts.records import TextFields, record_text
 from layerscope.texts.tables import read_delimited, read_parquet
 from layerscope.texts.text import Text
 
-__all__ = ["KNOWN", "SPLITS", "STDIN", "file_reader", "read_json_lines", "read_plain_lines", "stdin_reader"]
+__all__ = ["SPLITS", "STDIN", "file_reader", "read_json_lines", "read_plain_lines", "stdin_reader"]
 
 STDIN = "-"
 """The source that is standard input."""
@@ -30,8 +30,8 @@ SPLITS = ("line", "blank-line")
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = (".txt", ".jsonl", *_DELIMITERS)
-KNOWN = (*_LINES, *(f"{ending}.gz" for ending in _LINES), ".parquet")
-_KNOWN = f"{', '.join(_LINES)} (each also .gz) or .parquet"
+_ENDINGS = (*_LINES, *(f"{ending}.gz" for ending in _LINES), ".parquet")
+_NAMED = f"{', '.join(_LINES)} (each also .gz) or .parquet"
 
 Stream = AbstractContextManager[Iterable[bytes]]
 Opener = Callable[[], Stream]
@@ -50,13 +50,13 @@ def file_reader(path: str, fields: TextFields, split: str) -> Reader:
     """
     if os.path.isdir(path):
         raise TextsError(
-            f"{path} is a directory: give a file in it named {_KNOWN}, or a folder that the datasets library has saved"
+            f"{path} is a directory: give a file in it named {_NAMED}, or a folder that the datasets library has saved"
         )
     lowered = path.lower()
-    if not lowered.endswith(KNOWN):
+    if not lowered.endswith(_ENDINGS):
         shown = path if len(path) <= 60 else path[:57] + "..."  # a text given instead of a list of texts
         raise UsageError(
-            f"{shown!r}: not a source of texts; known: builtin:passages, hf:DATASET/SPLIT, files named {_KNOWN}, "
+            f"{shown!r}: not a source of texts; known: builtin:passages, hf:DATASET/SPLIT, files named {_NAMED}, "
             "a folder that the datasets library has saved, and - for standard input\n(texts themselves go in a list)"
         )
     if not os.path.exists(path):

@@ -30,7 +30,7 @@ from layerscope.results import read_sweep
 from layerscope.schedules.spec import parse_schedule
 from layerscope.schedules.tree import new_block_calls
 from layerscope.store.write_lock import WriteLock
-from tests.evaluation.tiny_tasks import CHOICES, CLOZE
+from tests.evaluation.tiny_tasks import CHOICES, CLOZE, use_tiny_tasks
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -45,23 +45,14 @@ def model() -> Model:
 
 @pytest.fixture(autouse=True)
 def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = {task.name: task for task in (CLOZE, CHOICES)}
-
-    def load(name: str, model: Model, limit: int | None, include_path: object) -> object:
-        task = tasks[name]
-        return tokenize_task(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
-
-    monkeypatch.setattr(sweep_module, "load_task", load)
-    monkeypatch.setattr(sweep_module, "check_names", lambda names, include_path: None)
+    use_tiny_tasks(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def swept(model: Model, tmp_path_factory: pytest.TempPathFactory) -> xarray.Dataset:
     path = tmp_path_factory.mktemp("sweep") / "s.nc"
     with pytest.MonkeyPatch.context() as patch:
-        tasks = {task.name: task for task in (CLOZE, CHOICES)}
-        patch.setattr(sweep_module, "load_task", lambda name, model, limit, include: tokenize_task(tasks[name], model))
-        patch.setattr(sweep_module, "check_names", lambda names, include_path: None)
+        use_tiny_tasks(patch)
         returned = ls.sweep(model, TASKS, output=path, **OPTIONS)
     read = read_sweep(path)
     xarray.testing.assert_identical(returned.load().drop_attrs(), read.drop_attrs())

@@ -1,8 +1,13 @@
-"""Two little tasks in the words of the tiny tokenizer."""
+"""Two little tasks in the words of the tiny tokenizer, and sweeps that know no other."""
 
 import random
 
+import pytest
+
+import layerscope.evaluation.sweep as sweep_module
 from layerscope.evaluation.tasks.task import Example, Task
+from layerscope.evaluation.tokenized_task import tokenize_task
+from layerscope.models.model import Model
 
 _DRAW = random.Random(7)
 
@@ -26,3 +31,15 @@ CHOICES = Task(
         for number in range(7)
     ),
 )
+
+
+def use_tiny_tasks(patch: pytest.MonkeyPatch) -> None:
+    """Let sweeps load these tasks."""
+    tasks = {task.name: task for task in (CLOZE, CHOICES)}
+
+    def load(name: str, model: Model, limit: int | None, include_path: object) -> object:
+        task = tasks[name]
+        return tokenize_task(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
+
+    patch.setattr(sweep_module, "load_task", load)
+    patch.setattr(sweep_module, "check_names", lambda names, include_path: None)

@@ -8,7 +8,7 @@ of the rows again.
 import csv
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from layerscope.execution.cache_use import cache_use
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
+from layerscope.models.supported_families import SupportedFamily
 from tests.families.oracles import run_by_hand, states_by_hand
 from tests.families.tiny_modules import random_module
 
-__all__ = ["TABLE", "Row", "measure", "read_table"]
+__all__ = ["TABLE", "measure", "read_table"]
 
 TABLE = Path(__file__).parents[2] / "layerscope/models/families.tsv"
 _IDS = torch.tensor([[5, 17, 9, 33, 21, 8, 40, 13, 29], [12, 7, 31, 22, 45, 18, 6, 27, 10]])
@@ -33,26 +34,13 @@ _ROUNDING = 2e-5
 _NEW = 4
 
 
-@dataclass(frozen=True)
-class Row:
-    """What works for one family, or for one stack of an encoder-decoder: yes, or the reason in words."""
-
-    family: str
-    kind: str
-    hooks: str
-    schedules: str = ""
-    generation: str = ""
-    nnsight: str = ""
-    transformer_lens: str = ""
-
-
-def read_table() -> list[Row]:
+def read_table() -> list[SupportedFamily]:
     """Return the rows of the committed table."""
     with TABLE.open(newline="") as file:
-        return [Row(**row) for row in csv.DictReader(file, delimiter="\t")]
+        return [SupportedFamily(**row) for row in csv.DictReader(file, delimiter="\t")]
 
 
-def measure(family: str) -> list[Row]:
+def measure(family: str) -> list[SupportedFamily]:
     """Return the row of a family; two rows for an encoder-decoder."""
     module: Any = random_module(family)
     rows = []
@@ -61,10 +49,12 @@ def measure(family: str) -> list[Row]:
         try:
             model = wrap_module(module, name=name, stack=stack)
         except LayerScopeError as error:
-            rows.append(Row(name, stack or "", _words(error)))
+            rows.append(SupportedFamily(name, stack or "", _words(error)))
         else:
             kind = stack or ("decoder" if model.architecture.causal else "encoder")
-            rows.append(Row(name, kind, _hooks(model), _schedules(model), _generation(model), *_others(model)))
+            rows.append(
+                SupportedFamily(name, kind, _hooks(model), _schedules(model), _generation(model), *_others(model))
+            )
     return rows
 
 
@@ -154,7 +144,7 @@ def main() -> None:
     rows = [row for name in known for row in measure(name)]
     with sys.stdout if names else TABLE.open("w", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow([field.name for field in fields(Row)])
+        writer.writerow([field.name for field in fields(SupportedFamily)])
         writer.writerows(map(astuple, rows))
 
 

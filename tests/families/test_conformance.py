@@ -14,12 +14,9 @@ import torch
 from torch import nn
 
 import layerscope as ls
-from layerscope.evaluation import sweep as sweep_module
-from layerscope.evaluation.tasks.task import Task
-from layerscope.evaluation.tokenized_task import tokenize_task
 from layerscope.models.model import Model
 from layerscope.store.writer import CaptureWriter
-from tests.evaluation.tiny_tasks import CHOICES, CLOZE
+from tests.evaluation.tiny_tasks import CHOICES, CLOZE, use_tiny_tasks
 from tests.families.oracles import run_by_hand, states_by_hand
 from tests.families.tiny_configs import DEPTH
 from tests.families.tiny_modules import random_module
@@ -142,14 +139,7 @@ def test_cached_generation_is_recomputation(wanted: Wanted) -> None:
 
 @pytest.fixture
 def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = {task.name: task for task in (CLOZE, CHOICES)}
-
-    def load(name: str, model: Model, limit: int | None, include_path: object) -> object:
-        task = tasks[name]
-        return tokenize_task(Task(task.name, task.kind, task.summary, task.examples[:limit]), model)
-
-    monkeypatch.setattr(sweep_module, "load_task", load)
-    monkeypatch.setattr(sweep_module, "check_names", lambda names, include_path: None)
+    use_tiny_tasks(monkeypatch)
 
 
 @pytest.mark.usefixtures("_tasks")

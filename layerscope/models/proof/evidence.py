@@ -12,6 +12,7 @@ from layerscope.models.discovery.discover import refuse_undiscovered
 from layerscope.models.discovery.ends import relative_path
 from layerscope.models.discovery.places import Call
 from layerscope.models.discovery.probe import CHANGED, Probe, first_tensor, trunk_inputs
+from layerscope.models.discovery.stacks import Stack
 from layerscope.models.discovery.taps import run_without_blocks
 from layerscope.models.discovery.watch import ModuleCall
 from layerscope.models.model import Model
@@ -52,10 +53,15 @@ class Evidence:
         return [call for call in self.probe.watch.calls if id(call.module) in blocks]
 
     @cached_property
+    def stack(self) -> Stack:
+        """The blocks as found, with their calls."""
+        found = self.model.architecture
+        return Stack(found.blocks, found.items, tuple(self.calls), found.stream)
+
+    @cached_property
     def states(self) -> list[torch.Tensor]:
         """The stream that enters the first block and the streams that leave each block."""
-        places = self.model.stream
-        return [places.of_call(*self.calls[0].arguments), *(places.of_output(call.output) for call in self.calls)]
+        return self.stack.states
 
     @cached_property
     def replaced(self) -> "Replaced":

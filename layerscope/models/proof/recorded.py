@@ -8,7 +8,6 @@ import torch
 from layerscope.models.discovery.ends import final_norm, find_tail
 from layerscope.models.discovery.places import same_bits
 from layerscope.models.discovery.probe import moved_tokens
-from layerscope.models.discovery.stacks import Stack
 from layerscope.models.proof.evidence import Evidence
 from layerscope.models.stream_guard import is_passed_on
 
@@ -64,17 +63,15 @@ def check_start(evidence: Evidence) -> None:
 
 def check_end(evidence: Evidence) -> None:
     """The trunk returns what the final norm makes of the last state, bit for bit; without a norm, the last state."""
-    model, calls = evidence.model, evidence.calls
-    trunk = evidence.probe.watch.of(model.trunk)[0]
-    stack = Stack(model.architecture.blocks, model.architecture.items, tuple(calls), model.stream)
-    tail = find_tail(evidence.probe, stack, trunk)
+    model, stack = evidence.model, evidence.stack
+    tail = find_tail(evidence.probe, stack, evidence.probe.watch.of(model.trunk)[0])
     norm = final_norm(tail, stack)
     named = None if norm is None else evidence.path(norm)
     if named != model.architecture.final_norm:
         evidence.fail(
             f"the final norm {model.architecture.final_norm} (what follows the last block is {named or 'nothing'})"
         )
-    last = tail[-1].output if tail else stack.states[-1]
+    last = tail[-1].output if tail else evidence.states[-1]
     if not same_bits(last, evidence.trunk_output):
         after = evidence.path(tail[-1]) if tail else "the last block"
         evidence.fail(f"a trunk that returns the output of {after} bit for bit (something else follows it)")
