@@ -74,7 +74,8 @@ def _schema(
         variables=variables,
         attributes=_MADE
         | {f"{name}_other": of for name, of in _MADE.items()}
-        | {"measure": str, "settings": str, "bootstrap": int, "alignment": str, "massive_warning": str},
+        | {"measure": str, "settings": str, "bootstrap": int, "alignment": str}
+        | {"massive_warning": str, "mean_warning": str},
         required_attributes=required_attributes,
         variable_attributes=_OF_VARIABLES,
         endings=endings or {},

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_warnings", "warning_lines"]
 
+_OF_FILES = ("massive_warning", "mean_warning")
 _OF_VARIABLES = ("null_warning", "coverage_warning", "bootstrap_warning")
 
 
@@ -20,7 +21,7 @@ def print_warnings(result: "xarray.Dataset") -> None:
 
 def warning_lines(result: "xarray.Dataset") -> list[str]:
     """Return the warnings of a result, one line for each text, with the variables that it concerns."""
-    lines = [str(result.attrs["massive_warning"])] if result.attrs.get("massive_warning") else []
+    lines = [str(result.attrs[attribute]) for attribute in _OF_FILES if result.attrs.get(attribute)]
     for attribute in _OF_VARIABLES:
         variables_by_text: dict[str, list[str]] = {}
         for name, array in result.data_vars.items():

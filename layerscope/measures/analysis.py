@@ -161,6 +161,10 @@ def finish(engine: Engine, captures: list[dict[str, str | int | float]]) -> xarr
     attributes: dict[str, str | int | float] = {"layerscope_version": __version__, "stream": context.options.stream}
     for attrs, suffix in zip(captures, ("", "_other"), strict=False):
         attributes |= {f"{name}{suffix}": attrs[name] for name in CARRIED if name in attrs}
+    if engine.of_means:
+        attributes["mean_warning"] = (
+            "the rows are means over the tokens of a text: every measure describes mean states, not the states of tokens"
+        )
     options = context.options.recorded(measure.name for measure in engine.measures)
     made = [nested(str(attrs["provenance"])) for attrs in captures if "provenance" in attrs]
     return dataset.assign_attrs(attributes, provenance=provenance(analysis=options, captures=made))

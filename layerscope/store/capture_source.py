@@ -23,10 +23,11 @@ from layerscope.store.schema import (
     CHAR_START,
     POSITION,
     SEQUENCE_INDEX,
+    SEQUENCE_LENGTH,
     TEXT_HASH,
     TOKEN_ID,
 )
-from layerscope.store.source import check_row_range, missing_stream, precision_of
+from layerscope.store.source import Sequences, check_row_range, missing_stream, precision_of
 from layerscope.store.spans import Spans
 from layerscope.stream_names import STREAMS
 
@@ -120,10 +121,15 @@ class CaptureSource:
             read_raw(self._file[self._variable], start, stored)
             rows.copy_(stored)
 
+    def sequences(self) -> Sequences:
+        """Return the texts; see `StateSource.sequences`."""
+        with translate_errors(self.name, CAPTURE.remedy):
+            return Sequences(sequence_ids(self._file).asstr()[...].tolist(), self._file[SEQUENCE_LENGTH][...])
+
     def spans(self) -> Spans | None:
         """Return the characters of all rows in their texts; see `StateSource.spans`."""
         if not {CHAR_START, CHAR_END, TEXT_HASH} <= set(self._file):
             return None
         with translate_errors(self.name, CAPTURE.remedy):
             start, end, hashes = (self._file[name][...] for name in (CHAR_START, CHAR_END, TEXT_HASH))
-            return Spans(start, end, sequence_ids(self._file).asstr()[...].tolist(), hashes)
+            return Spans(start, end, self.sequences().id, hashes)

@@ -7,7 +7,7 @@ from types import TracebackType
 import numpy as np
 import torch
 import xarray
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from layerscope.errors import FileError
 from layerscope.store.hdf5 import translate_errors
@@ -21,12 +21,13 @@ from layerscope.store.schema import (
     SEQUENCE,
     SEQUENCE_ID,
     SEQUENCE_INDEX,
+    SEQUENCE_LENGTH,
     STATES,
     TEXT_HASH,
     TOKEN,
     TOKEN_ID,
 )
-from layerscope.store.source import check_row_range, missing_stream, precision_of
+from layerscope.store.source import Sequences, check_row_range, missing_stream, precision_of
 from layerscope.store.spans import Spans
 from layerscope.stream_names import STREAMS
 
@@ -99,10 +100,26 @@ class DatasetSource:
         rows = torch.from_numpy(np.ascontiguousarray(wide))
         return rows if out is None else out.copy_(rows)
 
+    def sequences(self) -> Sequences | None:
+        """Return the texts; see `StateSource.sequences`."""
+        found = self._variables({self._ids: SEQUENCE, SEQUENCE_LENGTH: SEQUENCE})
+        return None if found is None else Sequences([str(name) for name in found[0]], found[1])
+
     def spans(self) -> Spans | None:
         """Return the characters of all rows in their texts; see `StateSource.spans`."""
-        ids = SEQUENCE if SEQUENCE in self._dataset.coords else SEQUENCE_ID  # as open_capture labels them, or the file
-        wanted = {CHAR_START: TOKEN, CHAR_END: TOKEN, ids: SEQUENCE, TEXT_HASH: SEQUENCE}
+        found = self._variables({CHAR_START: TOKEN, CHAR_END: TOKEN, self._ids: SEQUENCE, TEXT_HASH: SEQUENCE})
+        if found is None:
+            return None
+        start, end, names, hashes = found
+        return Spans(start, end, [str(name) for name in names], hashes)
+
+    @property
+    def _ids(self) -> str:
+        """The variable with the ids of the texts: as open_capture labels them, or as in the file."""
+        return SEQUENCE if SEQUENCE in self._dataset.coords else SEQUENCE_ID
+
+    def _variables(self, wanted: dict[str, str]) -> list[Shaped[np.ndarray, " _"]] | None:
+        """Return variables over one dimension each, or None if one is missing."""
         if any(self._dataset.get(name, _NOTHING).dims != (dimension,) for name, dimension in wanted.items()):
             return None
         if self.sequence_index.max(initial=-1) >= self._dataset.sizes[SEQUENCE]:
@@ -110,8 +127,7 @@ class DatasetSource:
                 f"the dataset has rows of sequence {self.sequence_index.max()}, and {self._dataset.sizes[SEQUENCE]} sequences\n"
                 "select tokens, not sequences: sequence_index counts them as the file does"
             )
-        start, end, names, hashes = (self._dataset[name].to_numpy() for name in wanted)
-        return Spans(start, end, [str(name) for name in names], hashes)
+        return [self._dataset[name].to_numpy() for name in wanted]
 
     def close(self) -> None:
         """Do nothing: who made the Dataset closes it."""

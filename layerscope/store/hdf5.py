@@ -68,7 +68,9 @@ def open_dataset(path: str | os.PathLike[str], schema: FileSchema) -> xarray.Dat
         held.callback(dataset.close)
         for name, variable in dataset.variables.items():
             wanted = schema.of(str(name))
-            if (wanted and wanted.dims != variable.dims) or shapes.get(str(name)) != variable.shape:
+            if (wanted and variable.dims not in (wanted.dims, (wanted.may_label,))) or shapes.get(
+                str(name)
+            ) != variable.shape:
                 raise FileError(
                     f"{path} is damaged: {name} is on {', '.join(map(str, variable.dims))}\n{schema.remedy}"
                 )

@@ -8,6 +8,8 @@ values                          type of the variable              a missing valu
 true and false                  bool                              (then as numbers)
 whole numbers                   int64                             (then as numbers)
 numbers, or some are missing    float64                           NaN
+whole numbers that float64      string                            empty string
+would round, some are missing
 strings, or of several types    string                            empty string
 ==============================  ================================  =================
 """
@@ -26,7 +28,8 @@ from layerscope.texts.text import Metadata
 __all__ = ["MetadataType", "first_other_metadata", "metadata_types"]
 
 _INT64 = range(-(2**63), 2**63)
-_LARGE = "whole number beyond int64"
+_EXACT = range(-(2**53), 2**53 + 1)  # whole numbers that float64 holds exactly
+_WIDE, _LARGE = "whole number beyond float64", "whole number beyond int64"
 
 
 class MetadataType(Enum):
@@ -43,7 +46,7 @@ class MetadataType(Enum):
 
         Examples
         --------
-        >>> [MetadataType.of(values).value for values in ([True], [1, 2], [1, 2.5], [1, None], ["a", None], ["a", 1])]
+        >>> [MetadataType.of(values).value for values in ([True], [1, 2], [1, 2.5], [1, None], [2**60, None], ["a", 1])]
         ['bool', 'int64', 'float64', 'float64', 'string', 'string']
         """
         return cls.of_kinds({_kind(value) for value in values})
@@ -51,13 +54,11 @@ class MetadataType(Enum):
     @classmethod
     def of_kinds(cls, kinds: set[str]) -> "MetadataType":
         """Return the type that holds values of these kinds."""
-        if "str" in kinds or kinds <= {"NoneType"} or (_LARGE in kinds and kinds & {"bool", "float"}):
-            return cls.TEXT
         if kinds == {"bool"}:
             return cls.BOOL
-        if kinds == {"int"}:
+        if kinds and kinds <= {"int", _WIDE}:
             return cls.INTEGER
-        return cls.TEXT if _LARGE in kinds else cls.NUMBER
+        return cls.TEXT if kinds & {"str", _WIDE, _LARGE} or kinds <= {"NoneType"} else cls.NUMBER
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -91,7 +92,9 @@ def metadata_types(index: SequenceIndex) -> dict[str, MetadataType]:
 
 
 def _kind(value: Metadata) -> str:
-    return _LARGE if type(value) is int and value not in _INT64 else type(value).__name__
+    if type(value) is not int or value in _EXACT:
+        return type(value).__name__
+    return _WIDE if value in _INT64 else _LARGE
 
 
 def first_other_metadata(

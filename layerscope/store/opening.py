@@ -52,7 +52,9 @@ def open_capture(path: str | os.PathLike[str], *, allow_incomplete: bool = False
 
 
 def _label_rows(dataset: xarray.Dataset) -> xarray.Dataset:
-    """Label each row and each sequence with the id of its text."""
+    """Label each row and each sequence with the id of its text. A part that xarray has saved is labelled already."""
+    if dataset[SEQUENCE_ID].dims == (TOKEN,):
+        return dataset.set_coords(SEQUENCE_ID)
     ids = dataset[SEQUENCE_ID].to_numpy().astype(object)
     rows = ids[dataset[SEQUENCE_INDEX].to_numpy()]
     # No index over token: xarray would align the rows of two selections by their ids, which many rows share.

@@ -1,7 +1,7 @@
 """What measures read: consecutive rows of a capture as torch tensors."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,14 @@ from layerscope.store.schema import Attribute
 from layerscope.store.spans import Spans
 from layerscope.stream_names import STREAMS
 
-__all__ = ["StateSource", "check_row_range", "missing_stream", "precision_of"]
+__all__ = ["Sequences", "StateSource", "check_row_range", "missing_stream", "precision_of"]
+
+
+class Sequences(NamedTuple):
+    """The ids of the texts of a capture, and the number of tokens that ran of each."""
+
+    id: list[str]
+    length: Int[np.ndarray, " sequence"]
 
 
 @runtime_checkable
@@ -60,6 +67,10 @@ class StateSource(Protocol):
 
         New memory costs more than the reading: to read a file in pieces, pass the same `out` each time.
         """
+        ...
+
+    def sequences(self) -> Sequences | None:
+        """Return the texts, which `sequence_index` numbers, or None if they are not known."""
         ...
 
     def spans(self) -> Spans | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from layerscope.errors import TextsError
@@ -60,6 +61,7 @@ def read_conversation(value: object, place: str) -> Conversation:
     ({'role': 'user', 'content': 'Hello'},)
     """
     form = 'give a list of {"role": "user", "content": "..."}'
+    value = _listed(value)
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise TextsError(f"{place}: {json_type(value)}, not a conversation: {form}")
     if not value:
@@ -68,9 +70,10 @@ def read_conversation(value: object, place: str) -> Conversation:
 
 
 def _message(message: object, place: str, form: str) -> Mapping[str, Any]:
-    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+    role = message.get("role") if isinstance(message, Mapping) else None
+    if not isinstance(message, Mapping) or not isinstance(role, str) or not role:
         raise TextsError(f"{place}: not an object with a role: {form}")
-    content = message.get("content")
+    content = _listed(message.get("content"))
     if content is None:
         content = ""
     if not isinstance(content, str) and isinstance(content, Sequence):
@@ -79,6 +82,11 @@ def _message(message: object, place: str, form: str) -> Mapping[str, Any]:
     if not isinstance(content, str):
         raise TextsError(f"{place}: its content is not text: only text is taken")
     return {**message, "content": content}
+
+
+def _listed(value: object) -> object:
+    """Return an array, as tables hold lists, as a list."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def render_conversation(
@@ -242,9 +250,12 @@ class _Renderer:
         header = self._header(messages[number]["role"])
         begun = first - len(header) if header and text[:first].endswith(header) else 0
         bos = self._tokenizer.bos_token
-        opens = bool(bos) and text.startswith(bos) and bos not in header  # else it is the marker of a message
-        special = len(bos) if opens else 0
+        special = len(bos) if bos and text.startswith(bos) and not self._marks_messages(bos) else 0
         return special, max(begun, special)
+
+    def _marks_messages(self, token: str) -> bool:
+        """Return whether the template writes a token before messages that are not the first."""
+        return any(token in self._header(role) for role in (_USER, ASSISTANT))
 
     def _header(self, role: str) -> str:
         """Return what the template writes between the end of a message and the content of the next one of this role."""

@@ -7,6 +7,7 @@ which also lets an error name its line. Blank texts are yielded too; the caller 
 import gzip
 import json
 import os
+import re
 import sys
 import zlib
 from codecs import BOM_UTF8
@@ -80,17 +81,39 @@ def file_reader(path: str, fields: TextFields, split: str) -> Reader:
 
 
 def stdin_reader(fields: TextFields, split: str) -> Reader:
-    """Return a function that reads standard input: JSON lines where a field is named or the first line begins with ``{``."""
+    """Return a function that reads standard input.
+
+    It holds JSON lines where a field is named or the first line that is not blank begins with ``{``; paragraphs where these are
+    requested; else plain lines.
+
+    Raises
+    ------
+    UsageError
+        A field is named and paragraphs are requested.
+    """
+    if split != SPLITS[0]:
+        fields.refuse_for_plain(STDIN)
 
     def read() -> Iterator[Text]:
         lines = iter(sys.stdin.buffer)
-        first = next(lines, b"")
-        opener: Opener = lambda: nullcontext(chain([first] if first else [], lines))  # noqa: E731
-        if fields != TextFields() or first.removeprefix(BOM_UTF8).lstrip().startswith(b"{"):
+        begun = list(_to_first_text(lines))
+        opener: Opener = lambda: nullcontext(chain(begun, lines))  # noqa: E731
+        first = begun[-1].removeprefix(BOM_UTF8).lstrip() if begun else b""
+        if split == SPLITS[0] and (fields != TextFields() or first.startswith(b"{")):
             return read_json_lines(opener, STDIN, fields)
+        if re.match(rb"\[\s*(\{|$)", first):
+            raise TextsError(f"{STDIN}: begins as a JSON array: give one object a line, as jq -c '.[]' prints them")
         return read_plain_lines(opener, STDIN, split)
 
     return read
+
+
+def _to_first_text(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the blank lines and the first one that is not."""
+    for line in lines:
+        yield line
+        if line.removeprefix(BOM_UTF8).strip():
+            return
 
 
 def read_plain_lines(opener: Opener, name: str, split: str = "line") -> Iterator[Text]:

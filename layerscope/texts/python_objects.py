@@ -6,7 +6,7 @@ from typing import Any
 
 from layerscope.errors import TextsError, UsageError
 from layerscope.texts.conversations import read_conversation
-from layerscope.texts.records import TextFields, as_token_ids, record_text
+from layerscope.texts.records import ID_FIELD, MASK_FIELD, TOKENS_FIELD, TextFields, as_token_ids, record_text
 from layerscope.texts.tables import require_different
 from layerscope.texts.text import Text, check_encodable
 
@@ -60,6 +60,8 @@ def read_object(source: Any, fields: TextFields) -> Iterator[Text]:
     >>> next(read_object([[5, 6, 7]], TextFields())).token_ids
     (5, 6, 7)
     """
+    if isinstance(source, Mapping):
+        _refuse_record(source, fields)
     for number, (given, item) in enumerate(_items(source)):
         place = f"texts[{number if given is None else given!r}]"
         identity = str(number if given is None else given)
@@ -82,10 +84,15 @@ def _items(source: Any) -> Iterator[tuple[Any, Any]]:
     if hasattr(source, "iterrows"):  # a DataFrame of pandas
         columns = list(source.columns)
         require_different(columns, "the DataFrame")
+        if ID_FIELD in columns:  # whole numbers, some missing, are floats in a table
+            source = source.assign(**{ID_FIELD: source[ID_FIELD].convert_dtypes()})
         for row in source.itertuples(name=None):
             yield _label(row[0]), dict(zip(columns, row[1:], strict=True))
     elif hasattr(source, "iter_rows"):  # a DataFrame of polars
         for record in source.iter_rows(named=True):
+            yield None, record
+    elif isinstance(source, Mapping) and TOKENS_FIELD in source:  # what a tokenizer returns
+        for record in _encoded(source):
             yield None, record
     elif isinstance(source, Mapping) or (hasattr(source, "items") and hasattr(source, "index")):  # a dict, or a Series
         for label, item in source.items():
@@ -93,6 +100,24 @@ def _items(source: Any) -> Iterator[tuple[Any, Any]]:
     else:
         for item in source:
             yield None, item
+
+
+def _refuse_record(source: Mapping[Any, Any], fields: TextFields) -> None:
+    """Refuse a mapping of the names of fields, where ids are expected."""
+    named = [name for name in (fields.text_field(source), ID_FIELD) if name in source]
+    if named and TOKENS_FIELD not in source:
+        raise UsageError(
+            f"texts are one record (it has the key {named[0]!r}), not a mapping of ids to texts: put it in a list"
+        )
+
+
+def _encoded(source: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a record for each row of what a tokenizer returns: for one text, or for several."""
+    columns = {name: source[name] for name in (TOKENS_FIELD, MASK_FIELD) if name in source}
+    if as_token_ids(columns[TOKENS_FIELD]) is not None:
+        columns = {name: [column] for name, column in columns.items()}
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
 
 
 def _label(label: Any) -> Any:

@@ -13,9 +13,10 @@ from layerscope.errors import TextsError, UsageError
 from layerscope.texts.conversations import read_conversation
 from layerscope.texts.text import Metadata, Text, check_encodable, json_type
 
-__all__ = ["TextFields", "as_token_ids", "record_text"]
+__all__ = ["ID_FIELD", "MASK_FIELD", "TOKENS_FIELD", "TextFields", "as_token_ids", "record_text"]
 
-_TEXT, _TOKENS, _MESSAGES, _MASK, _ID = "text", "input_ids", "messages", "attention_mask", "id"
+_TEXT, _MESSAGES = "text", "messages"
+ID_FIELD, TOKENS_FIELD, MASK_FIELD = "id", "input_ids", "attention_mask"
 _MISSING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
@@ -63,7 +64,7 @@ class TextFields:
         if self.text is None and self.chat:
             return _MESSAGES
         if self.text is None:
-            return _TOKENS if _TOKENS in names and _TEXT not in names else _TEXT
+            return TOKENS_FIELD if TOKENS_FIELD in names and _TEXT not in names else _TEXT
         return self.text
 
     def columns(self, names: Sequence[str]) -> list[str]:
@@ -76,7 +77,7 @@ class TextFields:
         """
         fields = (self.text_field(names), *self.metadata)
         needed = {field if field in names else field.partition(".")[0] for field in fields}
-        return [name for name in names if name in needed or name == _ID] if needed <= set(names) else list(names)
+        return [name for name in names if name in needed or name == ID_FIELD] if needed <= set(names) else list(names)
 
 
 def record_text(record: object, number: int | str, fields: TextFields, place: str) -> Text:
@@ -113,7 +114,8 @@ def record_text(record: object, number: int | str, fields: TextFields, place: st
         shape = f'{{"{fields.text_field(())}": "..."}}'
         raise TextsError(f"{place}: {json_type(record)}, not an object: each line must look like {shape}")
     field = fields.text_field(record)
-    value = _plain(_field(record, field, place, "--text-field"))
+    owner, name = _owner(record, field, place, "--text-field")
+    value = _plain(owner[name])
     metadata = {name: _metadata(record, name, place) for name in fields.metadata}
     identity = _id(record, number, place)
     if fields.chat:
@@ -122,10 +124,12 @@ def record_text(record: object, number: int | str, fields: TextFields, place: st
     text, token_ids = (value, None) if isinstance(value, str) else ("", as_token_ids(value))
     if not isinstance(value, str) and token_ids is None:
         raise TextsError(f"{place}: field {field!r} is {json_type(value)}, not a string or a list of token ids")
-    if isinstance(value, str) and field == _TOKENS:
+    if isinstance(value, str) and name == TOKENS_FIELD:
         raise TextsError(f"{place}: field {field!r} is a string, not a list of token ids")
-    if token_ids is not None and field == _TOKENS:
-        token_ids = _without_padding(token_ids, record.get(_MASK), place)
+    if token_ids is not None and (
+        name == TOKENS_FIELD or TOKENS_FIELD not in owner
+    ):  # else the mask is that of the other field
+        token_ids = _without_padding(token_ids, owner.get(MASK_FIELD), f"{place}, field {field!r}")
     return check_encodable(Text(identity, text, token_ids, metadata), place)
 
 
@@ -137,40 +141,49 @@ def as_token_ids(value: object) -> tuple[int, ...] | None:
     >>> as_token_ids([5, 6]), as_token_ids(np.array([7])), as_token_ids([5, "a"]), as_token_ids("56")
     ((5, 6), (7,), None, None)
     """
-    if hasattr(value, "detach"):  # a tensor of torch, on any device
-        value = value.detach().cpu()
-    if isinstance(value, str | bytes) or not (isinstance(value, Sequence) or hasattr(value, "__array__")):
-        return None
-    items: list[Any] = np.asarray(value).tolist() if hasattr(value, "__array__") else list(value)  # type: ignore[call-overload]
-    if any(isinstance(item, bool) or not isinstance(item, int | np.integer) for item in items):
+    items = _items(value)
+    if items is None or any(isinstance(item, bool) or not isinstance(item, int | np.integer) for item in items):
         return None
     return tuple(map(int, items))
 
 
+def _items(value: Any) -> list[Any] | None:
+    """Return the items of a list, or of an array or tensor with one axis; None for anything else."""
+    if hasattr(value, "detach"):  # a tensor of torch, on any device
+        value = value.detach().cpu()
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        return array.tolist() if array.ndim == 1 else None
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
+
+
 def _without_padding(token_ids: tuple[int, ...], mask: object, place: str) -> tuple[int, ...]:
     """Return the token ids that the attention mask of the same record keeps."""
-    kept = token_ids if mask is None else as_token_ids(mask)
-    if kept is None or len(kept) != len(token_ids):
-        raise TextsError(
-            f"{place}: {_MASK!r} is not a list of {len(token_ids)} whole numbers, one for each of {_TOKENS!r}"
-        )
-    return token_ids if mask is None else tuple(token for token, keep in zip(token_ids, kept, strict=True) if keep)
+    if mask is None:
+        return token_ids
+    kept = _items(mask)
+    if kept is None or len(kept) != len(token_ids) or not all(isinstance(keep, int) for keep in kept):
+        raise TextsError(f"{place}: its {MASK_FIELD} is not a list of {len(token_ids)} zeros and ones, one a token id")
+    return tuple(token for token, keep in zip(token_ids, kept, strict=True) if keep)
 
 
-def _field(record: Mapping[Any, Any], name: str, place: str, option: str) -> object:
-    """Return the value of a field. The whole name is tried first, because names may contain dots."""
+def _owner(record: Mapping[Any, Any], name: str, place: str, option: str) -> tuple[Mapping[Any, Any], str]:
+    """Return the record that holds a field, and the field's name in it.
+
+    The whole name is tried first, because names may contain dots.
+    """
     if name in record:
-        return record[name]
+        return record, name
     first, dot, rest = name.partition(".")
     inner = record.get(first)
     if dot and isinstance(inner, Mapping):
-        return _field(inner, rest, f"{place}, {first}", option)
+        return _owner(inner, rest, f"{place}, {first}", option)
     present = ", ".join(map(repr, record)) or "none"
     raise TextsError(f"{place}: no field {name!r} (fields: {present}): name the right one with {option}")
 
 
 def _id(record: Mapping[Any, Any], number: int | str, place: str) -> str:
-    given = _plain(record.get(_ID))
+    given = _plain(record.get(ID_FIELD))
     if given is None:
         return str(number)
     if isinstance(given, bool) or not isinstance(given, str | int | float):
@@ -179,16 +192,19 @@ def _id(record: Mapping[Any, Any], number: int | str, place: str) -> str:
 
 
 def _metadata(record: Mapping[Any, Any], name: str, place: str) -> Metadata:
-    value = _plain(_field(record, name, place, "--metadata"))
+    owner, own_name = _owner(record, name, place, "--metadata")
+    value = _plain(owner[own_name])
     if value is not None and not isinstance(value, str | int | float | bool):
-        raise TextsError(
-            f"{place}: field {name!r} is {json_type(value)}, not a single value: name a field in it, such as {name}.NAME"
-        )
+        inside = isinstance(value, Mapping)
+        remedy = f"name a field in it, such as {name}.NAME" if inside else "make it a string or a number"
+        raise TextsError(f"{place}: field {name!r} is {json_type(value)}, not a single value: {remedy}")
     return value
 
 
 def _plain(value: Any) -> Any:
     """Return a number of numpy as one of Python, a date as text, and the missing values of pandas as None."""
+    if isinstance(value, np.datetime64 | np.timedelta64) and isinstance(value.item(), int):  # in nanoseconds
+        value = value.astype(f"{type(value).__name__}[us]")
     if isinstance(value, np.generic):
         value = value.item()
     if (isinstance(value, float) and value != value) or type(value).__name__ in _MISSING:

@@ -8,7 +8,7 @@ from tokenizers.processors import TemplateProcessing
 
 import layerscope as ls
 from layerscope.capturing.token_selection import TokenSelection
-from layerscope.errors import CaptureError, ModelError, TextsError, UsageError
+from layerscope.errors import CaptureError, MeasureError, ModelError, TextsError, UsageError
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
@@ -37,6 +37,26 @@ def captured(model, texts, path, **options):
         return dataset.load()
 
 
+def test_means_of_other_texts_are_not_compared(model, tmp_path):
+    texts = [{"id": name, "text": text} for name, text in zip("abc", TEXTS, strict=True)]
+    others = {
+        "same": texts,
+        "named": [texts[0] | {"id": "x"}, *texts[1:]],
+        "longer": [texts[0] | {"text": "a b c d e f"}, *texts[1:]],
+    }
+    for name, source in others.items():
+        ls.capture(model, source, tmp_path / f"{name}.h5", tokens="mean")
+    first = tmp_path / "same.h5"
+    assert ls.analyze(first, first, measures=["cosine"]).attrs["aligned_tokens"] == 3
+    for name, said in (
+        ("named", "row 0 is the mean of 'a' .* and of 'x'"),
+        ("longer", r"of 'a' \(4 tokens\) and of 'a' \(6 tokens\)"),
+    ):
+        for open_one in (str, ls.open_capture):
+            with pytest.raises(MeasureError, match=said):
+                ls.analyze(first, open_one(tmp_path / f"{name}.h5"), measures=["cosine"])
+
+
 @pytest.mark.parametrize("backend", ["hooks", "nnsight"])
 @pytest.mark.parametrize("schedule", ["identity", "skip:1"])
 def test_selected_tokens_are_those_of_the_whole_capture(model, tmp_path, backend, schedule):
@@ -63,6 +83,10 @@ def test_means_are_measured_and_resumed(model, tmp_path):
         states = torch.tensor(dataset.hidden.values)
     expected = torch.cosine_similarity(states[:, 0], states[:, 1], dim=-1).mean()
     assert float(ls.analyze(path, measures=["cosine"]).cosine[0, 1]) == pytest.approx(float(expected), rel=1e-5)
+    warning = ls.analyze(path, measures=["cosine"]).mean_warning
+    assert warning.startswith("the rows are means over the tokens of a text")
+    with pytest.raises(MeasureError, match="none of its 3 means, which contain the first tokens, is left"):
+        ls.analyze(path, exclude_first=1)
     assert float(ls.analyze_model(model, TEXTS, measures=["cosine"], tokens="mean").cosine[0, 1]) == pytest.approx(
         float(expected), rel=1e-5
     )

@@ -122,6 +122,10 @@ def test_a_part_saved_by_xarray_is_a_capture_still(whole: Path, tmp_path: Path) 
     assert (header.layout.layer, header.complete, header.committed_rows, header.settings) == ((1,), True, 60, {})
     with open_source(tmp_path / "part.h5") as source:
         assert np.array_equal(source.read(0, 60).numpy(), expected)
+    with open_capture(tmp_path / "part.h5") as part:
+        ids = part["sequence_id"]
+        assert (ids.dims, part["sequence"].values.tolist()) == (("token",), dataset["sequence"].values.tolist())
+        assert part.sel(sequence_id=ids.values[0]).sizes["token"] == (ids == ids[0]).sum()
 
 
 def test_a_header_can_be_read_while_this_process_has_the_file_open(whole: Path) -> None:

@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+import pandas
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -128,6 +130,18 @@ def test_every_token_has_its_role(template, messages, expected):
     assert parts(template, messages) == expected
 
 
+def test_a_marker_of_messages_that_is_also_the_first_token_belongs_to_its_message():
+    # As in models that register <|im_start|> as the token that opens a text.
+    tokenizer = tokenizer_with(CHATML)
+    tokenizer.bos_token = "<|im_start|>"
+    for messages, expected in [([SYSTEM, ASK], {"system", "user"}), ([ASK, ANSWER], {"system", "user", "assistant"})]:
+        rendered = render_conversation(tokenizer, tuple(messages), "chat")
+        assert set(rendered.roles) == expected
+        assert rendered.roles.count("system") == len("<|im_start|>system\nBe kind.<|im_end|>\n") + (
+            messages[0] is SYSTEM
+        )
+
+
 @pytest.mark.parametrize(
     ("template", "added"), [(CHATML, "<|im_start|>assistant\n"), (TURNS, "<turn>model\n"), (INST, "")]
 )
@@ -184,6 +198,10 @@ def test_forms_that_are_no_conversations(value, said):
 def test_conversations_are_read_from_objects_and_fields():
     tokenizer = tokenizer_with(CHATML)
     sources = ([[ASK, ANSWER]], [{"id": "x", "messages": [ASK, ANSWER]}], {"x": [ASK, ANSWER]})
+    arrays = np.array(
+        [ASK, ANSWER | {"content": np.array([{"type": "text", "text": "Hi!"}], dtype=object)}], dtype=object
+    )
+    sources = (*sources, pandas.DataFrame({"messages": [arrays]}))  # as pandas reads them from parquet
     ids = {next(tokenize(open_texts(source, chat=True), tokenizer, None)).token_ids.tobytes() for source in sources}
     assert len(ids) == 1
     (sequence,) = tokenize(open_texts([[ASK, ANSWER]], chat=True), tokenizer, 12)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import BatchEncoding
 
 from layerscope.errors import TextsError, UsageError
 from layerscope.texts.sources import open_texts
@@ -149,6 +150,9 @@ def test_paragraphs(tmp_path, content, expected):
         (b"one\ntwo\n\nthree", {"split": "blank-line"}, [("0", "one\ntwo"), ("1", "three")]),
         (b'  {"id": "x", "text": "one"}\n', {}, [("x", "one")]),
         (b'\n{"body": "one"}\n', {"field": "body"}, [("1", "one")]),
+        (b' \n\n{"text": "one"}\n', {}, [("2", "one")]),
+        (b'\n{"text":\n"one"}\n\ntwo', {"split": "blank-line"}, [("0", '{"text":\n"one"}'), ("1", "two")]),
+        (b"[1] one\n", {}, [("0", "[1] one")]),
     ],
 )
 def test_standard_input(monkeypatch, content, options, expected):
@@ -159,17 +163,71 @@ def test_standard_input(monkeypatch, content, options, expected):
         list(texts)
 
 
+def test_standard_input_of_another_form_is_refused(monkeypatch):
+    for content in (b'[{"text": "one"}]', b'\n[\n{"text": "one"}\n]'):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        assert "begins as a JSON array: give one object a line" in message(TextsError, "-")
+    assert "plain texts have no field 'body'" in message(UsageError, "-", field="body", split="blank-line")
+
+
 def test_padding_of_token_ids_is_left_out():
     padded = [
         {"input_ids": [0, 0, 5, 6], "attention_mask": [0, 0, 1, 1]},
         {"input_ids": [7], "attention_mask": np.array([1])},
+        {"input_ids": [8, 9], "attention_mask": [True, False]},
     ]
-    assert [text.token_ids for text in open_texts(padded)] == [(5, 6), (7,)]
-    assert "'attention_mask' is not a list of 2 whole numbers" in message(
-        TextsError, [{"input_ids": [5, 6], "attention_mask": [1]}]
-    )
+    expected = [(5, 6), (7,), (8,)]
+    assert [text.token_ids for text in open_texts(padded)] == expected
+    renamed = [{"tokens": record["input_ids"], "attention_mask": record["attention_mask"]} for record in padded]
+    assert [text.token_ids for text in open_texts(renamed, field="tokens")] == expected
+    nested = [{"encoded": record, "attention_mask": "of something else"} for record in padded]
+    assert [text.token_ids for text in open_texts(nested, field="encoded.input_ids")] == expected
+    of_the_other = [{"tokens": [1, 2, 3]} | padded[0]]
+    assert next(iter(open_texts(of_the_other, field="tokens"))).token_ids == (1, 2, 3)
+    for mask in ([1], "10", [1, "0"], 3):
+        assert "its attention_mask is not a list of 2 zeros and ones" in message(
+            TextsError, [{"input_ids": [5, 6], "attention_mask": mask}]
+        )
     assert "field 'input_ids' is a string, not a list of token ids" in message(
         TextsError, [{"input_ids": "[5, 6]"}], field="input_ids"
+    )
+
+
+def test_what_a_tokenizer_returns_is_its_texts():
+    one = {"input_ids": [5, 6, 7], "attention_mask": [1, 1, 0], "token_type_ids": [0, 0, 0]}
+    assert [text.token_ids for text in open_texts(BatchEncoding(one))] == [(5, 6)]
+    rows = {"input_ids": [[5, 6], [7, 0]], "attention_mask": [[1, 1], [1, 0]]}
+    for encoded in (rows, BatchEncoding({name: torch.tensor(values) for name, values in rows.items()})):
+        assert [tuple(text[:3]) for text in open_texts(encoded)] == [("0", "", (5, 6)), ("1", "", (7,))]
+
+
+@pytest.mark.parametrize(
+    ("record", "options"),
+    [
+        ({"id": "p3", "text": "three"}, {}),
+        ({"text": "three"}, {}),
+        ({"id": "p3", "body": "three"}, {"field": "body"}),
+        ({"messages": [{"role": "user", "content": "Hi"}]}, {"chat": True}),
+    ],
+)
+def test_one_record_is_no_mapping_of_ids(record, options):
+    assert "not a mapping of ids to texts: put it in a list" in message(UsageError, record, **options)
+
+
+def test_whole_numbers_and_dates_of_tables_stay_what_they_are():
+    ids = [text.id for text in open_texts(pandas.DataFrame({"id": [1, None, 3], "text": ["a", "b", "c"]}))]
+    assert ids == ["1", "1", "3"]  # the second has the label of its row
+    day = np.datetime64("2020-01-02")
+    times = {
+        "day": day,
+        "second": day.astype("datetime64[s]"),
+        "nano": day.astype("datetime64[ns]"),
+        "none": np.datetime64("NaT"),
+    }
+    (text,) = open_texts([{"text": "a"} | times], metadata=tuple(times))
+    assert list(text.metadata.values()) == ["2020-01-02", "2020-01-02T00:00:00", "2020-01-02T00:00:00", None]
+    assert "'took' is a timedelta, not a single value: make it a string or a number" in message(
+        TextsError, [{"text": "a", "took": np.timedelta64(3, "ns")}], metadata=("took",)
     )
 
 
@@ -183,7 +241,7 @@ def test_what_holds_no_texts_is_refused():
         assert message(UsageError, source).startswith(
             f"texts are of type {type(source).__name__}: give a list of strings"
         )
-    for item in (b"bytes", 3, None, 2.5, True, ["a"], [[1]], [1.5], [True]):
+    for item in (b"bytes", 3, None, 2.5, True, ["a"], [[1]], [1.5], [True], np.array(5), torch.tensor(5)):
         assert message(TextsError, [item]).startswith(
             f"texts[0] is of type {type(item).__name__}: give a list of strings"
         )

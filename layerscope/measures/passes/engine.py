@@ -17,7 +17,7 @@ from layerscope.measures.kernels.undefined import undefined_context
 from layerscope.measures.passes.limits import keep_limits
 from layerscope.measures.passes.rows import RowPair, chunk_rows, split
 from layerscope.measures.record import Kind, Measure
-from layerscope.states import StateRows
+from layerscope.states import MEAN, StateRows
 from layerscope.threads import thread_pool
 
 __all__ = ["Engine"]
@@ -34,6 +34,11 @@ class Engine:
         The analysis.
     measures
         Measures to compute.
+
+    Attributes
+    ----------
+    of_means
+        Whether a row is the mean over a text.
     """
 
     def __init__(self, context: AnalysisContext, measures: Iterable[Measure]) -> None:
@@ -50,6 +55,7 @@ class Engine:
                 self._estimators[measure.estimator] = _load(measure.estimator)(context, self.sample, wanted)
         self._open = list(self._estimators.values())
         self._passes = 0
+        self.of_means = False
 
     @property
     def products(self) -> Products:
@@ -80,6 +86,7 @@ class Engine:
         """Add the rows that another engine of the same context and measures has processed in this pass."""
         if not self._passes:
             self.sample.merge(part.sample)
+            self.of_means |= part.of_means
             self.equal.merge(part.equal)
         for estimator, other in zip(self._open, part._open, strict=True):
             estimator.merge(other)
@@ -147,6 +154,7 @@ class Engine:
         """Add the rows to the sample and the comparison of layers, in the first pass only."""
         if not self._passes:
             self.sample.update(rows, other)
+            self.of_means |= bool((rows.position == MEAN).any())
             self.equal.update([rows.hidden] if other is None else [rows.hidden, other.hidden])
 
     def _all_equal(self) -> EqualLayers:

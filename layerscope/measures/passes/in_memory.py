@@ -62,6 +62,9 @@ class InMemoryCapture:
         """Return the rows from `start` up to `stop`; see `StateSource.read`."""
         return torch.index_select(self.hidden, 0, torch.from_numpy(self.taken[start:stop]), out=out)
 
+    def sequences(self) -> None:
+        """Return None: rows in memory are already aligned."""
+
     def spans(self) -> None:
         """Return None: rows in memory are already aligned."""
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 
 from layerscope.errors import MeasureError, UsageError, unknown_name
+from layerscope.states import MEAN
 from layerscope.store.schema import Attribute
 from layerscope.store.source import StateSource
 from layerscope.store.spans import Spans
@@ -104,6 +105,19 @@ def _first_difference(source: StateSource, other: StateSource) -> str | None:
             return f"{differ_in}row {row} has {what} {here[row]} and {there[row]}"
     if len(source.position) != len(other.position):
         return f"{differ_in}{len(source.position)} and {len(other.position)} rows"
+    return _first_other_text(source, other) if (source.position == MEAN).any() else None
+
+
+def _first_other_text(source: StateSource, other: StateSource) -> str | None:
+    """Describe the first row that is the mean of another text: means have no token ids by which they would differ."""
+    here, there = source.sequences(), other.sequences()
+    if here is None or there is None:
+        return None
+    same_tokens = source.attrs.get("model") == other.attrs.get("model")
+    for row, number in enumerate(source.sequence_index):
+        texts = [f"{each.id[number]!r} ({each.length[number]} tokens)" for each in (here, there)]
+        if here.id[number] != there.id[number] or (same_tokens and here.length[number] != there.length[number]):
+            return f"{source.name} and {other.name} hold different texts: row {row} is the mean of {' and of '.join(texts)}"
     return None
 
 
@@ -195,6 +209,9 @@ class _Matched:
             piece = self._source.read(first, int(rows[part[-1]]) + 1)
             taken[int(part[0]) : int(part[-1]) + 1] = piece[torch.from_numpy(rows[part] - first)]
         return taken
+
+    def sequences(self) -> None:
+        """Return None: these rows are already paired."""
 
     def spans(self) -> None:
         """Return None: these rows are already paired."""

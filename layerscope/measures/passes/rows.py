@@ -12,7 +12,7 @@ from jaxtyping import Int
 from layerscope.errors import MeasureError
 from layerscope.measures.context import AnalysisContext, Axis
 from layerscope.measures.options import AnalysisOptions
-from layerscope.states import StateRows, after_first
+from layerscope.states import MEAN, StateRows, after_first
 from layerscope.store.source import StateSource
 from layerscope.stream_names import STREAMS
 from layerscope.threads import thread_pool
@@ -61,8 +61,9 @@ class AnalysisRows:
         self._keep = np.logical_and.reduce([after_first(each.position, exclude_first) for each in self.sources])
         self.rows: Int[np.ndarray, " token"] = np.flatnonzero(self._keep)
         if not len(self.rows):
+            what = "means, which contain the first tokens," if (source.position == MEAN).any() else "tokens"
             raise MeasureError(
-                f"{source.name}: none of its {len(source.position)} tokens is left after leaving out {exclude_first} at each "
+                f"{source.name}: none of its {len(source.position)} {what} is left after leaving out {exclude_first} at each "
                 "start: take a lower --exclude-first"
             )
         present, slot = np.unique(source.sequence_index[self._keep], return_inverse=True)
