@@ -8,6 +8,7 @@ from importlib import import_module
 
 from layerscope.capturing.protocol import Backend
 from layerscope.errors import CaptureError, unknown_name
+from layerscope.models.devices import is_spread
 from layerscope.models.model import Model
 
 __all__ = ["BACKENDS", "BackendRecord", "backend_for"]
@@ -72,5 +73,9 @@ def backend_for(name: str, model: Model) -> Backend:
     if model.architecture.family in record.refused:
         raise CaptureError(
             f"{model.name}: the {name} backend does not support {model.architecture.family} models: use --backend hooks"
+        )
+    if name != "hooks" and is_spread(model.module):
+        raise CaptureError(
+            f"{model.name}: the {name} backend does not run a model that is spread over devices: use --backend hooks"
         )
     return record.load()

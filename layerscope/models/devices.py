@@ -62,7 +62,7 @@ def find_device(device: str) -> torch.device:
     return where
 
 
-def read_device_map(device_map: DeviceMap) -> str | dict[str, Any]:
+def read_device_map(device_map: DeviceMap) -> str | dict[str, str]:
     """Return a device map with devices that exist, for ``from_pretrained``.
 
     Raises
@@ -75,7 +75,7 @@ def read_device_map(device_map: DeviceMap) -> str | dict[str, Any]:
     Examples
     --------
     >>> read_device_map("auto"), read_device_map({"model": "cpu", "lm_head": "disk"})
-    ('auto', {'model': device(type='cpu'), 'lm_head': 'disk'})
+    ('auto', {'model': 'cpu', 'lm_head': 'disk'})
     >>> read_device_map("clever")
     Traceback (most recent call last):
         ...
@@ -91,10 +91,11 @@ def read_device_map(device_map: DeviceMap) -> str | dict[str, Any]:
         return device_map
     if not device_map:
         raise UsageError('the device map is empty: give each part a device, as in {"": "cpu"}, or "auto"')
-    return {part: device if device == _DISK else find_device(_name(device)) for part, device in device_map.items()}
+    # By name: a file of weights does not take a torch.device.
+    return {part: _DISK if device == _DISK else str(find_device(_name(device))) for part, device in device_map.items()}
 
 
-def refuse_unknown_parts(device_map: str | dict[str, Any], module: nn.Module, name: str) -> None:
+def refuse_unknown_parts(device_map: str | dict[str, str], module: nn.Module, name: str) -> None:
     """Refuse a device map that names parts which the model does not have.
 
     Raises
@@ -122,7 +123,7 @@ def offload_folder() -> Iterator[str]:
             os.rmdir(folder)
 
 
-def spread(module: nn.Module, device_map: str | dict[str, Any], name: str) -> None:
+def spread(module: nn.Module, device_map: str | dict[str, str], name: str) -> None:
     """Spread a model that is in memory over devices.
 
     Raises

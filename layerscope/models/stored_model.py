@@ -59,7 +59,7 @@ class Placement:
 
     dtype: torch.dtype
     device: torch.device
-    device_map: str | dict[str, Any] | None
+    device_map: str | dict[str, str] | None
 
     @classmethod
     def of(cls, dtype: str | None, device: str | None, device_map: DeviceMap | None) -> "Placement":
