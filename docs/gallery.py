@@ -21,6 +21,12 @@ _LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # from one notebook to another
 # Commands that make the data of a figure kind, or of all kinds of a result.
 _DATA = {
     "analysis": "layerscope analyze run.h5 --bootstrap 200 --output run.nc",
+    "contributions": "layerscope analyze streams.h5 --bootstrap 200 \\\n"
+    "  --measures attn_ratio,mlp_ratio,update_ratio,attn_cosine,mlp_cosine,update_cosine --output blocks.nc",
+    "streams": "\n".join(
+        f"layerscope analyze streams.h5 --stream {stream} --measures cosine --output {stream}.nc"
+        for stream in ("resid", "attn", "mlp")
+    ),
     "match": "layerscope analyze small.h5 other.h5 --measures cka --bootstrap 50 --output between.nc",
     "training": "layerscope training step*.h5 --measure cka --output training.nc",
     "scaling": "layerscope scaling small.nc medium.nc large.nc --output scaling.nc",
@@ -37,7 +43,9 @@ hide:
 # Gallery
 
 Find the figure you need and copy the command that draws it. `$MODEL` is any [model](guide.md#models);
-`run.h5` is a [capture](quickstart.md) of it. Every command writes a `.pdf`; `--output` takes `.svg` and `.png` too.
+`run.h5` is a [capture](quickstart.md) of it, `streams.h5` one with
+[`--streams resid,attn,mlp`](how-to/look-inside-a-block.md). Every command writes a `.pdf`; `--output`
+takes `.svg` and `.png` too.
 The thumbnails show SmolLM2-135M-Instruct with few examples; `training` shows a small model trained for 600 steps.
 
 ## Figure kinds"""
@@ -76,7 +84,7 @@ def _grid(cells: list[str]) -> str:
 def _cell(title: str, picture: str, shows: str, commands: str, link: str = "") -> str:
     """Return one cell of the grid: picture, title, a sentence and the command."""
     heading = f"[**{title}**]({link})" if link else f"**{title}**"
-    lines = [f"[![{title}]({picture})]({link or picture})", f"{heading}: {shows}", f"```sh\n{commands}\n```"]
+    lines = [f"[![{title}: {shows}]({picture})]({link or picture})", f"{heading}: {shows}", f"```sh\n{commands}\n```"]
     return '<div markdown="1">\n\n' + "\n\n".join(lines) + "\n\n</div>"
 
 

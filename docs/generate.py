@@ -123,7 +123,7 @@ def _measure(measure: Measure) -> str:
     opening = measure.definition[0].upper() + measure.definition[1:]
     title = f"### {measure.name} {{ #{measure.name} }}\n\n*{measure.long_name}*"
     picture = f"![{measure.long_name} of SmolLM2-135M-Instruct](images/measures/{measure.name}.png){{ width=320 }}"
-    parts = [title, f"{opening}.", *([] if measure.kind is Kind.PER_BLOCK else [picture]), table(["", ""], facts)]
+    parts = [title, f"{opening}.", picture, table(["", ""], facts)]
     return "\n\n".join(parts)
 
 

@@ -1,8 +1,8 @@
-"""Draw the picture of each measure for the page of measures, from an analysis with all of them.
+"""Draw the picture of each measure for the page of measures, from an analysis with all or some of them.
 
 Run it by hand after adding or changing a measure, on SmolLM2-135M-Instruct and the built-in passages:
 
-    layerscope capture MODEL --texts builtin:passages --output s.h5
+    layerscope capture MODEL --texts builtin:passages --streams resid,attn,mlp --output s.h5
     layerscope analyze s.h5 --measures "$(python docs/measure_figures.py)" --output s.nc
     python docs/measure_figures.py s.nc
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import xarray as xr
 from PIL import Image
 
+from layerscope.figures.kinds.contributions import contributions
 from layerscope.figures.kinds.heatmap import heatmap
 from layerscope.figures.kinds.profile import profile
 from layerscope.figures.saving import save
@@ -28,11 +29,16 @@ _WIDTH = 2.5  # inches
 _COLOURS = 256
 
 
+_DRAW = {
+    Kind.PAIRWISE: lambda analysis, name: heatmap(analysis[name], width=_WIDTH),
+    Kind.PER_LAYER: lambda analysis, name: profile(analysis[[name]], width=_WIDTH),
+    Kind.PER_BLOCK: lambda analysis, name: contributions(analysis[[name]], width=_WIDTH),
+}
+
+
 def draw(analysis: xr.Dataset, name: str) -> None:
     """Write the picture of one measure with a palette, a third of the bytes without a visible difference."""
-    pairwise = MEASURES[name].kind is Kind.PAIRWISE
-    figure = heatmap(analysis[name], width=_WIDTH) if pairwise else profile(analysis[[name]], width=_WIDTH)
-    picture = save(figure, FOLDER / f"{name}.png")
+    picture = save(_DRAW[MEASURES[name].kind](analysis, name), FOLDER / f"{name}.png")
     with Image.open(picture) as drawn:
         drawn.convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE).save(picture, optimize=True)
 
@@ -41,9 +47,7 @@ def main(path: str) -> None:
     """Draw every measure in the analysis, and print those that it lacks."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     analysis = read_analysis(path)
-    for name, measure in MEASURES.items():
-        if measure.kind is Kind.PER_BLOCK:
-            continue  # the page shows measures of layers only
+    for name in MEASURES:
         if name in analysis:
             draw(analysis, name)
         else:

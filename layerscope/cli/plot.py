@@ -1,7 +1,7 @@
 """Command ``layerscope plot``. `layerscope.figures.catalogue` defines its kinds, options and help."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,9 +26,12 @@ class Width(StrEnum):
 
 
 def plot(
-    file: Annotated[Path, typer.Argument(help="Analysis, sweep, scaling or training file.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Analysis, sweep, scaling or training file; several for --kind streams.")
+    ],
     kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Figure to draw (heatmap; sweep; scaling; training).")
+        str | None,
+        typer.Option(metavar="KIND", help="Figure to draw (heatmap or contributions; sweep; scaling; training)."),
     ] = None,
     width: Annotated[Width | None, typer.Option(help="One column of a paper or two.")] = None,
     output: Annotated[Path | None, typer.Option(help="A .pdf, .svg or .png (the file's name, .pdf).")] = None,
@@ -46,22 +49,40 @@ def plot(
     from layerscope.outputs import new_file
     from layerscope.results import read_result
 
-    record = FIGURES[kind] if kind else _default_kind(file)
+    record = FIGURES[kind or _default_kind(files)]
+    _check_files(record, files)
     given = {name: value for name, value in options.items() if value not in (None, [])}
     _check_options(record, given)
     if given.get("segments", "none") != "none":
         given["segments"] = segment_count(given["segments"])
-    target = new_file(output or file.parent / f"{file.stem}-{record.name}.pdf", overwrite, file)
-    figure = record.draw(read_result(file, record.result), width=str(width or record.width), **given)
+    target = new_file(output or files[0].parent / f"{files[0].stem}-{record.name}.pdf", overwrite, *files)
+    results = [read_result(file, record.result) for file in files]
+    figure = record.draw(*results, width=str(width or record.width), **given)
     figures.save(figure, target)
     typer.echo(str(target))
 
 
-def _default_kind(file: Path) -> FigureKind:
-    from layerscope.results import kind_of
+def _default_kind(files: Sequence[Path]) -> str:
+    """Return the name of the figure to draw where none is named."""
+    from layerscope.figures.data.layer_statistics import statistics_of
+    from layerscope.results import kind_of, read_analysis
+    from layerscope.segmentation.analysis_matrices import pairwise_measures
 
-    # A sweep, a scaling and a training have a figure of their own name.
-    return FIGURES.get(str(kind_of(file)), FIGURES["heatmap"])
+    if len(files) > 1:
+        return "streams"
+    kind = str(kind_of(files[0]))
+    if kind in FIGURES:
+        return kind  # a sweep, a scaling and a training have a figure of their own name
+    result = read_analysis(files[0])
+    return "contributions" if statistics_of(result, "block") and not pairwise_measures(result) else "heatmap"
+
+
+def _check_files(kind: FigureKind, files: Sequence[Path]) -> None:
+    """Refuse several files for a kind that draws one."""
+    from layerscope.errors import UsageError
+
+    if len(files) > 1 and not kind.several:
+        raise UsageError(f"--kind {kind.name} draws one file, {len(files)} are given: name one")
 
 
 def _check_options(kind: FigureKind, given: Mapping[str, Any]) -> None:
@@ -89,14 +110,14 @@ def _help() -> str:
 def _signature() -> inspect.Signature:
     """Return the signature from which typer makes the options, with a parameter for each option of a kind."""
     signature = inspect.signature(plot)
-    file, kind, *others = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    files, kind, *others = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     (text,) = kind.annotation.__metadata__
     options = [
         kind.replace(name=option.name, annotation=Annotated[option.type | None, typer.Option(help=option.help)])
         for option in _OPTIONS.values()
     ]
     return signature.replace(
-        parameters=[file, kind.replace(annotation=Annotated[_KIND | None, text]), *options, *others]
+        parameters=[files, kind.replace(annotation=Annotated[_KIND | None, text]), *options, *others]
     )
 
 

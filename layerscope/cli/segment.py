@@ -19,6 +19,7 @@ def segment(
     """Find the beginning, middle and ending layers of an analysis.
 
     The result is the best cut of a similarity matrix into contiguous segments.
+    An analysis made with --stream attn or mlp has segments of blocks.
 
     Example: layerscope segment run.nc --measure cosine
     """
@@ -26,6 +27,7 @@ def segment(
     from layerscope.results import read_analysis
     from layerscope.segmentation.clustering import agreement, segment_agglomerative
     from layerscope.segmentation.similarity import segment_measure, similarity_of
+    from layerscope.stream_names import axis_word
 
     count = segment_count(segments)
     result = read_analysis(analysis)
@@ -33,13 +35,13 @@ def segment(
     if as_json:
         typer.echo(segmentation.to_json())
         return
-    numbers = result["layer"].values
+    word, numbers = f"{axis_word(result.attrs)}s", result["layer"].values
     stability = segmentation.stability
     for number, (start, size, label) in enumerate(
         zip(segmentation.starts, segmentation.sizes, segmentation.labels, strict=True)
     ):
         share = "" if stability is None or number == 0 else f"  boundary stability {stability[number - 1]:.2f}"
-        typer.echo(f"{label:<10} layers {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){share}")
+        typer.echo(f"{label:<10} {word} {numbers[start]:>3} to {numbers[start + size - 1]:>3}  ({size}){share}")
     clustered = segment_agglomerative(similarity_of(result, measure), len(segmentation.sizes))
     score = (
         "" if segmentation.score is None else f"score {segmentation.score:.3f} (mean similarity within minus between); "

@@ -92,8 +92,8 @@ def scaling_models(analyses: Sequence[tuple[str, xr.Dataset]]) -> list[ScalingMo
     Raises
     ------
     MeasureError
-        An analysis compares two captures, is of a rearranged model, lacks states or the name of the model, or is given
-        twice; the models were analysed with different numbers of tokens left out; there is only one model.
+        An analysis compares two captures, is of a rearranged model or of another stream, lacks states or the name of the
+        model, or is given twice; the models were analysed with different numbers of tokens left out; there is only one model.
     """
     by_name: dict[str, ScalingModel] = {}
     for title, result in analyses:
@@ -176,6 +176,12 @@ def _require_whole(title: str, result: xr.Dataset) -> None:
     if schedule != "identity":
         raise MeasureError(
             f"{title} is of {result.attrs['model']} under {schedule}: scaling compares models with their blocks in order"
+        )
+    stream = result.attrs.get("stream", "resid")
+    if stream != "resid":
+        raise MeasureError(
+            f"{title} is of stream {stream}, which has blocks in place of states: scaling compares states, "
+            "so analyze again without --stream"
         )
     require_analysis(result, "layer", "layer_other")
     if result["layer"].values.tolist() != list(range(depth + 1)):

@@ -15,6 +15,7 @@ from layerscope.arguments import checked
 from layerscope.figures.catalogue import FIGURES
 
 if TYPE_CHECKING:  # types for editors and mypy; at run time `__getattr__` imports a kind on first use
+    from layerscope.figures.kinds.contributions import contributions as contributions
     from layerscope.figures.kinds.drift import drift as drift
     from layerscope.figures.kinds.heatmap import heatmap as heatmap
     from layerscope.figures.kinds.latency import latency as latency
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # types for editors and mypy; at run time `__getattr__` impor
     from layerscope.figures.kinds.scaling import scaling as scaling
     from layerscope.figures.kinds.single import single as single
     from layerscope.figures.kinds.stages import stages as stages
+    from layerscope.figures.kinds.streams import streams as streams
     from layerscope.figures.kinds.sweep import sweep as sweep
     from layerscope.figures.kinds.tasks import tasks as tasks
     from layerscope.figures.kinds.training import training as training

@@ -43,6 +43,20 @@ FIGURES: dict[str, FigureKind] = {
             from_file="profile_of_analysis",
         ),
         FigureKind(
+            "contributions",
+            "analysis",
+            "norm and direction of the additions of attention, MLP and block",
+        ),
+        FigureKind(
+            "streams",
+            "analysis",
+            "residual stream, attention and MLP on one colour scale",
+            (_MEASURE,),
+            example="--measure cosine",
+            from_file="streams_of_analyses",
+            files="resid.nc attn.nc mlp.nc",
+        ),
+        FigureKind(
             "match",
             "analysis",
             "the best match of each layer in another capture",
@@ -105,4 +119,5 @@ FIGURES: dict[str, FigureKind] = {
         ),
     )
 }
-"""All figure kinds by name. The default of a result file is the kind of its name, and ``heatmap`` of an analysis."""
+"""All figure kinds by name. The default of a result file is the kind of its name, and of an analysis ``heatmap``, or
+``contributions`` where it has measures of blocks alone."""

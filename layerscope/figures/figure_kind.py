@@ -60,6 +60,8 @@ class FigureKind:
         Default width.
     example
         Options of the example command.
+    files
+        Files of the example command, of a kind that draws several; by default one, of the name of `result`.
     from_file
         Function of its module that draws the dataset of a file, where the public function takes less than a dataset or
         an argument that no option can spell. By default the public function.
@@ -71,6 +73,7 @@ class FigureKind:
     options: tuple[Option, ...] = ()
     width: Literal["single", "double"] = "double"
     example: str = ""
+    files: str = ""
     from_file: str = ""
 
     @property
@@ -81,12 +84,18 @@ class FigureKind:
 
     @property
     def command(self) -> str:
-        """Example command, with the result kind as the name of the file."""
-        return " ".join(filter(None, [f"layerscope plot {self.result}.nc --kind {self.name}", self.example]))
+        """Example command, by default with the result kind as the name of the file."""
+        files = self.files or f"{self.result}.nc"
+        return " ".join(filter(None, [f"layerscope plot {files} --kind {self.name}", self.example]))
 
-    def draw(self, dataset: Any, **options: Any) -> Any:
-        """Draw the dataset of a result file with options of the command line, and return the figure."""
-        return getattr(self._module, self.from_file or self.name)(dataset, **options)
+    @property
+    def several(self) -> bool:
+        """Whether it draws several result files."""
+        return bool(self.files)
+
+    def draw(self, *datasets: Any, **options: Any) -> Any:
+        """Draw the datasets of result files with options of the command line, and return the figure."""
+        return getattr(self._module, self.from_file or self.name)(datasets if self.several else datasets[0], **options)
 
     @property
     def _module(self) -> ModuleType:

@@ -40,10 +40,11 @@ def build_dataset(
         Dimensions ``layer`` and ``layer_other`` with the state numbers, coordinates ``layer_name`` and ``layer_name_other``; with
         a measure of blocks also ``block`` and ``block_name``.
     """
+    numbered = {"long_name": "state" if context.options.stream == "resid" else "block"}
     dataset = xarray.Dataset(
         coords={
-            "layer": ("layer", context.first.layer, {"long_name": "state"}),
-            "layer_other": ("layer_other", context.other.layer, {"long_name": "state"}),
+            "layer": ("layer", context.first.layer, numbered),
+            "layer_other": ("layer_other", context.other.layer, numbered),
             "layer_name": ("layer", np.array(context.first.layer_name, dtype=object)),
             "layer_name_other": ("layer_other", np.array(context.other.layer_name, dtype=object)),
         }

@@ -37,10 +37,10 @@ def require_analysis(result: xr.Dataset, *required: str) -> None:
     """
     expected: dict[str, tuple[Hashable, ...]] = {name: (name,) for name in ("layer", "layer_other")}
     for name, variable in result.data_vars.items():
-        if variable.dims not in (("layer",), ("layer", "layer_other")) or is_derived(name):
+        if variable.dims not in (("layer",), ("block",), ("layer", "layer_other")) or is_derived(name):
             continue
-        if variable.dims == ("layer",) and variable.dtype.kind not in "fiu":
-            continue  # names of layers
+        if variable.ndim == 1 and variable.dtype.kind not in "fiu":
+            continue  # names of layers or blocks
         for ending in DERIVED:
             replicates = ("replicate",) if ending == "bootstrap" else ()
             expected[f"{name}_{ending}"] = (*replicates, *variable.dims)

@@ -16,6 +16,7 @@ import xarray
 import layerscope as ls
 from layerscope.cli import main
 from layerscope.cli.result_warnings import warning_lines
+from layerscope.results import read_analysis, write_result
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -127,6 +128,16 @@ def test_segment_json(place):
     assert found["labels"] == ["beginning", "middle", "ending"]
     assert sum(found["sizes"]) == 5
     assert len(found["stability"]) == len(found["boundaries"]) == 2
+
+
+def test_segments_of_a_stream_are_of_blocks(place, tmp_path):
+    result = read_analysis(place / "run.nc")
+    write_result(
+        result.isel(layer=slice(1, None), layer_other=slice(1, None)).assign_attrs(stream="attn"), tmp_path / "attn.nc"
+    )
+    text = run("segment", "attn.nc", cwd=tmp_path).stdout
+    assert "beginning  blocks" in text
+    assert "layers" not in text
 
 
 def test_segment_for_people(place):

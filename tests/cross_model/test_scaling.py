@@ -212,6 +212,10 @@ REFUSED = [
         changed(1, schedule="skip:2"),
         "analysis 2 is of medium under skip:2: scaling compares models with their blocks in order",
     ),
+    (
+        changed(1, stream="mlp"),
+        "analysis 2 is of stream mlp, which has blocks in place of states: scaling compares states",
+    ),
     (changed(2, num_blocks=30), "analysis 3 contains 19 of the 31 states of large: capture again without --layers"),
     (changed(1, model="small"), "analysis 2 is a second analysis of small with --exclude-first 0"),
     ([*family(), analysis("small", (2, 4, 1), excluded=1)], "analysed with --exclude-first 0 and 1, medium with 0"),

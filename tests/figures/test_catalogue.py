@@ -13,6 +13,7 @@ from layerscope.results import KINDS, write_result
 from tests.cli.test_commands import run
 from tests.figures.drawing import cosines, statistics
 from tests.figures.sweeps import specs, synthetic
+from tests.figures.test_contributions import blocks
 from tests.figures.test_match import compared
 from tests.figures.test_scaling import found
 from tests.figures.test_training import trained
@@ -40,7 +41,9 @@ def files(tmp_path_factory):
     place = tmp_path_factory.mktemp("results")
     (place / "between").mkdir()
     schedules = [*specs(8, seeds=2, loops=(1, 3)), "drop:1", "drop:2", "swap:1"]
-    analysis = cosines([2, 5, 2]).merge(statistics(9)).assign_attrs(provenance="{}")
+    analysis = cosines([2, 5, 2]).merge(statistics(9)).merge(blocks(8)).assign_attrs(provenance="{}")
+    for stream in ("resid", "attn", "mlp"):
+        write_result(analysis.assign_attrs(stream=stream), place / f"{stream}.nc")
     write_result(analysis, place / "analysis.nc")
     write_result(compared(9, 5).assign_attrs(provenance="{}", alignment="tokens"), place / "between" / "analysis.nc")
     write_result(synthetic(schedules, tasks=["builtin:cloze", "builtin:order"], depth=8), place / "sweep.nc")

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from layerscope.measures.catalogue import MEASURES
+from layerscope.stream_names import axis_word
 
 __all__ = ["axis_numbers", "compares_two", "layer_axis_names", "measure_name"]
 
@@ -25,9 +26,10 @@ def compares_two(matrix: xr.DataArray) -> bool:
 
 def layer_axis_names(matrix: xr.DataArray, dimension: int, two: bool) -> list[str]:
     """Return names of the axis of rows (0) or columns (1), longest first."""
+    what = axis_word(matrix.attrs)
     whose = (" of the first capture", " of the second capture")[dimension] if two else ""
-    hint = " (0 = embedding)" if 0 in axis_numbers(matrix, dimension) else ""
-    return [f"layer{whose}{hint}", f"layer{whose}", "layer"]
+    hint = " (0 = embedding)" if what == "layer" and 0 in axis_numbers(matrix, dimension) else ""
+    return [f"{what}{whose}{hint}", f"{what}{whose}", what]
 
 
 def measure_name(matrix: xr.DataArray) -> str:

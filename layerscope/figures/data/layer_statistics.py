@@ -1,4 +1,4 @@
-"""Per-layer statistics of an analysis."""
+"""Statistics of single layers or blocks in an analysis."""
 
 import numpy as np
 import xarray as xr
@@ -10,8 +10,8 @@ __all__ = ["layer_numbers_of", "statistics_of"]
 _ORDER = ("norm", "max_abs", "variance", "participation_ratio", "effective_rank", "block_influence")
 
 
-def statistics_of(result: xr.Dataset) -> list[str]:
-    """Return the names of the per-layer statistics of an analysis, the common ones first.
+def statistics_of(result: xr.Dataset, dimension: str = "layer") -> list[str]:
+    """Return the names of the statistics over ``layer`` or ``block`` of an analysis, the common ones first.
 
     Examples
     --------
@@ -21,11 +21,11 @@ def statistics_of(result: xr.Dataset) -> list[str]:
     names = [
         str(name)
         for name, variable in result.data_vars.items()
-        if variable.dims == ("layer",) and variable.dtype.kind in "fiu" and not is_derived(name)
+        if variable.dims == (dimension,) and variable.dtype.kind in "fiu" and not is_derived(name)
     ]
     return [name for name in _ORDER if name in names] + [name for name in names if name not in _ORDER]
 
 
 def layer_numbers_of(result: xr.Dataset, dimension: str) -> np.ndarray:
-    """Return the layer numbers along ``layer`` or ``layer_other``; without coordinates, 0, 1, 2, …."""
+    """Return the numbers of the layers or blocks along a dimension; without coordinates, 0, 1, 2, …."""
     return np.asarray(result[dimension].values) if dimension in result.coords else np.arange(result.sizes[dimension])

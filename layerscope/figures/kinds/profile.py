@@ -22,6 +22,7 @@ from layerscope.figures.parts.statistics import CAPTURES, REFERENCES, draw_stati
 from layerscope.figures.parts.style import GREY, SHADE, inches, styled
 from layerscope.segmentation.analysis_matrices import require_analysis
 from layerscope.segmentation.segmentation import Segmentation
+from layerscope.stream_names import axis_word
 
 __all__ = ["profile", "profile_of_analysis"]
 
@@ -106,7 +107,8 @@ def _finish(axes: Axes, result: xr.Dataset, last: bool) -> None:
     axes.set_xticks([int(layer[place]) for place in places])
     axes.spines[["top", "right"]].set_visible(False)
     if last:
-        names = ["layer (0 = embedding)", "layer"] if 0 in layer else ["layer"]
+        word = axis_word(result.attrs)
+        names = ["layer (0 = embedding)", "layer"] if word == "layer" and 0 in layer else [word]
         axes.set_xlabel(longest_fitting(names, width))
 
 

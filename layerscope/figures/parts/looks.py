@@ -1,12 +1,12 @@
-"""Look of each variant and task: one colour and one marker, the same in every figure."""
+"""Look of each variant, task and part of a block: one colour and one marker, the same in every figure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from layerscope.figures.parts.style import GREY
+from layerscope.figures.parts.style import FIRST, GREY, SECOND
 
-__all__ = ["LOOKS", "Look", "in_order", "task_looks", "variant_look"]
+__all__ = ["LOOKS", "PARTS", "Look", "in_order", "task_looks", "variant_look"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ LOOKS: dict[str, Look] = {
     "explicit": Look("written out", GREY, "h"),
 }
 """Looks of the variants by name. The six range variants have six of the eight Okabe-Ito colours."""
+
+PARTS: dict[str, Look] = {
+    "attn": Look("attention", FIRST, "o"),
+    "mlp": Look("MLP", SECOND, "s"),
+    "update": Look("whole block", GREY, "D"),
+}
+"""Looks of the parts of a block by their names in measures."""
 
 # Tol's muted set, darkest first: distinct without colour vision, and distinct from the colours of the variants.
 _MUTED = ("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499", "#88CCEE")

@@ -40,6 +40,7 @@ def draw_points(
     low: Float[np.ndarray, " point"] | None = None,
     high: Float[np.ndarray, " point"] | None = None,
     band: bool = False,
+    style: str = "-",
     size: float | Float[np.ndarray, " point"] = MARKER,
 ) -> None:
     """Draw points of one look, a line through them, and their band or bars; see `draw_markers`.
@@ -58,10 +59,12 @@ def draw_points(
         Ends of bars, or of the band.
     band
         Whether to draw a band instead of bars.
+    style
+        Style of the line.
     size
         Size of a marker in points.
     """
-    axes.plot(along, values, color=look.colour, label=look.name, zorder=2.0)
+    axes.plot(along, values, color=look.colour, linestyle=style, label=look.name, zorder=2.0)
     draw_markers(axes, along, values, look, above, size)
     if low is not None and high is not None:
         if band:

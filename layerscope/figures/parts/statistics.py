@@ -12,7 +12,7 @@ from layerscope.figures.parts.figure import axes_size
 from layerscope.figures.parts.missing import mark_missing
 from layerscope.figures.parts.style import BAND, FIRST, GREY, SECOND
 
-__all__ = ["CAPTURES", "REFERENCES", "draw_statistic"]
+__all__ = ["CAPTURES", "REFERENCES", "draw_statistic", "spans_decades"]
 
 CAPTURES: tuple[tuple[str, str, str, Literal["-", "--"]], ...] = (
     ("", "layer", FIRST, "-"),
@@ -52,6 +52,18 @@ def draw_statistic(axes: Axes, result: xr.Dataset, name: str) -> None:
     _set_scale(axes, name, everything[np.isfinite(everything)])
 
 
+def spans_decades(values: np.ndarray) -> bool:
+    """Return whether values need a logarithmic axis: all finite ones are positive, and grow more than tenfold.
+
+    Examples
+    --------
+    >>> spans_decades(np.array([0.2, np.nan, 17.0])), spans_decades(np.array([0.0, 17.0])), spans_decades(np.array([]))
+    (True, False, False)
+    """
+    finite = values[np.isfinite(values)]
+    return finite.size > 0 and bool(finite.min() > 0 and finite.max() > _FACTOR * finite.min())
+
+
 def _draw_references(axes: Axes, result: xr.Dataset, name: str) -> list[np.ndarray]:
     """Draw the permutation null with its interval, and the split-half reliability; return the drawn values."""
     layer, shown = layer_numbers_of(result, "layer"), []
@@ -70,8 +82,7 @@ def _draw_references(axes: Axes, result: xr.Dataset, name: str) -> list[np.ndarr
 
 def _set_scale(axes: Axes, name: str, values: np.ndarray) -> None:
     """Set a logarithmic or a linear axis, with ticks as full numbers without an offset."""
-    logarithmic = name in _MAGNITUDES and values.size > 0 and values.min() > 0 and values.max() / values.min() > _FACTOR
-    if logarithmic:
+    if name in _MAGNITUDES and spans_decades(values):
         axes.set_yscale("log")
         decades = np.log10(values.max() / values.min())
         within = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 2.5 else (1.0,)
