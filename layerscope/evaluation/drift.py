@@ -141,6 +141,7 @@ class DriftMeter:
         if full is states:
             zero = np.where(self._counts > 0, 0.0, np.nan)
             return zero, zero
+        full = full.to(states.device)  # of a model that is spread over devices
         length, full_length = states.norm(dim=-1, keepdim=True), full.norm(dim=-1, keepdim=True)
         # Half the squared distance of the unit vectors is 1 - cos, without cancellation when they are nearly equal.
         cosine = (states / length - full / full_length).square().sum(-1) / 2

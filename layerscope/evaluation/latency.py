@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Float
 
 from layerscope.evaluation.sweep_plan import SweepPlan
+from layerscope.execution.batched_blocks import stage_on_devices
 from layerscope.execution.scheduled import scheduled
+from layerscope.models.devices import running_device
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
@@ -50,15 +52,15 @@ def seconds_per_token(
     -------
     ndarray
         Seconds per token: block after block, and with the blocks of a stage as one batched call (see `layerscope.scheduled`). The
-        second is NaN for schedules without a parallel stage.
+        second is NaN for schedules without a parallel stage, or with one whose blocks are on several devices.
     """
-    ids = torch.arange(tokens).remainder(model.config.vocab_size)[None]
+    ids = model.trial_ids(1, tokens)
     inputs = model.inputs(ids, torch.ones_like(ids))
     ways = [
         (number, stacked)
         for number, schedule in enumerate(schedules)
         for stacked in (False, True)
-        if not stacked or any(len(stage) > 1 for stage in schedule)
+        if not stacked or _can_stack(model, schedule)
     ]
     seconds = np.full((rounds + 1, len(schedules), 2), np.nan)
     with eval_mode(model.module), no_grad():
@@ -72,17 +74,22 @@ def _seconds(model: Model, schedule: Schedule, inputs: dict[str, Any], stacked: 
     with scheduled(model, schedule, stacked=stacked):
         if stacked:
             model.trunk(**inputs)  # stacks the weights, once
-        _synchronize(model.device)
+        _synchronize(model)
         started = time.perf_counter()
         model.trunk(**inputs)
-        _synchronize(model.device)
+        _synchronize(model)
         return time.perf_counter() - started
 
 
-def _synchronize(device: torch.device) -> None:
-    """Wait until an accelerator has finished its queued work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _can_stack(model: Model, schedule: Schedule) -> bool:
+    return any(len(stage) > 1 for stage in schedule) and stage_on_devices(model, schedule) is None
+
+
+def _synchronize(model: Model) -> None:
+    """Wait until accelerators have finished their queued work."""
+    for device in {model.device, *map(running_device, model.blocks)}:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
 
 def latency_columns(model: Model, plan: SweepPlan, tokens: int) -> dict[str, Any]:

@@ -20,13 +20,41 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from layerscope.errors import UsageError
 from layerscope.execution.block_signature import BlockSignature, comparable
 from layerscope.execution.kv_slots import KVSlot, run_block, using_kv_slot
+from layerscope.models.devices import running_device
 from layerscope.models.interception import BlockCall, BlockCalls, Stream
-from layerscope.schedules.schedule import Stage
+from layerscope.models.model import Model
+from layerscope.schedules.schedule import Schedule, Stage
 
-__all__ = ["BatchedBlocks"]
+__all__ = ["BatchedBlocks", "require_one_device", "stage_on_devices"]
 
 _BATCHABLE = (DynamicLayer, DynamicSlidingWindowLayer)  # cache layers that grow by concatenation
 _WEIGHTS = "block."  # prefix of parameter names in `_Shell`
+
+
+def stage_on_devices(model: Model, schedule: Schedule) -> Stage | None:
+    """Return the first stage whose blocks are on several devices, which cannot run as one; None if there is none."""
+    return next((stage for stage in schedule if len(_devices(model, stage)) > 1), None)
+
+
+def require_one_device(model: Model, schedule: Schedule) -> None:
+    """Refuse a schedule with a stage whose blocks are on several devices.
+
+    Raises
+    ------
+    UsageError
+        With the stage and its devices.
+    """
+    stage = stage_on_devices(model, schedule)
+    if stage is not None:
+        blocks, where = "|".join(map(str, stage)), " and ".join(sorted(_devices(model, stage)))
+        raise UsageError(
+            f"{model.name}: the blocks of the stage ({blocks}) are on {where}, so they cannot run as one: "
+            "leave out stacked, or place them on one device"
+        )
+
+
+def _devices(model: Model, stage: Stage) -> set[str]:
+    return {str(running_device(model.blocks[block])) for block in stage}
 
 
 class BatchedBlocks:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from layerscope.arguments import checked
-from layerscope.execution.batched_blocks import BatchedBlocks
+from layerscope.execution.batched_blocks import BatchedBlocks, require_one_device
 from layerscope.execution.kv_slots import KVSlot, kv_slots_for, run_block
 from layerscope.models.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.models.loading import as_model
@@ -68,8 +68,9 @@ def scheduled(
     Raises
     ------
     UsageError
-        The SPEC is malformed, or the model already runs under a schedule. Inside the context: ``output_hidden_states`` or
-        ``output_attentions`` is requested, or a cache was filled outside. Outside: a cache was filled inside.
+        The SPEC is malformed, the model already runs under a schedule, or blocks to be stacked are on several devices. Inside the
+        context: ``output_hidden_states`` or ``output_attentions`` is requested, or a cache was filled outside. Outside: a cache
+        was filled inside.
     ScheduleError
         The schedule is not valid for a model of this depth.
 
@@ -92,6 +93,8 @@ def scheduled(
     """
     model = as_model(model)
     _, stages = parse_schedule(schedule, model.depth)
+    if stacked:
+        require_one_device(model, stages)
     tree = prefix_tree([stages])
     run_blocks = BatchedBlocks() if stacked else _run_in_sequence
 

@@ -29,6 +29,7 @@ __all__ = [
     "offload_folder",
     "read_device_map",
     "refuse_unknown_parts",
+    "running_device",
     "spread",
 ]
 
@@ -169,12 +170,22 @@ def device_names(module: nn.Module) -> str:
 
 def input_device(module: Any) -> torch.device:
     """Return the device on which a model takes its inputs: that of its embedding."""
-    embedding: nn.Module = module.get_input_embeddings() or module
-    for part in embedding.modules():
+    return running_device(module.get_input_embeddings() or module)
+
+
+def running_device(module: nn.Module) -> torch.device:
+    """Return the device on which a module, or its first part with weights, runs.
+
+    Examples
+    --------
+    >>> running_device(nn.Linear(2, 2))
+    device(type='cpu')
+    """
+    for part in module.modules():
         device = _execution_device(part)
         if device is not None:
             return device
-    return next(embedding.parameters()).device
+    return next(module.parameters()).device
 
 
 @contextmanager

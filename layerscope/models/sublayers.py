@@ -80,7 +80,8 @@ class _Run:
 
     @classmethod
     def of(cls, replay: BlockReplay, before: torch.Tensor, held: Mapping[Part, torch.Tensor] | None = None) -> "_Run":
-        return cls(before, *replay.watch(before, held))
+        after, calls = replay.watch(before, held)
+        return cls(before.to(after.device), after, calls)  # a block may be on another device than the one before it
 
     @cached_property
     def returned(self) -> dict[Part, torch.Tensor]:

@@ -1,5 +1,8 @@
 """Models that accelerate spreads over devices and disk."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from accelerate import cpu_offload, disk_offload
@@ -46,6 +49,13 @@ def test_a_model_that_was_offloaded_in_memory_runs(tmp_path):
     ):
         model = ls.load_model(offload(tiny_module("llama")), tokenizer=word_tokenizer())
         torch.testing.assert_close(states(model, tmp_path / "a.h5"), states(wanted, tmp_path / "b.h5"))
+
+
+def test_two_devices_give_what_one_gives(tmp_path):
+    # In a process of its own: the second device is registered with torch for good.
+    command = [sys.executable, "-W", "ignore", "-m", "tests.models.two_devices", str(tmp_path), "llama"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("backend", ["nnsight", "transformer-lens"])
