@@ -55,6 +55,7 @@ MEANING := $(meaning_$(DATA))
 demo := $(CACHE)/demo/run.h5
 
 MODELS := smollm2 gemma3 minilm
+IN_BLOCKS := smollm2 gemma3
 FAMILY ?= depth-06 depth-12 depth-18 depth-24
 of_smollm2 := smollm2.captured smollm2-skip.nc smollm2-middle_repeat.nc
 of_smollm2 += sweep.nc order.nc loops.nc scaled.nc repeats.nc windows.nc windows-largest.nc sums.json
@@ -66,7 +67,7 @@ family_swept := $(FAMILY:%=%-sweep.nc)
 analyses = $(foreach name,$(1),$(name).nc $(name)-later.nc)
 
 .PHONY: results
-results: $(demo) $(addprefix $(MADE)/,$(call analyses,$(MODELS) $(FAMILY)) models.nc family.nc $(family_swept) $(of_gemma3) $(of_smollm2))
+results: $(demo) $(addprefix $(MADE)/,$(call analyses,$(MODELS) $(FAMILY) $(IN_BLOCKS:%=%-blocks)) models.nc family.nc $(family_swept) $(of_gemma3) $(of_smollm2))
 
 $(addprefix $(MADE)/,$(of_smollm2)): | $(SMOLLM2) $(MADE)
 $(addprefix $(MADE)/,$(of_gemma3)): | $(GEMMA3) $(MADE)
@@ -90,14 +91,16 @@ $(MADE)/family.trained: | $(MADE)
 	$(PYTHON) analyses/train_family.py $(FAMILY_TEXTS) --output $(MADE)/family $(FAMILY_SIZES)
 	touch $@
 
-# 02, 07: the states, and their similarity with and without the first token of each text.
+# 02, 07, 15: the states, and their similarity with and without the first token of each text.
 path_smollm2 := $(SMOLLM2)
 path_gemma3 := $(GEMMA3)
 path_minilm := $(MINILM)
+streams_smollm2 := --streams resid,attn,mlp
+streams_gemma3 := --streams resid,attn,mlp
 $(foreach name,$(FAMILY),$(eval path_$(name) := $(MADE)/family/$(name)))
 
 $(addprefix $(MADE)/,$(MODELS:%=%.captured) $(of_family)): $(MADE)/%.captured:
-	$(LAYERSCOPE) capture $(path_$*) $(TEXTS) --resume --output $(MADE)/$*.h5
+	$(LAYERSCOPE) capture $(path_$*) $(TEXTS) $(streams_$*) --resume --output $(MADE)/$*.h5
 	touch $@
 
 $(addprefix $(MADE)/,$(addsuffix .nc,$(MODELS) $(FAMILY))): $(MADE)/%.nc: $(MADE)/%.captured
@@ -105,6 +108,15 @@ $(addprefix $(MADE)/,$(addsuffix .nc,$(MODELS) $(FAMILY))): $(MADE)/%.nc: $(MADE
 
 $(addprefix $(MADE)/,$(addsuffix -later.nc,$(MODELS) $(FAMILY))): $(MADE)/%-later.nc: $(MADE)/%.captured
 	$(LAYERSCOPE) analyze $(MADE)/$*.h5 --exclude-first 1 --bootstrap $(BOOTSTRAP) --output $@
+
+# 15: what attention and MLP of each block add, with and without the first token.
+ADDITIONS := attn_ratio,mlp_ratio,attn_cosine,mlp_cosine
+
+$(addprefix $(MADE)/,$(IN_BLOCKS:%=%-blocks.nc)): $(MADE)/%-blocks.nc: $(MADE)/%.captured
+	$(LAYERSCOPE) analyze $(MADE)/$*.h5 --measures $(ADDITIONS) --bootstrap $(BOOTSTRAP) --output $@
+
+$(addprefix $(MADE)/,$(IN_BLOCKS:%=%-blocks-later.nc)): $(MADE)/%-blocks-later.nc: $(MADE)/%.captured
+	$(LAYERSCOPE) analyze $(MADE)/$*.h5 --measures $(ADDITIONS) --exclude-first 1 --bootstrap $(BOOTSTRAP) --output $@
 
 # 07: across scales.
 $(MADE)/models.nc: $(addprefix $(MADE)/,$(call analyses,$(MODELS)))
