@@ -137,7 +137,7 @@ for name, sink in sinks.items():
     }
     sizes = [result[names].to_dataframe()[names].add_suffix(f", {words}") for words, result in measured[name].items()]
     tables[TITLES[name]] = pd.concat([pd.DataFrame(added), *sizes], axis=1)
-keep_table(pd.concat(tables, names=["model", "block"]), NAME).iloc[:, :9]
+keep_table(pd.concat(tables, names=["model", "block"]), NAME).iloc[:, :9:3].round(1)
 
 # %% [markdown]
 # ## In numbers

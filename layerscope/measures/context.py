@@ -28,11 +28,14 @@ class Axis:
         ``embedding``, ``block.0``, ….
     width
         Features of a state.
+    word
+        What is along it: ``layer``, or ``block`` for the contributions of blocks.
     """
 
     layer: Int[np.ndarray, " layer"]
     layer_name: tuple[str, ...]
     width: int
+    word: str = "layer"
 
     @property
     def blocks(self) -> Int[np.ndarray, " block"]:
@@ -44,7 +47,7 @@ class Axis:
 
     def describe(self, index: int) -> str:
         """Name a layer in a message, for instance ``layer 3 (block.2)``."""
-        return f"layer {self.layer[index]} ({self.layer_name[index]})"
+        return f"{self.word} {self.layer[index]} ({self.layer_name[index]})"
 
     def layer_context(self, index: int) -> AbstractContextManager[None]:
         """Add the name of a layer to the `Undefined` that a kernel raises for it."""

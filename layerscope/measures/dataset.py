@@ -40,7 +40,7 @@ def build_dataset(
         Dimensions ``layer`` and ``layer_other`` with the state numbers, coordinates ``layer_name`` and ``layer_name_other``; with
         a measure of blocks also ``block`` and ``block_name``.
     """
-    numbered = {"long_name": "state" if context.options.stream == "resid" else "block"}
+    numbered = {"long_name": "state" if context.options.axis_word == "layer" else "block"}
     dataset = xarray.Dataset(
         coords={
             "layer": ("layer", context.first.layer, numbered),

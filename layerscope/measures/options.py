@@ -12,7 +12,7 @@ from typing import Any
 from layerscope.errors import MOST_DRAWS, UsageError, at_least, unknown_name
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES, find_measures
 from layerscope.measures.record import Kind
-from layerscope.stream_names import STREAMS
+from layerscope.stream_names import STREAMS, axis_word
 
 __all__ = ["AnalysisOptions", "parse_memory"]
 
@@ -59,6 +59,11 @@ class AnalysisOptions:
     def added(self) -> tuple[str, ...]:
         """The streams that the measures need besides the residual stream."""
         return tuple(name for name in STREAMS if any(name in MEASURES[one].streams for one in self.measures))
+
+    @property
+    def axis_word(self) -> str:
+        """What the analysed stream has along ``layer``: layers or blocks."""
+        return axis_word({"stream": self.stream})
 
     @classmethod
     def from_arguments(

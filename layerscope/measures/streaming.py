@@ -142,11 +142,11 @@ class Statistics:
     def _context(self, rows: StateRows) -> AnalysisContext:
         _, layers, width = rows.hidden.shape
         layer = np.arange(layers) if self._layer is None else self._layer
-        first = 1 if self._options.stream == "resid" else 0
+        first = 1 if self._options.axis_word == "layer" else 0
         usual = ("embedding" if number < first else f"block.{number - first}" for number in layer.tolist())
         names = tuple(usual if self._layer_name is None else self._layer_name)
         return AnalysisContext(
-            first=Axis(layer, names, width),
+            first=Axis(layer, names, width, self._options.axis_word),
             second=None,
             dtype=torch.promote_types(rows.hidden.dtype, torch.float32),
             rows=None,

@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 import layerscope as ls
-from layerscope.errors import FileError, UsageError
+from layerscope.errors import FileError, MeasureError, UsageError
 from layerscope.measures.analysis import analyze
 from layerscope.models.loading import wrap_module
 from tests.families import tiny_module
@@ -79,6 +79,18 @@ def test_updates_need_the_residual_stream_alone(model, tmp_path):
         analyze(tmp_path / "run.h5", measures=["attn_ratio"])
     with pytest.raises(FileError, match="does not hold the stream mlp"):
         analyze(tmp_path / "run.h5", stream="mlp")
+
+
+def test_blocks_are_named_blocks(path):
+    assert analyze(path, stream="attn", measures=["norm"]).layer.attrs["long_name"] == "block"
+    assert analyze(path, measures=["norm"]).layer.attrs["long_name"] == "state"
+    with xarray.open_dataset(path, engine="h5netcdf") as file:
+        capture = file.load()
+    capture["attn_out"][:, 1] = 0.0
+    capture["hidden"][:, 1] = 0.0
+    for stream, name in (("attn", r"block 1 \(block\.1\)"), ("resid", r"layer 1 \(block\.0\)")):
+        with pytest.raises(MeasureError, match=name):
+            analyze(capture, stream=stream, measures=["cosine"])
 
 
 def test_wrong_use(path):

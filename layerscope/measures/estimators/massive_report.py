@@ -130,7 +130,7 @@ def _warning(
     layer = int(np.flatnonzero(products.context.first.layer == table["massive_layer"][0])[0])
     what = (
         f"{tokens} token{'s' if tokens > 1 else ''} (position{'s' if ',' in positions else ''} {positions}) carry "
-        f"massive activations, up to {table['massive_ratio'][0]:,.0f} times the median of their layer "
+        f"massive activations, up to {table['massive_ratio'][0]:,.0f} times the median of their {products.context.first.word} "
         f"({products.context.first.describe(layer)}, feature {table['massive_feature'][0]})"
     )
     if np.isnan(change):

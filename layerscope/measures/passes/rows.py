@@ -76,14 +76,15 @@ class AnalysisRows:
 
     def context(self, options: AnalysisOptions | None = None) -> AnalysisContext:
         """Return the context of an analysis of these rows."""
-        first, *rest = map(self._axis, self.sources)
+        options = options or AnalysisOptions()
+        first, *rest = (replace(self._axis(source), word=options.axis_word) for source in self.sources)
         return AnalysisContext(
             first,
             rest[0] if rest else None,
             dtype=self.dtype,
             rows=self.rows,
             sequences=self.sequences,
-            options=replace(options or AnalysisOptions(), exclude_first=self.exclude_first),
+            options=replace(options, exclude_first=self.exclude_first),
             precision=self.precision,
         )
 
