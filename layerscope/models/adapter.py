@@ -22,6 +22,7 @@ __all__ = ["Adapter", "find_adapter"]
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # in the search order of PEFT
 _BASE, _REVISION = "base_model_name_or_path", "revision"
 _HEADS = (".classifier.", ".score.", ".lm_head.")  # of other tasks; no capture runs them
+_WHOLE = ("", "base_layer.", "modules_to_save.")  # where PEFT keeps a whole embedding, by the path of the embedding
 _SHOWN = 3
 
 
@@ -62,6 +63,7 @@ class Adapter:
             warnings.simplefilter("ignore")  # the lines below check the report of PEFT
             config: Any = peft.PeftConfig.from_pretrained(str(self.folder))
             config.inference_mode = True
+            self._require_vocabulary(name, module)
             kind = peft.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
             adapted: Any = kind(module, config)
             renamed = {} if config.is_prompt_learning else getattr(module, "_checkpoint_conversion_mapping", {})
@@ -72,6 +74,18 @@ class Adapter:
             self._require_all(name, set(found.unexpected_keys), set() if renamed else wanted - stored)
         whole: nn.Module = adapted
         return whole
+
+    def _require_vocabulary(self, name: str, module: Any) -> None:
+        """Refuse an adapter that comes with an embedding of another size; what new rows of the head would be is not known."""
+        embedding = module.get_input_embeddings()
+        path = next(path for path, part in module.named_modules() if part is embedding)
+        rows, ends = embedding.weight.shape[0], tuple(f"{path}.{inner}weight" for inner in _WHOLE)
+        for key, stored in Checkpoint(self.folder, {}, (self.weights,)).tensors.items():
+            if key.endswith(ends) and stored.shape[0] != rows:
+                raise ModelError(
+                    f"{name}: the adapter has a vocabulary of {stored.shape[0]}, and its base model {self.base} of {rows}.\n"
+                    "Resize the embedding of the base model, load the adapter with PEFT, and give load_model(peft_model)."
+                )
 
     def _require_all(self, name: str, unused: set[str], missing: set[str]) -> None:
         heads = {key for key in unused | missing if any(head in f".{key}" for head in _HEADS)}
@@ -118,7 +132,14 @@ def find_adapter(folder: Path | str, revision: str) -> Adapter | None:
 def _config(folder: Path | str, revision: str) -> Path | None:
     if not isinstance(folder, Path):
         return _fetched(folder, ADAPTER, revision)
-    return folder / ADAPTER if (folder / ADAPTER).exists() else None
+    if (folder / ADAPTER).exists() or not folder.is_dir() or (folder / "config.json").exists():
+        return folder / ADAPTER if (folder / ADAPTER).exists() else None
+    several = sorted(inner.parent.name for inner in folder.glob(f"*/{ADAPTER}"))
+    if several:
+        raise ModelError(
+            f"{folder} is a folder of adapters ({', '.join(several)}): give one of them, as {folder / several[0]}"
+        )
+    return None
 
 
 def _fetched(hub_id: str, file: str, revision: str) -> Path | None:

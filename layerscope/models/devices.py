@@ -28,6 +28,7 @@ __all__ = [
     "loaded_tensors",
     "offload_folder",
     "read_device_map",
+    "refuse_nested_parts",
     "refuse_unknown_parts",
     "running_device",
     "spread",
@@ -94,6 +95,25 @@ def read_device_map(device_map: DeviceMap) -> str | dict[str, str]:
         raise UsageError('the device map is empty: give each part a device, as in {"": "cpu"}, or "auto"')
     # By name: a file of weights does not take a torch.device.
     return {part: _DISK if device == _DISK else str(find_device(_name(device))) for part, device in device_map.items()}
+
+
+def refuse_nested_parts(device_map: str | dict[str, str], name: str) -> None:
+    """Refuse a part inside another one that is elsewhere: a model that is loaded so lacks its weights.
+
+    Raises
+    ------
+    UsageError
+        With the two parts.
+    """
+    homes = {} if isinstance(device_map, str) else device_map
+    for outer, home in homes.items():
+        for inner, other in homes.items():
+            if inner != outer and other != home and inner.startswith(f"{outer}." if outer else ""):
+                whole = repr(outer) if outer else "the whole model"
+                raise UsageError(
+                    f"{name}: the device map places {inner!r} on {other} and {whole} around it on {home}: "
+                    f"name the parts of {whole} instead"
+                )
 
 
 def refuse_unknown_parts(device_map: str | dict[str, str], module: nn.Module, name: str) -> None:
@@ -234,4 +254,9 @@ def _home(part: nn.Module) -> str:
 
 
 def _name(device: str | int | torch.device) -> str:
-    return str(torch.device(device)) if isinstance(device, int) else str(device)
+    if not isinstance(device, int):
+        return str(device)
+    try:
+        return str(torch.device(device))
+    except RuntimeError as error:  # the number of an accelerator
+        raise ModelError(f"device {device} is not available on this machine: use cpu") from error

@@ -27,7 +27,7 @@ from layerscope.models.in_memory import name_in_memory, plain_model
 from layerscope.models.length_probe import measure_length_dependence
 from layerscope.models.loader_errors import translate_loader_errors
 from layerscope.models.model import NO_TOKENIZER, Model
-from layerscope.models.module_check import check_module
+from layerscope.models.module_check import check_module, float_types
 from layerscope.models.proof.evidence import Evidence
 from layerscope.models.proof.prove import prove
 from layerscope.models.stored_model import DTYPES, Placement, read_model
@@ -204,10 +204,18 @@ def wrap_module(
     return replace(model, fingerprint=identity, length_dependence=measure_length_dependence(model))
 
 
+def _remedy(module: nn.Module) -> str:
+    """Return what to do about a module whose forward pass fails."""
+    types = sorted(float_types(module))
+    if len(types) > 1 or any(name.startswith("float8") for name in types):
+        return f"its weights are {' and '.join(types)}; give all one type that it computes in, as module.float() does"
+    return "correct its configuration"
+
+
 def _proved(module: Any, tokenizer: TokenizerLike | None, name: str, stack: Stack | None) -> Model:
     """Find the parts of a module by running it on a few tokens, and prove them."""
     with eval_mode(module), torch.no_grad():
-        with translate_loader_errors(name, "a forward pass fails: correct its configuration"):
+        with translate_loader_errors(name, f"a forward pass fails: {_remedy(module)}"):
             seen = probe(module)
             cached = probe_cached(module, seen)
         model = Model(module, tokenizer, name, discover(module, seen, cached, name), stack=stack)

@@ -6,7 +6,7 @@ from torch import nn
 from layerscope.errors import ModelError
 from layerscope.models.devices import loaded_tensors
 
-__all__ = ["check_module", "quantised_part"]
+__all__ = ["check_module", "float_types", "quantised_part"]
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -33,11 +33,29 @@ def check_module(module: nn.Module, name: str) -> None:
 
 def _refuse_compiled(module: nn.Module, name: str) -> None:
     for path, part in module.named_modules():
-        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
+        if _is_compiled(part):
             raise ModelError(
                 f"{name}: {path or 'the module'} is compiled (torch.compile), and a compiled graph shows no block.\n"
                 "Give the module before it is compiled."
             )
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    """Whether a module is compiled: wrapped, in place, or by its method ``forward``."""
+    forward = vars(part).get("forward")
+    by_forward = hasattr(forward, "_torchdynamo_orig_callable") and not hasattr(forward, "_torchdynamo_disable")
+    return hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None or by_forward
+
+
+def float_types(module: nn.Module) -> set[str]:
+    """Return the floating-point types of the weights.
+
+    Examples
+    --------
+    >>> sorted(float_types(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1).half())))
+    ['float16', 'float32']
+    """
+    return {str(weight.dtype).removeprefix("torch.") for weight in module.parameters() if weight.is_floating_point()}
 
 
 def _refuse_absent(tensor: torch.Tensor, path: str, name: str) -> None:

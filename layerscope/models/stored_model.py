@@ -28,6 +28,7 @@ from layerscope.models.devices import (
     find_device,
     offload_folder,
     read_device_map,
+    refuse_nested_parts,
     refuse_unknown_parts,
     spread,
 )
@@ -227,5 +228,6 @@ def _spread_explained(placement: Placement, outline: nn.Module, name: str) -> It
         yield {}
         return
     refuse_unknown_parts(placement.device_map, outline, name)
+    refuse_nested_parts(placement.device_map, name)
     with translate_loader_errors(name, "give another device map"), offload_folder() as folder:
         yield {"device_map": placement.device_map, "offload_folder": folder}

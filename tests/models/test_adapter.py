@@ -138,7 +138,20 @@ def half_of_the_weights(folder, tiny):
     save_file({name: tensor for name, tensor in tensors.items() if "lora_A" in name}, path)
 
 
+def larger_vocabulary(folder, tiny):
+    path = folder / "adapter_model.safetensors"
+    save_file(load_file(path) | {"base_model.model.model.embed_tokens.weight": torch.zeros(110, 32)}, path)
+
+
+def inside_another_folder(folder, tiny):
+    (folder / "one").mkdir()
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / file).rename(folder / "one" / file)
+
+
 REFUSED = {
+    "another vocabulary": (larger_vocabulary, "the adapter has a vocabulary of 110, and its base model"),
+    "a folder of adapters": (inside_another_folder, "is a folder of adapters (one): give one of them, as "),
     "no base": (lambda folder, tiny: change(folder, base_model_name_or_path=None), "names no base model"),
     "missing folder": (lambda folder, tiny: shutil.rmtree(tiny), "there is no such folder.\nPut the base model there"),
     "missing hub id": (

@@ -1,14 +1,16 @@
 """Models that accelerate spreads over devices and disk."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from accelerate import cpu_offload, disk_offload
 
 import layerscope as ls
-from layerscope.errors import CaptureError, UsageError
+from layerscope.errors import CaptureError, ModelError, UsageError
 from tests.families import tiny_module
 from tests.tokenizers import word_tokenizer
 
@@ -71,9 +73,31 @@ def test_other_backends_refuse_a_spread_model_by_name(tiny_folder, tmp_path, bac
         ({"device_map": "clever"}, "unknown device map 'clever'"),
         ({"device_map": {}}, "the device map is empty"),
         ({"device_map": {"nothing": "cpu"}}, "names 'nothing', which is no part of the model"),
+        (
+            {"device_map": {"": "cpu", "model.layers.1": "disk"}},
+            "places 'model.layers.1' on disk and the whole model around it on cpu: name the parts of the whole model instead",
+        ),
         ({"device_map": "auto", "device": "cpu"}, "--device and --device-map exclude each other"),
     ],
 )
 def test_wrong_maps_are_wrong_use(tiny_folder, options, said):
     with pytest.raises(UsageError, match=said):
         ls.load_model(tiny_folder, **options)
+
+
+def test_the_examples_of_the_page_run(tiny_folder, tmp_path, monkeypatch):
+    page = Path("docs/how-to/models-in-memory.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks:
+        exec(re.sub(r'^path = ".*"', f'path = "{tiny_folder}"', block, flags=re.MULTILINE), names)
+    ablated, on_disk = (ls.open_capture(tmp_path / name).hidden for name in ("ablated.h5", "disk.h5"))
+    assert (ablated[:, :4] == on_disk[:, :4]).all(), "before the block that was changed"
+    assert not (ablated[:, 4] == on_disk[:, 4]).all()
+
+
+@pytest.mark.parametrize("number", [7, -1])
+def test_the_number_of_an_accelerator_that_is_not_there(tiny_folder, number):
+    with pytest.raises(ModelError, match=f"device .*{number}.* is not available on this machine"):
+        ls.load_model(tiny_folder, device_map={"": number})

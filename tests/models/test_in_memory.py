@@ -215,6 +215,16 @@ def compiled_in_place(module):
     return module
 
 
+def compiled_forward(module):
+    module.forward = torch.compile(module.forward, backend="eager")
+    return module
+
+
+def of_two_types(module):
+    module.model.layers[1].half()
+    return module
+
+
 NO_MODEL = "is not a model of transformers (PreTrainedModel)"
 WRONG = {
     "nn.Module": (lambda: torch.nn.Linear(2, 2), f"Linear {NO_MODEL}: give one"),
@@ -229,6 +239,11 @@ WRONG = {
         "model.layers.1 is compiled (torch.compile), and a compiled graph shows no block",
     ),
     "compiled in place": (lambda: compiled_in_place(tiny_module("llama")), "the module is compiled (torch.compile)"),
+    "compiled forward": (lambda: compiled_forward(tiny_module("llama")), "the module is compiled (torch.compile)"),
+    "two types": (
+        lambda: of_two_types(tiny_module("llama")),
+        "its weights are float16 and float32; give all one type that it computes in, as module.float() does",
+    ),
     "meta": (
         lambda: tiny_module("llama").to("meta"),
         "model.embed_tokens.weight is on the device meta, so it has no values: load the weights first",
