@@ -72,7 +72,7 @@ def _default_kind(files: Sequence[Path]) -> str:
         return "streams"
     kind = str(kind_of(files[0]))
     if kind in FIGURES:
-        return kind  # a sweep, a scaling and a training have a figure of their own name
+        return kind  # of a sweep, a scaling or a training, named like the file
     result = read_analysis(files[0])
     return "contributions" if statistics_of(result, "block") and not pairwise_measures(result) else "heatmap"
 

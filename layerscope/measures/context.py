@@ -29,7 +29,7 @@ class Axis:
     width
         Features of a state.
     word
-        What is along it: ``layer``, or ``block`` for the contributions of blocks.
+        Name of its entries: ``layer``, or ``block`` for the contributions of blocks.
     """
 
     layer: Int[np.ndarray, " layer"]

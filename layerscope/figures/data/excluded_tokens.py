@@ -13,7 +13,7 @@ def excluded_tokens(result: xr.Dataset, names: Iterable[str]) -> int:
 
 
 def excluded_words(excluded: int) -> str:
-    """Return the number of tokens left out, in words.
+    """Return a phrase for the number of tokens left out.
 
     Examples
     --------
