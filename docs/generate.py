@@ -79,7 +79,7 @@ def models_page() -> str:
         "`generation` is `cached` where generation under a schedule uses the key-value cache and equals recomputation, and "
         "`without a cache` where [the cache cannot be used](design/cache-slots.md) and every token is recomputed. "
         "Where a backend refuses a family, the error names `--backend hooks`.",
-        "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks, and a row for each: `capture --stack encoder` or "
+        "An encoder-decoder (T5, BART, the decoder of Whisper) has two stacks, and a row for each: `--stack encoder` or "
         "`--stack decoder` takes one. "
         "[The decoder reads a text as a language model](design/found-and-proved-at-load.md#encoder-decoders).",
         table(header, [[_code(entry.family), *list(entry.columns.values())[1:]] for entry in taken]),

@@ -15,6 +15,7 @@ from layerscope.cli.options import (
     ModelSource,
     Overwrite,
     ScheduleSpec,
+    Stack,
 )
 
 __all__ = ["evaluate"]
@@ -33,6 +34,7 @@ def evaluate(
     dtype: Dtype = "float32",
     device: Device = None,
     device_map: DeviceMap = None,
+    stack: Stack = None,
 ) -> None:
     """Score a model on a task under a layer schedule.
 
@@ -55,6 +57,7 @@ def evaluate(
         dtype=dtype,
         device=device,
         device_map=device_map,
+        stack=stack,
     )
     lines = [f"{scores['task']} under {scores['schedule']}, {scores['examples']} examples"]
     lines += [f"  {name:20} {value:.4f}" for name, value in scores["metrics"].items()]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from layerscope.cli.options import Device, DeviceMap, Dtype, ModelSource, ScheduleSpec
+from layerscope.cli.options import Device, DeviceMap, Dtype, ModelSource, ScheduleSpec, Stack
 
 __all__ = ["generate"]
 
@@ -23,6 +23,7 @@ def generate(
     dtype: Dtype = "float32",
     device: Device = None,
     device_map: DeviceMap = None,
+    stack: Stack = None,
 ) -> None:
     """Generate text under a layer schedule.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerscope.cli.options import BatchTokens, Device, DeviceMap, Dtype, IncludePath, ModelSource, Overwrite
+from layerscope.cli.options import BatchTokens, Device, DeviceMap, Dtype, IncludePath, ModelSource, Overwrite, Stack
 
 if TYPE_CHECKING:
     import xarray
@@ -40,6 +40,7 @@ def sweep(
     dtype: Dtype = "float32",
     device: Device = None,
     device_map: DeviceMap = None,
+    stack: Stack = None,
 ) -> None:
     """Score a model and its drift under many layer schedules.
 

@@ -15,6 +15,7 @@ from layerscope.evaluation.task_scores import perplexities
 from layerscope.evaluation.task_scoring import score_task
 from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.devices import DeviceMap
+from layerscope.models.encoder_decoder import Stack
 from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
@@ -38,6 +39,7 @@ def evaluate(
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    stack: Stack | None = None,
 ) -> dict[str, Any]:
     """Score a model on a task under a schedule.
 
@@ -55,7 +57,7 @@ def evaluate(
         Folder of task definitions for lm-eval.
     batch_tokens
         Maximum number of tokens in a batch, padding included.
-    dtype, device, device_map
+    dtype, device, device_map, stack
         How to load a model that is given by name; see `layerscope.load_model`.
 
     Returns
@@ -81,7 +83,7 @@ def evaluate(
     at_least(1, batch_tokens=batch_tokens)
     check_names([task], include_path)
     spec = as_spec(schedule)
-    model = as_model(model, dtype=dtype, device=device, device_map=device_map)
+    model = as_model(model, dtype=dtype, device=device, device_map=device_map, stack=stack)
     model.require_tokenizer()
     require_vocabulary_head(model)
     stages = spec.schedule(model.depth)

@@ -18,6 +18,7 @@ from layerscope.evaluation.sweep_resume import check_target, complete_sweep, fin
 from layerscope.evaluation.sweep_runner import SweepRunner
 from layerscope.evaluation.tokenized_task import TokenizedTask
 from layerscope.models.devices import DeviceMap
+from layerscope.models.encoder_decoder import Stack
 from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.logits import require_vocabulary_head
 from layerscope.models.model import Model
@@ -50,6 +51,7 @@ def sweep(
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    stack: Stack | None = None,
     seed: int = 0,
 ) -> xarray.Dataset:
     """Run a model under many schedules, score it on tasks, and measure the drift of each run from the full model.
@@ -90,7 +92,7 @@ def sweep(
         Accuracy of guessing by task, where it cannot be computed from the data.
     batch_tokens
         Maximum number of tokens in a batch, padding included.
-    dtype, device, device_map
+    dtype, device, device_map, stack
         How to load a model that is given by name; see `layerscope.load_model`.
     seed
         Random seed of the bootstrap.
@@ -129,7 +131,7 @@ def sweep(
         and (found := complete_sweep(path, model, options)) is not None
     ):
         return found
-    model = as_model(model, dtype=dtype, device=device, device_map=device_map)
+    model = as_model(model, dtype=dtype, device=device, device_map=device_map, stack=stack)
     model.require_tokenizer()
     require_vocabulary_head(model)
     plan = options.plan(model.depth)

@@ -13,6 +13,7 @@ from typing import Any
 from layerscope.errors import MOST_DRAWS, UsageError, at_least
 from layerscope.evaluation.sweep_plan import Schedules, SweepPlan, plan_sweep
 from layerscope.models.devices import DeviceMap
+from layerscope.models.encoder_decoder import Stack
 
 __all__ = ["SweepOptions"]
 
@@ -50,6 +51,7 @@ class SweepOptions:
     dtype: str | None = None
     device: str | None = None
     device_map: DeviceMap | None = None
+    stack: Stack | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.journal_file import discard, journal_path
 from layerscope.evaluation.sweep_options import SweepOptions
 from layerscope.evaluation.tasks.builtin import TASKS
+from layerscope.models.encoder_decoder import stack_name
 from layerscope.models.identity import identify
 from layerscope.outputs import new_file, writable
 from layerscope.provenance import moving_weights, nested
@@ -57,7 +58,8 @@ def complete_sweep(path: Path, model: str | os.PathLike[str], options: SweepOpti
     identity = identify(model)
     known: dict[str, Any] = {name: stored.get(name) for name in ("weights", "examples", "runs")}
     # Compare the hash of the weights last, because it reads all their files.
-    if stored != options.settings(model=identity.name, dtype=options.dtype or "float32", **known):
+    name = stack_name(identity.name, options.stack)
+    if stored != options.settings(model=name, dtype=options.dtype or "float32", **known):
         return None
     if stored["weights"] != identity.fingerprint():
         return None

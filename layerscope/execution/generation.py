@@ -14,6 +14,7 @@ from layerscope.execution.cache_use import cache_use
 from layerscope.execution.sampling import sampling_options
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.devices import DeviceMap
+from layerscope.models.encoder_decoder import Stack
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.loading import ModelLike, as_model
@@ -40,6 +41,7 @@ def generate(
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    stack: Stack | None = None,
 ) -> str:
     """Generate text with a model whose blocks run under a layer schedule.
 
@@ -63,7 +65,7 @@ def generate(
         Random seed for sampling.
     stacked
         Run the blocks of a parallel stage as one batched call; see `layerscope.scheduled`.
-    dtype, device, device_map
+    dtype, device, device_map, stack
         Passed to `layerscope.load_model` when `model` is not loaded yet.
 
     Returns
@@ -87,7 +89,7 @@ def generate(
     spec = as_spec(schedule)
     options = sampling_options(temperature)
     check_encodable(Text("prompt", prompt), "the prompt")
-    model = as_model(model, dtype=dtype, device=device, device_map=device_map)
+    model = as_model(model, dtype=dtype, device=device, device_map=device_map, stack=stack)
     model.require_tokenizer()
     require_vocabulary_head(model)
     tokens = _encode_prompt(model, prompt, max_new_tokens)

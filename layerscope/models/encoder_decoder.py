@@ -1,7 +1,8 @@
 """The encoder and the decoder of one model, each taken as one model.
 
 The encoder reads a text as it does in the whole model. The decoder reads a text as a language model, without the states of an
-encoder: its cross-attention does not run, as in the decoder-only classes of transformers (``BartForCausalLM``).
+encoder: its cross-attention does not run, as in the decoder-only classes of transformers (``BartForCausalLM``). It keeps the
+vocabulary head of the model where it can be put behind it; see `layerscope.models.decoder_head`.
 """
 
 from typing import Any, Literal
@@ -9,15 +10,27 @@ from typing import Any, Literal
 from torch import nn
 
 from layerscope.errors import ModelError, UsageError
+from layerscope.models.decoder_head import with_head
 
-__all__ = ["Stack", "stack_of"]
+__all__ = ["Stack", "stack_name", "stack_of"]
 
 Stack = Literal["encoder", "decoder"]
 """One of the two stacks of an encoder-decoder."""
 
 
+def stack_name(name: str, stack: Stack | None) -> str:
+    """Return the name in results of a stack of a model.
+
+    Examples
+    --------
+    >>> stack_name("t5-small", "encoder"), stack_name("gpt2", None)
+    ('t5-small:encoder', 'gpt2')
+    """
+    return f"{name}:{stack}" if stack else name
+
+
 def stack_of(module: nn.Module, stack: Stack | None, name: str) -> nn.Module:
-    """Return the part of a model that is captured: its encoder, its decoder, or for other models the model itself.
+    """Return the part of a model that is taken: its encoder, its decoder with the head, or for other models the model itself.
 
     Raises
     ------
@@ -48,7 +61,7 @@ def stack_of(module: nn.Module, stack: Stack | None, name: str) -> nn.Module:
         return module
     if not parts:
         raise UsageError(f"{name}: {type(module).__name__} is no encoder-decoder: leave out --stack")
-    return parts[stack]
+    return with_head(module, parts[stack]) if stack == "decoder" else parts[stack]
 
 
 def _parts(module: Any) -> dict[str, nn.Module]:

@@ -20,7 +20,7 @@ from layerscope.models.devices import DeviceMap
 from layerscope.models.discovery.cached import probe_cached
 from layerscope.models.discovery.discover import discover
 from layerscope.models.discovery.probe import TEXT, probe
-from layerscope.models.encoder_decoder import Stack, stack_of
+from layerscope.models.encoder_decoder import Stack, stack_name, stack_of
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.identity import identify
 from layerscope.models.in_memory import name_in_memory, plain_model
@@ -197,7 +197,7 @@ def wrap_module(
     """
     plain: Any = stack_of(plain_model(module, name), stack, name)
     check_module(plain, name)
-    model = _proved(plain, tokenizer, f"{name}:{stack}" if stack else name, stack)
+    model = _proved(plain, tokenizer, stack_name(name, stack), stack)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.vocabulary_size, name)
     identity = WeightIdentity(plain, fingerprint)

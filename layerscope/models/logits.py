@@ -49,10 +49,12 @@ def _rows(layer: Any) -> int:
 
 
 def _refuse_head(model: Model, what: str) -> NoReturn:
-    raise ModelError(
-        f"{model.name}: {type(model.module).__name__} {what}, so it predicts no next token.\n"
+    remedy = (
         "Load the checkpoint as a causal language model (AutoModelForCausalLM); capture needs no head."
+        if model.stack is None
+        else "The head of the whole model cannot be put behind its decoder alone; capture needs no head."
     )
+    raise ModelError(f"{model.name}: {type(model.module).__name__} {what}, so it predicts no next token.\n{remedy}")
 
 
 def undefined_rows(logits: Float[torch.Tensor, "*rows vocabulary"]) -> Bool[torch.Tensor, " *rows"]:

@@ -1,5 +1,7 @@
 """The two stacks of an encoder-decoder, each as a model of its own."""
 
+import copy
+
 import pytest
 import torch
 import transformers as tf
@@ -33,7 +35,7 @@ def test_the_encoder_has_the_states_that_it_has_in_the_whole_model(module):
 
 def test_the_decoder_reads_a_text_as_a_language_model(module):
     decoder = wrap_module(module, name="tiny", stack="decoder")
-    assert decoder.module is module.get_decoder()
+    assert module.get_decoder() in (decoder.module, decoder.trunk)
     assert (decoder.name, decoder.depth, decoder.architecture.causal) == ("tiny:decoder", 4, True)
 
 
@@ -113,3 +115,67 @@ def test_a_stack_is_captured_from_a_folder_at_the_command_line(folder, stack, tm
 def test_an_unknown_stack_is_wrong_use(folder):
     with pytest.raises(UsageError, match="stack"):
         ls.capture(folder, ["w1 w2"], "run.h5", stack="middle")
+
+
+@pytest.fixture(scope="module")
+def bart(tmp_path_factory):
+    """A folder of an encoder-decoder whose decoder has a class of its own in transformers."""
+    path = tmp_path_factory.mktemp("models") / "tiny-bart"
+    random_module("bart").save_pretrained(path)
+    word_tokenizer().save_pretrained(path)
+    return path
+
+
+def test_the_decoder_has_the_head_of_the_whole_model_and_generates_as_its_own_class_does(bart):
+    module = tf.BartForConditionalGeneration.from_pretrained(bart)
+    alone = tf.BartForCausalLM(copy.deepcopy(module.config)).eval()
+    alone.model.decoder.load_state_dict(module.model.decoder.state_dict())
+    alone.lm_head.load_state_dict(module.lm_head.state_dict())
+    decoder = wrap_module(module, word_tokenizer(), name="tiny", stack="decoder")
+    ids = torch.tensor([[7, 11, 9]])
+    options = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None, "forced_eos_token_id": None}
+    expected = alone.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, 3:]
+    tokenizer = word_tokenizer()
+    assert ls.generate(decoder, tokenizer.decode([7, 11, 9]), max_new_tokens=4) == tokenizer.decode(expected)
+    assert module.config.is_encoder_decoder  # the model of the caller stays as it was
+
+
+def test_a_head_that_gives_other_logits_than_the_whole_model_is_left_out():
+    module = random_module("bart")
+    with torch.no_grad():
+        module.final_logits_bias.fill_(0.5)  # added behind the head
+    decoder = wrap_module(module, word_tokenizer(), name="tiny", stack="decoder")
+    assert decoder.module is module.get_decoder()
+    with pytest.raises(ModelError) as error:
+        ls.evaluate(decoder, "builtin:cloze", limit=1)
+    assert str(error.value) == (
+        "tiny:decoder: BartDecoder has no head over its vocabulary, so it predicts no next token.\n"
+        "The head of the whole model cannot be put behind its decoder alone; capture needs no head."
+    )
+
+
+def test_generate_and_evaluate_take_the_decoder_by_name(bart):
+    decoder = ls.load_model(bart, stack="decoder")
+    assert ls.generate(bart, "w1 w2", "skip:1", max_new_tokens=3, stack="decoder") == ls.generate(
+        decoder, "w1 w2", "skip:1", max_new_tokens=3
+    )
+    by_name = ls.evaluate(bart, "builtin:cloze", limit=2, stack="decoder")
+    assert by_name["model"] == "tiny-bart:decoder"
+    assert by_name["metrics"] == ls.evaluate(decoder, "builtin:cloze", limit=2)["metrics"]
+
+
+def test_a_finished_sweep_of_a_stack_is_returned_without_loading_the_model(bart, tmp_path, monkeypatch):
+    sweep = {"schedule": "skip:1", "limit": 2, "bootstrap": 0, "output": tmp_path / "s.nc", "stack": "decoder"}
+    first = ls.sweep(bart, "builtin:cloze", **sweep)
+    assert first.attrs["model"] == "tiny-bart:decoder"
+    monkeypatch.setattr("layerscope.evaluation.sweep.as_model", None)
+    assert ls.sweep(bart, "builtin:cloze", **sweep, resume=True).identical(first)
+
+
+@pytest.mark.parametrize(
+    "command", [("generate", "w1 w2"), ("evaluate", "--task", "builtin:cloze"), ("sweep", "--task", "builtin:cloze")]
+)
+def test_the_encoder_predicts_no_token_at_the_command_line(bart, command, tmp_path):
+    name, *rest = command
+    done = run(name, bart, *rest, "--stack", "encoder", cwd=tmp_path, code=1)
+    assert "tiny-bart:encoder is an encoder and predicts no next token: use a decoder" in done.stderr
