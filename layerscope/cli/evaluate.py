@@ -57,7 +57,7 @@ def evaluate(
         dtype=dtype,
         device=device,
         device_map=device_map,
-        stack=stack,
+        stack=stack,  # type: ignore[arg-type]  # checked there
     )
     lines = [f"{scores['task']} under {scores['schedule']}, {scores['examples']} examples"]
     lines += [f"  {name:20} {value:.4f}" for name, value in scores["metrics"].items()]
