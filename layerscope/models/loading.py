@@ -37,6 +37,7 @@ from layerscope.models.weight_identity import WeightIdentity
 __all__ = ["DTYPES", "ModelLike", "as_model", "load_model", "wrap_module"]
 
 _SOURCES = "a hub id, a folder, a .gguf file, or a model of transformers in memory (of a pipeline, its .model)"
+_TOKENIZER = "a tokenizer of transformers (AutoTokenizer.from_pretrained(…)) or None"
 ModelLike = Annotated[Model | str | os.PathLike[str] | nn.Module, f"a Model, {_SOURCES}"]
 """What public functions take as a model."""
 
@@ -45,7 +46,7 @@ ModelLike = Annotated[Model | str | os.PathLike[str] | nn.Module, f"a Model, {_S
 def load_model(
     source: Annotated[str | os.PathLike[str] | nn.Module, _SOURCES],
     *,
-    tokenizer: TokenizerLike | None = None,
+    tokenizer: Annotated[TokenizerLike | None, _TOKENIZER] = None,
     name: str | None = None,
     dtype: str | None = None,
     device: str | None = None,

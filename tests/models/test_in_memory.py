@@ -281,6 +281,13 @@ def test_things_that_are_no_module_are_wrong_use(kind, tmp_path):
             call()
 
 
+def test_the_path_of_a_tokenizer_is_no_tokenizer(module):
+    with pytest.raises(
+        UsageError, match=r"'tok' is a str; expected a tokenizer of .* \(AutoTokenizer\.from_pretrained"
+    ):
+        ls.load_model(module, tokenizer="tok")
+
+
 def test_the_name_of_a_model_is_no_module():
     with pytest.raises(UsageError, match="module 'gpt2' is a str; expected a Module"):
         wrap_module("gpt2", name="x")
