@@ -15,6 +15,7 @@ from layerscope.figures.parts.matrix_panels import MatrixPanel, draw_matrices
 from layerscope.figures.parts.segments import check_segments
 from layerscope.figures.parts.style import inches, styled
 from layerscope.segmentation.segmentation import Segmentation
+from layerscope.stream_names import axis_word
 
 __all__ = ["panel", "panel_of_analysis"]
 
@@ -69,7 +70,7 @@ def panel(result: xr.Dataset, segments: Segmentation | None = None, *, width: st
         )
     two = any(compares_two(matrix) for matrix in matrices.values())
     check_segments(next(iter(matrices.values())), segments, two)
-    panels = [MatrixPanel(matrix, *_wording(name, excluded)) for name, matrix in matrices.items()]
+    panels = [MatrixPanel(matrix, *_wording(matrix, name, excluded)) for name, matrix in matrices.items()]
     name = "cosine" + (f", {excluded_words(excluded)}" if excluded else "")
     return draw_matrices(panels, inches(width), [name], shared=True, two=two, segments=segments)
 
@@ -85,9 +86,9 @@ def _excluded(result: xr.Dataset) -> int:
     return excluded_tokens(result, names)
 
 
-def _wording(name: str, excluded: int) -> tuple[str, str]:
-    """Return the title and the remark of a matrix; without first tokens it is not the paper's."""
+def _wording(matrix: xr.DataArray, name: str, excluded: int) -> tuple[str, str]:
+    """Return the title and the remark of a matrix; without first tokens, or of blocks, it is not the paper's."""
     title, remark = _TITLES[name]
-    if name == "cosine_sequence" and excluded:
+    if name == "cosine_sequence" and (excluded or axis_word(matrix.attrs) == "block"):
         return title, excluded_words(excluded)
     return title, remark
