@@ -26,6 +26,7 @@ from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
 from layerscope.models.loader_errors import silence_loaders
 from layerscope.models.model import Model
+from layerscope.models.stream_guard import guarded_stream
 
 with silence_loaders(), warnings.catch_warnings():  # the import silences transformers' log and adds warning filters
     from transformer_lens.model_bridge import TransformerBridge
@@ -93,6 +94,8 @@ def _open_session(clone: Model, bridge: TransformerBridge, spec: CaptureSpec) ->
             stack.enter_context(no_grad())
             if spec.schedule is not None:
                 stack.enter_context(scheduled(clone, spec.schedule, observe=recorder.observe))
+            else:
+                stack.enter_context(guarded_stream(clone))
             stack.enter_context(suppress(AllRecorded))
             clone.trunk(**clone.inputs(input_ids, attention_mask, position_ids))
         return recorder.states(input_ids.shape)

@@ -1,6 +1,7 @@
 """``layerscope info``: describe a file or a model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,24 +115,34 @@ def _journal(path: Path) -> dict[str, Any]:
 
 def _capture(path: Path) -> dict[str, Any]:
     from layerscope.store.header import read_header
+    from layerscope.store.schema import CAPTURE
 
     header = read_header(path)
-    layers = header.layout.layer
     return {
         "file": str(path),
         "kind": "capture",
         "complete": header.complete,
         "committed_rows": header.committed_rows,
         **header.sizes,
-        "layers": f"{layers[0]}-{layers[-1]}"
-        if len(layers) == layers[-1] - layers[0] + 1
-        else ",".join(map(str, layers)),
+        "streams": ", ".join(header.layout.streams),
+        "layers": _ranges(header.layout.layer),
+        "blocks": _ranges(header.layout.block),
+        "variables": ", ".join(header.variables),
+        "metadata": ", ".join(name for name in header.variables if name not in CAPTURE.variables) or "none",
         "store_dtype": str(header.layout.store_dtype).removeprefix("torch."),
         "final_norm": header.layout.final_norm,
         "bytes": header.file_bytes,
         **{name: value for name, value in header.attributes.items() if name != "complete"},
         **({} if header.complete else {"go_on": "give layerscope capture --resume with the same options"}),
     }
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return numbers as text: ``0-30``, or ``0,5,9`` with gaps between them."""
+    if not numbers:
+        return "none"
+    whole = len(numbers) == numbers[-1] - numbers[0] + 1
+    return f"{numbers[0]}-{numbers[-1]}" if whole else ",".join(map(str, numbers))
 
 
 def _results(path: Path, kind: str) -> dict[str, Any]:

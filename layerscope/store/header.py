@@ -63,6 +63,8 @@ class CaptureHeader:
         Of the dimensions token, layer, block, feature and sequence, of which a file has layer, block or both.
     layout
         What a row consists of.
+    variables
+        Names of all variables, in alphabetical order; dimensions and their labels are none.
     complete
         Whether the capture was finished.
     committed_rows
@@ -79,6 +81,7 @@ class CaptureHeader:
     attributes: dict[str, Attribute]
     sizes: dict[str, int]
     layout: CaptureLayout
+    variables: tuple[str, ...]
     complete: bool
     committed_rows: int
     settings: dict[str, Setting]
@@ -180,6 +183,7 @@ def _header(path: Path, file: h5py.File) -> CaptureHeader:
         attributes={**attributes, COMPLETE: int(complete == 1)},
         sizes={TOKEN: tokens, **of_states, FEATURE: layout.width, SEQUENCE: len(sequence_ids(file))},
         layout=layout,
+        variables=tuple(sorted(name for name in file if name not in (TOKEN, LAYER, BLOCK, FEATURE, SEQUENCE))),
         complete=complete == 1,
         committed_rows=rows,
         settings=json.loads(settings),

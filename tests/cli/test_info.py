@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import xarray
 
 from layerscope.evaluation.journal import Journal
 from layerscope.evaluation.sweep import sweep
 from layerscope.results import write_result
 from tests.cli.test_commands import run
 from tests.figures.sweeps import specs, synthetic
+from tests.tokenizers import word_tokenizer
 
 
 @pytest.fixture
@@ -106,3 +108,30 @@ def test_of_a_capture_begun_how_to_go_on(tiny_folder: Path, tmp_path: Path, monk
     assert (facts["kind"], facts["complete"], facts["committed_rows"], facts["token"]) == ("capture", False, 0, 3)
     assert facts["go_on"] == "give layerscope capture --resume with the same options"
     assert "provenance.command" in run("info", "c.h5", cwd=tmp_path).stdout
+
+
+def test_of_a_capture_its_streams_and_variables(tiny_folder: Path, tmp_path: Path) -> None:
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
+    tokenizer.save_pretrained(tiny_folder)
+    texts = [{"messages": [{"role": "user", "content": "w1 w2"}], "author": "Ada"}]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    run(
+        "capture", tiny_folder, "--texts", "texts.jsonl", "--chat", "--generate", 2, "--metadata", "author",
+        "--token-strings", "--streams", "attn,mlp", "--layers", "1,3", "--output", "c.h5", cwd=tmp_path,
+    )  # fmt: skip
+    facts = json.loads(run("info", "c.h5", "--json", cwd=tmp_path).stdout)
+    assert (facts["streams"], facts["layers"], facts["blocks"]) == ("attn, mlp", "none", "0,2")
+    with xarray.open_dataset(tmp_path / "c.h5", engine="h5netcdf") as opened:
+        assert facts["variables"].split(", ") == sorted(map(str, set(opened.variables) - set(opened.dims)))
+    assert facts["metadata"] == "author"
+    assert {"role", "generated", "token_string"} <= set(facts["variables"].split(", "))
+
+
+def test_of_a_capture_of_the_residual_stream_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("w1 w2")
+    run("capture", tiny_folder, "--texts", "texts.txt", "--output", "c.h5", cwd=tmp_path)
+    facts = json.loads(run("info", "c.h5", "--json", cwd=tmp_path).stdout)
+    last = facts["layer"] - 1
+    assert (facts["streams"], facts["layers"], facts["blocks"]) == ("resid", f"0-{last}", "none")
+    assert facts["metadata"] == "none"

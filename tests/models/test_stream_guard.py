@@ -59,6 +59,19 @@ def test_in_a_capture(model, backend):
             run(IDS, torch.ones_like(IDS), None)
 
 
+def test_in_a_capture_by_transformer_lens(model):
+    """It runs a copy whose blocks are its own, in a list of its own, so the stream is changed there."""
+    from layerscope.capturing import transformer_lens_backend
+
+    spec = CaptureSpec((0, 1, 2, 3, 4))
+    clone, bridge = transformer_lens_backend._verified_bridge(model, spec)
+    with transformer_lens_backend._open_session(clone, bridge, spec) as run:
+        run(IDS, torch.ones_like(IDS), None)
+        clone.blocks[2].register_forward_pre_hook(lambda _, args: (args[0] + 1, *args[1:]))
+        with pytest.raises(ModelError, match=SAID):
+            run(IDS, torch.ones_like(IDS), None)
+
+
 def test_no_hook_is_left(model):
     with guarded_stream(model):
         pass
