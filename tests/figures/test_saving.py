@@ -215,6 +215,7 @@ def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="has no attribute 'histogram'"):
         figures.histogram  # noqa: B018
     assert dir(figures) == [
+        "contributions",
         "drift",
         "heatmap",
         "latency",
@@ -226,6 +227,7 @@ def test_unknown_names_are_refused():
         "scaling",
         "single",
         "stages",
+        "streams",
         "sweep",
         "tasks",
         "training",
