@@ -8,8 +8,9 @@ reset) applies to every slot. See ``docs/design/cache-slots.md``.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from transformers.cache_utils import (
 )
 
 from layerscope.errors import UsageError
+from layerscope.models.discovery.cached import kept_tensors
 from layerscope.models.interception import BlockCalls, Stream
 from layerscope.schedules.schedule import Schedule
 
@@ -199,15 +201,17 @@ def kv_slots_for(calls: BlockCalls, schedule: Schedule) -> Iterator[list[KVSlot]
     Raises
     ------
     UsageError
-        The cache was filled without a schedule or under another one, or its kind cannot be copied.
+        The cache was filled without a schedule or under another one, its kind cannot be copied, or a block that runs more than
+        once keeps its past outside the cache.
     """
     if calls.cache is None:
         yield [KVSlot() for _ in range(schedule.block_calls)]
         return
+    begun = _ATTRIBUTE in vars(calls.cache)
     slotted = vars(calls.cache).get(_ATTRIBUTE) or SlottedCache(calls.cache, calls.depth, schedule)
     if slotted.schedule != schedule:
         raise UsageError(f"this key-value cache was filled under another schedule; {_REMEDY}")
-    with slotted.running():
+    with slotted.running(), nullcontext() if begun else _keeping_nothing(calls, schedule):
         yield slotted.slots
         sequences, tokens = calls.stream.shape[:2]
         slotted.count(sequences, tokens, calls.stream)
@@ -227,6 +231,21 @@ def using_kv_slot(calls: BlockCalls, kv_slot: KVSlot) -> Iterator[None]:
         return
     with vars(calls.cache)[_ATTRIBUTE].using(kv_slot):
         yield
+
+
+@contextmanager
+def _keeping_nothing(calls: BlockCalls, schedule: Schedule) -> Iterator[None]:
+    """Refuse a block that runs more than once and keeps its past on its modules: each call would find that of another."""
+    times = Counter(block for stage in schedule for block in stage)
+    repeated = {block: calls.blocks[block].block for block, count in times.items() if count > 1}
+    before = {block: kept_tensors(module) for block, module in repeated.items()}
+    yield
+    for block, module in repeated.items():
+        if changed := sorted(name for name, ids in kept_tensors(module).items() if ids != before[block].get(name)):
+            raise UsageError(
+                f"block {block} runs {times[block]} times and keeps its past in {changed[0]}, where the calls cannot be told "
+                "apart: generate without a cache (use_cache=False)"
+            )
 
 
 def _is_filled(layer: Any) -> bool:

@@ -98,3 +98,22 @@ def test_a_cache_class_of_a_family_is_refused_by_name() -> None:
     assert str(error.value) == (
         "a schedule cannot use a cache of the class MiniMaxCache: generate without a cache (use_cache=False)"
     )
+
+
+def test_a_block_that_keeps_its_past_on_modules_is_refused_with_a_cache_where_it_runs_twice() -> None:
+    model = model_of("recurrent_gemma")
+    said = (
+        r"block 1 runs 2 times and keeps its past in temporal_block\.\S+, where the calls cannot be told apart: "
+        r"generate without a cache \(use_cache=False\)"
+    )
+    with pytest.raises(UsageError, match=said):
+        generate(model, "0 1*2 2 3", use_cache=True)
+    # Where no block runs twice, the cache is right.
+    assert torch.equal(generate(model, "0 2 1 3", use_cache=True), generate(model, "0 2 1 3", use_cache=False))
+
+
+@pytest.mark.parametrize("family", ["mamba", "jamba"])
+def test_recurrent_states_in_a_cache_equal_recomputation_under_loops(family: str) -> None:
+    model = model_of(family)
+    for spec in (TWICE, "0 (1|2)*2 3"):
+        assert torch.equal(generate(model, spec, use_cache=True), generate(model, spec, use_cache=False))

@@ -11,7 +11,7 @@ from transformers import Cache
 from layerscope.models.discovery.places import leaves_in
 from layerscope.models.discovery.probe import Probe, accepted, first_tensor
 
-__all__ = ["CachedProbe", "probe_cached"]
+__all__ = ["CachedProbe", "kept_tensors", "probe_cached"]
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 _OF_TORCH = frozenset(vars(nn.Module()))  # parameters, buffers, hooks, submodules
@@ -53,7 +53,7 @@ def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
     """
     if "use_cache" not in accepted(module) or probe.sees_later:
         return None
-    before = _kept_tensors(module)
+    before = kept_tensors(module)
     inputs = {name: value[:1] for name, value in probe.inputs.items()}
     first = {name: value[:, :-1] for name, value in inputs.items()}
     argument, cache = _cache_of(module(**first, use_cache=True))
@@ -69,7 +69,7 @@ def probe_cached(module: nn.Module, probe: Probe) -> CachedProbe | None:
         IndexError,
     ):  # a model that needs what its own `generate` prepares for a single token
         return None
-    after = _kept_tensors(module)
+    after = kept_tensors(module)
     kept = tuple(sorted(name for name, ids in after.items() if ids != before.get(name)))
     return CachedProbe(argument, again, output, kept)
 
@@ -81,12 +81,12 @@ def _cache_of(output: Any) -> tuple[str, Cache | None]:
     return "", None
 
 
-def _kept_tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
+def kept_tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the identities of the tensors and caches in the attributes of all parts that are no weights, by name."""
     kept = {}
     for path, part in module.named_modules():
         for name, value in vars(part).items():
             leaves = {} if name in _OF_TORCH else leaves_in(value)
             if leaves:
-                kept[f"{path}.{name}"] = tuple(map(id, leaves.values()))
+                kept[f"{path}.{name}" if path else name] = tuple(map(id, leaves.values()))
     return kept
