@@ -19,7 +19,7 @@ from layerscope.errors import UsageError
 from layerscope.models.devices import DeviceMap
 from layerscope.models.discovery.cached import probe_cached
 from layerscope.models.discovery.discover import discover
-from layerscope.models.discovery.probe import TEXT, probe
+from layerscope.models.discovery.probe import TEXT, probe, refuse_other_inputs
 from layerscope.models.encoder_decoder import Stack, stack_name, stack_of
 from layerscope.models.eval_mode import eval_mode
 from layerscope.models.identity import identify
@@ -205,18 +205,21 @@ def wrap_module(
     return replace(model, fingerprint=identity, length_dependence=measure_length_dependence(model))
 
 
-def _remedy(module: nn.Module) -> str:
+def _remedy(module: nn.Module, stack: Stack | None) -> str:
     """Return what to do about a module whose forward pass fails."""
     types = sorted(float_types(module))
     if len(types) > 1 or any(name.startswith("float8") for name in types):
         return f"its weights are {' and '.join(types)}; give all one type that it computes in, as module.float() does"
+    if stack == "decoder":
+        return "a decoder that needs the states of its encoder cannot be taken alone"
     return "correct its configuration"
 
 
 def _proved(module: Any, tokenizer: TokenizerLike | None, name: str, stack: Stack | None) -> Model:
     """Find the parts of a module by running it on a few tokens, and prove them."""
     with eval_mode(module), torch.no_grad():
-        with translate_loader_errors(name, f"a forward pass fails: {_remedy(module)}"):
+        with translate_loader_errors(name, f"a forward pass fails: {_remedy(module, stack)}"):
+            refuse_other_inputs(module, name)
             seen = probe(module)
             cached = probe_cached(module, seen)
         model = Model(module, tokenizer, name, discover(module, seen, cached, name), stack=stack)

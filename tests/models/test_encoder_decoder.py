@@ -179,3 +179,21 @@ def test_the_encoder_predicts_no_token_at_the_command_line(bart, command, tmp_pa
     name, *rest = command
     done = run(name, bart, *rest, "--stack", "encoder", cwd=tmp_path, code=1)
     assert "tiny-bart:encoder is an encoder and predicts no next token: use a decoder" in done.stderr
+
+
+def test_an_encoder_of_sounds_says_what_it_reads():
+    with pytest.raises(ModelError) as error:
+        wrap_module(random_module("whisper"), name="tiny", stack="encoder")
+    assert str(error.value) == (
+        "tiny:encoder: WhisperEncoder reads input_features, which neither texts nor images give.\n"
+        "A capture takes texts: give a part of the model that reads them."
+    )
+
+
+def test_a_decoder_that_needs_its_encoder_is_refused_for_that():
+    with pytest.raises(ModelError) as error:
+        wrap_module(random_module("t5gemma"), name="tiny", stack="decoder")
+    assert str(error.value) == (
+        "tiny:decoder: cannot be read as a model (ValueError: `encoder_hidden_states` must be given in decoder); a forward pass "
+        "fails: a decoder that needs the states of its encoder cannot be taken alone"
+    )

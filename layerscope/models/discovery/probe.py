@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
+from layerscope.errors import ModelError
 from layerscope.models.devices import input_device
 from layerscope.models.discovery.places import tensors_in
 from layerscope.models.discovery.watch import ModuleCall, Watch, watch
@@ -26,6 +27,7 @@ __all__ = [
     "positions_of",
     "probe",
     "probe_ids",
+    "refuse_other_inputs",
     "text_config",
     "trunk_inputs",
 ]
@@ -100,6 +102,24 @@ def probe(module: nn.Module) -> Probe:
     with watch(module) as seen:
         output = module(**trunk_inputs(module, inputs))
     return Probe(inputs, seen, first_tensor(output))
+
+
+def refuse_other_inputs(module: nn.Module, name: str) -> None:
+    """Refuse a model that cannot run on token ids or images alone.
+
+    Raises
+    ------
+    ModelError
+        With the argument that it requires, such as the features of a sound.
+    """
+    parameters = list(inspect.signature(type(module).forward).parameters.values())[1:]
+    required = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+    other = next((one for one in required if one not in (TEXT, IMAGE, "attention_mask")), None)
+    if other is not None:
+        raise ModelError(
+            f"{name}: {type(module).__name__} reads {other}, which neither texts nor images give.\n"
+            "A capture takes texts: give a part of the model that reads them."
+        )
 
 
 def trunk_inputs(module: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:

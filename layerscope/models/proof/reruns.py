@@ -7,6 +7,7 @@ from layerscope.models.discovery.probe import CHANGED, first_tensor, moved_token
 from layerscope.models.interception import BlockCalls, Stream, intercept_blocks
 from layerscope.models.module_check import quantised_part
 from layerscope.models.proof.evidence import Evidence
+from layerscope.models.proof.ledger import first_handed_over
 
 __all__ = [
     "check_cached",
@@ -34,7 +35,8 @@ def check_links(evidence: Evidence) -> None:
     for index, (recorded, call) in enumerate(zip(evidence.calls, replaced.calls, strict=True)):
         then, now = (model.stream.in_call(*arguments, None) for arguments in (recorded.arguments, call))
         if not means_the_same(now, then):
-            evidence.fail(f"blocks that share the stream alone (what block {index} is given depends on earlier blocks)")
+            seen = first_handed_over(evidence) or f"what block {index} is given depends on earlier blocks"
+            evidence.fail(f"blocks that share the stream alone ({seen})")
 
 
 def check_local(evidence: Evidence) -> None:

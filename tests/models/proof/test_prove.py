@@ -7,11 +7,13 @@ import torch
 import transformers as tf
 from torch import nn
 
+from layerscope.errors import ModelError
 from layerscope.models.discovery.places import Place
 from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.loading import wrap_module
 from layerscope.models.proof.prove import prove
 from tests.families import DEPTH, FAMILIES, VOCABULARY, tiny_module
+from tests.families.tiny_modules import random_module
 from tests.models.proof.evidence import evidence_of, refusal
 
 NO_SDPA = ("gemma2", "bloom")  # these families' code in transformers is eager only
@@ -156,3 +158,12 @@ def test_quantised_weights_are_named():
     said = refusal(module, final_norm=None)
     assert said.startswith("tiny: the weights are quantised (gptq), and the proof of the blocks fails: ")
     assert said.endswith("Give the plain model, not quantised.")
+
+
+def test_blocks_that_reuse_the_keys_of_another_block_are_refused_by_both_numbers():
+    with pytest.raises(ModelError) as error:
+        wrap_module(random_module("gemma4_text", num_kv_shared_layers=2), name="tiny")
+    assert str(error.value) == (
+        "tiny: this model is refused. Seen: 4 blocks of a gemma4_text model in model.layers, then norm.\n"
+        "Missing: blocks that share the stream alone (block 2 reads what block 0 writes into shared_kv_states)."
+    )
