@@ -33,7 +33,7 @@ class _Ledger(UserDict[Any, Any]):
 
 
 def first_handed_over(evidence: Evidence) -> str | None:
-    """Say which block reads what which block writes; None for blocks that share no mapping.
+    """Name the first two blocks of which one reads what the other writes; None for blocks that share no mapping.
 
     The blocks run in order, each on its recorded state.
     """
