@@ -35,6 +35,8 @@ class StateRows:
         The output of the norm after the last block, if requested.
     attn_out, mlp_out
         What attention and MLP of each captured block add to the residual stream, if requested.
+    checked
+        The type in which all states are known to be finite; None if that is not known.
     """
 
     hidden: Float[torch.Tensor, "token layer feature"]
@@ -45,6 +47,7 @@ class StateRows:
     final_norm: Float[torch.Tensor, "token feature"] | None = None
     attn_out: Float[torch.Tensor, "token block feature"] | None = None
     mlp_out: Float[torch.Tensor, "token block feature"] | None = None
+    checked: torch.dtype | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -81,13 +84,14 @@ class StateRows:
 
     def _taken(self, of: np.ndarray | slice, change: Callable[[torch.Tensor], torch.Tensor]) -> "StateRows":
         others = {name: getattr(self, name) for name in ("final_norm", "attn_out", "mlp_out")}
+        changed: dict[str, Any] = {name: change(states) for name, states in others.items() if states is not None}
         return StateRows(
             change(self.hidden),
             self.row[of],
             self.sequence_index[of],
             self.position[of],
             self.token_id[of],
-            **{name: change(states) for name, states in others.items() if states is not None},
+            **changed,
         )
 
 

@@ -20,7 +20,6 @@ from layerscope.models.loading import ModelLike
 from layerscope.outputs import writable
 from layerscope.schedules.spec import ScheduleLike
 from layerscope.states import Sink, StateRows
-from layerscope.store.finite import all_finite, check_layout
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.resume import first_difference, refuse_other_settings
@@ -216,7 +215,7 @@ def capture_to_sinks(request: CaptureRequest, sinks: Sequence[Sink]) -> CaptureR
     with SequenceIndex() as index:
         stream = index_texts(index, request)
         started = time.perf_counter()
-        run_batches(request, index, _CheckedSinks(request, index, sinks))
+        run_batches(request, index, sinks)
         return _report(None, index, stream, request, started)
 
 
@@ -236,7 +235,13 @@ def _capture_to_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink],
             stream = index_texts(index, request)
             started = time.perf_counter()
             with _open_writer(request, target, index, stream, resuming) as writer:
-                run_batches(request, index, _FileAndSinks(writer, sinks), done_rows=writer.committed_rows)
+                run_batches(
+                    request,
+                    index,
+                    [_CommittedFile(writer), *sinks],
+                    store_dtype=writer.layout.store_dtype,
+                    done_rows=writer.committed_rows,
+                )
                 writer.finish()
             return _report(path, index, stream, request, started)
 
@@ -268,30 +273,17 @@ def _report(
     )
 
 
-class _CheckedSinks:
-    """Sink that checks that all states are finite, and updates other sinks."""
+class _CommittedFile:
+    """Sink that updates a file, which it commits every few seconds."""
 
-    def __init__(self, request: CaptureRequest, index: SequenceIndex, sinks: Sequence[Sink]) -> None:
-        self._layout, self._index, self._sinks = request.layout, index, sinks
+    keeps_rows = False
 
-    def update(self, rows: StateRows) -> None:
-        if not all(all_finite(rows.states(name)) for name in self._layout.variables):
-            check_layout(rows, self._layout, sequence_id=self._index.sequence_id)
-        for sink in self._sinks:
-            sink.update(rows)
-
-
-class _FileAndSinks:
-    """Sink that updates a file, which it commits every few seconds, and other sinks."""
-
-    def __init__(self, writer: CaptureWriter, sinks: Sequence[Sink]) -> None:
-        self._writer, self._sinks = writer, sinks
+    def __init__(self, writer: CaptureWriter) -> None:
+        self._writer = writer
         self._committed = time.monotonic()
 
     def update(self, rows: StateRows) -> None:
         self._writer.update(rows)
-        for sink in self._sinks:
-            sink.update(rows)
         if time.monotonic() - self._committed > _COMMIT_SECONDS:
             self._writer.commit()
             self._committed = time.monotonic()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.discovery.streams import StreamPlaces
@@ -28,13 +28,13 @@ class HooksBackend:
     """Capture through ``register_forward_hook``."""
 
     @contextmanager
-    def session(self, model: Model, spec: CaptureSpec) -> Iterator[Session]:
+    def session(self, model: Model, spec: CaptureSpec, receive: Receive | None = None) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`."""
 
         def run(
             input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
         ) -> BatchStates:
-            recorder = StateRecorder(model.name, spec)
+            recorder = StateRecorder(model.name, spec, receive)
             with no_grad(), _hooks(model, spec, recorder), suppress(AllRecorded):
                 model.trunk(**model.inputs(input_ids, attention_mask, position_ids))
             return recorder.states(input_ids.shape)

@@ -18,7 +18,7 @@ from nnsight.intervention.interleaver import OutOfOrderError
 from nnsight.intervention.source import STATE
 from torch import nn
 
-from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
@@ -38,7 +38,7 @@ class NNsightBackend:
     """Capture through ``nnsight.NNsight(trunk).trace(…)``."""
 
     @contextmanager
-    def session(self, model: Model, spec: CaptureSpec) -> Iterator[Session]:
+    def session(self, model: Model, spec: CaptureSpec, receive: Receive | None = None) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`."""
         runner = model.trunk if spec.schedule is None else _Gated(model, spec.schedule)
         with eval_mode(model.module), _wrapped(runner) as traced:
@@ -64,7 +64,7 @@ class NNsightBackend:
             def run(
                 input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
             ) -> BatchStates:
-                recorder = StateRecorder(model.name, spec)
+                recorder = StateRecorder(model.name, spec, receive)
                 inputs = model.inputs(input_ids, attention_mask, position_ids)
                 # nnsight runs this body in parallel with the model; reading an output waits until the model has computed it.
                 # tracer.stop() is not used: its exception refers to itself and keeps the states until garbage collection.

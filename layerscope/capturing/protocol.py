@@ -7,7 +7,7 @@ handle texts, rows or files.
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +16,7 @@ from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayers
 from layerscope.schedules.schedule import Schedule
 
-__all__ = ["Backend", "BatchStates", "CaptureSpec", "Session"]
+__all__ = ["Backend", "BatchStates", "CaptureSpec", "Receive", "Session", "StateKey"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,11 @@ class CaptureSpec:
         return [(stream, block) for block in self.blocks for stream in self.streams]
 
     @property
-    def count(self) -> int:
-        """Number of tensors that a session returns."""
-        return len(self.layers) + self.final_norm + len(self.of_blocks)
+    def keys(self) -> "list[StateKey]":
+        """Each state that is returned: those of the layers, stream by stream those of the blocks, then the final norm."""
+        of_blocks = [(stream, block) for stream in self.streams for block in self.blocks]
+        last: list[StateKey] = ["final_norm"] if self.final_norm else []
+        return [*self.layers, *of_blocks, *last]
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,23 @@ Session = Callable[
 """Runs one batch: ``session(input_ids, attention_mask, position_ids)``; `position_ids` None means 0, 1, 2, …"""
 
 
+StateKey = int | Literal["final_norm"] | tuple[str, int]
+"""A state number, the output of the final norm, or a contribution of a block, as ``("attn", 3)``."""
+
+Receive = Callable[[StateKey, torch.Tensor], None]
+"""Receives one state of a batch, with its padding, and keeps no reference to it: the model may compute in its memory."""
+
+
 @runtime_checkable
 class Backend(Protocol):
     """A way to read the states of a running model."""
 
-    def session(self, model: Model, spec: CaptureSpec) -> AbstractContextManager[Session]:
+    def session(
+        self, model: Model, spec: CaptureSpec, receive: Receive | None = None
+    ) -> AbstractContextManager[Session]:
         """Prepare `model` for a series of batches, and restore it at the end, also after an exception.
+
+        With `receive`, each state is passed to it as soon as it is computed, and the session returns none.
 
         A session records no gradients and runs nothing after the last state of the spec, in particular no vocabulary head.
         """

@@ -1,21 +1,16 @@
 """Record states while a model runs, for every backend.
 
-States are recorded by reference, without a copy, so a capture does not change what the model computes. A block that later
-modifies a recorded tensor in place would change the state; the version counter of the tensor shows it, and the capture stops.
+A state is passed on as soon as it is computed, or recorded by reference, without a copy. A block that later modifies a
+recorded tensor in place would change the state; the version counter of the tensor shows it, and the session stops.
 """
-
-from typing import Literal
 
 import torch
 
-from layerscope.capturing.protocol import BatchStates, CaptureSpec
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, StateKey
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import mean_stream
 
-__all__ = ["AllRecorded", "StateKey", "StateRecorder"]
-
-StateKey = int | Literal["final_norm"] | tuple[str, int]
-"""A state number, the output of the final norm, or a contribution of a block, as ``("attn", 3)``."""
+__all__ = ["AllRecorded", "StateRecorder"]
 
 
 class AllRecorded(Exception):  # noqa: N818  (a signal, not an error)
@@ -31,17 +26,23 @@ class StateRecorder:
         Name of the model, for messages.
     spec
         The states to record.
+    receive
+        Receives each state at once; `states` then returns none.
     """
 
-    def __init__(self, name: str, spec: CaptureSpec) -> None:
+    def __init__(self, name: str, spec: CaptureSpec, receive: Receive | None = None) -> None:
         self._name = name
         self._spec = spec
+        self._receive = receive
+        self._wanted = set(spec.keys)
+        self._passed: set[StateKey] = set()
         self._streams: dict[StateKey, tuple[torch.Tensor, int]] = {}
         self._stage: dict[str, list[torch.Tensor]] = {stream: [] for stream in spec.streams}
 
     def clear(self) -> None:
         """Drop all states, before the next batch."""
         self._streams.clear()
+        self._passed.clear()
         for added in self._stage.values():
             added.clear()
 
@@ -53,8 +54,12 @@ class StateRecorder:
         AllRecorded
             It was the last state of the spec.
         """
-        self._streams[key] = (stream, stream._version)
-        if len(self._streams) == self._spec.count:
+        if self._receive is None:
+            self._streams[key] = (stream, stream._version)
+        else:
+            self._receive(key, stream)
+        self._passed.add(key)
+        if self._passed == self._wanted:
             raise AllRecorded
 
     def record_added(self, stream: str, block: int, added: torch.Tensor) -> None:
@@ -88,6 +93,12 @@ class StateRecorder:
         CaptureError
             A state was modified after it was recorded.
         """
+        if self._receive is not None:
+            missing = self._wanted - self._passed
+            self.clear()
+            if missing:
+                raise CaptureError(f"{self._name}: the model ran without computing {sorted(map(str, missing))}")
+            return BatchStates([])
         hidden = [self._unmodified(layer) for layer in self._spec.layers]
         normed = self._unmodified("final_norm") if self._spec.final_norm else None
         of_blocks: dict[str, list[torch.Tensor]] = {stream: [] for stream in self._spec.streams}

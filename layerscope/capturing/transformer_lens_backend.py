@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from layerscope.capturing.hooks import HooksBackend
-from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
-from layerscope.capturing.recorder import AllRecorded, StateKey, StateRecorder
+from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, Session, StateKey
+from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.errors import CaptureError
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.eval_mode import eval_mode, no_grad
@@ -42,7 +42,7 @@ class TransformerLensBackend:
     """Capture through the hook points of a ``TransformerBridge``."""
 
     @contextmanager
-    def session(self, model: Model, spec: CaptureSpec) -> Iterator[Session]:
+    def session(self, model: Model, spec: CaptureSpec, receive: Receive | None = None) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`.
 
         Raises
@@ -58,7 +58,7 @@ class TransformerLensBackend:
             sublayers=spec.sublayers,
         )
         clone, bridge = _verified_bridge(model, every)
-        with _open_session(clone, bridge, spec) as run:
+        with _open_session(clone, bridge, spec, receive) as run:
             yield run
 
 
@@ -83,8 +83,10 @@ def _tried(model: Model, run: Session) -> BatchStates:
 
 
 @contextmanager
-def _open_session(clone: Model, bridge: TransformerBridge, spec: CaptureSpec) -> Iterator[Session]:
-    recorder = StateRecorder(clone.name, spec)
+def _open_session(
+    clone: Model, bridge: TransformerBridge, spec: CaptureSpec, receive: Receive | None = None
+) -> Iterator[Session]:
+    recorder = StateRecorder(clone.name, spec, receive)
 
     def run(
         input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None

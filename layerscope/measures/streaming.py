@@ -56,6 +56,8 @@ class Statistics:
     array([2.])
     """
 
+    keeps_rows = False
+
     @checked
     def __init__(
         self,

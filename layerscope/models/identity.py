@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from layerscope.errors import ModelError, UsageError, missing_file
@@ -43,11 +43,14 @@ class Identity:
         return isinstance(self.folder, Path) and self.folder.suffix == ".gguf"
 
     def fingerprint_while_unchanged(self) -> Callable[[], str]:
-        """Return a fingerprint that is an empty name as soon as the files have changed since this call."""
+        """Return a fingerprint that is an empty name as soon as the files have changed since this call.
+
+        The files are read once: their stamps show a change.
+        """
         if not isinstance(self.folder, Path):
             return self.fingerprint
-        path, before = self.folder, file_stamps(self.folder)
-        return lambda: self.fingerprint() if file_stamps(path) == before else ""
+        path, before, fingerprint = self.folder, file_stamps(self.folder), cache(self.fingerprint)
+        return lambda: fingerprint() if file_stamps(path) == before else ""
 
 
 def identify(source: str | os.PathLike[str]) -> Identity:

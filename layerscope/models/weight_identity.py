@@ -21,7 +21,7 @@ from layerscope.models.devices import loaded_tensors
 
 __all__ = ["WeightIdentity", "module_checksum"]
 
-_COLUMNS = 65_521  # sums of a large tensor; a prime, so that no reordering of rows keeps them
+_COLUMNS = 8_191  # sums of a large tensor; a prime, so that no reordering of rows keeps them
 
 # Plain attributes that do not change what a module computes, and private ones that do (which adapter of PEFT is in use).
 _WITHOUT_EFFECT = ("training", "gradient_checkpointing", "warnings_issued", "name_or_path", "loss_type")

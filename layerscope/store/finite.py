@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from layerscope.errors import CaptureError
 from layerscope.states import StateRows
 from layerscope.store.layout import CaptureLayout
 
-__all__ = ["all_finite", "check_finite", "check_layout"]
+__all__ = ["all_finite", "check_finite", "check_layout", "storable"]
 
 
 def all_finite(states: Float[torch.Tensor, "..."]) -> bool:
@@ -30,6 +30,29 @@ def all_finite(states: Float[torch.Tensor, "..."]) -> bool:
         return True
     low, high = torch.aminmax(states)
     return math.isfinite(low.item()) and math.isfinite(high.item())
+
+
+def storable(
+    states: Float[torch.Tensor, "... feature"], stored: Float[torch.Tensor, "... feature"]
+) -> Bool[torch.Tensor, ""]:
+    """Return whether states are finite, also in the storage type, and none vanishes there; on their device, without waiting.
+
+    Parameters
+    ----------
+    states
+        As computed, one at least.
+    stored
+        The same in the storage type.
+
+    Examples
+    --------
+    >>> states = torch.tensor([[1e-9, 2e-9]])
+    >>> storable(states, states).item(), storable(states, states.half()).item()
+    (True, False)
+    """
+    low, high = torch.aminmax(stored)
+    whole = torch.isfinite(low) & torch.isfinite(high)
+    return whole & ~_too_small(states, stored.dtype).any() if _loses_small(states.dtype, stored.dtype) else whole
 
 
 def check_finite(
@@ -106,20 +129,30 @@ def _refuse_too_small(
     rows: StateRows, layer_name: Sequence[str], sequence_id: Callable[[int], str], dtype: torch.dtype
 ) -> None:
     """Refuse states that the storage type rounds to a few digits or to zero: their largest value is below its normal numbers."""
-    least = torch.finfo(dtype).tiny
-    if least <= torch.finfo(rows.hidden.dtype).tiny or not rows.hidden.numel():
+    if not _loses_small(rows.hidden.dtype, dtype) or not rows.hidden.numel():
         return
-    largest = rows.hidden.abs().amax(dim=2)
-    small = (largest < least) & (largest > 0)
+    small = _too_small(rows.hidden, dtype)
     if small.any():
         token, layer = (int(place) for place in small.nonzero()[0])
-        name = str(dtype).removeprefix("torch.")
+        name, least = str(dtype).removeprefix("torch."), torch.finfo(dtype).tiny
+        largest = rows.hidden[token, layer].abs().max()
         raise CaptureError(
-            f"the largest value {largest[token, layer]:.3g} of a state is below the normal numbers of {name} (from {least:.3g}): "
+            f"the largest value {largest:.3g} of a state is below the normal numbers of {name} (from {least:.3g}): "
             f"layer {layer_name[layer]}, sequence {sequence_id(int(rows.sequence_index[token]))!r}, "
             f"position {rows.position[token]}\n"
             "use --store-dtype bfloat16"
         )
+
+
+def _loses_small(computed: torch.dtype, stored: torch.dtype) -> bool:
+    """Return whether the normal numbers of the storage type begin above those of the computation."""
+    return torch.finfo(stored).tiny > torch.finfo(computed).tiny
+
+
+def _too_small(states: Float[torch.Tensor, "... feature"], dtype: torch.dtype) -> Bool[torch.Tensor, "..."]:
+    """Return the states whose largest value is below the normal numbers of a type, but not zero."""
+    largest = states.abs().amax(dim=-1)
+    return (largest < torch.finfo(dtype).tiny) & (largest > 0)
 
 
 def _fits(states: Float[torch.Tensor, "..."], dtype: torch.dtype) -> bool:

@@ -46,7 +46,7 @@ from layerscope.states import StateRows
 from layerscope.store.checksums import commit_record
 from layerscope.store.chunk_io import RowWriter
 from layerscope.store.creation import create_capture_file
-from layerscope.store.finite import all_finite, check_layout
+from layerscope.store.finite import check_layout, storable
 from layerscope.store.header import read_header
 from layerscope.store.index import SequenceIndex
 from layerscope.store.index_variables import TokenStrings
@@ -200,7 +200,8 @@ class CaptureWriter:
                 raise ValueError(f"{name} is {'missing' if name in self._states else 'not part of this capture'}")
         self._check_rows(rows)
         turned = {name: output.cast(rows.states(name)) for name, output in self._states.items()}
-        if not all(map(all_finite, turned.values())):
+        unchecked = turned if rows.checked != self.layout.store_dtype else {}
+        if not all(storable(rows.states(name), stored.transpose(0, 1)) for name, stored in unchecked.items()):
             check_layout(rows, self.layout, sequence_id=self._sequence_id, store_dtype=self.layout.store_dtype)
         with translate_write_errors(self.path, "write"):
             for name, output in self._states.items():

@@ -214,12 +214,12 @@ import sys, time
 import layerscope.capturing.capture as door
 from layerscope.models.loading import load_model
 door._COMMIT_SECONDS = 0.0
-update = door._FileAndSinks.update
+update = door._CommittedFile.update
 def slowly(self, rows):
     update(self, rows)
     print("batch", flush=True)
     time.sleep(0.02)
-door._FileAndSinks.update = slowly
+door._CommittedFile.update = slowly
 door.capture(load_model({folder!r}), {texts!r}, {output!r}, batch_tokens=40, resume=True)
 """
 

@@ -261,18 +261,19 @@ def test_an_interrupted_capture_resumes_to_the_same_file(captured, tmp_path, mon
     class Stop(Exception):
         pass
 
-    def interrupted(request, index, sink, done_rows=0):
+    def interrupted(request, index, sinks, **options):
         class Two:
             batches = 0
+            keeps_rows = False
 
             def update(self, rows: StateRows) -> None:
                 if self.batches == 2:
                     raise Stop
                 self.batches += 1
-                sink.update(rows)
-                sink._writer.commit()
+                sinks[0].update(rows)
+                sinks[0]._writer.commit()
 
-        run_batches(request, index, Two(), done_rows)
+        run_batches(request, index, [Two()], **options)
 
     path, options = tmp_path / "run.h5", {"streams": ALL, "final_norm": True, "batch_tokens": 30}
     with monkeypatch.context() as patch:
