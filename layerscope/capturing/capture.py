@@ -3,16 +3,18 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from layerscope.arguments import checked
 from layerscope.capturing.driver import run_batches
 from layerscope.capturing.indexing import index_texts
-from layerscope.capturing.options import CaptureOptions
+from layerscope.capturing.options import AUTO, BATCH_TOKENS, BatchTokens, CaptureOptions
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
 from layerscope.errors import UsageError
+from layerscope.models.attention import Attention
 from layerscope.models.devices import DeviceMap
 from layerscope.models.encoder_decoder import Stack
 from layerscope.models.identity import identify
@@ -57,7 +59,7 @@ def capture(
     generate: int = 0,
     temperature: float = 0.0,
     tokens: Annotated[str, '"all", "first", "last", "mean", "generated", "sample:K" or "role:NAME"'] = "all",
-    batch_tokens: int = 2048,
+    batch_tokens: BatchTokens = BATCH_TOKENS,
     streams: Annotated[str | Iterable[str], 'names such as "resid,attn,mlp"'] = "resid",
     final_norm: bool = False,
     spans: bool = False,
@@ -67,6 +69,8 @@ def capture(
     device: str | None = None,
     device_map: DeviceMap | None = None,
     stack: Stack | None = None,
+    attn: Attention | None = None,
+    compile: bool = False,  # noqa: A002 (the name of the option)
 ) -> CaptureReport:
     """Run a model over texts and record the hidden states of its layers, in a file, in accumulators, or both.
 
@@ -112,7 +116,7 @@ def capture(
     schedule
         Layer schedule that runs in place of the blocks, such as ``"skip:12"``; see `layerscope.scheduled`. The states are
         then those before the first stage and after each stage.
-    dtype, device, device_map, stack
+    dtype, device, device_map, stack, attn
         Passed to `layerscope.load_model` when `model` is not loaded yet.
     store_dtype
         Storage type: ``"same"`` as computed, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
@@ -123,7 +127,8 @@ def capture(
         Tokens of each sequence to record: ``"all"``, ``"first"``, ``"last"``, ``"sample:K"`` (K random ones), ``"generated"``,
         ``"role:NAME"``, or ``"mean"``, one row with the mean of its states (position -1, token id -1).
     batch_tokens
-        Number of tokens in a batch, padding included.
+        Number of tokens in a batch, padding included; ``"auto"`` for as many as fit the memory of an accelerator. A batch that
+        does not fit is run in parts, with a warning.
     streams
         Streams to record: any of ``"resid"``, the residual stream, ``"attn"`` and ``"mlp"``, what attention and MLP of each block
         add to it; see `layerscope.models.sublayers`.
@@ -131,6 +136,9 @@ def capture(
         Also record the output of the final norm.
     spans
         Also store the character span of each token, which is required to compare models with different tokenizers.
+    compile
+        Compile the blocks with ``torch.compile`` first, which takes up to minutes. The states differ in rounding. If it fails,
+        the capture goes on without it, with a warning.
     resume, overwrite
         Continue an unfinished file; replace an existing file.
     seed
@@ -163,6 +171,9 @@ def capture(
         _check_sinks(sinks, resume, overwrite, spans)
         return capture_to_sinks(prepare(model, texts, options), sinks)
     path = _check_output(Path(output), (model, texts), resume, overwrite)
+    if resume and options.batch_tokens == AUTO and path.exists():  # a resumed capture runs the same batches
+        earlier = read_header(path).settings.get("batch_tokens")
+        options = replace(options, batch_tokens=earlier) if isinstance(earlier, int) else options
     if resume and (report := _report_if_complete(path, model, texts, options)):
         return report
     return _capture_to_file(prepare(model, texts, options), path, sinks, resume)

@@ -5,11 +5,12 @@ This module does not write files.
 
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from layerscope.capturing.batch_rows import BatchRows, plan_rows
+from layerscope.capturing.compiled import compiled_blocks
 from layerscope.capturing.gathering import GatheredBatch, Gatherer
 from layerscope.capturing.protocol import Receive, Session
 from layerscope.capturing.request import CaptureRequest
@@ -88,12 +89,13 @@ def _run(
 
     with (
         _session(request, gatherer.take) as session,
+        compiled_blocks(request.model) if request.options.compile else nullcontext(),
         progress("capturing", total=index.tokens) as advance,
         BackgroundConsumer(consume, "layerscope-sinks") as consumer,
     ):
         rows = 0
         runner = _Runner(request, session, gatherer)
-        for batch in plan_rows(index, request.options.batch_tokens, request.model.length_dependence):
+        for batch in plan_rows(index, request.batch_tokens, request.model.length_dependence):
             rows += batch.rows
             if rows > done_rows:
                 consumer.put(runner.run(batch))
@@ -105,7 +107,7 @@ class _Runner:
 
     def __init__(self, request: CaptureRequest, session: Session, gatherer: Gatherer) -> None:
         self._model, self._session, self._gatherer = request.model, session, gatherer
-        self._most = request.options.batch_tokens
+        self._most = request.batch_tokens
 
     def run(self, batch: BatchRows) -> GatheredBatch:
         self._gatherer.begin(batch)

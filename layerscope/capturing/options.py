@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from layerscope.capturing.token_selection import TokenSelection
 from layerscope.errors import CaptureError, UsageError, unknown_name
 from layerscope.execution.sampling import sampling_options
+from layerscope.models.attention import Attention
 from layerscope.models.devices import DeviceMap
 from layerscope.models.encoder_decoder import Stack
 from layerscope.schedules.grammar import print_stage
@@ -24,6 +25,9 @@ from layerscope.stream_names import STREAMS
 from layerscope.texts.sources import Texts, TextSource, open_texts
 
 __all__ = [
+    "AUTO",
+    "BATCH_TOKENS",
+    "BatchTokens",
     "CaptureOptions",
     "block_numbers",
     "layer_names",
@@ -34,8 +38,18 @@ __all__ = [
 
 # A file records the dtype as compute_dtype and names the stack after the model; a resumed capture may change the device.
 _MODEL_OPTIONS = ("dtype", "device", "device_map", "stack")
+_OF_MODEL = (*_MODEL_OPTIONS, "attn")
 # Options that older versions do not have: not a setting while they have their defaults.
-_LATER = ("split", "chat", "generate", "temperature", "metadata", "token_strings", "streams")
+_LATER = ("split", "chat", "generate", "temperature", "metadata", "token_strings", "streams", "attn", "compile")
+
+BATCH_TOKENS = 2048
+"""Tokens of a batch by default."""
+
+AUTO: Literal["auto"] = "auto"
+"""As many tokens as fit the device."""
+
+BatchTokens = int | Literal["auto"]
+"""Tokens of a batch; ``"auto"`` for as many as fit the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +88,9 @@ class CaptureOptions:
     final_norm: bool = False
     spans: bool = False
     store_dtype: str = "same"
-    batch_tokens: int = 2048
+    batch_tokens: BatchTokens = BATCH_TOKENS
+    attn: Attention | None = None
+    compile: bool = False
     dtype: str | None = None
     device: str | None = None
     device_map: DeviceMap | None = None
@@ -83,11 +99,13 @@ class CaptureOptions:
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
             raise UsageError(f"--max-length {self.max_length}: give 1 token or more")
-        if self.batch_tokens < 1:
+        if self.batch_tokens != AUTO and self.batch_tokens < 1:
             raise UsageError(f"--batch-tokens {self.batch_tokens}: give 1 token or more")
         object.__setattr__(self, "streams", ",".join(parse_streams(self.streams)))
         object.__setattr__(self, "metadata", ",".join(parse_metadata(self.metadata)) or None)
         check_sampling(self.generate, self.temperature)
+        if self.compile and (self.backend != "hooks" or self.stream_names != ("resid",)):
+            raise UsageError("--compile is for --backend hooks and --streams resid: the others read inside the blocks")
         if self.spans and (self.chat or self.generate or self.selection.kind == "mean"):
             raise UsageError("--spans is for texts as given: leave it out with --chat, --generate, and --tokens mean")
         # Read both now: an error must come before the model is loaded.
@@ -97,6 +115,11 @@ class CaptureOptions:
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "CaptureOptions":
         """Return the options among the arguments of a function that takes these and others."""
         return cls(**{field.name: arguments[field.name] for field in fields(cls)})
+
+    @property
+    def of_model(self) -> dict[str, Any]:
+        """The options with which the model is loaded."""
+        return {name: getattr(self, name) for name in _OF_MODEL}
 
     @property
     def stream_names(self) -> tuple[str, ...]:

@@ -1,14 +1,15 @@
 """Resolve the options of a capture for one model: load it, and decide what runs and which states are recorded."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 
 from layerscope.capturing.backends import BACKENDS, backend_for
-from layerscope.capturing.options import CaptureOptions, block_numbers, layer_names, parse_layers
+from layerscope.capturing.batch_size import find_batch_tokens
+from layerscope.capturing.options import AUTO, CaptureOptions, block_numbers, layer_names, parse_layers
 from layerscope.capturing.protocol import Backend, CaptureSpec
 from layerscope.errors import CaptureError, UsageError
 from layerscope.models.interception import require_not_intercepted
@@ -27,7 +28,7 @@ from layerscope.version import __version__
 __all__ = ["CaptureRequest", "prepare"]
 
 
-_OF_TEXTS = ("chat", "generate", "temperature")
+_OF_PROVENANCE = ("chat", "generate", "temperature", "attn", "compile")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class CaptureRequest:
             tuple(layer_names(tuple(block + 1 for block in spec.blocks), spec.schedule)),
             self.options.token_strings,
         )
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a batch: `prepare` has found the number."""
+        assert isinstance(self.options.batch_tokens, int)
+        return self.options.batch_tokens
 
     @property
     def of_index(self) -> dict[str, Any]:
@@ -129,7 +136,7 @@ class CaptureRequest:
                 batch_tokens=options.batch_tokens,
                 max_length=self.max_length,
                 tokens=options.tokens,
-                **{name: getattr(options, name) for name in _OF_TEXTS if getattr(options, name)},
+                **{name: getattr(options, name) for name in _OF_PROVENANCE if getattr(options, name)},
                 **self._sublayers,
                 threads=torch.get_num_threads(),
             ),
@@ -145,12 +152,10 @@ def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureR
         An option is wrong for this model, or the model or the texts cannot be read.
     """
     source = options.open_texts(texts)
-    model = as_model(
-        model, dtype=options.dtype, device=options.device, device_map=options.device_map, stack=options.stack
-    )
+    model = as_model(model, **options.of_model)
     model.require_text()
     require_not_intercepted(model)
-    return CaptureRequest(
+    request = CaptureRequest(
         model=model,
         source=source,
         options=options,
@@ -159,6 +164,10 @@ def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureR
         max_length=_longest(model, options.max_length),
         store_dtype=_store_dtype(model, options.store_dtype),
     )
+    if options.batch_tokens != AUTO:
+        return request
+    found = find_batch_tokens(model, request.backend, request.spec, request.store_dtype, request.max_length)
+    return replace(request, options=replace(options, batch_tokens=found))
 
 
 def _capture_spec(model: Model, options: CaptureOptions) -> CaptureSpec:

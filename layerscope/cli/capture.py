@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from layerscope.cli.options import (
-    BatchTokens,
+    Attention,
     Device,
     DeviceMap,
     Dtype,
@@ -44,7 +44,10 @@ def capture(
     tokens: Annotated[
         str, typer.Option(help="Tokens: all, first, last, sample:K, generated, role:NAME, or mean.")
     ] = "all",
-    batch_tokens: BatchTokens = 2048,
+    batch_tokens: Annotated[
+        str,
+        typer.Option(help="Maximum number of tokens of a batch, padding included; auto: as many as fit the device."),
+    ] = "2048",
     streams: Annotated[str, typer.Option(help="Streams to record: resid, attn, mlp, or several.")] = "resid",
     final_norm: Annotated[bool, typer.Option("--final-norm", help="Also record the output of the final norm.")] = False,
     spans: Annotated[
@@ -59,6 +62,8 @@ def capture(
     device: Device = None,
     device_map: DeviceMap = None,
     stack: Stack = None,
+    attn: Attention = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the blocks first.")] = False,  # noqa: A002
 ) -> None:
     """Save the hidden states of every layer to an HDF5 file.
 
@@ -68,7 +73,9 @@ def capture(
     """
     arguments = locals()
     from layerscope.capturing.capture import capture as run
+    from layerscope.cli.numbers import number_or_auto
     from layerscope.cli.target import default_file, of_texts
 
     arguments["output"] = output or default_file(model, f"{of_texts(texts, schedule)}.h5")
+    arguments["batch_tokens"] = number_or_auto("--batch-tokens", batch_tokens)
     typer.echo(str(run(**arguments)))

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 from layerscope.errors import UsageError
 
-__all__ = ["scores_by_name", "segment_count", "whole_numbers"]
+__all__ = ["number_or_auto", "scores_by_name", "whole_numbers"]
 
 
-def segment_count(text: str) -> int | str:
-    """Read ``--segments``: a number of 1 or more, or ``auto``.
+def number_or_auto(option: str, text: str) -> int | str:
+    """Read a number of 1 or more, or ``auto``, such as ``--segments``.
 
     Examples
     --------
-    >>> segment_count("3"), segment_count("auto")
+    >>> number_or_auto("--segments", "3"), number_or_auto("--segments", "auto")
     (3, 'auto')
     """
     if text == "auto":
         return text
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--segments {text!r}: give a number of 1 or more, or auto")
+        raise UsageError(f"{option} {text!r}: give a number of 1 or more, or auto")
     return int(text)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Attention",
     "BatchTokens",
     "Bootstrap",
     "Device",
@@ -35,6 +36,9 @@ TextsSource = Annotated[
 TextField = Annotated[str | None, typer.Option(help="Field with the text or token ids, such as a.b (text).")]
 Split = Annotated[str, typer.Option(help="Texts of a .txt are separated by: line, or blank-line.")]
 ScheduleSpec = Annotated[str, typer.Option(help="Schedule of blocks, such as skip:12 or '0-8 (9|10)*3 11-29'.")]
+Attention = Annotated[
+    str | None, typer.Option("--attn", help="Attention: sdpa, flash or eager (as the model chooses).")
+]
 BatchTokens = Annotated[int, typer.Option(help="Maximum number of tokens of a batch, padding included.")]
 Dtype = Annotated[str, typer.Option(help="Compute in float32, bfloat16 or float16.")]
 Device = Annotated[str | None, typer.Option(help="Device: cpu, cuda, cuda:0 or mps (cpu).")]

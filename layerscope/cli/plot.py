@@ -45,7 +45,7 @@ def plot(
     Example: layerscope plot sweep.nc --quantity loss --output sweep.pdf
     """
     from layerscope import figures
-    from layerscope.cli.numbers import segment_count
+    from layerscope.cli.numbers import number_or_auto
     from layerscope.outputs import new_file
     from layerscope.results import read_result
 
@@ -54,7 +54,7 @@ def plot(
     given = {name: value for name, value in options.items() if value not in (None, [])}
     _check_options(record, given)
     if given.get("segments", "none") != "none":
-        given["segments"] = segment_count(given["segments"])
+        given["segments"] = number_or_auto("--segments", given["segments"])
     target = new_file(output or files[0].parent / f"{files[0].stem}-{record.name}.pdf", overwrite, *files)
     results = [read_result(file, record.result) for file in files]
     figure = record.draw(*results, width=str(width or record.width), **given)

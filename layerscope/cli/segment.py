@@ -23,13 +23,13 @@ def segment(
 
     Example: layerscope segment run.nc --measure cosine
     """
-    from layerscope.cli.numbers import segment_count
+    from layerscope.cli.numbers import number_or_auto
     from layerscope.results import read_analysis
     from layerscope.segmentation.clustering import agreement, segment_agglomerative
     from layerscope.segmentation.similarity import segment_measure, similarity_of
     from layerscope.stream_names import axis_word
 
-    count = segment_count(segments)
+    count = number_or_auto("--segments", segments)
     result = read_analysis(analysis)
     segmentation = segment_measure(result, measure, count)
     if as_json:

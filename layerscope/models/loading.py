@@ -16,6 +16,7 @@ from torch import nn
 
 from layerscope.arguments import checked
 from layerscope.errors import UsageError
+from layerscope.models.attention import Attention
 from layerscope.models.devices import DeviceMap
 from layerscope.models.discovery.cached import probe_cached
 from layerscope.models.discovery.discover import discover
@@ -51,6 +52,7 @@ def load_model(
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    attn: Attention | None = None,
     stack: Stack | None = None,
     trust_remote_code: bool = False,
 ) -> Model:
@@ -75,6 +77,9 @@ def load_model(
     device_map
         How accelerate spreads the model over several devices, instead of `device`: ``"auto"``, or the device of each part by its
         name, ``"disk"`` among them. The states are those on one device, up to rounding.
+    attn
+        How attention is computed: ``"sdpa"``, ``"flash"`` (needs flash-attn and half precision) or ``"eager"``; by default as
+        the model chooses. They differ in rounding.
     stack
         The part of an encoder-decoder to take: ``"encoder"``, or ``"decoder"``, which then reads texts as a language model,
         without the states of the encoder. Results name it after the model (``t5-small:encoder``).
@@ -106,10 +111,10 @@ def load_model(
     layerscope.errors.ModelError: no/such/folder.gguf: there is no such file, nor a folder no/such
     """
     if isinstance(source, nn.Module):
-        _refuse_options(dtype=dtype, device=device, device_map=device_map)
+        _refuse_options(dtype=dtype, device=device, device_map=device_map, attn=attn)
         model = wrap_module(source, tokenizer, name=name or name_in_memory(source), stack=stack)
     else:
-        placement = Placement.of(dtype, device, device_map)
+        placement = Placement.of(dtype, device, device_map, attn)
         stored = read_model(identify(source), placement, trust_remote_code)
         module = stored.module
         own = stored.tokenizer() if tokenizer is None and _reads_text(module, stack) else tokenizer
@@ -130,6 +135,7 @@ def as_model(
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
+    attn: Attention | None = None,
     stack: Stack | None = None,
 ) -> Model:
     """Return the model that a public function was given, loaded unless it is.
@@ -142,12 +148,12 @@ def as_model(
         As for `load_model`.
     """
     if isinstance(source, Model):
-        _refuse_options(dtype=dtype, device=device, device_map=device_map, stack=stack)
+        _refuse_options(dtype=dtype, device=device, device_map=device_map, attn=attn, stack=stack)
         return source
     with warnings.catch_warnings():
         # Texts need a tokenizer, token ids do not.
         warnings.filterwarnings("ignore", message=f".*{re.escape(NO_TOKENIZER)}")
-        return load_model(source, dtype=dtype, device=device, device_map=device_map, stack=stack)
+        return load_model(source, dtype=dtype, device=device, device_map=device_map, attn=attn, stack=stack)
 
 
 def _refuse_options(**options: object) -> None:

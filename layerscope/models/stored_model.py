@@ -20,6 +20,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 from layerscope.errors import ModelError, UsageError
 from layerscope.models import gguf
 from layerscope.models.adapter import Adapter, find_adapter
+from layerscope.models.attention import Attention, attention_explained, attention_option
 from layerscope.models.checkpoint import Checkpoint, open_folder, open_hub
 from layerscope.models.config_check import check_memory, check_sizes, model_class
 from layerscope.models.config_keys import check_keys, check_numbers
@@ -46,7 +47,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class Placement:
-    """In which type and on which devices a model is loaded.
+    """In which type and on which devices a model is loaded, and how it computes attention.
 
     Attributes
     ----------
@@ -56,20 +57,25 @@ class Placement:
         The one device; ignored with a map.
     device_map
         A strategy of accelerate, or the device of each part; None for one device.
+    attn
+        The implementation of attention; None for that of the model.
     """
 
     dtype: torch.dtype
     device: torch.device
     device_map: str | dict[str, str] | None
+    attn: Attention | None = None
 
     @classmethod
-    def of(cls, dtype: str | None, device: str | None, device_map: DeviceMap | None) -> "Placement":
+    def of(
+        cls, dtype: str | None, device: str | None, device_map: DeviceMap | None, attn: Attention | None = None
+    ) -> "Placement":
         """Read the options of `layerscope.load_model`.
 
         Raises
         ------
         UsageError
-            The dtype or a device is unknown, or both a device and a map are given.
+            The dtype, a device or the attention is unknown, or both a device and a map are given.
         ModelError
             This machine does not have a device.
         """
@@ -79,7 +85,8 @@ class Placement:
         if device is not None and device_map is not None:
             raise UsageError("--device and --device-map exclude each other: one device, or several")
         spread_over = None if device_map is None else read_device_map(device_map)
-        return cls(DTYPES[dtype], find_device(device or "cpu"), spread_over)
+        attention_option(attn)
+        return cls(DTYPES[dtype], find_device(device or "cpu"), spread_over, attn)
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,11 @@ def _module(
     outline = check_memory(
         checkpoint, config, cls, placement.dtype, name, several_devices=placement.device_map is not None
     )
-    with _quantization_explained(checkpoint, name), _spread_explained(placement, outline, name) as where:
+    with (
+        _quantization_explained(checkpoint, name),
+        attention_explained(placement.attn, name),
+        _spread_explained(placement, outline, name) as where,
+    ):
         module, report = cls.from_pretrained(
             folder,
             config=config,
@@ -190,6 +201,7 @@ def _module(
             weights_only=True,
             ignore_mismatched_sizes=True,  # the report names them
             output_loading_info=True,
+            **attention_option(placement.attn),
             **where,
             **options,
         )
