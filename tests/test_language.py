@@ -2,7 +2,7 @@
 
 from tests.old_style import count, files
 
-MOST = 53
+MOST = 45
 """Signs of the old style in all files. The number only goes down."""
 
 

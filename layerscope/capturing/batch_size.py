@@ -55,7 +55,7 @@ def find_batch_tokens(
             _try(model, backend, spec, store_dtype, (lines, length))
         except torch.OutOfMemoryError as error:
             raise CaptureError(
-                f"{model.name}: --batch-tokens auto finds no size: {lines} texts of {length} tokens do not fit {model.devices}\n"
+                f"{model.name}: --batch-tokens auto: no size fits: {lines} texts of {length} tokens do not fit {model.devices}\n"
                 "give a number, --dtype bfloat16, or --device-map auto"
             ) from error
         return int(cuda.max_memory_allocated(model.device) - before)

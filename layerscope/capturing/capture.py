@@ -138,7 +138,7 @@ def capture(
         Also store the character span of each token, which is required to compare models with different tokenizers.
     compile
         Compile the blocks with ``torch.compile`` first, which takes up to minutes. The states differ in rounding. If it fails,
-        the capture goes on without it, with a warning.
+        the capture continues without it, with a warning.
     resume, overwrite
         Continue an unfinished file; replace an existing file.
     seed

@@ -1,6 +1,6 @@
-"""Compile the blocks of a model for the time of a capture, and go on without where that fails.
+"""Compile the blocks of a model during a capture; where that fails, continue without.
 
-Only the code of the blocks is compiled: what is recorded passes between them. Blocks of one class share the compiled code.
+Only the code of the blocks is compiled: the recorded states are between them. Blocks of one class share the compiled code.
 """
 
 import warnings
@@ -25,7 +25,7 @@ def compiled_blocks(model: Model) -> Iterator[None]:
     Warns
     -----
     UserWarning
-        The compiler fails; the blocks then run as they are.
+        The compiler fails; the blocks then run uncompiled.
     """
     blocks: dict[int, Any] = {id(block): block for block in model.blocks}
     before = {number: vars(block).get(_FORWARD) for number, block in blocks.items()}
@@ -54,10 +54,10 @@ def _either(plain: Any, failures: list[str], name: str) -> Any:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # compilers raise many classes of error
-            result = plain(*args, **kwargs)  # an error of the model itself comes again
+            result = plain(*args, **kwargs)  # an error of the model itself is raised here
             reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
             failures.append(reason)
-            warnings.warn(f"{name}: --compile fails ({reason[:160]}); going on without it", stacklevel=2)
+            warnings.warn(f"{name}: --compile fails ({reason[:160]}); continuing without it", stacklevel=2)
             return result
 
     return forward

@@ -141,7 +141,7 @@ class _Runner:
         self._most = longest * (lines // 2)
         warnings.warn(
             f"{self._model.devices} ran out of memory with {longest * lines:,} tokens; "
-            f"going on with {self._most:,} at once (--batch-tokens)",
+            f"continuing with {self._most:,} at once (--batch-tokens)",
             stacklevel=2,
         )
         torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
 """Gather the selected tokens of each state into rows while the model runs.
 
-Each state is gathered, cast to the type of the rows and checked as soon as it is computed, on its device, while it is in the
-cache. The model can then use its memory again. On an accelerator the rows of a batch come to the host in one asynchronous copy
+Each state is gathered, cast to the type of the rows and checked directly after its computation, on its device, while it is in the
+cache. The model can then use its memory again. On an accelerator, one asynchronous copy brings the rows of a batch to the host
 while the next batch runs. Two buffers take turns: new memory costs more than the copying.
 """
 
@@ -102,7 +102,7 @@ class Gatherer:
     Parameters
     ----------
     spec
-        The states that come.
+        The states to gather.
     dtype
         The type of the rows; None for that of the states.
     reuse
@@ -151,7 +151,7 @@ class Gatherer:
         if self._states is None or self._sound is None:
             states, sound = torch.empty(len(self._number), 0, 1), torch.tensor(True)
             return GatheredBatch(self._batch, states, sound, self._spec, self._parts, self._buffer, None)
-        with _beside(self._states.device, self._copying) as copied:
+        with _while_computing(self._states.device, self._copying) as copied:
             host = self._buffer.on_host(self._states.numel()).view(self._states.shape)
             sound = self._sound.to("cpu", non_blocking=copied is not None)
         return GatheredBatch(self._batch, host, sound, self._spec, self._parts, self._buffer, copied)
@@ -170,8 +170,8 @@ class Gatherer:
 
 
 @contextmanager
-def _beside(device: torch.device, streams: dict[torch.device, Any]) -> Iterator[Any]:
-    """Copy beside the computation, after what is computed so far; yield an event to wait for, on CUDA only."""
+def _while_computing(device: torch.device, streams: dict[torch.device, Any]) -> Iterator[Any]:
+    """Copy while later work runs, after the work queued so far; yield an event to wait for, on CUDA only."""
     if device.type != "cuda":
         yield None
         return

@@ -1,4 +1,4 @@
-"""Describe a model: what was found in it, and what each backend can do with it."""
+"""Describe a model: its parts, and what each backend can do with it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _ALIKE = 1e-4  # of the length of a state; the backends may round differently
 
 
 def model_info(model: ModelLike, *, stack: Stack | None = None) -> dict[str, Any]:
-    """Return what was found in a model. It is loaded and checked, and each backend runs it on a few tokens.
+    """Return the parts of a model. It is loaded and checked, and each backend runs it on a few tokens.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ class Backend(Protocol):
     ) -> AbstractContextManager[Session]:
         """Prepare `model` for a series of batches, and restore it at the end, also after an exception.
 
-        With `receive`, each state is passed to it as soon as it is computed, and the session returns none.
+        With `receive`, each state is passed to it directly after its computation, and the session returns none.
 
         A session records no gradients and runs nothing after the last state of the spec, in particular no vocabulary head.
         """

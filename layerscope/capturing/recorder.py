@@ -1,6 +1,6 @@
 """Record states while a model runs, for every backend.
 
-A state is passed on as soon as it is computed, or recorded by reference, without a copy. A block that later modifies a
+A state is passed on directly after its computation, or recorded by reference, without a copy. A block that later modifies a
 recorded tensor in place would change the state; the version counter of the tensor shows it, and the session stops.
 """
 

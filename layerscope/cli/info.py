@@ -26,7 +26,7 @@ def info(
 
     Example: layerscope info run.h5
 
-    Of a model, print what was found in it and what each backend can do with it.
+    Of a model, print its parts and what each backend can do with it.
     The model is loaded, checked and run on a few tokens.
 
     Example: layerscope info EleutherAI/pythia-70m

@@ -31,7 +31,7 @@ def require_vocabulary_head(model: Model) -> None:
     Traceback (most recent call last):
         ...
     layerscope.errors.ModelError: tiny: GPT2Model has no head over its vocabulary, so it predicts no next token.
-    Load the checkpoint as a causal language model (AutoModelForCausalLM); capture needs no head.
+    Load the checkpoint as a causal language model (AutoModelForCausalLM); capture works without.
     """
     if not model.architecture.causal:
         raise ModelError(f"{model.name} is an encoder and predicts no next token: use a decoder")
@@ -50,9 +50,9 @@ def _rows(layer: Any) -> int:
 
 def _refuse_head(model: Model, what: str) -> NoReturn:
     remedy = (
-        "Load the checkpoint as a causal language model (AutoModelForCausalLM); capture needs no head."
+        "Load the checkpoint as a causal language model (AutoModelForCausalLM); capture works without."
         if model.stack is None
-        else "The head of the whole model cannot be put behind its decoder alone; capture needs no head."
+        else "The head of the whole model cannot be put behind its decoder alone; capture works without."
     )
     raise ModelError(f"{model.name}: {type(model.module).__name__} {what}, so it predicts no next token.\n{remedy}")
 

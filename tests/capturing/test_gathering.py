@@ -154,7 +154,7 @@ TEXTS = [" ".join(f"w{word % 9}" for word in range(length)) for length in (6, 3,
 def test_a_capture_that_runs_out_of_memory_goes_on_with_smaller_batches(model, tmp_path, monkeypatch):
     ls.capture(model, TEXTS, tmp_path / "whole.h5", batch_tokens=30)
     limited(monkeypatch, most=13)
-    with pytest.warns(UserWarning, match="cpu ran out of memory with 30 tokens; going on with 12 at once") as warned:
+    with pytest.warns(UserWarning, match="cpu ran out of memory with 30 tokens; continuing with 12 at once") as warned:
         ls.capture(model, TEXTS, tmp_path / "parts.h5", batch_tokens=30)
     assert len(warned) == 1
     with ls.open_capture(tmp_path / "whole.h5") as whole, ls.open_capture(tmp_path / "parts.h5") as parts:

@@ -84,7 +84,7 @@ def test_a_compilation_that_fails_is_said_once_and_left_out(model, tmp_path, mon
 
     monkeypatch.setattr("layerscope.capturing.compiled._BACKEND", backend)
     torch._dynamo.reset()
-    with pytest.warns(UserWarning, match=r"tiny: --compile fails \(.*\); going on without it") as warned:
+    with pytest.warns(UserWarning, match=r"tiny: --compile fails \(.*\); continuing without it") as warned:
         got = states(model, tmp_path / "a.h5", compile=True)
     assert len(warned) == 1
     np.testing.assert_array_equal(got, states(model, tmp_path / "b.h5"))

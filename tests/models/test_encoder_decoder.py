@@ -150,7 +150,7 @@ def test_a_head_that_gives_other_logits_than_the_whole_model_is_left_out():
         ls.evaluate(decoder, "builtin:cloze", limit=1)
     assert str(error.value) == (
         "tiny:decoder: BartDecoder has no head over its vocabulary, so it predicts no next token.\n"
-        "The head of the whole model cannot be put behind its decoder alone; capture needs no head."
+        "The head of the whole model cannot be put behind its decoder alone; capture works without."
     )
 
 

@@ -1,6 +1,6 @@
 """Estimator of the measures of clouds of tokens: biased CKA, Procrustes distances, and all measures of a layer's spectrum.
 
-If the sample contains all tokens, they are computed from its rows. Otherwise they come from sums of products of features or,
+If the sample contains all tokens, they are computed from its rows. Otherwise sums of products of features are used or,
 if these need too much memory, from the seeded sample.
 """
 

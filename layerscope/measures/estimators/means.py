@@ -27,7 +27,7 @@ __all__ = ["Means"]
 class Means(Estimator):
     """Means and variances in the first pass, centred cosines in the second.
 
-    If the sample contains all tokens, or rows are seen only once, the centred cosines come from the sample instead.
+    If the sample contains all tokens, or rows are seen only once, the centred cosines are computed from the sample instead.
     """
 
     def __init__(self, context: AnalysisContext, sample: RowSample, wanted: frozenset[str]) -> None:
