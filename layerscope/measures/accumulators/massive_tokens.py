@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from layerscope.measures.accumulators.pair_sums import TokenProducts
 from layerscope.measures.accumulators.row_sample import RowSample
 from layerscope.states import StateRows
+from layerscope.threads import thread_pool
 
 __all__ = ["LEAST_MAGNITUDE", "LEAST_RATIO", "Candidates", "MassiveTokens", "median_magnitude"]
 
@@ -32,7 +33,8 @@ def median_magnitude(hidden: Float[torch.Tensor, "token layer feature"]) -> Floa
     >>> median_magnitude(torch.tensor([[[1.0, -2.0]], [[-4.0, 3.0]]]))
     array([2.5])
     """
-    return np.array([_median(np.abs(hidden[:, layer].numpy()).ravel()) for layer in range(hidden.shape[1])], np.float64)
+    medians = thread_pool().map(lambda layer: _median(np.abs(layer.numpy()).ravel()), hidden.unbind(1))
+    return np.array(medians, np.float64)
 
 
 def _median(values: Float[np.ndarray, " value"]) -> float:
