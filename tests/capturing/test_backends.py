@@ -215,6 +215,23 @@ def test_no_gradients(opened, backend, family):
         assert_same_bits(opened(backend, family)(ids, mask, None), states)
 
 
+@each_pair
+def test_states_are_passed_on_in_the_order_of_the_model(opened, backend, family):
+    model = make_model(family)
+    ids, mask, _ = batch(model)
+    wanted, received = every_state(model), {}
+    with backend_for(backend, model).session(
+        model, wanted, lambda key, stream: received.update({key: stream.clone()})
+    ) as run:
+        assert run(ids, mask, None).hidden == []
+        assert list(received) == wanted.keys
+        states = BatchStates([received[layer] for layer in wanted.layers], received.get("final_norm"))
+        assert_same_bits(states, opened(backend, family)(ids, mask, None))
+        received.clear()
+        run(ids, mask, None)
+    assert list(received) == wanted.keys
+
+
 # What is left behind
 
 
