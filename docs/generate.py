@@ -1,4 +1,4 @@
-"""Write the pages that are generated from the code: measures, models, commands and the gallery.
+"""Write the pages that are generated from the code: measures, models, commands, the gallery and scale.
 
 ``make docs`` runs this before it builds the site. The pages are not under version control, so they are always current.
 """
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from commands import commands_page, table
 from gallery import copy_notebooks, gallery_page
+from scale import scale_page
 
 from layerscope.measures.catalogue import DEFAULT_MEASURES, MEASURES
 from layerscope.measures.record import Invariance, Kind, Measure
@@ -143,6 +144,7 @@ def main() -> None:
         "models": models_page(),
         "commands": commands_page(),
         "gallery": gallery_page(),
+        "scale": scale_page(),
     }
     for name, page in pages.items():
         (DOCS / f"{name}.md").write_text(page, encoding="utf-8")

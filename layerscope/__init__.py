@@ -11,6 +11,7 @@ from layerscope.version import __version__
 if TYPE_CHECKING:
     from layerscope import figures
     from layerscope.capturing.capture import capture
+    from layerscope.capturing.forecast import forecast
     from layerscope.citing import cite
     from layerscope.cross_model.layer_matching import best_match
     from layerscope.cross_model.scaling import scaling
@@ -40,6 +41,7 @@ _HOME = {
     "compare": "layerscope.measures.shortcuts:compare",
     "evaluate": "layerscope.evaluation.evaluate:evaluate",
     "figures": "layerscope.figures",
+    "forecast": "layerscope.capturing.forecast:forecast",
     "generate": "layerscope.execution.generation:generate",
     "load_model": "layerscope.models.loading:load_model",
     "open_analysis": "layerscope.results:read_analysis",
@@ -68,6 +70,7 @@ __all__ = [
     "compare",
     "evaluate",
     "figures",
+    "forecast",
     "generate",
     "load_model",
     "open_analysis",

@@ -17,7 +17,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-GENERATED = ("measures.md", "models.md", "commands.md", "gallery.md")  # by docs/generate.py, where the site was built
+GENERATED = (
+    "measures.md",
+    "models.md",
+    "commands.md",
+    "gallery.md",
+    "scale.md",
+)  # by docs/generate.py, where the site was built
 
 # Each has a plainer word: the comment gives it where that is not obvious.
 PHRASES = {

@@ -5,6 +5,7 @@ import itertools
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,9 @@ GALLERY = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in PAGES}
 TEXTS["gallery"] = GALLERY["gallery_page"]()
 TEXTS["commands"] = runpy.run_path(str(ROOT / "docs" / "commands.py"))["commands_page"]()
+sys.path.append(str(ROOT / "docs"))  # the page imports its neighbour
+SCALE = runpy.run_path(str(ROOT / "docs" / "scale.py"))
+TEXTS["scale"] = SCALE["scale_page"]()
 SHOWN = [
     pytest.param(arguments, id=f"{name}-{' '.join(arguments)}"[:80])
     for name, text in TEXTS.items()
@@ -111,3 +115,16 @@ def test_the_page_of_commands_has_every_option_with_its_default():
             default = "required" if one.required else "" if one.default is None or one.is_flag else f"`{one.default}`"
             assert rows[one.opts[0]].rpartition(" | ")[0].endswith(one.help.replace("|", r"\|"))
             assert rows[one.opts[0]].rpartition(" | ")[2].rstrip(" |") == default, one.opts
+
+
+def test_the_page_on_scale_is_arithmetic():
+    pythia, llama = SCALE["shapes"]()
+    assert (round(pythia.of_blocks / 1e9, 1), round(llama.whole / 1e9, 1)) == (11.3, 70.6)  # as published
+    need = SCALE["needs"](pythia)["`--store-dtype bfloat16`"]
+    assert need.moved == 1_000_000 * 37 * 5120 * 2
+    assert need.written == pytest.approx(need.moved, rel=0.01)
+    assert need.flops == pytest.approx(1e6 * (2 * pythia.of_blocks + 4 * 36 * 5120 * 2000))
+    assert need.seconds["computing"] == need.flops / 989.4e12
+    assert SCALE["needs"](pythia)["`--tokens last`"].limit == "computing"
+    assert SCALE["needs"](pythia)["statistics only"].written == 0
+    assert "989 TFLOP/s" in TEXTS["scale"]

@@ -25,7 +25,7 @@ from layerscope.texts.sources import Texts, TextSource
 from layerscope.texts.tokens import TokenStream
 from layerscope.version import __version__
 
-__all__ = ["CaptureRequest", "prepare"]
+__all__ = ["CaptureRequest", "prepare", "resolve"]
 
 
 _OF_PROVENANCE = ("chat", "generate", "temperature", "attn", "compile")
@@ -152,7 +152,11 @@ def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureR
         An option is wrong for this model, or the model or the texts cannot be read.
     """
     source = options.open_texts(texts)
-    model = as_model(model, **options.of_model)
+    return resolve(as_model(model, **options.of_model), source, options)
+
+
+def resolve(model: Model, source: TextSource, options: CaptureOptions) -> CaptureRequest:
+    """Resolve the options for a model and opened texts; see `prepare`."""
     model.require_text()
     require_not_intercepted(model)
     request = CaptureRequest(

@@ -10,6 +10,7 @@ from layerscope.cli.options import (
     Device,
     DeviceMap,
     Dtype,
+    Json,
     ModelSource,
     Overwrite,
     ScheduleSpec,
@@ -64,6 +65,10 @@ def capture(
     stack: Stack = None,
     attn: Attention = None,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the blocks first.")] = False,  # noqa: A002
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the capture needs, and write nothing.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Save the hidden states of every layer to an HDF5 file.
 
@@ -75,7 +80,17 @@ def capture(
     from layerscope.capturing.capture import capture as run
     from layerscope.cli.numbers import number_or_auto
     from layerscope.cli.target import default_file, of_texts
+    from layerscope.errors import UsageError
 
     arguments["output"] = output or default_file(model, f"{of_texts(texts, schedule)}.h5")
     arguments["batch_tokens"] = number_or_auto("--batch-tokens", batch_tokens)
+    only_forecast, only_json = arguments.pop("dry_run"), arguments.pop("as_json")
+    if only_forecast:
+        from layerscope.capturing.forecast import forecast
+
+        need = forecast(**{name: value for name, value in arguments.items() if name not in ("resume", "overwrite")})
+        typer.echo(need.as_json() if only_json else str(need))
+        return
+    if only_json:
+        raise UsageError("--json prints the forecast of --dry-run: give both, or leave it out")
     typer.echo(str(run(**arguments)))
