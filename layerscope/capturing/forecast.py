@@ -7,7 +7,6 @@ The texts are tokenized as for the capture, and its batches are planned. The mod
 import json
 import math
 import os
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,13 @@ from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.model import Model
 from layerscope.models.outline import outline
 from layerscope.models.stored_model import DTYPES, Placement
+from layerscope.outputs import writable
 from layerscope.store.index import SequenceIndex
 from layerscope.store.layout import CaptureLayout
 from layerscope.store.schema import chunk_tokens
+from layerscope.store.space import free_bytes
 from layerscope.texts.sources import Texts
+from layerscope.texts.tokens import TokenStream
 
 __all__ = ["CaptureForecast", "forecast"]
 
@@ -147,14 +149,18 @@ def forecast(
         raise UsageError(
             "--generate: a forecast needs the texts as they run: give it the continued texts, or leave it out"
         )
-    source = chosen.open_texts(texts)
-    found, loaded = _model(model, chosen)
-    if not loaded and chosen.batch_tokens == AUTO:
-        chosen = replace(chosen, batch_tokens=BATCH_TOKENS)  # the device is not tried
-    request = resolve(found, source, chosen)
-    with SequenceIndex(**request.of_index) as index:
-        stream = index_texts(index, request)
-        return _forecast(request, index, loaded, _free(output), stream.truncated, stream.skipped + source.skipped)
+    path = Path("capture.h5") if output is None else writable(Path(output), model, texts)
+    request, loaded = _request(model, texts, chosen)
+    return _of_request(request, loaded, free_bytes(path))
+
+
+def _request(model: ModelLike, texts: Texts, options: CaptureOptions) -> tuple[CaptureRequest, bool]:
+    """Return the capture, and whether the weights of its model are in memory."""
+    source = options.open_texts(texts)
+    found, loaded = _model(model, options)
+    if not loaded and options.batch_tokens == AUTO:
+        options = replace(options, batch_tokens=BATCH_TOKENS)  # the device is not tried
+    return resolve(found, source, options), loaded
 
 
 def _model(model: ModelLike, options: CaptureOptions) -> tuple[Model, bool]:
@@ -168,8 +174,15 @@ def _model(model: ModelLike, options: CaptureOptions) -> tuple[Model, bool]:
     return as_model(model, **options.of_model), True
 
 
+def _of_request(request: CaptureRequest, loaded: bool, free: int) -> CaptureForecast:
+    """Tokenize the texts and forecast their capture."""
+    with SequenceIndex(**request.of_index) as index:
+        stream = index_texts(index, request)
+        return _forecast(request, index, loaded, free, stream)
+
+
 def _forecast(
-    request: CaptureRequest, index: SequenceIndex, loaded: bool, free: int, truncated: int, skipped: int
+    request: CaptureRequest, index: SequenceIndex, loaded: bool, free: int, stream: TokenStream
 ) -> CaptureForecast:
     model, layout = request.model, request.layout
     batches = _shapes(index, request)
@@ -183,8 +196,8 @@ def _forecast(
         index.sequences,
         index.tokens,
         index.rows,
-        truncated,
-        skipped,
+        stream.truncated,
+        stream.skipped + request.source.skipped,
         len(batches),
         sum(lines * length for lines, length in shapes),
         flops,
@@ -258,11 +271,3 @@ def _changes(
         changes[f"--layers {middle}"] = need(rows, one, _flops(request, shapes, (middle,)))
     changes["statistics only (no file)"] = need(rows, None)
     return {name: one for name, one in changes.items() if name == "as given" or one != changes["as given"]}
-
-
-def _free(output: str | os.PathLike[str] | None) -> int:
-    """Return the free bytes of the disk of a file, whose folders may not exist yet."""
-    folder = Path(output or ".").absolute()
-    while not folder.is_dir():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

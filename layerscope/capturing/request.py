@@ -229,7 +229,7 @@ def _longest(model: Model, max_length: int | None) -> int | None:
     if model.context is not None and max_length > model.context:
         warnings.warn(
             f"--max-length {max_length}: {model.name} is made for {model.context} tokens; longer texts run beyond that",
-            stacklevel=5,  # the caller of the public function
+            stacklevel=6,  # the caller of the public function
         )
     return max_length
 

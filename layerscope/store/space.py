@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from layerscope.errors import CaptureError
 from layerscope.store.schema import INDEX_DTYPES, POSITION, SEQUENCE_INDEX, SEQUENCE_LENGTH, TOKEN_ID, chunk_tokens
 
-__all__ = ["check_space", "forecast_bytes"]
+__all__ = ["check_space", "forecast_bytes", "free_bytes"]
 
 _ROW_INDEX_BYTES = sum(INDEX_DTYPES[name].itemsize for name in (SEQUENCE_INDEX, POSITION, TOKEN_ID))
 _SEQUENCE_BYTES = INDEX_DTYPES[SEQUENCE_LENGTH].itemsize + 64  # with its id, in HDF5's heap
@@ -46,10 +46,14 @@ def forecast_bytes(
     return rows + tokens * _ROW_INDEX_BYTES + sequences * _SEQUENCE_BYTES + _FIXED_BYTES
 
 
+def free_bytes(path: Path) -> int:
+    """Return the bytes that a file may have; those of a file that exists count, because a capture reuses or replaces it."""
+    held = path.stat().st_blocks * 512 if path.is_file() else 0
+    return shutil.disk_usage(path.parent).free + held
+
+
 def check_space(path: str | os.PathLike[str], needed: int) -> None:
     """Refuse a capture that the disk cannot hold.
-
-    The bytes of a file that exists at `path` count as free, because a capture reuses or replaces it.
 
     Parameters
     ----------
@@ -64,9 +68,7 @@ def check_space(path: str | os.PathLike[str], needed: int) -> None:
         There is too little space. The message gives the bytes needed and free, and tells how to make the capture smaller.
     """
     path = Path(path)
-    free = shutil.disk_usage(path.parent).free
-    if path.is_file():
-        free += path.stat().st_blocks * 512
+    free = free_bytes(path)
     if needed > free:
         where = path.parent.absolute()
         raise CaptureError(

@@ -101,6 +101,7 @@ def targets(folder: Path) -> Iterator[Target]:
         "capture of sinks", ls.capture, {"model": tiny, "texts": texts, "sinks": [Statistics()], "layers": "1"}
     )
     yield Target("capture by name", ls.capture, {"model": folder / "model", "texts": texts, **writing, **loaded})
+    yield Target("forecast", ls.forecast, {"model": tiny, "texts": texts, "output": folder / "out", **options})
     yield Target("open_capture", ls.open_capture, {"path": folder / "run.h5", "allow_incomplete": False})
     yield Target("analyze", ls.analyze, {"capture": states, "measures": ["cosine", "norm"], **measured, **control})
     yield Target(

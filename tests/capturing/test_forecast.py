@@ -1,6 +1,7 @@
 """The forecast of a capture against the capture itself, and its operations against torch's count."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -118,3 +119,27 @@ def test_dry_run_prints_the_forecast_and_writes_nothing(folder, tmp_path):
 def test_generation_is_refused(folder):
     with pytest.raises(UsageError, match="leave it out"):
         ls.forecast(folder / "model", folder / "some.txt", generate=3)
+
+
+def test_the_disk_that_is_asked_is_that_of_the_file(folder, tmp_path, monkeypatch):
+    asked = []
+
+    class Disk:
+        free = 1000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: asked.append(path) or Disk)
+    need = ls.forecast(folder / "model", folder / "some.txt", tmp_path / "run.h5")
+    assert (asked, need.free_bytes) == ([tmp_path], 1000)
+    assert "does not fit" in str(need)
+    with pytest.raises(UsageError, match="there is no folder"):
+        ls.forecast(folder / "model", folder / "some.txt", tmp_path / "later" / "run.h5")
+
+
+@pytest.mark.real
+def test_the_forecast_of_a_real_model_is_that_of_its_weights(smollm2_path, smollm2):
+    need = ls.forecast(smollm2_path, "builtin:passages", limit=5, store_dtype="bfloat16")
+    loaded = ls.forecast(smollm2, "builtin:passages", limit=5, store_dtype="bfloat16")
+    assert replace(need, weights_read=True, free_bytes=loaded.free_bytes) == loaded
+    assert (need.weights_read, need.rows, need.variable_bytes["hidden"]) == (False, 219, 219 * 31 * 576 * 2)
+    assert need.model_bytes == pytest.approx(4 * 134_515_008, rel=1e-4)
+    assert need.flops == pytest.approx(2 * (134_515_008 - 49_152 * 576) * need.padded_tokens, rel=0.1)  # and attention
