@@ -8,11 +8,13 @@ and the processor's clock::
 """
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import torch
+from table import Row, ratios
+from turns import wait
 
 from layerscope.execution.scheduled import scheduled
 from layerscope.models.loading import load_model
@@ -31,18 +33,22 @@ WAYS = [
     ),
 ]
 PROMPTS, NEW = (1, 16, 256), 24
+JOBS = (*(f"{tokens} at once" for tokens in PROMPTS), "generated")
+Way = tuple[str, bool]
+"""A spec, and whether its stages are stacked."""
+Clock = Callable[[], float]
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
-def timed(model: Model, spec: str, stacked: bool, clock: Callable[[], float]) -> list[float]:
+def timed(model: Model, spec: str, stacked: bool, clock: Clock) -> list[float]:
     """Return seconds a token, for prompts of each length and for generation after a short one."""
 
     def seconds(job: Callable[[], object]) -> float:
+        wait(model.device)
         started = clock()
         job()
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
+        wait(model.device)
         return clock() - started
 
     seconds_per_token = []
@@ -58,6 +64,46 @@ def timed(model: Model, spec: str, stacked: bool, clock: Callable[[], float]) ->
     return seconds_per_token
 
 
+def take_turns(model: Model, ways: Sequence[Way], rounds: int, clock: Clock) -> dict[Way, list[list[float]]]:
+    """Time every way once a round, after a round to warm up."""
+    times: dict[Way, list[list[float]]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for way in ways:
+            seconds_per_token = timed(model, *way, clock)
+            if turn:
+                times[way].append(seconds_per_token)
+    return times
+
+
+def named(way: Way) -> str:
+    spec, stacked = way
+    return f"{spec}, stacked" if stacked else spec
+
+
+def as_rows(times: dict[Way, list[list[float]]]) -> list[Row]:
+    """Return the time a token of every way and job, over that of the full model in the same round."""
+    full = times["identity", False]
+    return [
+        Row.of(
+            f"`{named(way)}`, {job}",
+            ratios([one[kind] for one in rounds], [one[kind] for one in full]),
+            seconds=[one[kind] for one in rounds],
+        )
+        for way, rounds in times.items()
+        for kind, job in enumerate(JOBS)
+    ]
+
+
+def show(model: Model, times: dict[Way, list[list[float]]]) -> None:
+    heads = "".join(f"{job:>17}" for job in JOBS)
+    print(f"{'':36} {'calls':>5} {'stages':>6}{heads}   (ms a token, times the full model)")
+    results = iter(as_rows(times))
+    for way in times:
+        schedule = parse_schedule(way[0], model.depth)[1]
+        cells = [f"{1e3 * row.seconds:10.2f} {row.ratio:6.2f}" for row in islice(results, len(JOBS))]
+        print(f"{named(way):36} {schedule.block_calls:5} {len(schedule):6}{''.join(cells)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -65,24 +111,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
     model = load_model(fetch("smollm2-135m"), device=options.device)
-    times: dict[tuple[str, bool], list[list[float]]] = {way: [] for way in WAYS}
-    for turn in range(options.rounds + 1):
-        for way in WAYS:
-            seconds_per_token = timed(model, *way, CLOCKS[options.clock])
-            if turn:
-                times[way].append(seconds_per_token)
-    heads = "".join(f"{f'{tokens} at once':>17}" for tokens in PROMPTS) + f"{'generated':>17}"
-    print(f"{'':36} {'calls':>5} {'stages':>6}{heads}   (ms a token, times the full model)")
-    for (spec, stacked), rounds in times.items():
-        schedule = parse_schedule(spec, model.depth)[1]
-        cells = []
-        for kind in range(len(PROMPTS) + 1):
-            ratio = statistics.median(
-                one[kind] / full[kind] for one, full in zip(rounds, times["identity", False], strict=True)
-            )
-            cells.append(f"{1e3 * statistics.median(one[kind] for one in rounds):10.2f} {ratio:6.2f}")
-        name = f"{spec}, stacked" if stacked else spec
-        print(f"{name:36} {schedule.block_calls:5} {len(schedule):6}{''.join(cells)}")
+    times = take_turns(model, WAYS, options.rounds, CLOCKS[options.clock])
+    show(model, times)
 
 
 if __name__ == "__main__":
