@@ -152,7 +152,8 @@ def report(groups: dict[str, list[Row]], sizes: Sizes, device: torch.device) -> 
     return (
         f"{machine(device)}. {named}. Random bfloat16 models; {sizes.tokens:,} tokens a capture in batches of "
         f"{sizes.batch_tokens:,}, {sizes.analysed_tokens:,} tokens of float32 states an analysis; {sizes.rounds} rounds. "
-        "Captures are relative to the bare decoder forward, times a token to the full model; seconds are those of one run or token.\n\n"
+        "Captures are relative to the bare decoder forward, "
+        "times a token to the full model; seconds are of one run or token.\n\n"
         f"{markdown(groups)}"
     )
 
