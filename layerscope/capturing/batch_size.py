@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from layerscope.capturing.batch_rows import BatchRows
+from layerscope.capturing.feeds import Feed
 from layerscope.capturing.gathering import Gatherer
+from layerscope.capturing.inputs import Inputs
 from layerscope.capturing.options import BATCH_TOKENS
 from layerscope.capturing.protocol import Backend, CaptureSpec
 from layerscope.errors import CaptureError
 from layerscope.models.model import Model
-from layerscope.texts.batches import pad_batch
 
 __all__ = ["find_batch_tokens", "largest_batch"]
 
@@ -26,7 +27,7 @@ _MOST = 2**17
 
 
 def find_batch_tokens(
-    model: Model, backend: Backend, spec: CaptureSpec, store_dtype: torch.dtype, longest: int | None
+    model: Model, backend: Backend, spec: CaptureSpec, store_dtype: torch.dtype, feed: Feed, longest: int | None
 ) -> int:
     """Return the number of tokens of a batch for the device of the model.
 
@@ -34,6 +35,8 @@ def find_batch_tokens(
     ----------
     model, backend, spec, store_dtype
         What a batch runs, records and stores.
+    feed
+        Makes the trial batches.
     longest
         Longest sequence in tokens.
 
@@ -44,7 +47,7 @@ def find_batch_tokens(
     """
     if model.device.type != "cuda":
         return BATCH_TOKENS
-    length = min(_LENGTH, longest or _LENGTH)
+    _, length = feed.trial(1, min(_LENGTH, longest or _LENGTH))
     cuda: Any = torch.cuda
 
     def peak(lines: int) -> int:
@@ -52,7 +55,7 @@ def find_batch_tokens(
         cuda.reset_peak_memory_stats(model.device)
         before = cuda.memory_allocated(model.device)
         try:
-            _try(model, backend, spec, store_dtype, (lines, length))
+            _try(model, backend, spec, store_dtype, *feed.trial(lines, length))
         except torch.OutOfMemoryError as error:
             raise CaptureError(
                 f"{model.name}: --batch-tokens auto: no size fits: {lines} texts of {length} tokens do not fit {model.devices}\n"
@@ -87,16 +90,17 @@ def largest_batch(peak: Callable[[int], int], free: int, length: int) -> int:
     return min(_MOST, max(1, lines) * length)
 
 
-def _try(model: Model, backend: Backend, spec: CaptureSpec, store_dtype: torch.dtype, shape: tuple[int, int]) -> None:
-    """Run and gather a batch of some lines of some tokens."""
-    lines, length = shape
-    ids = list(model.trial_ids(lines, length).numpy())
+def _try(
+    model: Model, backend: Backend, spec: CaptureSpec, store_dtype: torch.dtype, inputs: Inputs, length: int
+) -> None:
+    """Run and gather a batch whose lines have some tokens."""
+    lines = inputs.lines
     positions = [np.arange(length)] * lines
-    batch = BatchRows(np.arange(lines), ids, positions, length * np.arange(lines))
+    batch = BatchRows(np.arange(lines), positions, positions, length * np.arange(lines))
     gatherer = Gatherer(spec, store_dtype)
     gatherer.begin(batch)
     gatherer.run(batch)
     with backend.session(model, spec, gatherer.take) as session:
-        session(*pad_batch(ids, model.pad_id, "right"), None)
+        session(inputs)
     gatherer.done()
     gatherer.end().wait()

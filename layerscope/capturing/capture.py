@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from layerscope.arguments import checked
 from layerscope.capturing.driver import run_batches
+from layerscope.capturing.feeds import SequenceStream
 from layerscope.capturing.indexing import index_texts
-from layerscope.capturing.options import AUTO, BATCH_TOKENS, BatchTokens, CaptureOptions
+from layerscope.capturing.options import AUTO, BATCH_TOKENS, DEFAULT_TEXTS, BatchTokens, CaptureOptions
 from layerscope.capturing.report import CaptureReport
 from layerscope.capturing.request import CaptureRequest, prepare
 from layerscope.errors import UsageError
@@ -29,7 +30,6 @@ from layerscope.store.space import check_space
 from layerscope.store.target import CaptureTarget
 from layerscope.store.writer import CaptureWriter
 from layerscope.texts.sources import Texts
-from layerscope.texts.tokens import TokenStream
 
 __all__ = ["capture", "capture_to_sinks"]
 
@@ -40,10 +40,11 @@ _COMMIT_SECONDS = 2.0
 @checked
 def capture(
     model: ModelLike,
-    texts: Texts = "builtin:passages",
+    texts: Texts = DEFAULT_TEXTS,
     output: str | os.PathLike[str] | None = None,
     *,
     sinks: Sequence[Sink] = (),
+    images: str | os.PathLike[str] | None = None,
     text_field: str | None = None,
     split: str = "line",
     metadata: Annotated[str | Iterable[str], 'names such as "author,year"'] | None = None,
@@ -72,7 +73,7 @@ def capture(
     attn: Attention | None = None,
     compile: bool = False,  # noqa: A002 (the name of the option)
 ) -> CaptureReport:
-    """Run a model over texts and record the hidden states of its layers, in a file, in accumulators, or both.
+    """Run a model over texts or images and record the hidden states of its layers, in a file, in accumulators, or both.
 
     State 0 is the residual stream that enters the first block, state l the stream that leaves block l-1. The last state is
     taken before the final norm. Rows are in input order, padding is not stored, and the vocabulary head does not run.
@@ -91,9 +92,11 @@ def capture(
     sinks
         Accumulators with an ``update(rows)`` method, such as `layerscope.measures.streaming.Statistics`. They receive rows
         in the order of the batches, not of the texts.
+    images
+        A folder of images instead of texts, for a model of which a token is a patch (token id -1; position 0 is the class token,
+        if it has one). ``sequence_id`` is the name of the file; ``image_width``, ``image_height``, ``image_hash`` identify it.
     text_field
-        Field with the text, or with the token ids; a dot reaches into nested records. By default ``text``, or ``input_ids`` in
-        records without it.
+        Field with the text or the token ids, ``text`` or ``input_ids`` by default; a dot reaches into nested records.
     split
         What separates the texts of a ``.txt``: ``"line"`` or ``"blank-line"``.
     metadata
@@ -137,12 +140,9 @@ def capture(
     spans
         Also store the character span of each token, which is required to compare models with different tokenizers.
     compile
-        Compile the blocks with ``torch.compile`` first, which takes up to minutes. The states differ in rounding. If it fails,
-        the capture continues without it, with a warning.
-    resume, overwrite
-        Continue an unfinished file; replace an existing file.
-    seed
-        Random seed of the token sample.
+        Compile the blocks first, which takes up to minutes; the states differ in rounding. A failure is a warning.
+    resume, overwrite, seed
+        Continue an unfinished file; replace an existing file; the random seed of the token sample.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def capture(
     if output is None:
         _check_sinks(sinks, resume, overwrite, spans)
         return capture_to_sinks(prepare(model, texts, options), sinks)
-    path = _check_output(Path(output), (model, texts), resume, overwrite)
+    path = _check_output(Path(output), (model, texts if images is None else images), resume, overwrite)
     if resume and options.batch_tokens == AUTO and path.exists():  # a resumed capture runs the same batches
         earlier = read_header(path).settings.get("batch_tokens")
         options = replace(options, batch_tokens=earlier) if isinstance(earlier, int) else options
@@ -208,7 +208,7 @@ def _report_if_complete(path: Path, model: Any, texts: Any, options: CaptureOpti
     header = read_header(path)
     if not header.complete:
         return None
-    identity, source = identify(model), options.open_texts(texts)
+    identity, source = identify(model), options.open_source(texts)
 
     def matches(weights: str) -> bool:
         settings = options.settings(identity.name, weights, options.dtype or "float32", source.name)
@@ -258,7 +258,7 @@ def _capture_to_file(request: CaptureRequest, path: Path, sinks: Sequence[Sink],
 
 
 def _open_writer(
-    request: CaptureRequest, target: CaptureTarget, index: SequenceIndex, stream: TokenStream, resuming: bool
+    request: CaptureRequest, target: CaptureTarget, index: SequenceIndex, stream: SequenceStream, resuming: bool
 ) -> CaptureWriter:
     if resuming:
         return CaptureWriter.resume(target, index)
@@ -270,7 +270,7 @@ def _open_writer(
 
 
 def _report(
-    path: Path | None, index: SequenceIndex, stream: TokenStream, request: CaptureRequest, started: float
+    path: Path | None, index: SequenceIndex, stream: SequenceStream, request: CaptureRequest, started: float
 ) -> CaptureReport:
     return CaptureReport(
         path,

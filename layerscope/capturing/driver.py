@@ -19,7 +19,6 @@ from layerscope.progress import progress
 from layerscope.states import Sink
 from layerscope.store.finite import check_layout
 from layerscope.store.index import SequenceIndex
-from layerscope.texts.batches import pad_batch
 from layerscope.threads import BackgroundConsumer
 
 __all__ = ["run_batches"]
@@ -94,7 +93,7 @@ def _run(
         BackgroundConsumer(consume, "layerscope-sinks") as consumer,
     ):
         rows = 0
-        runner = _Runner(request, session, gatherer)
+        runner = _Runner(request, index, session, gatherer)
         for batch in plan_rows(index, request.batch_tokens, request.model.length_dependence):
             rows += batch.rows
             if rows > done_rows:
@@ -105,8 +104,9 @@ def _run(
 class _Runner:
     """Runs batches, in parts where one does not fit the memory of the device."""
 
-    def __init__(self, request: CaptureRequest, session: Session, gatherer: Gatherer) -> None:
-        self._model, self._session, self._gatherer = request.model, session, gatherer
+    def __init__(self, request: CaptureRequest, index: SequenceIndex, session: Session, gatherer: Gatherer) -> None:
+        self._model, self._feed, self._index = request.model, request.feed, index
+        self._session, self._gatherer = session, gatherer
         self._most = request.batch_tokens
 
     def run(self, batch: BatchRows) -> GatheredBatch:
@@ -116,8 +116,7 @@ class _Runner:
             part = batch.part(start, start + self._fitting(batch, start))
             self._gatherer.run(part)
             try:
-                input_ids, attention_mask = pad_batch(part.token_ids, self._model.pad_id, "right")
-                self._session(input_ids, attention_mask, None)
+                self._session(self._feed.inputs(part, self._index))
             except torch.OutOfMemoryError as error:
                 self._halve(part, error)
                 continue
@@ -155,7 +154,7 @@ def _explain(request: CaptureRequest, index: SequenceIndex, batch: BatchRows, st
     """Run a batch again, to name the state that cannot be stored, and its text."""
     gatherer = Gatherer(request.spec)
     with _session(request, gatherer.take) as session:
-        rows = _Runner(request, session, gatherer).run(batch)
+        rows = _Runner(request, index, session, gatherer).run(batch)
     rows.wait()
     check_layout(rows.rows(), request.layout, sequence_id=index.sequence_id, store_dtype=store_dtype)
     raise CaptureError(

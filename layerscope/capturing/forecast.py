@@ -17,6 +17,7 @@ from torch import nn
 from layerscope.arguments import checked_with
 from layerscope.capturing.batch_rows import BatchRows, plan_rows
 from layerscope.capturing.capture import capture
+from layerscope.capturing.feeds import SequenceStream
 from layerscope.capturing.flops import forward_flops
 from layerscope.capturing.indexing import index_texts
 from layerscope.capturing.options import AUTO, BATCH_TOKENS, CaptureOptions
@@ -33,7 +34,6 @@ from layerscope.store.layout import CaptureLayout
 from layerscope.store.schema import chunk_tokens
 from layerscope.store.space import free_bytes
 from layerscope.texts.sources import Texts
-from layerscope.texts.tokens import TokenStream
 
 __all__ = ["CaptureForecast", "forecast"]
 
@@ -116,7 +116,7 @@ def forecast(
     """Forecast what a capture of a model over texts needs. Nothing is written.
 
     The weights are read only if the configuration is not enough: for learned positions, other streams than
-    ``"resid"``, ``final_norm``, other backends than ``"hooks"``, and adapters. A GGUF file is converted first.
+    ``"resid"``, ``final_norm``, other backends than ``"hooks"``, images, and adapters. A GGUF file is converted first.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def forecast(
 
 def _request(model: ModelLike, texts: Texts, options: CaptureOptions) -> tuple[CaptureRequest, bool]:
     """Return the capture, and whether the weights of its model are in memory."""
-    source = options.open_texts(texts)
+    source = options.open_source(texts)
     found, loaded = _model(model, options)
     if not loaded and options.batch_tokens == AUTO:
         options = replace(options, batch_tokens=BATCH_TOKENS)  # the device is not tried
@@ -165,7 +165,7 @@ def _request(model: ModelLike, texts: Texts, options: CaptureOptions) -> tuple[C
 
 def _model(model: ModelLike, options: CaptureOptions) -> tuple[Model, bool]:
     """Return the model, and whether its weights are in memory."""
-    known = options.stream_names == ("resid",) and options.backend == "hooks"
+    known = options.stream_names == ("resid",) and options.backend == "hooks" and options.images is None
     if not isinstance(model, Model | nn.Module) and known and not options.final_norm and options.stack is None:
         placement = Placement.of(options.dtype, options.device, options.device_map, options.attn)
         found = outline(identify(model), placement)
@@ -182,7 +182,7 @@ def _of_request(request: CaptureRequest, loaded: bool, free: int) -> CaptureFore
 
 
 def _forecast(
-    request: CaptureRequest, index: SequenceIndex, loaded: bool, free: int, stream: TokenStream
+    request: CaptureRequest, index: SequenceIndex, loaded: bool, free: int, stream: SequenceStream
 ) -> CaptureForecast:
     model, layout = request.model, request.layout
     batches = _shapes(index, request)

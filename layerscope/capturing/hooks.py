@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from layerscope.capturing.inputs import Inputs
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.execution.scheduled import scheduled
@@ -31,13 +32,11 @@ class HooksBackend:
     def session(self, model: Model, spec: CaptureSpec, receive: Receive | None = None) -> Iterator[Session]:
         """See `layerscope.capturing.protocol.Backend`."""
 
-        def run(
-            input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
-        ) -> BatchStates:
+        def run(inputs: Inputs) -> BatchStates:
             recorder = StateRecorder(model.name, spec, receive)
             with no_grad(), _hooks(model, spec, recorder), suppress(AllRecorded):
-                model.trunk(**model.inputs(input_ids, attention_mask, position_ids))
-            return recorder.states(input_ids.shape)
+                model.trunk(**inputs.arguments(model))
+            return recorder.states(inputs.lines)
 
         with eval_mode(model.module):
             yield run

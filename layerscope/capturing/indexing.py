@@ -6,17 +6,18 @@ import numpy as np
 from jaxtyping import Int
 
 from layerscope.capturing.continuation import Continuation
+from layerscope.capturing.feeds import SequenceStream
 from layerscope.capturing.request import CaptureRequest
 from layerscope.errors import TextsError
 from layerscope.store.index import SequenceIndex
 from layerscope.texts.offsets import own_characters
-from layerscope.texts.tokens import TokenizedSequence, TokenStream, tokenize
+from layerscope.texts.tokens import TokenizedSequence
 
 __all__ = ["index_texts"]
 
 
-def index_texts(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
-    """Tokenize all texts into the index, continue them if requested, and warn of texts that are not as given.
+def index_texts(index: SequenceIndex, request: CaptureRequest) -> SequenceStream:
+    """Put all sequences into the index, continue them if requested, and warn of texts that are not as given.
 
     Raises
     ------
@@ -27,15 +28,7 @@ def index_texts(index: SequenceIndex, request: CaptureRequest) -> TokenStream:
     ModelError
         The texts shall be continued by a model that cannot.
     """
-    model, options = request.model, request.options
-    stream = tokenize(
-        request.source,
-        model.tokenizer,
-        request.max_length,
-        spans=options.spans,
-        vocabulary_size=model.vocabulary_size,
-        continued=options.generate > 0,
-    )
+    options, stream = request.options, request.feed.stream()
     roles: dict[str, None] = {}
     with Continuation.of(request) as continuation:
         for given in stream:
@@ -69,7 +62,7 @@ def _add(
     )
 
 
-def _warn(request: CaptureRequest, stream: TokenStream, unchanged: int) -> None:
+def _warn(request: CaptureRequest, stream: SequenceStream, unchanged: int) -> None:
     """Warn of texts that were truncated, not continued, or began with a token that the tokenizer adds."""
     notes = {
         f"texts are longer than {request.max_length} tokens and were truncated": stream.truncated,

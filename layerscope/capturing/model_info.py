@@ -5,8 +5,10 @@ from typing import Any
 import torch
 
 from layerscope.capturing.backends import BACKENDS, backend_for
+from layerscope.capturing.inputs import ImageInputs, Inputs, TextInputs
 from layerscope.capturing.protocol import CaptureSpec
 from layerscope.errors import CaptureError, LayerScopeError, ModelError
+from layerscope.models.discovery.probe import noise_images
 from layerscope.models.encoder_decoder import Stack
 from layerscope.models.loading import ModelLike, as_model
 from layerscope.models.model import Model
@@ -61,7 +63,7 @@ def model_info(model: ModelLike, *, stack: Stack | None = None) -> dict[str, Any
         "width": found.width,
         "context": found.context,
         "parameters": found.parameters,
-        "vocabulary": found.vocabulary_size if architecture.main_input == "input_ids" else None,
+        "vocabulary": found.vocabulary_size if found.reads_text else None,
         "dtype": str(found.dtype).removeprefix("torch."),
         "final_norm": architecture.final_norm,
         "head": architecture.head,
@@ -83,8 +85,6 @@ def _sublayers(model: Model) -> dict[str, str] | str:
 
 
 def _backends(model: Model) -> dict[str, str]:
-    if model.architecture.main_input != "input_ids":
-        return dict.fromkeys(BACKENDS, "it reads images, not texts")
     hooks = _last_state(model, "hooks")
     answers = {}
     for name in BACKENDS:
@@ -103,6 +103,12 @@ def _reason(error: LayerScopeError, model: Model) -> str:
 
 
 def _last_state(model: Model, backend: str) -> torch.Tensor:
-    ids = model.trial_ids(1, _TOKENS)
     with backend_for(backend, model).session(model, CaptureSpec((model.depth,))) as session:
-        return session(ids, torch.ones_like(ids), None).hidden[0].float().cpu()
+        return session(_trial(model)).hidden[0].float().cpu()
+
+
+def _trial(model: Model) -> Inputs:
+    if not model.reads_text:
+        return ImageInputs(noise_images(model.module, 1))
+    ids = model.trial_ids(1, _TOKENS)
+    return TextInputs(ids, torch.ones_like(ids))

@@ -18,6 +18,7 @@ from nnsight.intervention.interleaver import OutOfOrderError
 from nnsight.intervention.source import STATE
 from torch import nn
 
+from layerscope.capturing.inputs import Inputs
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, Session
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.errors import CaptureError
@@ -61,14 +62,11 @@ class NNsightBackend:
                     return gate
                 return places.of_output(blocks[layer - 1].output) if layer else places.of_call(*blocks[0].inputs)
 
-            def run(
-                input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
-            ) -> BatchStates:
+            def run(inputs: Inputs) -> BatchStates:
                 recorder = StateRecorder(model.name, spec, receive)
-                inputs = model.inputs(input_ids, attention_mask, position_ids)
                 # nnsight runs this body in parallel with the model; reading an output waits until the model has computed it.
                 # tracer.stop() is not used: its exception refers to itself and keeps the states until garbage collection.
-                with no_grad(), guard(), _once(model), suppress(AllRecorded), traced.trace(**inputs):
+                with no_grad(), guard(), _once(model), suppress(AllRecorded), traced.trace(**inputs.arguments(model)):
                     for layer in range(
                         len(spec.schedule or blocks) + 1
                     ):  # in the order in which the model computes them
@@ -77,7 +75,7 @@ class NNsightBackend:
                         if layer in spec.layers:
                             recorder.record(layer, state(layer))
                     recorder.record("final_norm", norm.output)
-                return recorder.states(input_ids.shape)
+                return recorder.states(inputs.lines)
 
             yield run
 

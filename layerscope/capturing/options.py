@@ -4,20 +4,19 @@
 imports no model.
 """
 
-import re
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from layerscope.capturing.token_selection import TokenSelection
-from layerscope.errors import CaptureError, UsageError, unknown_name
+from layerscope.errors import UsageError, unknown_name
 from layerscope.execution.sampling import sampling_options
+from layerscope.images.folder import FACTS, ImageFolder
 from layerscope.models.attention import Attention
 from layerscope.models.devices import DeviceMap
 from layerscope.models.encoder_decoder import Stack
-from layerscope.schedules.grammar import print_stage
-from layerscope.schedules.schedule import Schedule
 from layerscope.schedules.spec import ScheduleLike, Spec, as_spec
 from layerscope.store.layout import Setting
 from layerscope.store.schema import CAPTURE
@@ -27,11 +26,9 @@ from layerscope.texts.sources import Texts, TextSource, open_texts
 __all__ = [
     "AUTO",
     "BATCH_TOKENS",
+    "DEFAULT_TEXTS",
     "BatchTokens",
     "CaptureOptions",
-    "block_numbers",
-    "layer_names",
-    "parse_layers",
     "parse_metadata",
     "parse_streams",
 ]
@@ -40,7 +37,33 @@ __all__ = [
 _MODEL_OPTIONS = ("dtype", "device", "device_map", "stack")
 _OF_MODEL = (*_MODEL_OPTIONS, "attn")
 # Options that older versions do not have: not a setting while they have their defaults.
-_LATER = ("split", "chat", "generate", "temperature", "metadata", "token_strings", "streams", "attn", "compile")
+_LATER = (
+    "split",
+    "chat",
+    "generate",
+    "temperature",
+    "metadata",
+    "token_strings",
+    "streams",
+    "attn",
+    "compile",
+    "images",
+)
+
+_OF_TEXTS = (
+    "text_field",
+    "split",
+    "metadata",
+    "token_strings",
+    "max_length",
+    "chat",
+    "generate",
+    "temperature",
+    "spans",
+)
+
+DEFAULT_TEXTS = "builtin:passages"
+"""The texts of a capture by default."""
 
 BATCH_TOKENS = 2048
 """Tokens of a batch by default."""
@@ -72,6 +95,7 @@ class CaptureOptions:
 
     backend: str = "hooks"
     schedule: ScheduleLike = "identity"
+    images: str | os.PathLike[str] | None = None
     text_field: str | None = None
     split: str = "line"
     metadata: Annotated[str | Iterable[str], 'names such as "author,year"'] | None = None
@@ -103,6 +127,8 @@ class CaptureOptions:
             raise UsageError(f"--batch-tokens {self.batch_tokens}: give 1 token or more")
         object.__setattr__(self, "streams", ",".join(parse_streams(self.streams)))
         object.__setattr__(self, "metadata", ",".join(parse_metadata(self.metadata)) or None)
+        if self.images is not None:
+            self._take_images(self.images)
         check_sampling(self.generate, self.temperature)
         if self.compile and (self.backend != "hooks" or self.stream_names != ("resid",)):
             raise UsageError("--compile is for --backend hooks and --streams resid: the others read inside the blocks")
@@ -110,6 +136,16 @@ class CaptureOptions:
             raise UsageError("--spans is for texts as given: leave it out with --chat, --generate, and --tokens mean")
         # Read both now: an error must come before the model is loaded.
         _ = self.selection, self.spec
+
+    def _take_images(self, images: str | os.PathLike[str]) -> None:
+        """Refuse options of texts; the facts of the images are their metadata."""
+        facts = ",".join(FACTS)
+        for field in fields(self):
+            if field.name in _OF_TEXTS and getattr(self, field.name) not in (field.default, facts):
+                option = field.name.replace("_", "-")
+                raise UsageError(f"--{option} is for texts: leave it out with --images")
+        object.__setattr__(self, "images", os.fspath(images))
+        object.__setattr__(self, "metadata", facts)
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "CaptureOptions":
@@ -131,14 +167,18 @@ class CaptureOptions:
         """The fields of the texts that are kept."""
         return parse_metadata(self.metadata)
 
-    def open_texts(self, texts: Texts) -> TextSource:
-        """Open the texts with these options.
+    def open_source(self, texts: Texts) -> TextSource | ImageFolder:
+        """Open the texts, or the images, with these options.
 
         Raises
         ------
         UsageError, TextsError
-            See `layerscope.texts.sources.open_texts`.
+            See `layerscope.texts.sources.open_texts`, or both texts and images are given.
         """
+        if self.images is not None:
+            if not (isinstance(texts, str) and texts == DEFAULT_TEXTS):
+                raise UsageError("--images and --texts exclude each other: give one of them")
+            return ImageFolder(self.images, self.limit)
         return open_texts(
             texts,
             field=self.text_field,
@@ -185,43 +225,6 @@ class CaptureOptions:
             **{name: value for name, value in options.items() if name not in ("backend", "schedule", *_MODEL_OPTIONS)},
             "store_dtype": compute_dtype if self.store_dtype == "same" else self.store_dtype,
         }
-
-
-def parse_layers(spec: str | None, depth: int, schedule: Schedule | None = None) -> tuple[int, ...]:
-    """Read ``--layers``: state numbers and ranges, such as ``"0,5-10"``; None selects all states.
-
-    A model of T blocks has states 0 … T; under a schedule of S stages, 0 … S.
-
-    Raises
-    ------
-    UsageError
-        The text is malformed.
-    CaptureError
-        The model or the schedule has no such state.
-
-    Examples
-    --------
-    >>> parse_layers("0,2-4", depth=6)
-    (0, 2, 3, 4)
-    >>> parse_layers(None, depth=2)
-    (0, 1, 2)
-    """
-    last = depth if schedule is None else len(schedule)
-    if spec is None:
-        return tuple(range(last + 1))
-    layers: set[int] = set()
-    for part in spec.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        first, until = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > until:
-            raise UsageError(
-                f"--layers {spec!r}: {part.strip()!r} is not a state number or a rising range; write for example 0,5-10"
-            )
-        layers.update(range(first, until + 1))
-    if max(layers) > last:
-        owner = f"model of {depth} blocks" if schedule is None else f"schedule of {last} stages"
-        raise CaptureError(f"--layers {spec}: there is no state {max(layers)}; a {owner} has states 0 to {last}")
-    return tuple(sorted(layers))
 
 
 def check_sampling(generate: int, temperature: float) -> None:
@@ -290,31 +293,3 @@ def parse_streams(streams: str | Iterable[str]) -> tuple[str, ...]:
         if name not in STREAMS:
             raise unknown_name("stream", name, STREAMS)
     return tuple(name for name in STREAMS if name in names)
-
-
-def block_numbers(layers: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the blocks whose outputs are the given states: block l-1 for state l.
-
-    Examples
-    --------
-    >>> block_numbers((0, 1, 5))
-    (0, 4)
-    """
-    return tuple(layer - 1 for layer in layers if layer)
-
-
-def layer_names(layers: tuple[int, ...], schedule: Schedule | None = None) -> list[str]:
-    """Return the names of states in a capture file: the block, or under a schedule the stage, that outputs the state.
-
-    Examples
-    --------
-    >>> layer_names((0, 1, 5))
-    ['embedding', 'block.0', 'block.4']
-    >>> layer_names((0, 1, 2), Schedule([(7,), (2, 3)]))
-    ['embedding', '7', '(2|3)']
-    """
-
-    def name(layer: int) -> str:
-        return f"block.{layer}" if schedule is None else print_stage(schedule[layer])
-
-    return ["embedding" if layer == 0 else name(layer - 1) for layer in layers]

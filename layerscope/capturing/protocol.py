@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from layerscope.capturing.inputs import Inputs
 from layerscope.models.model import Model
 from layerscope.models.sublayers import Sublayers
 from layerscope.schedules.schedule import Schedule
@@ -73,15 +74,8 @@ class BatchStates:
     mlp: list[Float[torch.Tensor, "sequence position feature"]] = field(default_factory=list)
 
 
-Session = Callable[
-    [
-        Int[torch.Tensor, "sequence position"],
-        Int[torch.Tensor, "sequence position"],
-        Int[torch.Tensor, "sequence position"] | None,
-    ],
-    BatchStates,
-]
-"""Runs one batch: ``session(input_ids, attention_mask, position_ids)``; `position_ids` None means 0, 1, 2, …"""
+Session = Callable[[Inputs], BatchStates]
+"""Runs one batch."""
 
 
 StateKey = int | Literal["final_norm"] | tuple[str, int]

@@ -80,13 +80,13 @@ class StateRecorder:
         if number in self._spec.layers:
             self.record(number, stream)
 
-    def states(self, batch: torch.Size) -> BatchStates:
+    def states(self, lines: int) -> BatchStates:
         """Return the recorded states in the order of the spec, and drop them.
 
         Parameters
         ----------
-        batch
-            Shape of the token ids. Some blocks flatten their contributions, which are returned in the shape of the stream.
+        lines
+            Number of sequences. Some blocks flatten their contributions, which are returned in the shape of the stream.
 
         Raises
         ------
@@ -103,7 +103,8 @@ class StateRecorder:
         normed = self._unmodified("final_norm") if self._spec.final_norm else None
         of_blocks: dict[str, list[torch.Tensor]] = {stream: [] for stream in self._spec.streams}
         for key in self._spec.of_blocks:
-            of_blocks[key[0]].append(self._unmodified(key).reshape(*batch, -1))
+            added = self._unmodified(key)
+            of_blocks[key[0]].append(added.reshape(lines, -1, added.shape[-1]))
         self.clear()
         return BatchStates(hidden, normed, **of_blocks)
 

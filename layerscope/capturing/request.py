@@ -9,9 +9,12 @@ import torch
 
 from layerscope.capturing.backends import BACKENDS, backend_for
 from layerscope.capturing.batch_size import find_batch_tokens
-from layerscope.capturing.options import AUTO, CaptureOptions, block_numbers, layer_names, parse_layers
+from layerscope.capturing.feeds import Feed, SequenceStream, feed_of
+from layerscope.capturing.layers import block_numbers, layer_names, parse_layers
+from layerscope.capturing.options import AUTO, CaptureOptions
 from layerscope.capturing.protocol import Backend, CaptureSpec
 from layerscope.errors import CaptureError, UsageError
+from layerscope.images.folder import ImageFolder
 from layerscope.models.interception import require_not_intercepted
 from layerscope.models.loading import DTYPES, ModelLike, as_model
 from layerscope.models.model import Model
@@ -22,7 +25,6 @@ from layerscope.store.index_variables import TokenStrings
 from layerscope.store.layout import CaptureLayout, Setting
 from layerscope.store.schema import Attribute
 from layerscope.texts.sources import Texts, TextSource
-from layerscope.texts.tokens import TokenStream
 from layerscope.version import __version__
 
 __all__ = ["CaptureRequest", "prepare", "resolve"]
@@ -38,7 +40,9 @@ class CaptureRequest:
     Attributes
     ----------
     model, source, options
-        The model, the texts and the options as given.
+        The model, the texts or images, and the options as given.
+    feed
+        Reads the source for the model.
     backend, spec
         What runs the model, and the states that it returns.
     max_length
@@ -48,8 +52,9 @@ class CaptureRequest:
     """
 
     model: Model
-    source: TextSource
+    source: TextSource | ImageFolder
     options: CaptureOptions
+    feed: Feed
     backend: Backend
     spec: CaptureSpec
     max_length: int | None
@@ -113,7 +118,7 @@ class CaptureRequest:
         }
         return {**named, "sublayer_law": self.spec.sublayers[0].law} if named else {}
 
-    def attributes(self, stream: TokenStream) -> dict[str, Attribute]:
+    def attributes(self, stream: SequenceStream) -> dict[str, Attribute]:
         """Return the attributes of the file, once all texts are counted."""
         model, options = self.model, self.options
         return {
@@ -138,6 +143,7 @@ class CaptureRequest:
                 tokens=options.tokens,
                 **{name: getattr(options, name) for name in _OF_PROVENANCE if getattr(options, name)},
                 **self._sublayers,
+                **self.feed.facts,
                 threads=torch.get_num_threads(),
             ),
         }
@@ -151,26 +157,27 @@ def prepare(model: ModelLike, texts: Texts, options: CaptureOptions) -> CaptureR
     UsageError, CaptureError, ScheduleError, ModelError, TextsError
         An option is wrong for this model, or the model or the texts cannot be read.
     """
-    source = options.open_texts(texts)
+    source = options.open_source(texts)
     return resolve(as_model(model, **options.of_model), source, options)
 
 
-def resolve(model: Model, source: TextSource, options: CaptureOptions) -> CaptureRequest:
-    """Resolve the options for a model and opened texts; see `prepare`."""
-    model.require_text()
+def resolve(model: Model, source: TextSource | ImageFolder, options: CaptureOptions) -> CaptureRequest:
+    """Resolve the options for a model and opened texts or images; see `prepare`."""
     require_not_intercepted(model)
+    max_length = _longest(model, options.max_length) if options.images is None else None
     request = CaptureRequest(
         model=model,
         source=source,
         options=options,
+        feed=feed_of(model, source, options, max_length),
         backend=backend_for(options.backend, model),
         spec=_capture_spec(model, options),
-        max_length=_longest(model, options.max_length),
+        max_length=max_length,
         store_dtype=_store_dtype(model, options.store_dtype),
     )
     if options.batch_tokens != AUTO:
         return request
-    found = find_batch_tokens(model, request.backend, request.spec, request.store_dtype, request.max_length)
+    found = find_batch_tokens(model, request.backend, request.spec, request.store_dtype, request.feed, max_length)
     return replace(request, options=replace(options, batch_tokens=found))
 
 

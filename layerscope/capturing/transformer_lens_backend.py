@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from layerscope.capturing.hooks import HooksBackend
+from layerscope.capturing.inputs import Inputs, TextInputs
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Receive, Session, StateKey
 from layerscope.capturing.recorder import AllRecorded, StateRecorder
 from layerscope.errors import CaptureError
@@ -50,6 +51,8 @@ class TransformerLensBackend:
         CaptureError
             TransformerLens does not support the checkpoint, or computes different states.
         """
+        if not model.reads_text:
+            raise _refusal(model, "reads texts, and this model reads images")
         every = CaptureSpec(
             tuple(range(model.depth + 1)),
             spec.final_norm,
@@ -65,7 +68,7 @@ class TransformerLensBackend:
 def _verified_bridge(model: Model, every: CaptureSpec) -> tuple[Model, TransformerBridge]:
     clone = replace(model, module=_eager_clone(model.module))
     with HooksBackend().session(clone, every) as run:
-        expected = run(*_sample(model), None)
+        expected = run(TextInputs(*_sample(model)))
     bridge = _bridge(clone)
     # The clone now contains the parts of the bridge: its trunk is the bridge without the head.
     clone = replace(clone)
@@ -76,7 +79,7 @@ def _verified_bridge(model: Model, every: CaptureSpec) -> tuple[Model, Transform
 
 def _tried(model: Model, run: Session) -> BatchStates:
     try:
-        return run(*_sample(model), None)
+        return run(TextInputs(*_sample(model)))
     except Exception as error:  # parts of a bridge raise many classes of error when they run
         reason = " ".join(str(error).split())
         raise _refusal(model, f"cannot run this checkpoint ({type(error).__name__}: {reason[:160]})") from error
@@ -88,9 +91,7 @@ def _open_session(
 ) -> Iterator[Session]:
     recorder = StateRecorder(clone.name, spec, receive)
 
-    def run(
-        input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor | None = None
-    ) -> BatchStates:
+    def run(inputs: Inputs) -> BatchStates:
         recorder.clear()
         with ExitStack() as stack:
             stack.enter_context(no_grad())
@@ -99,8 +100,8 @@ def _open_session(
             else:
                 stack.enter_context(guarded_stream(clone))
             stack.enter_context(suppress(AllRecorded))
-            clone.trunk(**clone.inputs(input_ids, attention_mask, position_ids))
-        return recorder.states(input_ids.shape)
+            clone.trunk(**inputs.arguments(clone))
+        return recorder.states(inputs.lines)
 
     points = _hook_points(bridge, clone, spec)
     hooks = [(name, partial(_record, recorder, key)) for name, key in points]

@@ -26,6 +26,7 @@ __all__ = ["capture"]
 def capture(
     model: ModelSource,
     texts: TextsSource = "builtin:passages",
+    images: Annotated[Path | None, typer.Option(help="Folder of images instead, for a vision model.")] = None,
     text_field: TextField = None,
     split: Split = "line",
     metadata: Annotated[str | None, typer.Option(help="Fields to keep as variables, such as author,year.")] = None,
@@ -82,7 +83,7 @@ def capture(
     from layerscope.cli.target import default_file, of_texts
     from layerscope.errors import UsageError
 
-    arguments["output"] = output or default_file(model, f"{of_texts(texts, schedule)}.h5")
+    arguments["output"] = output or default_file(model, f"{of_texts(str(images or texts), schedule)}.h5")
     arguments["batch_tokens"] = number_or_auto("--batch-tokens", batch_tokens)
     only_forecast, only_json = arguments.pop("dry_run"), arguments.pop("as_json")
     if only_forecast:

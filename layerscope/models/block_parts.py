@@ -119,10 +119,13 @@ class BlockReplay:
         return self.places.of_output(self.block(*args, **kwargs))
 
 
-def record_blocks(model: Model, input_ids: torch.Tensor) -> list[BlockReplay]:
-    """Run the model once, and return the calls of its blocks. No block writes into the stream that it reads; see the proof."""
+def record_blocks(model: Model, inputs: dict[str, Any]) -> list[BlockReplay]:
+    """Run the trunk once on its arguments, and return the calls of the blocks.
+
+    No block writes into the stream that it reads; see the proof.
+    """
     with watch(model.trunk, model.blocks) as seen:
-        model.trunk(**model.inputs(input_ids, torch.ones_like(input_ids)))
+        model.trunk(**inputs)
     places = model.stream
     return [BlockReplay(call.module, *call.arguments, places, places.of_call(*call.arguments)) for call in seen.calls]
 

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Annotated, Any
 
 import torch
@@ -38,6 +39,7 @@ from layerscope.models.weight_identity import WeightIdentity
 __all__ = ["DTYPES", "ModelLike", "as_model", "load_model", "wrap_module"]
 
 _SOURCES = "a hub id, a folder, a .gguf file, or a model of transformers in memory (of a pipeline, its .model)"
+_IMAGE_PROCESSOR = "an image processor of transformers (AutoImageProcessor.from_pretrained(…)) or None"
 _TOKENIZER = "a tokenizer of transformers (AutoTokenizer.from_pretrained(…)) or None"
 ModelLike = Annotated[Model | str | os.PathLike[str] | nn.Module, f"a Model, {_SOURCES}"]
 """What public functions take as a model."""
@@ -48,6 +50,7 @@ def load_model(
     source: Annotated[str | os.PathLike[str] | nn.Module, _SOURCES],
     *,
     tokenizer: Annotated[TokenizerLike | None, _TOKENIZER] = None,
+    image_processor: Annotated[Callable[..., Any] | None, _IMAGE_PROCESSOR] = None,
     name: str | None = None,
     dtype: str | None = None,
     device: str | None = None,
@@ -67,6 +70,8 @@ def load_model(
         once and kept under the cache by the hash of its content.
     tokenizer
         The tokenizer, instead of the stored one. A model in memory comes without a tokenizer.
+    image_processor
+        The image processor of a model that reads images, instead of the stored one. A model in memory comes without one.
     name
         The name of the model in results, instead of that of its folder, file, hub id or class.
     dtype
@@ -112,16 +117,22 @@ def load_model(
     """
     if isinstance(source, nn.Module):
         _refuse_options(dtype=dtype, device=device, device_map=device_map, attn=attn)
+        processor = _always(image_processor)
         model = wrap_module(source, tokenizer, name=name or name_in_memory(source), stack=stack)
     else:
         placement = Placement.of(dtype, device, device_map, attn)
         stored = read_model(identify(source), placement, trust_remote_code)
         module = stored.module
         own = stored.tokenizer() if tokenizer is None and _reads_text(module, stack) else tokenizer
+        processor = cache(stored.image_processor) if image_processor is None else _always(image_processor)
         model = wrap_module(module, own, name=name or stored.name, fingerprint=stored.fingerprint, stack=stack)
     if model.tokenizer is None and model.reads_text:
         warnings.warn(f"{model.name}: {NO_TOKENIZER}", stacklevel=3)
-    return model
+    return replace(model, image_processor=processor)
+
+
+def _always(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def _reads_text(module: Any, stack: Stack | None) -> bool:

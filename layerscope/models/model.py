@@ -12,7 +12,7 @@ from layerscope.errors import ModelError
 from layerscope.models.context_length import context_length, learned_positions
 from layerscope.models.devices import device_names, input_device
 from layerscope.models.discovery.architecture import Architecture
-from layerscope.models.discovery.probe import TEXT, accepted, text_config
+from layerscope.models.discovery.probe import TEXT, accepted, noise_images, text_config
 from layerscope.models.discovery.streams import StreamPlaces
 from layerscope.models.discovery.taps import blocks_of
 from layerscope.models.encoder_decoder import Stack
@@ -47,6 +47,8 @@ class Model:
         The lengths that may share a batch, measured at load.
     stack
         The part of an encoder-decoder that the module is; None for other models.
+    image_processor
+        Loads the image processor of a model that reads images; it returns None where there is none.
     """
 
     module: nn.Module
@@ -56,6 +58,7 @@ class Model:
     fingerprint: Callable[[], str] = field(default=lambda: "", repr=False)
     length_dependence: LengthDependence = INDEPENDENT
     stack: Stack | None = None
+    image_processor: Callable[[], Any] = field(default=lambda: None, repr=False)
 
     @cached_property
     def trunk(self) -> nn.Module:
@@ -169,6 +172,13 @@ class Model:
         count = sequences * tokens
         return torch.arange(_FIRST_ID, _FIRST_ID + count).remainder(self.vocabulary_size).reshape(sequences, tokens)
 
+    def trial_inputs(self, sequences: int, tokens: int) -> dict[str, Any]:
+        """Return arguments of the trunk to try the model on: short texts, or images of noise with as many tokens as they have."""
+        if not self.reads_text:
+            return self.image_inputs(noise_images(self.module, sequences))
+        ids = self.trial_ids(sequences, tokens)
+        return self.inputs(ids, torch.ones_like(ids))
+
     def require_text(self) -> None:
         """Refuse a model that reads no texts.
 
@@ -180,7 +190,21 @@ class Model:
         if not self.reads_text:
             raise ModelError(
                 f"{self.name}: {self.architecture.family} reads images ({self.architecture.main_input}), no texts.\n"
-                "Run its module on images yourself, under ls.scheduled(…) too; a capture takes texts only."
+                "Capture it with --images FOLDER, or run its module on images yourself, under ls.scheduled(…) too."
+            )
+
+    def require_images(self) -> None:
+        """Refuse a model that reads no images.
+
+        Raises
+        ------
+        ModelError
+            The model reads texts.
+        """
+        if self.reads_text:
+            raise ModelError(
+                f"{self.name}: {self.architecture.family} reads texts ({self.architecture.main_input}), no images: "
+                "give --texts instead of --images"
             )
 
     def refuse_unknown_ids(self, input_ids: torch.Tensor) -> None:
@@ -220,3 +244,14 @@ class Model:
         if "use_cache" in taken:
             arguments["use_cache"] = False
         return arguments
+
+    def image_inputs(self, pixels: torch.Tensor) -> dict[str, Any]:
+        """Return the arguments of the trunk for a batch of images: their pixels, in the type of the model.
+
+        Raises
+        ------
+        ModelError
+            The model reads no images.
+        """
+        self.require_images()
+        return {self.architecture.main_input: pixels.to(self.device, self.dtype)}

@@ -34,6 +34,7 @@ from layerscope.models.devices import (
     spread,
 )
 from layerscope.models.identity import Identity, identify
+from layerscope.models.image_processor import load_image_processor
 from layerscope.models.loader_errors import silence_loaders, translate_loader_errors
 from layerscope.models.tokenizer import load_tokenizer
 from layerscope.models.weight_report import check_weights
@@ -103,12 +104,15 @@ class StoredModel:
         Returns the name of the weights, or an empty one as soon as the files have changed.
     tokenizer
         Loads the tokenizer.
+    image_processor
+        Loads the image processor; it returns None where none is stored.
     """
 
     module: nn.Module
     name: str
     fingerprint: Callable[[], str]
     tokenizer: Callable[[], Any]
+    image_processor: Callable[[], Any]
 
 
 def read_model(who: Identity, placement: Placement, trust_remote_code: bool = False) -> StoredModel:
@@ -139,7 +143,13 @@ def read_model(who: Identity, placement: Placement, trust_remote_code: bool = Fa
         fingerprint = partial(str, revision)
     if placement.device_map is None:
         module = module.to(placement.device)
-    return StoredModel(module, who.name, fingerprint, partial(load_tokenizer, folder, who.name, remedy, options))
+    return StoredModel(
+        module,
+        who.name,
+        fingerprint,
+        partial(load_tokenizer, folder, who.name, remedy, options),
+        partial(load_image_processor, folder, who.name, options),
+    )
 
 
 def _read_adapted(who: Identity, adapter: Adapter, placement: Placement, trust_remote_code: bool) -> StoredModel:
@@ -163,7 +173,7 @@ def _read_adapted(who: Identity, adapter: Adapter, placement: Placement, trust_r
     else:
         with translate_loader_errors(who.name, "give another device map"):
             spread(adapted, placement.device_map, who.name)
-    return StoredModel(adapted, who.name, fingerprint, tokenizer)
+    return StoredModel(adapted, who.name, fingerprint, tokenizer, base.image_processor)
 
 
 @contextmanager

@@ -118,9 +118,8 @@ def find_sublayers(model: Model) -> list[Sublayers]:
     >>> [(block.attn.part.path, block.mlp.part.path, block.law) for block in find_sublayers(model)]
     [('self_attn', 'mlp', 'sum'), ('self_attn', 'mlp', 'sum')]
     """
-    ids = model.trial_ids(1, _TOKENS)
     with eval_mode(model.module), no_grad():
-        replays = record_blocks(model, ids)
+        replays = record_blocks(model, model.trial_inputs(1, _TOKENS))
         runs = [_Run.of(replay, replay.before) for replay in replays]
         if not all(run.after.isfinite().all() for run in runs):
             raise _refusal(model, "its states on a short text are not finite")

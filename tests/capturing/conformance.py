@@ -9,6 +9,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from layerscope.capturing.backends import BACKENDS, backend_for
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.protocol import BatchStates, CaptureSpec
 from layerscope.models.loading import wrap_module
 from layerscope.models.model import Model
@@ -78,7 +79,7 @@ def assert_same_bits(one: BatchStates, other: BatchStates) -> None:
 
 def run_once(backend: str, model: Model, ids: torch.Tensor, mask: torch.Tensor) -> BatchStates:
     with backend_for(backend, model).session(model, every_state(model)) as run:
-        return run(ids, mask, None)
+        return run(TextInputs(ids, mask))
 
 
 def snapshot(model: Model) -> dict[str, object]:

@@ -11,6 +11,7 @@ import torch
 
 from layerscope.capturing import nnsight_backend
 from layerscope.capturing.backends import BACKENDS, BackendRecord, backend_for
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.errors import CaptureError, UsageError
 from layerscope.models.supported_families import supported_families
@@ -76,7 +77,7 @@ def test_every_listed_family_has_a_tiny_model():
 def test_hooks_states_are_those_the_model_itself_reports(opened, family):
     model = shared_model(family)
     ids, mask, _ = batch(model)
-    states = opened("hooks", family)(ids, mask, None)
+    states = opened("hooks", family)(TextInputs(ids, mask))
     with torch.no_grad():
         output = model.trunk(**model.inputs(ids, mask), output_hidden_states=True)
     for state, reported in zip(states.hidden[:-1], output.hidden_states[:-1], strict=True):
@@ -92,10 +93,13 @@ def test_hooks_states_are_those_the_model_itself_reports(opened, family):
 def test_states_are_the_hooks_states(opened, backend, family):
     allowed = OWN_ARITHMETIC.get(backend, 0)
     ids, mask, _ = batch(shared_model(family))
-    got, expected = opened(backend, family)(ids, mask, None), opened("hooks", family)(ids, mask, None)
+    got, expected = opened(backend, family)(TextInputs(ids, mask)), opened("hooks", family)(TextInputs(ids, mask))
     assert distance(got, expected, mask) <= allowed
     unpadded = torch.ones_like(mask)  # the model may then leave its mask out altogether
-    got, expected = opened(backend, family)(ids, unpadded, None), opened("hooks", family)(ids, unpadded, None)
+    got, expected = (
+        opened(backend, family)(TextInputs(ids, unpadded)),
+        opened("hooks", family)(TextInputs(ids, unpadded)),
+    )
     assert distance(got, expected, unpadded) <= allowed
 
 
@@ -115,7 +119,7 @@ def test_backends_agree_on_a_real_model(smollm2):
     states = {}
     for name in BACKENDS:
         with backend_for(name, smollm2).session(smollm2, wanted) as run:
-            states[name] = run(ids, mask, None)
+            states[name] = run(TextInputs(ids, mask))
     assert_same_bits(states["nnsight"], states["hooks"])
     assert distance(states["transformer-lens"], states["hooks"], mask) < 1e-5
 
@@ -130,7 +134,7 @@ def test_backends_on_a_real_encoder_without_a_head(minilm):
         backend_for("hooks", minilm).session(minilm, wanted) as hooks,
         backend_for("nnsight", minilm).session(minilm, wanted) as nnsight,
     ):
-        assert_same_bits(nnsight(ids, mask, None), hooks(ids, mask, None))
+        assert_same_bits(nnsight(TextInputs(ids, mask)), hooks(TextInputs(ids, mask)))
     refused = backend_for("transformer-lens", minilm).session(minilm, wanted)
     with pytest.raises(CaptureError, match=r"Unsupported architecture: BertModel.*\nUse --backend hooks"), refused:
         pass
@@ -151,9 +155,9 @@ def test_padding_side_is_irrelevant(opened, backend, family):
     run, model = opened(backend, family, dtype), shared_model(family, dtype)
     ids, mask, positions = batch(model, "right")
     left_ids, left_mask, left_positions = batch(model, "left")
-    right, left = run(ids, mask, positions), run(left_ids, left_mask, left_positions)
+    right, left = run(TextInputs(ids, mask, positions)), run(TextInputs(left_ids, left_mask, left_positions))
     assert distance(left, right, left_mask, mask) < ROUNDING[dtype]
-    assert distance(right, run(ids, mask, None), mask) == 0
+    assert distance(right, run(TextInputs(ids, mask)), mask) == 0
 
 
 @each_pair
@@ -161,9 +165,9 @@ def test_a_sequence_does_not_depend_on_its_batch(opened, backend, family):
     dtype = strictest_dtype(backend, family)
     run, model = opened(backend, family, dtype), shared_model(family, dtype)
     ids, mask, _ = batch(model)
-    together = run(ids, mask, None)
+    together = run(TextInputs(ids, mask))
     for row, length in enumerate(LENGTHS):
-        alone = run(ids[row : row + 1, :length], mask[row : row + 1, :length], None)
+        alone = run(TextInputs(ids[row : row + 1, :length], mask[row : row + 1, :length]))
         for stream, lone in zip(streams(together), streams(alone), strict=True):
             off = (stream[row, :length] - lone[0]).abs().max() / stream[mask == 1].abs().max()
             assert off < ROUNDING[dtype]
@@ -178,11 +182,11 @@ def test_only_what_is_needed_runs(opened, block_runs, kept_bridges, backend, fam
     model = shared_model(family)
     final_norm = final_norm and model.final_norm is not None
     ids, mask, _ = batch(model)
-    everything = opened(backend, family)(ids, mask, None)
+    everything = opened(backend, family)(TextInputs(ids, mask))
     with backend_for(backend, model).session(model, CaptureSpec(layers, final_norm)) as run, called_modules() as called:
         block_runs.clear()
         called.clear()
-        states = run(ids, mask, None)
+        states = run(TextInputs(ids, mask))
     assert_same_bits(
         states,
         BatchStates([everything.hidden[layer] for layer in layers], everything.final_norm if final_norm else None),
@@ -208,11 +212,11 @@ def test_no_gradients(opened, backend, family):
     assert all(parameter.requires_grad for parameter in model.module.parameters())
     ids, mask, _ = batch(model)
     with torch.enable_grad():
-        states = opened(backend, family)(ids, mask, None)
+        states = opened(backend, family)(TextInputs(ids, mask))
         assert torch.is_grad_enabled()
     assert not any(stream.requires_grad or stream.grad_fn for stream in streams(states))
     with torch.inference_mode():
-        assert_same_bits(opened(backend, family)(ids, mask, None), states)
+        assert_same_bits(opened(backend, family)(TextInputs(ids, mask)), states)
 
 
 @each_pair
@@ -223,12 +227,12 @@ def test_states_are_passed_on_in_the_order_of_the_model(opened, backend, family)
     with backend_for(backend, model).session(
         model, wanted, lambda key, stream: received.update({key: stream.clone()})
     ) as run:
-        assert run(ids, mask, None).hidden == []
+        assert run(TextInputs(ids, mask)).hidden == []
         assert list(received) == wanted.keys
         states = BatchStates([received[layer] for layer in wanted.layers], received.get("final_norm"))
-        assert_same_bits(states, opened(backend, family)(ids, mask, None))
+        assert_same_bits(states, opened(backend, family)(TextInputs(ids, mask)))
         received.clear()
-        run(ids, mask, None)
+        run(TextInputs(ids, mask))
     assert list(received) == wanted.keys
 
 
@@ -248,11 +252,11 @@ def test_the_model_is_left_as_it_was(opened, backend, family):
     ids, mask, _ = batch(model)
     before = snapshot(model)
     with backend_for(backend, model).session(model, every_state(model)) as run:
-        states, again = run(ids, mask, None), run(ids, mask, None)
+        states, again = run(TextInputs(ids, mask)), run(TextInputs(ids, mask))
     assert_as_it_was(model, before)
     assert_same_bits(states, again)
     # Dropout was off, though the model was in training.
-    assert_same_bits(states, opened(backend, family)(ids, mask, None))
+    assert_same_bits(states, opened(backend, family)(TextInputs(ids, mask)))
 
 
 @each_pair
@@ -270,14 +274,14 @@ def test_the_model_is_left_as_it_was_after_a_block_fails(backend, family):
 
     def fail_and_recover_and_fail():
         with backend_for(backend, model).session(model, every_state(model)) as run:
-            expected = run(ids, mask, None)
+            expected = run(TextInputs(ids, mask))
             armed.append(True)
             with pytest.raises(Trouble):
-                run(ids, mask, None)
+                run(TextInputs(ids, mask))
             armed.clear()
-            assert_same_bits(run(ids, mask, None), expected)
+            assert_same_bits(run(TextInputs(ids, mask)), expected)
             armed.append(True)
-            run(ids, mask, None)
+            run(TextInputs(ids, mask))
 
     with pytest.raises(Trouble):
         fail_and_recover_and_fail()
@@ -290,7 +294,7 @@ def test_between_batches_the_model_runs_as_ever(backend):
     ids, mask, _ = batch(model)
     expected = model.module(**model.inputs(ids, mask)).logits
     with backend_for(backend, model).session(model, CaptureSpec((0,))) as run:
-        run(ids, mask, None)
+        run(TextInputs(ids, mask))
         assert torch.equal(model.module(**model.inputs(ids, mask)).logits, expected)
 
 
@@ -301,12 +305,12 @@ def test_sessions_nest(outer, inner):
     ids, mask, _ = batch(model)
     before = snapshot(model)
     with backend_for(outer, model).session(model, every_state(model)) as run_outer:
-        expected = run_outer(ids, mask, None)
+        expected = run_outer(TextInputs(ids, mask))
         with backend_for(inner, model).session(model, CaptureSpec((0, 2))) as run_inner:
-            within = run_inner(ids, mask, None)
-            assert_same_bits(run_outer(ids, mask, None), expected)
-            assert_same_bits(run_inner(ids, mask, None), within)
-        assert_same_bits(run_outer(ids, mask, None), expected)
+            within = run_inner(TextInputs(ids, mask))
+            assert_same_bits(run_outer(TextInputs(ids, mask)), expected)
+            assert_same_bits(run_inner(TextInputs(ids, mask)), within)
+        assert_same_bits(run_outer(TextInputs(ids, mask)), expected)
     assert_as_it_was(model, before)
     assert distance(within, BatchStates([expected.hidden[0], expected.hidden[2]]), mask) < ROUNDING[torch.float32]
 
@@ -317,7 +321,7 @@ def test_nothing_of_a_batch_outlives_it(opened, backend):
     ids, mask, _ = batch(shared_model("llama"))
     gc.disable()  # memory must not wait for the collector
     try:
-        alive = [weakref.ref(stream) for stream in streams(run(ids, mask, None))]
+        alive = [weakref.ref(stream) for stream in streams(run(TextInputs(ids, mask)))]
         assert not any(stream() is not None for stream in alive)
     finally:
         gc.enable()
@@ -338,12 +342,12 @@ def test_writing_into_a_kept_stream_is_refused(backend):
 
     model.blocks[2].register_forward_pre_hook(write)
     with backend_for(backend, model).session(model, every_state(model)) as run:
-        expected = run(ids, mask, None)
+        expected = run(TextInputs(ids, mask))
         armed.append(True)
         with pytest.raises(CaptureError, match=r"^tiny-llama: state 2 was modified in place"):
-            run(ids, mask, None)
+            run(TextInputs(ids, mask))
         armed.clear()
-        assert_same_bits(run(ids, mask, None), expected)
+        assert_same_bits(run(TextInputs(ids, mask)), expected)
 
 
 def test_unknown_backend():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from layerscope.capturing.backends import BACKENDS, backend_for
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.protocol import BatchStates, CaptureSpec, Session
 from layerscope.models.model import Model
 from layerscope.schedules.schedule import Schedule
@@ -52,7 +53,7 @@ def by_hand(family: str, schedule: Schedule, side: str = "right") -> BatchStates
 
 def run_once(backend: str, model: Model, wanted: CaptureSpec, side: str = "right") -> BatchStates:
     with backend_for(backend, model).session(model, wanted) as run:
-        return run(*batch(model, side))
+        return run(TextInputs(*batch(model, side)))
 
 
 @pytest.mark.parametrize("schedule", [SINGLE, MIXED], ids=str)
@@ -80,7 +81,7 @@ def test_only_what_is_needed_runs(block_runs, backend, family, layers, final_nor
         called_modules() as called,
     ):
         block_runs.clear()
-        states = run(*batch(model))
+        states = run(TextInputs(*batch(model)))
         ran = len(block_runs)
     everything = run_once(backend, model, every_stage(model, MIXED))
     assert_same_bits(
@@ -110,14 +111,14 @@ def test_the_model_is_left_as_it_was(backend, family):
     before, wanted = snapshot(model), every_stage(model, MIXED)
 
     def capture_and_fail(run: Session) -> None:
-        expected = run(*batch(model))
+        expected = run(TextInputs(*batch(model)))
         armed.append(True)
         with pytest.raises(Trouble):
-            run(*batch(model))
+            run(TextInputs(*batch(model)))
         armed.clear()
-        assert_same_bits(run(*batch(model)), expected)
+        assert_same_bits(run(TextInputs(*batch(model))), expected)
         armed.append(True)
-        run(*batch(model))
+        run(TextInputs(*batch(model)))
 
     with pytest.raises(Trouble), backend_for(backend, model).session(model, wanted) as run:
         capture_and_fail(run)
@@ -132,7 +133,7 @@ def test_between_batches_the_model_runs_as_ever(backend):
     ids, mask, _ = batch(model)
     expected = model.module(**model.inputs(ids, mask)).logits
     with backend_for(backend, model).session(model, CaptureSpec((0, 1), schedule=MIXED)) as run:
-        run(ids, mask, None)
+        run(TextInputs(ids, mask))
         assert torch.equal(model.module(**model.inputs(ids, mask)).logits, expected)
 
 
@@ -144,12 +145,12 @@ def test_sessions_nest(outer, inner):
     before, plain = snapshot(model), CaptureSpec((0, 2))
     for one, other in ((every_stage(model, MIXED), plain), (plain, every_stage(model, SINGLE))):
         with backend_for(outer, model).session(model, one) as run_outer:
-            expected = run_outer(*batch(model))
+            expected = run_outer(TextInputs(*batch(model)))
             with backend_for(inner, model).session(model, other) as run_inner:
-                within = run_inner(*batch(model))
-                assert_same_bits(run_outer(*batch(model)), expected)
-                assert_same_bits(run_inner(*batch(model)), within)
-            assert_same_bits(run_outer(*batch(model)), expected)
+                within = run_inner(TextInputs(*batch(model)))
+                assert_same_bits(run_outer(TextInputs(*batch(model))), expected)
+                assert_same_bits(run_inner(TextInputs(*batch(model))), within)
+            assert_same_bits(run_outer(TextInputs(*batch(model))), expected)
         assert_same_bits(run_once(inner, model, other), within)
     assert_as_it_was(model, before)
 
@@ -158,10 +159,10 @@ def test_sessions_nest(outer, inner):
 def test_nothing_of_a_batch_outlives_it(backend):
     model = shared_model("llama")
     with backend_for(backend, model).session(model, every_stage(model, MIXED)) as run:
-        run(*batch(model))
+        run(TextInputs(*batch(model)))
         gc.disable()  # memory must not wait for the collector
         try:
-            alive = [weakref.ref(stream) for stream in streams(run(*batch(model)))]
+            alive = [weakref.ref(stream) for stream in streams(run(TextInputs(*batch(model))))]
             assert not any(stream() is not None for stream in alive)
         finally:
             gc.enable()
@@ -184,7 +185,7 @@ def test_backends_agree_on_a_real_model(smollm2):
     states = {}
     for name in BACKENDS:
         with backend_for(name, smollm2).session(smollm2, every_stage(smollm2, schedule)) as run:
-            states[name] = run(ids, mask, None)
+            states[name] = run(TextInputs(ids, mask))
     assert_same_bits(states["nnsight"], states["hooks"])
     assert distance(states["transformer-lens"], states["hooks"], mask) < 1e-5
     with torch.no_grad():

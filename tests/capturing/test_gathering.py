@@ -138,10 +138,10 @@ def limited(patch, most):
     def session(self, model, spec, receive=None):
         with whole(self, model, spec, receive) as run:
 
-            def checked(input_ids, *rest):
-                if input_ids.numel() > most:
+            def checked(inputs):
+                if inputs.input_ids.numel() > most:
                     raise torch.OutOfMemoryError("out of memory")
-                return run(input_ids, *rest)
+                return run(inputs)
 
             yield checked
 

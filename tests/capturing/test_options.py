@@ -16,6 +16,8 @@ PLACES = {
     "output",
     "resume",
     "overwrite",
+    "dry_run",
+    "as_json",
 }  # what is read and written: no option of the capture itself
 DEFAULTS = {field.name: field.default for field in fields(CaptureOptions)}
 LOADING = ("dtype", "device", "device_map", "stack")  # None in the record: a loaded model has its own
@@ -30,7 +32,7 @@ def test_the_function_takes_exactly_these_options() -> None:
 
 
 def test_the_command_takes_exactly_these_options() -> None:
-    assert defaults(dict(signature(command).parameters)) == DEFAULTS | {"dtype": "float32"}
+    assert defaults(dict(signature(command).parameters)) == DEFAULTS | {"dtype": "float32", "batch_tokens": "2048"}
 
 
 def test_settings_of_a_resumed_capture_are_all_options_but_the_device() -> None:
@@ -41,7 +43,11 @@ def test_settings_of_a_resumed_capture_are_all_options_but_the_device() -> None:
         *("layers", "tokens", "seed", "final_norm", "spans", "store_dtype", "batch_tokens"),
     ]
     # An option that older versions lack is a setting only if it has another value than its default.
-    later = {"streams", "split", "metadata", "token_strings", "chat", "generate", "temperature"}
+    later = {"streams", "split", "metadata", "token_strings", "chat", "generate", "temperature"} | {
+        "attn",
+        "compile",
+        "images",
+    }
     assert settings.keys() - {"model", "weights", "compute_dtype", "texts"} == DEFAULTS.keys() - set(LOADING) - later
     assert CaptureOptions(streams="attn").settings("m", "w", "bfloat16", "t")["streams"] == "attn"
     assert [settings[name] for name in ("schedule", "tokens", "store_dtype")] == ["0 (1|2)", "sample:2", "bfloat16"]

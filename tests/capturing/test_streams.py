@@ -13,6 +13,7 @@ import xarray
 import layerscope as ls
 from layerscope.capturing.backends import backend_for
 from layerscope.capturing.driver import run_batches
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.protocol import BatchStates, CaptureSpec
 from layerscope.errors import CaptureError, FileError, ModelError, UsageError
@@ -55,7 +56,7 @@ def every_stream(model: Model) -> CaptureSpec:
 def run_streams(backend: str, model: Model) -> tuple[BatchStates, torch.Tensor]:
     ids, mask, _ = batch(model)
     with backend_for(backend, model).session(model, every_stream(model)) as run:
-        return run(ids, mask, None), mask
+        return run(TextInputs(ids, mask)), mask
 
 
 def places(run: xarray.Dataset) -> list[tuple[int, int]]:
@@ -96,7 +97,7 @@ def test_only_attention_reads_other_tokens(family):
     other = ids.clone()
     other[:, :-1] += 40
     with backend_for("hooks", model).session(model, every_stream(model)) as run:
-        one, two = run(ids, mask, None), run(other, mask, None)
+        one, two = run(TextInputs(ids, mask)), run(TextInputs(other, mask))
     assert torch.equal(one.hidden[0][:, -1], two.hidden[0][:, -1])
     assert not torch.allclose(one.attn[0][:, -1], two.attn[0][:, -1], rtol=1e-3)
     parallel = family in ("gpt_neox", "phi", "falcon")
@@ -123,7 +124,7 @@ def test_a_session_returns_the_blocks_and_streams_of_its_spec(backend):
     everything, _ = run_streams(backend, model)
     wanted = replace(every_stream(model), layers=(2,), final_norm=False, blocks=(1, 3), streams=("mlp",))
     with backend_for(backend, model).session(model, wanted) as run:
-        got = run(ids, mask, None)
+        got = run(TextInputs(ids, mask))
     assert_same_bits(got, BatchStates([everything.hidden[2]]))
     assert_same_bits(BatchStates(got.mlp), BatchStates([everything.mlp[1], everything.mlp[3]]))
     assert got.attn == []

@@ -7,6 +7,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from layerscope.capturing import transformer_lens_backend
 from layerscope.capturing.backends import BACKENDS, backend_for
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.protocol import CaptureSpec
 from layerscope.errors import CaptureError
 from layerscope.models.loading import wrap_module
@@ -99,10 +100,10 @@ def test_a_checkpoint_it_refuses_or_misreads(name):
         pass
     assert_as_it_was(model, before)
     with backend_for("nnsight", model).session(model, wanted) as run:  # the others take it
-        assert len(run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).hidden) == 2
+        assert len(run(TextInputs(*2 * [torch.ones(1, 3, dtype=torch.int64)])).hidden) == 2
 
 
 def test_a_checkpoint_without_a_final_norm_where_none_is_wanted():
     model = wrap_module(REFUSED["projecting-opt"][0](), name="opt")
     with backend_for("transformer-lens", model).session(model, CaptureSpec((2,))) as run:
-        assert run(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64), None).final_norm is None
+        assert run(TextInputs(*2 * [torch.ones(1, 3, dtype=torch.int64)])).final_norm is None

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from layerscope.capturing.backends import BACKENDS, backend_for
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.protocol import CaptureSpec
 from layerscope.errors import LayerScopeError
 from layerscope.execution.cache_use import cache_use
@@ -77,7 +78,7 @@ def _spec(model: Model) -> CaptureSpec:
 
 def _captured(model: Model, backend: str) -> list[torch.Tensor]:
     with backend_for(backend, model).session(model, _spec(model)) as run:
-        states = run(_IDS, torch.ones_like(_IDS), None)
+        states = run(TextInputs(_IDS, torch.ones_like(_IDS)))
     return states.hidden + ([] if states.final_norm is None else [states.final_norm])
 
 

@@ -57,7 +57,7 @@ def test_texts_are_refused(model):
         ls.capture(model, ["a text"], "run.h5")
     assert str(error.value) == (
         f"{model.name}: {model.architecture.family} reads images (pixel_values), no texts.\n"
-        "Run its module on images yourself, under ls.scheduled(…) too; a capture takes texts only."
+        "Capture it with --images FOLDER, or run its module on images yourself, under ls.scheduled(…) too."
     )
 
 

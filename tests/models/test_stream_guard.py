@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from layerscope.capturing.backends import BACKENDS
+from layerscope.capturing.inputs import TextInputs
 from layerscope.capturing.protocol import CaptureSpec
 from layerscope.errors import ModelError
 from layerscope.execution.scheduled import scheduled
@@ -53,10 +54,10 @@ def test_under_a_schedule(model):
 @pytest.mark.parametrize("backend", ["hooks", "nnsight"])
 def test_in_a_capture(model, backend):
     with BACKENDS[backend].load().session(model, CaptureSpec((0, 4))) as run:
-        assert len(run(IDS, torch.ones_like(IDS), None).hidden) == 2
+        assert len(run(TextInputs(IDS, torch.ones_like(IDS))).hidden) == 2
         model.trunk.layers.images = 1.0
         with pytest.raises(ModelError, match=SAID):
-            run(IDS, torch.ones_like(IDS), None)
+            run(TextInputs(IDS, torch.ones_like(IDS)))
 
 
 def test_in_a_capture_by_transformer_lens(model):
@@ -66,10 +67,10 @@ def test_in_a_capture_by_transformer_lens(model):
     spec = CaptureSpec((0, 1, 2, 3, 4))
     clone, bridge = transformer_lens_backend._verified_bridge(model, spec)
     with transformer_lens_backend._open_session(clone, bridge, spec) as run:
-        run(IDS, torch.ones_like(IDS), None)
+        run(TextInputs(IDS, torch.ones_like(IDS)))
         clone.blocks[2].register_forward_pre_hook(lambda _, args: (args[0] + 1, *args[1:]))
         with pytest.raises(ModelError, match=SAID):
-            run(IDS, torch.ones_like(IDS), None)
+            run(TextInputs(IDS, torch.ones_like(IDS)))
 
 
 def test_no_hook_is_left(model):

@@ -24,6 +24,7 @@ __all__ = [
     "accepted",
     "first_tensor",
     "moved_tokens",
+    "noise_images",
     "positions_of",
     "probe",
     "probe_ids",
@@ -94,7 +95,7 @@ class Probe:
 def probe(module: nn.Module) -> Probe:
     """Run the model on two sequences of seven tokens, or two images, which differ in one token, and record all calls."""
     if getattr(module, "main_input_name", TEXT) == IMAGE and TEXT not in accepted(module):
-        inputs = {IMAGE: _images(module)}
+        inputs = {IMAGE: _changed_in_one_patch(module, noise_images(module, 1))}
     else:
         inputs = {TEXT: probe_ids(module)}
         if "attention_mask" in accepted(module):
@@ -110,8 +111,13 @@ def refuse_other_inputs(module: nn.Module, name: str) -> None:
     Raises
     ------
     ModelError
-        With the argument that it requires, such as the features of a sound.
+        With the argument that it requires, such as the features of a sound; or it has a part for each (CLIP).
     """
+    if {TEXT, IMAGE} <= set(accepted(module)) and not _has_embedding(module):
+        raise ModelError(
+            f"{name}: {type(module).__name__} has one part for texts and one for images, with separate blocks.\n"
+            "Load one part with its class of transformers, such as CLIPVisionModel, and pass it to ls.load_model."
+        )
     parameters = list(inspect.signature(type(module).forward).parameters.values())[1:]
     required = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
     other = next((one for one in required if one not in (TEXT, IMAGE, "attention_mask")), None)
@@ -120,6 +126,13 @@ def refuse_other_inputs(module: nn.Module, name: str) -> None:
             f"{name}: {type(module).__name__} reads {other}, which neither texts nor images give.\n"
             "A capture takes texts: give a part of the model that reads them."
         )
+
+
+def _has_embedding(module: Any) -> bool:
+    try:
+        return module.get_input_embeddings() is not None
+    except NotImplementedError:
+        return False
 
 
 def trunk_inputs(module: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -142,17 +155,22 @@ def probe_ids(module: nn.Module) -> torch.Tensor:
     return torch.tensor([ids[:TOKENS], changed[:TOKENS]], device=input_device(module))
 
 
-def _images(module: Any) -> torch.Tensor:
-    """Return two images of noise, of which the second differs in one patch."""
+def noise_images(module: Any, count: int) -> torch.Tensor:
+    """Return images of noise, of the size that the configuration names."""
     config = module.config
     height, width = _pair(config.image_size)
-    shape = (1, int(getattr(config, "num_channels", 3)), height, width)
-    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    images = image.repeat(2, 1, 1, 1)
-    rows, columns = _pair(config.patch_size)
-    images[1, :, :rows, :columns] = 1 - image[0, :, :rows, :columns]
+    shape = (count, int(getattr(config, "num_channels", 3)), height, width)
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     parameter = next(module.parameters())
     return images.to(parameter.device, parameter.dtype)
+
+
+def _changed_in_one_patch(module: Any, image: torch.Tensor) -> torch.Tensor:
+    """Return an image and the same with its first patch inverted."""
+    images = image.repeat(2, 1, 1, 1)
+    rows, columns = _pair(module.config.patch_size)
+    images[1, :, :rows, :columns] = 1 - image[0, :, :rows, :columns]
+    return images
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Images from a folder. Independent of models: an image processor makes their pixels."""
