@@ -1,7 +1,6 @@
 """Cosine and CKA of all pairs of layers as plain products of torch, on whichever device has the states.
 
-`layerscope.analyze` computes on the host. These are the same measures without intervals and reports, for what a device would
-gain. A way of `analyze` to compute on a device belongs in `gpu.py` in place of them.
+These are the measures without intervals, reports and copies from the host: the most that ``analyze --device`` could gain.
 """
 
 import torch

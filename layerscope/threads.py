@@ -5,8 +5,10 @@ time waiting for each other. Here each worker uses one thread, and the work is d
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from queue import Queue
 from threading import Barrier
@@ -15,9 +17,11 @@ from typing import Generic, TypeVar
 
 import torch
 
-__all__ = ["BackgroundConsumer", "ThreadPool", "single_threaded_workers", "thread_pool"]
+__all__ = ["BackgroundConsumer", "ThreadPool", "single_threaded_workers", "surrounded", "thread_pool"]
 
 _MOST = 8
+_Contexts = tuple[Callable[[], AbstractContextManager[object]], ...]
+_SURROUNDING: ContextVar[_Contexts] = ContextVar("surrounding", default=())
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -37,8 +41,8 @@ class ThreadPool:
         self._reader = single_threaded_workers(1, "layerscope-reading")
 
     def submit(self, job: Callable[[], _Result]) -> "Future[_Result]":
-        """Run a job in a worker."""
-        return self._workers.submit(job)
+        """Run a job in a worker, inside the contexts of `surrounded`."""
+        return self._workers.submit(partial(_run_inside, _SURROUNDING.get(), job))
 
     def map(self, compute: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """Call a function with each item, in any free worker; cancel the jobs not yet started when one fails.
@@ -115,6 +119,35 @@ class BackgroundConsumer(Generic[_Item]):
     def _raise(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+@contextmanager
+def surrounded(context: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
+    """Enter a context of this thread, such as a mode of torch, and enter it in the jobs that this thread submits.
+
+    Examples
+    --------
+    >>> with surrounded(torch.no_grad):
+    ...     torch.is_grad_enabled(), thread_pool().submit(torch.is_grad_enabled).result()
+    (False, False)
+    """
+    outer = _SURROUNDING.set((*_SURROUNDING.get(), context))
+    try:
+        with context():
+            yield
+    finally:
+        _SURROUNDING.reset(outer)
+
+
+def _run_inside(contexts: _Contexts, job: Callable[[], _Result]) -> _Result:
+    outer = _SURROUNDING.set(contexts)
+    try:
+        with ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context())
+            return job()
+    finally:
+        _SURROUNDING.reset(outer)
 
 
 def thread_pool() -> ThreadPool:

@@ -23,7 +23,6 @@ _OF_A_RUN = (
     "schedule",
     "batch_tokens",
     "dtype",
-    "device",
     "device_map",
     "stack",
 )
@@ -46,6 +45,9 @@ def analyze(
     null: Annotated[int, typer.Option(help="Random pairings of texts, for the value by chance.")] = 0,
     ceiling: Annotated[int, typer.Option(help="Random half splits, for split-half reliability.")] = 0,
     memory: Memory = "4GB",
+    device: Annotated[
+        str | None, typer.Option(help="Device of the measures and, with --texts, of the model: cpu, cuda, … (cpu).")
+    ] = None,
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Analysis file (the capture's name with .nc).")] = None,
     overwrite: Overwrite = False,
@@ -57,7 +59,6 @@ def analyze(
     schedule: Annotated[str | None, _of_a_run("Schedule of blocks, such as skip:12 (identity).")] = None,
     batch_tokens: Annotated[int | None, _of_a_run("Maximum number of tokens of a batch (2048).")] = None,
     dtype: Annotated[str | None, _of_a_run("Compute in float32, bfloat16, float16 (float32).")] = None,
-    device: Annotated[str | None, _of_a_run("Device: cpu, cuda, cuda:0 or mps (cpu).")] = None,
     device_map: Annotated[str | None, _of_a_run("Spread the model over devices: auto, balanced, …")] = None,
     stack: Annotated[str | None, _of_a_run("Part of an encoder-decoder: encoder or decoder.")] = None,
 ) -> None:
@@ -87,13 +88,14 @@ def analyze(
 
         _require_capture(capture, arguments)
         target = new_file(target, overwrite, capture, other)
+        given["device"] = device or "cpu"
         result = run(capture, other, align=align, null=null, ceiling=ceiling, progress=True, **given)
     else:
         from layerscope.measures.model_analysis import analyze_model
 
         _require_model(arguments)
         target = new_file(target, overwrite, capture, texts)
-        result = analyze_model(capture, texts, **given, **_running(arguments))
+        result = analyze_model(capture, texts, device=device, **given, **_running(arguments))
     _write(result, target)
 
 

@@ -9,6 +9,7 @@ from layerscope.arguments import checked
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.context import AnalysisContext
 from layerscope.measures.dataset import add_baselines, build_dataset
+from layerscope.measures.device import on_device
 from layerscope.measures.estimate import Baseline
 from layerscope.measures.estimators.massive_report import report_massive
 from layerscope.measures.options import AnalysisOptions
@@ -19,6 +20,7 @@ from layerscope.measures.passes.permutation_null import permutation_null
 from layerscope.measures.passes.rows import AnalysisRows, RowPair
 from layerscope.measures.passes.split_half import noise_ceiling, require_halves, split_half
 from layerscope.measures.record import Kind, Measure
+from layerscope.models.devices import find_device
 from layerscope.progress import progress as progress_bar
 from layerscope.provenance import nested, provenance
 from layerscope.store.opening import open_source
@@ -44,6 +46,7 @@ def analyze(
     null: int = 0,
     ceiling: int = 0,
     memory: str | int = "4GB",
+    device: str = "cpu",
     seed: int = 0,
     progress: bool = False,
 ) -> xarray.Dataset:
@@ -73,6 +76,8 @@ def analyze(
         Number of random splits for split-half reliability, over features and over sequences; 0 for none.
     memory
         Approximate memory for the estimators, as ``"4GB"`` or in bytes. At least one minibatch is kept.
+    device
+        Where large products and decompositions run, such as ``"cuda"``. Sums, ranks and medians stay in the memory of the host.
     seed
         Random seed for minibatches, samples, replicates, pairings and splits.
     progress
@@ -93,7 +98,9 @@ def analyze(
     Raises
     ------
     UsageError
-        An unknown measure or an impossible number.
+        An unknown measure or device, or an impossible number.
+    ModelError
+        This machine does not have the device, or the device has no float64.
     MeasureError
         States on which a measure is undefined, or captures of different tokens.
     FileError
@@ -122,6 +129,7 @@ def analyze(
         null=null,
         ceiling=ceiling,
         memory=memory,
+        device=device,
         seed=seed,
     )
     with open_source(capture, stream, options.added) as source:
@@ -135,6 +143,13 @@ def analyze_source(
     source: StateSource, other: StateSource | None, options: AnalysisOptions, *, progress: bool = False
 ) -> xarray.Dataset:
     """Analyse any sources of rows; see `analyze`."""
+    with on_device(find_device(options.device)):
+        return _analyze(source, other, options, progress)
+
+
+def _analyze(
+    source: StateSource, other: StateSource | None, options: AnalysisOptions, progress: bool
+) -> xarray.Dataset:
     captures = [source.attrs] if other is None else [source.attrs, other.attrs]
     pairing_attributes: dict[str, Attribute] = {}
     if other is not None:

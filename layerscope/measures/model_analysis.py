@@ -9,6 +9,7 @@ from layerscope.arguments import checked_with
 from layerscope.capturing.capture import capture_to_sinks
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.request import prepare
+from layerscope.measures.device import has_float64
 from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.streaming import Statistics
 from layerscope.models.loading import ModelLike
@@ -46,7 +47,8 @@ def analyze_model(
     seed
         Random seed for samples and replicates.
     **options
-        Options of `layerscope.capture`: ``limit``, ``max_length``, ``dtype``, ``device``, ``batch_tokens``, ``schedule``, ….
+        Options of `layerscope.capture`: ``limit``, ``max_length``, ``dtype``, ``device``, ``batch_tokens``, ``schedule``, …. The
+        measures are computed on the device of the model too, if it has float64.
 
     Returns
     -------
@@ -76,5 +78,7 @@ def analyze_model(
     )  # refused before a model is loaded
     request = prepare(model, texts, CaptureOptions(seed=seed, streams=(stream, *analysis.added), **options))
     numbers, names = request.layout.axis(stream)
+    device = request.model.device
+    settings["device"] = str(device) if has_float64(device) else "cpu"
     statistics = Statistics(measures, layer=numbers, layer_name=names, seed=seed, **settings)
     return statistics.result(capture_to_sinks(request, [statistics]).attributes)

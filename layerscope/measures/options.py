@@ -42,6 +42,7 @@ class AnalysisOptions:
     null: int = 0
     ceiling: int = 0
     memory: int = 4_000_000_000
+    device: str = "cpu"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -15,8 +15,10 @@ from layerscope.errors import MeasureError, UsageError
 from layerscope.measures.analysis import finish
 from layerscope.measures.catalogue import find_measures
 from layerscope.measures.context import AnalysisContext, Axis
+from layerscope.measures.device import on_device
 from layerscope.measures.options import AnalysisOptions
 from layerscope.measures.passes.engine import Engine
+from layerscope.models.devices import find_device
 from layerscope.states import StateRows, after_first
 from layerscope.stream_names import STREAMS
 
@@ -39,7 +41,7 @@ class Statistics:
     layer, layer_name
         Numbers and names of the states, of ``attn`` and ``mlp`` those of the blocks; None for 0, 1, … and ``embedding``,
         ``block.0``, ….
-    exclude_first, bootstrap, memory, seed
+    exclude_first, bootstrap, memory, device, seed
         See `analyze`.
 
     Raises
@@ -69,11 +71,19 @@ class Statistics:
         exclude_first: int = 0,
         bootstrap: int = 0,
         memory: str | int = "4GB",
+        device: str = "cpu",
         seed: int = 0,
     ) -> None:
         self._options = AnalysisOptions.from_arguments(
-            measures=measures, stream=stream, exclude_first=exclude_first, bootstrap=bootstrap, memory=memory, seed=seed
+            measures=measures,
+            stream=stream,
+            exclude_first=exclude_first,
+            bootstrap=bootstrap,
+            memory=memory,
+            device=device,
+            seed=seed,
         )
+        self._device = find_device(device)
         self._layer = None if layer is None else np.array(layer, np.int64)
         self._layer_name = layer_name
         self._engine: Engine | None = None
@@ -100,7 +110,8 @@ class Statistics:
         rows = rows.select(after_first(rows.position, self._options.exclude_first))
         if len(rows):
             dtype = self._engine.context.dtype
-            self._engine.update(rows.with_states(lambda states: states.to(device="cpu", dtype=dtype)))
+            with on_device(self._device):
+                self._engine.update(rows.with_states(lambda states: states.to(device="cpu", dtype=dtype)))
 
     def _streams_of(self, rows: StateRows) -> StateRows:
         """Return the rows with the streams that are measured: of contributions, those of the blocks between the layers."""
@@ -138,8 +149,9 @@ class Statistics:
         """
         if self._engine is None or not self._engine.sample.seen:
             raise MeasureError("no token was captured: nothing to analyse; give texts, or take a lower --exclude-first")
-        self._engine.end_pass()
-        return finish(self._engine, [attrs or {}])
+        with on_device(self._device):
+            self._engine.end_pass()
+            return finish(self._engine, [attrs or {}])
 
     def _context(self, rows: StateRows) -> AnalysisContext:
         _, layers, width = rows.hidden.shape
