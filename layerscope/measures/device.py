@@ -2,7 +2,7 @@
 
 Accumulators and kernels are written once, for states in the memory of the host. Inside `on_device`, every large product and
 decomposition runs on the device, and its result stays there, where later operations on it run too. A value returns to the host
-when it is added to a sum of the host, or read as an array.
+when it is added to a sum of the host, or is read as an array.
 """
 
 import warnings
@@ -30,7 +30,7 @@ _CHOOSES_FROM = frozenset(["__getitem__", "index_select", "take_along_dim", "gat
 _READS = frozenset(["numpy", "__array__", "tolist"])
 
 _LEAST_VALUES = 1 << 15
-"""Values of the operands from which a product is worth the copies to the device and back."""
+"""Least number of values in the operands: a smaller product runs on the host, without copies."""
 
 
 @contextmanager
