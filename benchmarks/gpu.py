@@ -2,8 +2,8 @@
 
 Makes random bfloat16 models of the shapes of Pythia-1B and Llama-7B on the device. Captures are compared with the bare
 decoder forward on the same batches and with the usual ways to take states; cosine and CKA on the device with
-`layerscope.analyze` on the host; `skip:8`, `parallel:8` and stacked `parallel:8` of 32 blocks with the full model. All take
-turns, and a table of ratios with their range is printed::
+`layerscope.analyze` on the host; `skip:8`, `parallel:8` and stacked `parallel:8` of 32 blocks with the full model; schedules
+that run together with schedules one after another. All take turns, and a table of ratios with their range is printed::
 
     python benchmarks/gpu.py --output gpu.md
     python benchmarks/gpu.py --tiny        # all of it in seconds, on the CPU, at sizes that say nothing of speed
@@ -33,9 +33,14 @@ from layerscope.capturing.driver import plan_rows
 from layerscope.capturing.indexing import index_texts
 from layerscope.capturing.options import CaptureOptions
 from layerscope.capturing.request import prepare
+from layerscope.evaluation.prompt_batches import build_batch
+from layerscope.evaluation.prompts import Prompt
+from layerscope.evaluation.scoring import score_batch
 from layerscope.measures.analysis import analyze
 from layerscope.measures.streaming import Statistics
 from layerscope.models.model import Model
+from layerscope.schedules.spec import parse_schedule
+from layerscope.schedules.tree import prefix_tree
 from layerscope.states import StateRows
 from layerscope.store.index import SequenceIndex
 from layerscope.texts.batches import pad_batch
@@ -43,6 +48,8 @@ from layerscope.texts.batches import pad_batch
 BARE = "bare decoder forward"
 STATISTICS = ("cosine", "cosine_sequence", "norm")
 WAYS = [("identity", False), ("skip:8", False), ("parallel:8", False), ("parallel:8", True)]
+SWEPT = [f"{variant}:{start}" for variant in ("skip", "middle_repeat", "parallel") for start in (6, 8, 10, 12)]
+SWEPT_PROMPTS, SWEPT_TOKENS = 4, 64
 TOLERANCE = 1e-4  # between the products of float32 on two devices
 
 
@@ -127,6 +134,20 @@ def analyses(shape: Shape, sizes: Sizes, device: torch.device) -> list[Row]:
     return rows
 
 
+def sweeps(model: Model, sizes: Sizes) -> list[Row]:
+    """Return the time of a sweep of a small batch with `--fuse`, over that without."""
+    texts = random_texts(SWEPT_PROMPTS * SWEPT_TOKENS, SWEPT_TOKENS, model.vocabulary_size)[:SWEPT_PROMPTS]
+    prompts = [Prompt(tuple(text[:-1]), ((text[-1],),)) for text in texts]
+    batch = build_batch(prompts, [0] * len(prompts), tuple(range(len(prompts))), 0)
+    schedules = [parse_schedule(spec, model.depth)[1] for spec in ["identity", *SWEPT]]
+
+    def job(fuse: int) -> Job:
+        return lambda: score_batch(model, batch, prefix_tree(schedules), lambda *_: None, fuse=fuse)
+
+    jobs = {"one schedule after another": job(1)} | {f"`--fuse {most}`": job(most) for most in (4, 12)}
+    return against("one schedule after another", take_turns(jobs, sizes.rounds, model.device))
+
+
 def measure(sizes: Sizes, device: torch.device, folder: Path) -> dict[str, list[Row]]:
     """Return the rows of all comparisons, by shape and comparison."""
     groups: dict[str, list[Row]] = {}
@@ -136,6 +157,7 @@ def measure(sizes: Sizes, device: torch.device, folder: Path) -> dict[str, list[
         if shape.depth == 32:
             times = latency.take_turns(model, WAYS, sizes.rounds, time.perf_counter)
             groups[f"{shape.name}: time a token"] = latency.as_rows(times)
+            groups[f"{shape.name}: sweep of {len(SWEPT) + 1} schedules"] = sweeps(model, sizes)
         groups[f"{shape.name}: capture"] = captures(model, sizes, folder)
         del model
         gc.collect()

@@ -31,6 +31,7 @@ def test_every_comparison_of_every_shape_has_its_rows(table) -> None:
     timed = names["tiny Llama: time a token"]
     assert len(timed) == 16
     assert sum("`parallel:8`," in name for name in timed) == sum("`parallel:8, stacked`" in name for name in timed) == 4
+    assert len(names["tiny Llama: sweep of 13 schedules"]) == 3
 
 
 def test_no_ratio_is_missing(table) -> None:

@@ -36,6 +36,7 @@ def sweep(
         typer.Option(help="TASK=ACCURACY of guessing, where the data do not give it; may be repeated."),
     ] = None,
     batch_tokens: BatchTokens = 2048,
+    fuse: Annotated[int, typer.Option(help="Run the same next blocks of N schedules as one batch.")] = 1,
     seed: Annotated[int, typer.Option(help="Random seed of the bootstrap.")] = 0,
     dtype: Dtype = "float32",
     device: Device = None,

@@ -89,13 +89,14 @@ class DriftMeter:
     def __init__(self, batch: PromptBatch, root: Node, schedules: Mapping[int, Schedule], depth: int) -> None:
         self._batch, self._depth = batch, depth
         self._references = {run: reference_states(schedule, depth) for run, schedule in schedules.items()}
+        self._paths = {run: path_to(root, schedule) for run, schedule in schedules.items()}
         self._references_at: dict[Node, set[int]] = defaultdict(set)
         for run, references in self._references.items():
-            for node, reference in zip(path_to(root, schedules[run]), references, strict=True):
+            for node, reference in zip(self._paths[run], references, strict=True):
                 self._references_at[node].add(reference)
         self._full: list[torch.Tensor] = []
-        self._path: list[dict[int, tuple[Prompts, Prompts]]] = []
-        self._stream = torch.empty(0)
+        self._drifts: dict[tuple[Node, int], tuple[Prompts, Prompts]] = {}
+        self._last, self._stream = root, torch.empty(0)
         self.sums: dict[Node, VarianceSums] = {}
         counts = torch.bincount(batch.seen_prompt, minlength=len(batch.prompts))
         self._counts = counts.double().numpy()
@@ -105,14 +106,12 @@ class DriftMeter:
         seen = stream[0, self._batch.seen.to(stream.device)].float()
         if len(self._full) == node.level <= self._depth:
             self._full.append(seen)  # the full model runs first
-        self._stream = seen
-        del self._path[node.level :]
-        self._path.append({})
+        self._last, self._stream = node, seen
         if node.level:
             total = seen.sum(0, dtype=torch.float64).cpu().numpy()
             self.sums[node] = VarianceSums(len(seen), float(seen.square().sum(dtype=torch.float64)), total)
             for reference in self._references_at[node]:
-                self._path[-1][reference] = self._drift(seen, reference)
+                self._drifts[node, reference] = self._drift(seen, reference)
 
     @property
     def ready(self) -> bool:
@@ -124,11 +123,11 @@ class DriftMeter:
 
         A schedule that is a beginning of the full model (skip from the first block) ends first: call this when `ready`.
         """
-        references = self._references[run]
-        level = len(references)
-        states = self._stream if level == len(self._path) - 1 else self._full[level]
-        last = self._path[level].get(self._depth) or self._drift(states, self._depth)
-        stages = [self._path[stage][reference] for stage, reference in enumerate(references, start=1)]
+        path, references = self._paths[run], self._references[run]
+        end = path[-1]
+        states = self._stream if end is self._last else self._full[end.level]
+        last = self._drifts.get((end, self._depth)) or self._drift(states, self._depth)
+        stages = [self._drifts[node, reference] for node, reference in zip(path, references, strict=True)]
         return RunDrift(
             *last,
             np.array([np.nansum(cosine) for cosine, _ in stages]),

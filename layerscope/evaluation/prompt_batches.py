@@ -6,7 +6,7 @@ cases the streams are numbered as one long line of places. This module imports n
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -61,6 +61,27 @@ class PromptBatch:
     continuation: Int64[torch.Tensor, " target"]
     seen: Int64[torch.Tensor, " seen"]
     seen_prompt: Int64[torch.Tensor, " seen"]
+
+    @property
+    def parts(self) -> list[int]:
+        """Places of each text, then of the branches."""
+        padded = self.texts if self.branches is None else (*self.texts, self.branches)
+        return [ids.numel() for ids, _ in padded]
+
+    def copies(self, count: int) -> "PromptBatch":
+        """Return the batch with each text, and the branches, several times; places and targets stay those of one copy."""
+        contexts = len(self.texts[0][0])
+        return replace(
+            self,
+            texts=tuple(_repeated(text, count) for text in self.texts),
+            branches=None if self.branches is None else _repeated(self.branches, count),
+            prefix_of=torch.cat([self.prefix_of + copy * contexts for copy in range(count)]),
+        )
+
+
+def _repeated(padded: Padded, count: int) -> Padded:
+    ids, mask = padded
+    return ids.repeat(count, 1), mask.repeat(count, 1)
 
 
 def plan_prompt_batches(

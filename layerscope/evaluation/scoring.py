@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from layerscope.evaluation.prompt_batches import PromptBatch
+from layerscope.execution.fusion import FusedBatch, run_tree_fused
 from layerscope.execution.recorded_batch import (
     RecordedBatch,
     logits,
@@ -53,6 +54,7 @@ def score_batch(
     root: Node,
     finished: Callable[[int, PromptScores, float], None],
     visit: Visit = lambda node, stream: None,
+    fuse: int = 1,
 ) -> None:
     """Score one batch under all schedules of a prefix tree.
 
@@ -69,6 +71,8 @@ def score_batch(
         previous schedule finished.
     visit
         Called with each node and its stream, ``[1, place, feature]``, once the node has run.
+    fuse
+        Number of schedules whose next stages, where they are the same, run as one larger batch.
     """
     clock = time.perf_counter()
 
@@ -85,8 +89,12 @@ def score_batch(
             clock = time.perf_counter()  # exclude the time of the callback
 
     with eval_mode(model.module), no_grad():
-        prepared = _prepared(model, batch)
-        run_tree(root, prepared.start, prepared.run_stage, at)
+        if fuse == 1:
+            prepared = _prepared(model, batch)
+            run_tree(root, prepared.start, prepared.run_stage, at)
+        else:
+            fused = FusedBatch(lambda copies: _prepared(model, batch.copies(copies)), batch.parts)
+            run_tree_fused(root, fused.start, fused.run_stage, at, fuse)
 
 
 def _prepared(model: Model, batch: PromptBatch) -> RecordedBatch:

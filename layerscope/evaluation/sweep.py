@@ -48,6 +48,7 @@ def sweep(
     latency_tokens: int = 64,
     chance: Mapping[str, float] | None = None,
     batch_tokens: int = 2048,
+    fuse: int = 1,
     dtype: str | None = None,
     device: str | None = None,
     device_map: DeviceMap | None = None,
@@ -92,6 +93,9 @@ def sweep(
         Accuracy of guessing by task, where it cannot be computed from the data.
     batch_tokens
         Maximum number of tokens in a batch, padding included.
+    fuse
+        Number of schedules whose next stages, where they are the same, run as one batch. A small batch then fills an accelerator
+        better; losses differ in rounding, and the memory of a batch grows by this factor.
     dtype, device, device_map, stack
         How to load a model that is given by name; see `layerscope.load_model`.
     seed
@@ -146,7 +150,7 @@ def sweep(
     if path and finished:
         return finished_sweep(path, settings)
     with open_journal(path, settings, resume) as journal:
-        SweepRunner(model, plan, tasks, journal, batch_tokens).run()
+        SweepRunner(model, plan, tasks, journal, batch_tokens=batch_tokens, fuse=fuse).run()
         result = _build_result(model, plan, tasks, journal, options).assign_attrs(
             settings=json.dumps(settings),
             provenance=provenance(weights=settings["weights"], **options.statistics, **versions(options.tasks)),

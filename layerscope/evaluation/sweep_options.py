@@ -48,6 +48,7 @@ class SweepOptions:
     latency_tokens: int = 64
     chance: Mapping[str, float] | None = None
     batch_tokens: int = 2048
+    fuse: int = 1
     dtype: str | None = None
     device: str | None = None
     device_map: DeviceMap | None = None
@@ -55,7 +56,9 @@ class SweepOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, batch_tokens=self.batch_tokens, seeds=self.seeds, latency_tokens=self.latency_tokens)
+        at_least(
+            1, batch_tokens=self.batch_tokens, seeds=self.seeds, latency_tokens=self.latency_tokens, fuse=self.fuse
+        )
         at_least(0, most=MOST_DRAWS, bootstrap=self.bootstrap)
         at_least(0, seed=self.seed)
 
@@ -124,5 +127,6 @@ class SweepOptions:
             "examples": examples,
             "runs": runs,
             "batch_tokens": self.batch_tokens,
+            **({"fuse": self.fuse} if self.fuse > 1 else {}),
             **self.statistics,
         }

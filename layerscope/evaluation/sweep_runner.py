@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from layerscope.errors import ModelError
 from layerscope.evaluation.drift import DriftMeter, RunDrift, VarianceSums
 from layerscope.evaluation.generation_task import GenerationTask
 from layerscope.evaluation.journal import Journal
@@ -32,14 +33,32 @@ class SweepRunner:
         Record of finished runs; new results are added to it.
     batch_tokens
         Maximum number of tokens in a batch, padding included.
+    fuse
+        Number of schedules whose next stages may run as one batch.
+
+    Raises
+    ------
+    ModelError
+        Schedules cannot run as one batch, because the model's numbers depend on the other texts of a batch.
     """
 
     def __init__(
-        self, model: Model, plan: SweepPlan, tasks: Sequence[TokenizedTask], journal: Journal, batch_tokens: int
+        self,
+        model: Model,
+        plan: SweepPlan,
+        tasks: Sequence[TokenizedTask],
+        journal: Journal,
+        *,
+        batch_tokens: int,
+        fuse: int,
     ) -> None:
         self._model, self._plan, self._tasks, self._journal = model, plan, tasks, journal
         self._new_calls, self._calls_alone = plan.new_calls, plan.calls_alone
-        self._dependence = text_dependence(model)
+        self._dependence, self._fuse = text_dependence(model), fuse
+        if fuse > 1 and self._dependence.alone:
+            raise ModelError(
+                f"{model.name}: --fuse {fuse}: its states depend on the other texts of a batch: leave --fuse out"
+            )
         self._batches = [list(plan_prompt_batches(task.prompts, batch_tokens, self._dependence)) for task in tasks]
 
     def run(self) -> None:
@@ -98,7 +117,7 @@ class SweepRunner:
                 meter.sums.clear()
                 advance(self._new_calls[run])
 
-        score_task_batch(self._model, task, batch, root, schedules, finished, meter.visit)
+        score_task_batch(self._model, task, batch, root, schedules, finished, meter.visit, self._fuse)
 
 
 def _arrays(batch: tuple[int, ...], scores: PromptScores, drift: RunDrift, seconds: float) -> dict[str, np.ndarray]:

@@ -44,12 +44,13 @@ def score_task_batch(
     schedules: Mapping[int, Schedule],
     finished: Callable[[int, PromptScores, float], None],
     visit: Visit = lambda node, stream: None,
+    fuse: int = 1,
 ) -> None:
     """Score one batch of a task under all schedules of a prefix tree.
 
     Parameters
     ----------
-    model, batch, root, finished, visit
+    model, batch, root, finished, visit, fuse
         As in `layerscope.evaluation.scoring.score_batch`.
     task
         Task of the batch.
@@ -66,7 +67,7 @@ def score_task_batch(
         _check_finite(model, task, batch.prompts, scores, schedules[run])
         finished(run, scores, seconds)
 
-    score_batch(model, batch, root, checked, visit)
+    score_batch(model, batch, root, checked, visit, fuse)
 
 
 def _check_finite(

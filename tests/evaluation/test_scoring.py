@@ -40,7 +40,7 @@ def drawn_prompts(seed: int = 0) -> list[Prompt]:
 
 
 def scored(
-    model: Model, prompts: list[Prompt], schedules: list[Schedule], batch_tokens: int
+    model: Model, prompts: list[Prompt], schedules: list[Schedule], batch_tokens: int, fuse: int = 1
 ) -> list[dict[tuple[int, int], tuple[float, bool]]]:
     """All scores, by prompt and continuation, for each schedule."""
     found: list[dict[tuple[int, int], tuple[float, bool]]] = [{} for _ in schedules]
@@ -58,7 +58,7 @@ def scored(
                 rest = scores.log_likelihood[line, len(prompts[prompt].continuations) :]
                 assert np.isnan(rest).all()
 
-        score_batch(model, layout, prefix_tree(schedules), finished)
+        score_batch(model, layout, prefix_tree(schedules), finished, fuse=fuse)
     return found
 
 
@@ -224,3 +224,14 @@ def test_the_known_lambada_figure_form(smollm2: Model) -> None:
         logits = smollm2.module(torch.tensor([[*ids, *target]])).logits[0].double()
     said = logits.log_softmax(-1)[len(ids) - 1 : -1]
     assert found[0] == pytest.approx(float(said[range(len(target)), torch.tensor(target)].sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", [*DECODERS, "long rope"])
+def test_fused_schedules_have_the_scores_of_single_ones(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scaled_model("longrope", monkeypatch) if family == "long rope" else tiny_model(family)
+    prompts, schedules = drawn_prompts(), [*SCHEDULES, *(parse_schedule(f"drop:{block}", DEPTH)[1] for block in (1, 2))]
+    alone, fused = (scored(model, prompts, schedules, 64, fuse) for fuse in (1, 3))
+    for one, other in zip(alone, fused, strict=True):
+        assert one.keys() == other.keys()
+        for key, (expected, greedy) in one.items():
+            assert other[key] == (pytest.approx(expected, rel=1e-5, abs=1e-5), greedy)
