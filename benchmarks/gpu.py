@@ -139,10 +139,10 @@ def sweeps(model: Model, sizes: Sizes) -> list[Row]:
     texts = random_texts(SWEPT_PROMPTS * SWEPT_TOKENS, SWEPT_TOKENS, model.vocabulary_size)[:SWEPT_PROMPTS]
     prompts = [Prompt(tuple(text[:-1]), ((text[-1],),)) for text in texts]
     batch = build_batch(prompts, [0] * len(prompts), tuple(range(len(prompts))), 0)
-    schedules = [parse_schedule(spec, model.depth)[1] for spec in ["identity", *SWEPT]]
+    tree = prefix_tree([parse_schedule(spec, model.depth)[1] for spec in ["identity", *SWEPT]])
 
     def job(fuse: int) -> Job:
-        return lambda: score_batch(model, batch, prefix_tree(schedules), lambda *_: None, fuse=fuse)
+        return lambda: score_batch(model, batch, tree, lambda *_: None, fuse=fuse)
 
     jobs = {"one schedule after another": job(1)} | {f"`--fuse {most}`": job(most) for most in (4, 12)}
     return against("one schedule after another", take_turns(jobs, sizes.rounds, model.device))

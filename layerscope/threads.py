@@ -123,7 +123,7 @@ class BackgroundConsumer(Generic[_Item]):
 
 @contextmanager
 def surrounded(context: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
-    """Enter a context of this thread, such as a mode of torch, and enter it in the jobs that this thread submits.
+    """Enter a context of this thread, such as a mode of torch, here and in the jobs that this thread submits to workers.
 
     Examples
     --------
@@ -140,14 +140,10 @@ def surrounded(context: Callable[[], AbstractContextManager[object]]) -> Iterato
 
 
 def _run_inside(contexts: _Contexts, job: Callable[[], _Result]) -> _Result:
-    outer = _SURROUNDING.set(contexts)
-    try:
-        with ExitStack() as stack:
-            for context in contexts:
-                stack.enter_context(context())
-            return job()
-    finally:
-        _SURROUNDING.reset(outer)
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(surrounded(context))
+        return job()
 
 
 def thread_pool() -> ThreadPool:

@@ -4,6 +4,7 @@ A small batch does not fill an accelerator. Schedules that have left their commo
 skip, repeat and parallel all end with the last blocks of the model.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -34,6 +35,7 @@ class FusedBatch:
     def __init__(self, record: Callable[[int], RecordedBatch], parts: Sequence[int]) -> None:
         self._record, self._parts = record, list(parts)
         self._recorded: dict[int, RecordedBatch] = {}
+        self._most: int | None = None  # streams that fit the device, once some did not
 
     @property
     def start(self) -> Stream:
@@ -42,17 +44,34 @@ class FusedBatch:
 
     def run_stage(self, stage: Stage, streams: list[Stream]) -> list[Stream]:
         """Run a stage on several streams of the batch, in smaller groups if they do not fit the memory of the device."""
-        if len(streams) == 1:
-            return [self._copies(1).run_stage(stage, streams[0])]
-        try:
-            batch = self._copies(len(streams))
-            joined = _join(streams, self._parts).view_as(batch.start)
-            outputs = _divide(batch.run_stage(stage, joined), self._parts, len(streams))
-            return [output.view_as(streams[0]) for output in outputs]
-        except torch.OutOfMemoryError:
-            self._recorded.pop(len(streams), None)
-            half = len(streams) // 2
-        return self.run_stage(stage, streams[:half]) + self.run_stage(stage, streams[half:])
+        outputs: list[Stream] = []
+        while len(outputs) < len(streams):
+            group = streams[len(outputs) :][: self._most]
+            try:
+                outputs += self._run(stage, group)
+            except torch.OutOfMemoryError:
+                if len(group) == 1:
+                    raise
+                self._halve(len(group))
+        return outputs
+
+    def _run(self, stage: Stage, streams: list[Stream]) -> list[Stream]:
+        batch, count = self._copies(len(streams)), len(streams)
+        if count == 1:
+            return [batch.run_stage(stage, streams[0])]
+        joined = _join(streams, self._parts).view_as(batch.start)
+        outputs = _divide(batch.run_stage(stage, joined), self._parts, count)
+        return [output.view_as(streams[0]) for output in outputs]
+
+    def _halve(self, count: int) -> None:
+        """Run half as many streams together from now on."""
+        self._most = count // 2
+        self._recorded.pop(count, None)
+        warnings.warn(
+            f"the device ran out of memory with {count} schedules in one batch; continuing with {self._most} (--fuse)",
+            stacklevel=2,
+        )
+        torch.cuda.empty_cache()
 
     def _copies(self, count: int) -> RecordedBatch:
         if count not in self._recorded:

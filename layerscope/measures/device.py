@@ -8,7 +8,7 @@ when it is added to a sum of the host, or is read as an array.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -55,15 +55,11 @@ def on_device(device: torch.device) -> Iterator[None]:
         return
     if not has_float64(device):
         raise ModelError(f"device {str(device)!r} has no float64, in which sums are kept: analyse with --device cpu")
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with surrounded(partial(_Placement, device)):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
+    with surrounded(partial(_Placement, device)):
+        yield
 
 
+@cache
 def has_float64(device: torch.device) -> bool:
     """Return whether a device computes in float64.
 
@@ -90,11 +86,11 @@ class _Placement(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         name = getattr(function, "__name__", "")
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        where = self._place(name, given)
-        if where is None:
+        where, shortened = self._place(name, given), name in _PRODUCTS and _takes_tf32()
+        if where is None and not shortened:
             return function(*args, **kwargs)
         out = kwargs.pop("out", None)
-        result = self._run(function, where, args, kwargs)
+        result = self._run(_in_float64(function) if shortened else function, where, args, kwargs)
         return result if out is None else out.copy_(result)
 
     def _place(self, name: str, given: list[torch.Tensor]) -> torch.device | None:
@@ -109,7 +105,7 @@ class _Placement(TorchFunctionMode):
             return self.device
         return self.device if len(homes) > 1 else None
 
-    def _run(self, function: Callable[..., Any], where: torch.device, args: Any, kwargs: Any) -> Any:
+    def _run(self, function: Callable[..., Any], where: torch.device | None, args: Any, kwargs: Any) -> Any:
         try:
             return function(*_moved(args, where), **_moved(kwargs, where))
         except torch.OutOfMemoryError:
@@ -117,5 +113,23 @@ class _Placement(TorchFunctionMode):
             return function(*_moved(args, _HOST), **_moved(kwargs, _HOST))
 
 
-def _moved(values: Any, where: torch.device) -> Any:
-    return tree_map_only(torch.Tensor, lambda one: one.to(where), values)
+def _moved(values: Any, where: torch.device | None) -> Any:
+    return values if where is None else tree_map_only(torch.Tensor, lambda one: one.to(where), values)
+
+
+def _takes_tf32() -> bool:
+    """Return whether the user lets products of float32 lose digits. The setting is of the process, so it is not changed here."""
+    own = torch.backends.cuda.matmul.fp32_precision
+    everywhere = torch.backends.fp32_precision  # type: ignore[attr-defined]
+    return bool((everywhere if own == "none" else own) == "tf32")
+
+
+def _in_float64(product: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a product that multiplies in float64 and has the type of its operands."""
+
+    def multiply(*args: Any, **kwargs: Any) -> Any:
+        dtype = next(leaf.dtype for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
+        wide = tree_map_only(torch.Tensor, torch.Tensor.double, (args, kwargs))
+        return product(*wide[0], **wide[1]).to(dtype)
+
+    return multiply

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from layerscope.evaluation.journal_file import journal_path
 from layerscope.evaluation.load_task import load_task
 from layerscope.evaluation.tasks.task import Example, Task
 from layerscope.evaluation.tokenized_task import tokenize_task
+from layerscope.models.length_dependence import LengthDependence
 from layerscope.models.loading import load_model, wrap_module
 from layerscope.models.model import Model
 from layerscope.results import read_sweep
@@ -191,11 +193,11 @@ def equal_but_for_time(one: xarray.Dataset, other: xarray.Dataset) -> None:
     xarray.testing.assert_identical(one.drop_vars("seconds").drop_attrs(), other.drop_vars("seconds").drop_attrs())
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 30, 60])
-def test_an_interrupted_sweep_goes_on_without_repeating(
-    after: int, swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, added = tmp_path / "s.nc", []
+def interrupted(
+    monkeypatch: pytest.MonkeyPatch, after: int, model: Model, path: Path, **options: int
+) -> list[tuple[object, ...]]:
+    """Interrupt a sweep after some entries of its journal; return them."""
+    added: list[tuple[object, ...]] = []
     add = Journal.add
 
     def failing(self: Journal, *arguments: object) -> None:
@@ -207,7 +209,16 @@ def test_an_interrupted_sweep_goes_on_without_repeating(
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "add", failing)
         with pytest.raises(KeyboardInterrupt):
-            ls.sweep(model, TASKS, output=path, **OPTIONS)
+            ls.sweep(model, TASKS, output=path, **options, **OPTIONS)
+    return added
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 30, 60])
+def test_an_interrupted_sweep_goes_on_without_repeating(
+    after: int, swept: xarray.Dataset, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.nc"
+    add, added = Journal.add, interrupted(monkeypatch, after, model, path)
     assert not path.exists()
     with pytest.raises(UsageError, match="an interrupted sweep is here: give --resume to continue"):
         ls.sweep(model, TASKS, output=path, **OPTIONS)
@@ -418,3 +429,37 @@ def test_the_journal_of_a_finished_sweep_is_removed_unless_the_sweep_still_runs(
         assert journal.exists()
     ls.sweep(model, TASKS, output=target, resume=True, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["s.nc"]
+
+
+def equal_but_for_rounding(found: xarray.Dataset, expected: xarray.Dataset) -> None:
+    assert set(found.variables) == set(expected.variables)
+    for name in set(found.data_vars) - {"seconds"}:
+        if found[name].dtype.kind == "f":
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=str(name))
+        else:
+            xarray.testing.assert_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("fuse", [2, 16])
+def test_fused_schedules_have_the_values_of_single_ones(model: Model, swept: xarray.Dataset, fuse: int) -> None:
+    found = ls.sweep(model, TASKS, fuse=fuse, **OPTIONS)
+    equal_but_for_rounding(found, swept)
+    assert (found.seconds >= 0).all()
+
+
+@pytest.mark.parametrize("after", [0, 1, 30])
+def test_an_interrupted_fused_sweep_continues(
+    after: int, model: Model, swept: xarray.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, after, model, tmp_path / "s.nc", fuse=4)
+    with pytest.raises(LayerScopeError, match="stored with fuse 4"):
+        ls.sweep(model, TASKS, output=tmp_path / "s.nc", resume=True, **OPTIONS)
+    equal_but_for_rounding(ls.sweep(model, TASKS, output=tmp_path / "s.nc", resume=True, fuse=4, **OPTIONS), swept)
+
+
+def test_what_cannot_be_fused_is_refused(model: Model) -> None:
+    with pytest.raises(UsageError, match="fuse 0: must be 1 or more"):
+        ls.sweep(model, TASKS, fuse=0, **OPTIONS)
+    model = replace(model, length_dependence=LengthDependence(alone=True))
+    with pytest.raises(ModelError, match="--fuse 2: its states depend on the other texts of a batch"):
+        ls.sweep(model, TASKS, fuse=2, **OPTIONS)

@@ -1,7 +1,6 @@
 """Compare analyses on a made-up second device with the same on the CPU; `test_device` runs this in a process of its own."""
 
 from collections import Counter
-from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -15,29 +14,10 @@ from layerscope.measures import device
 from layerscope.measures.catalogue import MEASURES
 from layerscope.measures.record import Kind
 from layerscope.threads import surrounded, thread_pool
+from tests.measures.captures import capture, walk
 from tests.second_device import SECOND, second_device
 
-TOKENS, LAYERS, FEATURES, LENGTH = 260, 4, 12, 13
 RUN: Counter[str] = Counter()
-
-
-def capture(seed: int) -> xarray.Dataset:
-    """Return states whose layers are alike, in sequences of 13 tokens."""
-    random = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(TOKENS, LAYERS, FEATURES, generator=random).cumsum(1)
-    token = np.arange(TOKENS)
-    return xarray.Dataset(
-        {"hidden": (("token", "layer", "feature"), hidden.numpy())},
-        {"layer": np.arange(LAYERS), "layer_name": ("layer", [str(layer) for layer in range(LAYERS)])}
-        | {
-            name: ("token", values)
-            for name, values in (
-                ("sequence_index", token // LENGTH),
-                ("position", token % LENGTH),
-                ("token_id", token % 7),
-            )
-        },
-    )
 
 
 def compare(one: xarray.Dataset, other: xarray.Dataset) -> None:
@@ -58,16 +38,16 @@ class _Counting(device._Placement):
 def main() -> None:
     """Run every measure on both devices."""
     thread_pool()
-    first, second = capture(0), capture(1)
-    names = [name for name, measure in MEASURES.items() if measure.kind is not Kind.PER_BLOCK or not measure.streams]
-    between = [name for name in names if MEASURES[name].kind is Kind.PAIRWISE]
+    first, second = (capture(walk(260, 4, 12, seed, dtype=np.float32), [13] * 20) for seed in (0, 1))
+    names = list(MEASURES)
+    between = [name for name, measure in MEASURES.items() if measure.kind is Kind.PAIRWISE]
     options: dict[str, Any] = {"bootstrap": 2, "seed": 3}
     expected = [ls.analyze(first, measures=names, **options), ls.analyze(first, second, measures=between, null=1)]
     with (
         mock.patch.object(device, "_LEAST_VALUES", 1),
         mock.patch.object(device, "_Placement", _Counting),
         mock.patch("layerscope.measures.analysis.find_device", return_value=SECOND),
-        surrounded(partial(second_device)),
+        surrounded(second_device),
     ):
         found = [ls.analyze(first, measures=names, **options), ls.analyze(first, second, measures=between, null=1)]
     for one, other in zip(expected, found, strict=True):

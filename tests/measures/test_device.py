@@ -4,10 +4,12 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 import layerscope as ls
 from layerscope.errors import ModelError
@@ -44,6 +46,28 @@ def test_an_operation_that_does_not_fit_the_device_runs_on_the_host(monkeypatch)
     assert placed[0] == "meta"
     assert placed[-1] == "cpu"
     assert [str(each.message) for each in said] == ["meta is out of memory: a part is computed on the CPU"]
+
+
+@pytest.mark.parametrize("into", [None, torch.empty(2, 2)])
+def test_products_keep_their_digits_where_the_user_allows_fewer(monkeypatch, into):
+    seen = []
+
+    class Recorded(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.mm:
+                seen.append([one.dtype for one in args])
+            return function(*args, **(kwargs or {}))
+
+    one = torch.tensor([[1 + 2.0**-20, 1.0], [3.0, 1.0]])
+    for allowed in ("ieee", "tf32"):
+        monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision=allowed))
+        with Recorded(), device._Placement(torch.device("meta")):
+            product = torch.mm(one, one, out=into)
+        assert product is into or into is None
+        assert product.dtype == torch.float32
+        torch.testing.assert_close(product, one @ one)
+    assert seen == [[torch.float32] * 2, [torch.float64] * 2]
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 @pytest.fixture
